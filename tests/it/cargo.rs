@@ -1,0 +1,365 @@
+//! What `cargo flamegraph` builds and how it runs it, on small workspaces, with cargo itself as the oracle.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bstr::ByteSlice;
+use flamepipe::cargo::build::{Build, Built, Profile};
+use flamepipe::cargo::target::{Chosen, Kind, Request, Target, UnitKind, Wanted, choose};
+use flamepipe::cargo::{Config, Launch, metadata, prepare};
+use flamepipe::error::{Error, Result};
+
+use crate::harness::{Dir, repo};
+
+/// A copy of a workspace of tests/fixtures/cargo, whose target folder goes with it.
+struct Workspace(Dir);
+
+impl Workspace {
+    fn new(name: &str) -> Workspace {
+        let dir = Dir::new();
+        copy(&repo().join("tests/fixtures/cargo").join(name), &dir.path("work"));
+        Workspace(dir)
+    }
+
+    fn path(&self, folder: &str) -> PathBuf {
+        let work = self.0.path("work");
+        // The system resolves links in a working directory, such as the /tmp of macOS.
+        let work = if cfg!(windows) { work } else { work.canonicalize().unwrap() };
+        work.join(folder).components().collect()
+    }
+
+    fn build(&self) -> Build {
+        let target_dir = Some(self.0.path("target"));
+        Build { target_dir, offline: true, quiet: true, ..Build::default() }
+    }
+
+    fn choose(&self, folder: &str, wanted: Wanted, package: Option<&str>) -> Result<Target> {
+        let metadata = metadata(&cargo(), &self.build(), &self.path(folder))?;
+        choose(&metadata, &Request { wanted, package: package.map(str::to_owned) })
+    }
+
+    fn prepare(
+        &self,
+        folder: &str,
+        wanted: Wanted,
+        build: Build,
+        args: &[&str],
+    ) -> (Launch, String) {
+        let config = Config { request: Request { wanted, package: None }, build };
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        let mut said = String::new();
+        let launch = prepare(&config, &self.path(folder), &args, &mut |line| {
+            said.push_str(line);
+            said.push('\n');
+        });
+        (launch.unwrap_or_else(|error| panic!("{error}\n{said}")), said)
+    }
+
+    /// cargo's own doing, for comparison.
+    fn cargo(&self, folder: &str, args: &[&str]) -> (bool, String) {
+        let mut command = Command::new(cargo());
+        command.args(args).current_dir(self.path(folder)).stdin(Stdio::null());
+        command.env("CARGO_BUILD_TARGET_DIR", self.0.path("target")).env_remove("CARGO_TARGET_DIR");
+        run(command)
+    }
+}
+
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or("cargo".into())
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
+fn run(mut command: Command) -> (bool, String) {
+    let output = command.output().unwrap();
+    (output.status.success(), output.stdout.to_str_lossy().into_owned())
+}
+
+fn launched(launch: &Launch) -> String {
+    let mut command = Command::new(&launch.program);
+    command.args(&launch.args).envs(launch.env.clone()).current_dir(&launch.cwd);
+    let (success, stdout) = run(command);
+    assert!(success, "{launch:?}\n{stdout}");
+    stdout
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T>) -> String {
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::Choice { .. }), "{error:?}");
+    format!("{error}; {}", error.remedy().unwrap())
+}
+
+#[test]
+fn several_binaries_are_listed() {
+    let workspace = Workspace::new("bins");
+    let problem = refused(workspace.choose("", Wanted::Run, None));
+    assert_eq!(
+        problem,
+        "several targets could be meant: alpha, beta; name one with --bin, or set default-run in Cargo.toml"
+    );
+    assert!(!workspace.cargo("", &["run", "-q", "--offline"]).0, "nor does cargo run choose");
+    let beta = workspace.choose("src", Wanted::Bin("beta".into()), None).unwrap();
+    assert_eq!((beta.name.as_str(), beta.chosen, beta.needs_spec), ("beta", Chosen::Named, false));
+    assert_eq!(
+        refused(workspace.choose("", Wanted::Bin("gamma".into()), None)),
+        "package bins has no bin target `gamma`; the workspace has: alpha, beta; \
+         name one of them, and its package with --package if need be"
+    );
+    assert_eq!(
+        refused(workspace.choose("", Wanted::Run, Some("other"))),
+        "the workspace has no package `other`; it has: bins; name one of them with --package"
+    );
+    assert!(
+        workspace.choose("", Wanted::Bin("beta".into()), Some("bins@0.1.0")).unwrap().needs_spec
+    );
+}
+
+#[test]
+fn default_run_is_what_cargo_run_runs() {
+    let workspace = Workspace::new("default-run");
+    let target = workspace.choose("", Wanted::Run, None).unwrap();
+    assert_eq!((target.name.as_str(), target.chosen), ("two", Chosen::Default));
+    assert_eq!(target.announcement(), None);
+    // As in 0.6.15, it also decides between several unit tests.
+    let unit = workspace.choose("", Wanted::UnitTest(None, None), None).unwrap();
+    assert_eq!((unit.name.as_str(), unit.kind), ("two", Kind::UnitTest(UnitKind::Bin)));
+}
+
+#[test]
+fn every_kind_of_target() {
+    let workspace = Workspace::new("kinds");
+    let choose = |wanted| workspace.choose("", wanted, None);
+    let name = || "kinds".to_owned();
+    assert_eq!(choose(Wanted::Example("show".into())).unwrap().kind, Kind::Example);
+    assert_eq!(choose(Wanted::Test("whole".into())).unwrap().kind, Kind::Test);
+    assert_eq!(choose(Wanted::Bench("speed".into())).unwrap().kind, Kind::Bench);
+    assert_eq!(choose(Wanted::Bin(name())).unwrap().kind, Kind::Bin);
+    assert_eq!(
+        refused(choose(Wanted::UnitTest(Some(name()), None))),
+        "several targets could be meant: lib kinds, bin kinds; \
+         say which with --unit-test-kind bin or --unit-test-kind lib"
+    );
+    assert_eq!(
+        refused(choose(Wanted::UnitTest(None, None))),
+        "several targets could be meant: lib kinds, bin extra, bin kinds; name one with --unit-test=NAME"
+    );
+    let lib = choose(Wanted::UnitTest(None, Some(UnitKind::Lib))).unwrap();
+    assert_eq!(lib.kind, Kind::UnitTest(UnitKind::Lib));
+    assert_eq!(
+        lib.announcement().unwrap(),
+        "automatically selected lib target kinds in package kinds@0.1.0 as it is the only valid target"
+    );
+    assert_eq!(
+        refused(choose(Wanted::Bin("show".into()))),
+        "package kinds has no bin target `show`; the workspace has: extra, kinds; \
+         there is another kind of target of this name: --example show"
+    );
+    let bin = choose(Wanted::UnitBench(Some(name()), Some(UnitKind::Bin))).unwrap();
+    assert_eq!(bin.kind, Kind::UnitBench(UnitKind::Bin));
+}
+
+#[test]
+fn a_virtual_workspace_is_seen_from_where_one_stands() {
+    let workspace = Workspace::new("virtual");
+    let name = |folder, wanted, package| {
+        let target = workspace.choose(folder, wanted, package).unwrap();
+        (target.spec, target.name, target.needs_spec)
+    };
+    let is = |spec: &str, name: &str, needs: bool| (spec.to_owned(), name.to_owned(), needs);
+    // Default members, the package one stands in, the one that is named.
+    assert_eq!(name("", Wanted::Run, None), is("one@0.1.0", "one", false));
+    assert_eq!(name("two", Wanted::Run, None), is("two@0.1.0", "two", false));
+    assert_eq!(name("two/src", Wanted::Run, None), is("two@0.1.0", "two", false));
+    assert_eq!(name("", Wanted::Run, Some("two")), is("two@0.1.0", "two", true));
+    // Default members go first, but what only others have is found.
+    assert_eq!(name("", Wanted::Test("whole".into()), None), is("three@0.1.0", "whole", false));
+    assert_eq!(name("", Wanted::Example("show".into()), None), is("two@0.1.0", "show", true));
+    // `cargo test --lib` alone would build the libraries of all default members.
+    let lib = Wanted::UnitTest(None, Some(UnitKind::Lib));
+    assert_eq!(name("", lib, None), is("three@0.1.0", "three", true));
+    // In `three` there is no binary: cargo run gives up, and there are two elsewhere.
+    let problem = refused(workspace.choose("three", Wanted::Run, None));
+    assert_eq!(
+        problem,
+        "several targets could be meant: one in one, two in two; \
+         name one with --bin, or set default-run in Cargo.toml"
+    );
+    let manifest = Build { manifest_path: Some("two/Cargo.toml".into()), ..workspace.build() };
+    let metadata = metadata(&cargo(), &manifest, &workspace.path("")).unwrap();
+    assert_eq!(choose(&metadata, &Request::default()).unwrap().name, "two");
+}
+
+#[test]
+fn the_choice_is_cargos() {
+    let workspace = Workspace::new("virtual");
+    for (folder, package) in
+        [("", None), ("two", None), ("", Some("two")), ("one/src", Some("two"))]
+    {
+        let chosen = workspace.choose(folder, Wanted::Run, package).unwrap();
+        let mut line = vec!["run", "-q", "--offline"];
+        line.extend(package.iter().flat_map(|package| ["-p", package]));
+        let (success, printed) = workspace.cargo(folder, &line);
+        assert!(
+            success && printed.trim() == chosen.name,
+            "{folder:?} {package:?}: {chosen:?}, {printed}"
+        );
+    }
+}
+
+/// Wants two printed environments to be the same, but for what changes with every process.
+#[track_caller]
+fn same_environment(ours: &str, cargos: &str, but: &[&str]) {
+    let ours = variables(ours, but);
+    let cargos = variables(cargos, but);
+    // Only what differs is shown: environments hold secrets.
+    let names = ours.keys().chain(cargos.keys());
+    let different = names.filter(|name| ours.get(*name) != cargos.get(*name));
+    let different: Vec<_> =
+        different.map(|name| (name, ours.get(name), cargos.get(name))).collect();
+    assert!(different.is_empty(), "name, ours, cargo's: {different:#?}");
+}
+
+fn variables<'a>(text: &'a str, but: &[&str]) -> BTreeMap<&'a str, &'a str> {
+    let process = ["_", "RUST_RECURSION_COUNT", "CARGO_BUILD_TARGET_DIR", "CARGO_TARGET_DIR"];
+    let lines = text.lines().filter_map(|line| line.split_once('='));
+    lines.filter(|(name, _)| !process.contains(name) && !but.contains(name)).collect()
+}
+
+#[test]
+fn the_environment_is_cargos() {
+    let workspace = Workspace::new("default-run");
+    workspace.0.write(
+        "work/.cargo/config.toml",
+        "[env]\nFROM_CONFIG = \"yes\"\nPATH = \"/not/forced\"\n\
+         HERE = { value = \"here\", relative = true }\n\
+         CARGO_PKG_NAME = { value = \"not even by force\", force = true }\n",
+    );
+    let (launch, said) = workspace.prepare("src", Wanted::Run, workspace.build(), &["a b", "--c"]);
+    let ours = launched(&launch);
+    let line = ["run", "-q", "--offline", "--release", "--", "a b", "--c"];
+    let (success, cargos) = workspace.cargo("src", &line);
+    assert!(success);
+    same_environment(&ours, &cargos, &[]);
+    for printed in ["args=[\"a b\", \"--c\"]", "FROM_BUILD_SCRIPT=one two", "FROM_CONFIG=yes"] {
+        assert!(cargos.contains(printed), "{printed}");
+    }
+    assert_eq!(launch.cwd, workspace.path("src"));
+    assert!(said.contains("[profile.release]\ndebug = true"), "{said}");
+}
+
+#[test]
+fn the_environment_is_cargos_in_tests_too() {
+    let workspace = Workspace::new("default-run");
+    let host = host();
+    let cross = Build { triple: Some(host.clone()), ..workspace.build() };
+    let tests = [
+        // Tests run in the package's root, and integration tests know its binaries.
+        (workspace.build(), Wanted::Test("around".into()), vec!["--test", "around"]),
+        (workspace.build(), Wanted::UnitTest(None, None), vec!["--bin", "two"]),
+        (cross, Wanted::Test("around".into()), vec!["--test", "around", "--target", &host]),
+    ];
+    for (build, wanted, flags) in tests {
+        let (launch, _) = workspace.prepare("src", wanted, build, &["--nocapture"]);
+        let mut line = vec!["test", "-q", "--offline", "--release"];
+        line.extend(flags);
+        line.extend(["--", "--nocapture"]);
+        let (success, cargos) = workspace.cargo("src", &line);
+        assert!(success);
+        // `cargo test -q` hands its -q on to the harness.
+        same_environment(&launched(&launch), &cargos, &["args"]);
+        assert_eq!(launch.cwd, workspace.path(""));
+    }
+}
+
+/// The platform we are on.
+fn host() -> String {
+    let mut rustc = Command::new("rustc");
+    rustc.arg("-vV");
+    let (_, about) = run(rustc);
+    about.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+}
+
+#[test]
+fn harnesses_and_benchmarks_get_what_cargo_gives_them() {
+    let workspace = Workspace::new("kinds");
+    let lines = Build { profile: Profile::Named("release-lines".into()), ..workspace.build() };
+
+    let (launch, said) =
+        workspace.prepare("", Wanted::Bench("speed".into()), workspace.build(), &["x"]);
+    assert_eq!(launch.args, ["x", "--bench"]);
+    assert_eq!(launched(&launch), "[\"x\", \"--bench\"]\n");
+    assert!(
+        said.contains("[profile.bench]\n") && said.contains("CARGO_PROFILE_BENCH_DEBUG=true"),
+        "{said}"
+    );
+
+    let name = || Some("kinds".to_owned());
+    let lib = Wanted::UnitTest(name(), Some(UnitKind::Lib));
+    let (launch, said) = workspace.prepare("", lib, lines.clone(), &[]);
+    assert!(launched(&launch).contains("test doubles ... ok"));
+    assert_eq!(said, "", "line tables are debug information");
+
+    let bin = Wanted::UnitTest(name(), Some(UnitKind::Bin));
+    let (launch, _) = workspace.prepare("", bin, lines.clone(), &[]);
+    assert!(launched(&launch).contains("running 0 tests"), "the binary's harness, not the binary");
+
+    let (launch, _) = workspace.prepare("", Wanted::Bin("kinds".into()), lines, &[]);
+    assert_eq!(launched(&launch), "42\n");
+
+    let dev = Build { profile: Profile::Dev, ..workspace.build() };
+    let (launch, said) = workspace.prepare("", Wanted::Example("show".into()), dev, &[]);
+    assert_eq!((launched(&launch).as_str(), said.as_str()), ("2\n", ""));
+}
+
+#[test]
+fn a_failed_build_is_one_line() {
+    let workspace = Workspace::new("kinds");
+    let request = Request { wanted: Wanted::Bin("extra".into()), package: None };
+    let mut config = Config { request, build: workspace.build() };
+    let error = prepare(&config, &workspace.path(""), &[], &mut |_| {}).unwrap_err();
+    assert!(error.to_string().starts_with("cargo build failed (exit status: 101)"), "{error}");
+    config.build.features = vec!["more".into()];
+    prepare(&config, &workspace.path(""), &[], &mut |_| {}).unwrap();
+
+    let nowhere = Dir::new();
+    let error = prepare(&Config::default(), &nowhere.path(""), &[], &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("could not find `Cargo.toml`"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_target_runner_runs_it() {
+    let workspace = Workspace::new("kinds");
+    // Relative to the folder of the file, wherever one stands.
+    workspace
+        .0
+        .write("work/.cargo/config.toml", "[target.'cfg(unix)']\nrunner = ['./run.sh', 'first']\n");
+    let (launch, said) =
+        workspace.prepare("src", Wanted::Example("show".into()), workspace.build(), &["x"]);
+    assert_eq!(Path::new(&launch.program), workspace.path("run.sh"));
+    let [first, executable, x] = launch.args.as_slice() else { panic!("{:?}", launch.args) };
+    assert_eq!((first.as_os_str(), x.as_os_str()), (OsStr::new("first"), OsStr::new("x")));
+    assert!(Path::new(executable).ends_with("release/examples/show"));
+    assert!(said.contains("target runner"), "{said}");
+}
+
+#[test]
+fn messages_that_are_none() {
+    let target = Workspace::new("bins").choose("", Wanted::Bin("alpha".into()), None).unwrap();
+    let built = Built::read(b"a macro says\n\xff\n\n{\"reason\":\"to-come\"}\n");
+    assert_eq!(built.talk.first().unwrap(), "a macro says");
+    assert!(refused(built.artifact(&target)).contains("cargo built nothing for alpha"));
+}

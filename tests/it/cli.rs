@@ -1,0 +1,281 @@
+//! The programs as their users meet them: options, pages, completions, help.
+
+use std::process::{Command, Stdio};
+
+use bstr::ByteSlice;
+use clap::CommandFactory;
+use flamepipe::cli;
+
+use crate::harness::{Dir, bin, cannot_run, repo};
+
+const PROGRAMS: [&str; 8] = [
+    "cargo-flamegraph",
+    "fg-diff",
+    "fg-filter",
+    "fg-fold",
+    "fg-record",
+    "fg-render",
+    "fg-script",
+    "flamegraph",
+];
+
+/// Options of peers as their `--help` lists them: `=` takes a value, `[=]` may take one.
+const COLLAPSE_PERF: &str = "--addrs --all --jit --kernel --pid --tid -q,--quiet -v,--verbose \
+    --event-filter= -n,--nthreads= --skip-after= -h,--help";
+
+const INFERNO_FLAMEGRAPH: &str = "--cp --hash --deterministic -i,--inverted \
+    --truncate-text-right --negate --no-sort --pretty-xml -q,--quiet --reverse -v,--verbose --bgcolors= -c,--colors= \
+    --colordiffusion --countname= --factor= --fontsize= --fonttype= --fontwidth= --uicolor= --height= --minwidth= \
+    --nameattr= --nametype= --notes= --search-color= --stroke-color= --subtitle= --title= --width= --base= \
+    --flamechart -h,--help";
+
+const DIFF_FOLDED: &str = "-n,--normalize -s,--strip-hex -q,--quiet -v,--verbose -h,--help";
+
+/// What flamegraph and cargo-flamegraph have in common.
+const GRAPH: &str = "-v,--verbose -o,--output= --open --root[=] -F,--freq= -z,--compression-level[=] -c,--cmd= \
+    --title= --subtitle= --deterministic -i,--inverted --reverse --notes= --min-width= --image-width= --palette= \
+    --skip-after= --flamechart --ignore-status --no-inline --post-process= -h,--help -V,--version";
+
+const FLAMEGRAPH: &str = "-p,--pid= --completions= --perfdata=";
+
+const CARGO_FLAMEGRAPH: &str = "--dev --profile= -p,--package= -b,--bin= --target= --example= --test= --unit-test[=] \
+    --unit-test-kind= --unit-bench[=] --bench= --manifest-path= -f,--features= --no-default-features -r,--release";
+
+/// Holds `ours` to a list of options: each is there, under the same short name, and takes a value likewise.
+fn has_options<P: CommandFactory>(ours: &str, theirs: &str) {
+    let mut command = P::command();
+    command.build();
+    for option in theirs.split_whitespace() {
+        let (names, value) = match option.strip_suffix("[=]") {
+            Some(names) => (names, 0..=1),
+            None => match option.strip_suffix('=') {
+                Some(names) => (names, 1..=1),
+                None => (option, 0..=0),
+            },
+        };
+        let (short, long) = names.split_once(',').unwrap_or(("", names));
+        let arg = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == long.strip_prefix("--"))
+            .unwrap_or_else(|| panic!("{ours} has no {long}"));
+        if !short.is_empty() {
+            let short = short.chars().nth(1);
+            assert_eq!(arg.get_short(), short, "{ours} {long}");
+        }
+        let takes = arg.get_num_args().unwrap();
+        assert_eq!(
+            (takes.min_values(), takes.max_values()),
+            (*value.start(), *value.end()),
+            "{ours} {long}"
+        );
+    }
+}
+
+#[test]
+fn every_option_of_the_peers_is_there() {
+    has_options::<cli::fold::FoldArgs>("fg-fold", COLLAPSE_PERF);
+    has_options::<cli::render::RenderArgs>("fg-render", INFERNO_FLAMEGRAPH);
+    has_options::<cli::diff::DiffArgs>("fg-diff", DIFF_FOLDED);
+    for options in [GRAPH, FLAMEGRAPH] {
+        has_options::<cli::flamegraph::FlamegraphArgs>("flamegraph", options);
+    }
+    for options in [GRAPH, CARGO_FLAMEGRAPH] {
+        has_options::<cli::cargo_flamegraph::CargoFlamegraphArgs>("cargo-flamegraph", options);
+    }
+}
+
+/// Where inferno is installed, the lists above are held to its `--help`.
+#[test]
+fn the_lists_are_the_peers() {
+    for (peer, list) in [
+        ("inferno-collapse-perf", COLLAPSE_PERF),
+        ("inferno-flamegraph", INFERNO_FLAMEGRAPH),
+        ("inferno-diff-folded", DIFF_FOLDED),
+    ] {
+        let Ok(help) = Command::new(peer).arg("--help").stdin(Stdio::null()).output() else {
+            // The lists above were taken from it; that they are still whole is asked only where it is at hand.
+            return eprintln!(
+                "\n!!! the_lists_are_the_peers COMPARED NOTHING: {peer} is not installed\n"
+            );
+        };
+        let listed = |word: &&str| {
+            list.split([' ', ',']).any(|option| option.trim_end_matches(['=', '[', ']']) == *word)
+        };
+        let help = help.stdout.to_str_lossy();
+        let options = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        let names = options.flat_map(|line| {
+            line.split([' ', ','])
+                .filter(|word| word.len() > 1)
+                .take_while(|word| word.starts_with('-'))
+        });
+        let names: Vec<&str> = names.map(|name| name.trim_end_matches('.')).collect();
+        assert!(names.len() > 5, "{help}");
+        let unlisted: Vec<_> = names.iter().filter(|name| !listed(name)).collect();
+        assert!(unlisted.is_empty(), "{peer} has {unlisted:?} too");
+    }
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let dir = Dir::new();
+    for program in PROGRAMS {
+        let help = dir.cmd(program).arg("--help").stdout().to_str_lossy().into_owned();
+        assert!(help.contains("Usage: "), "{program}: {help}");
+        assert!(
+            help.to_lowercase().contains("memory"),
+            "{program} --help does not state its memory"
+        );
+        let short = dir.cmd(program).arg("-h").stdout();
+        assert!(short.contains_str("--"), "{program}");
+        let version = dir.cmd(program).arg("-V").stdout();
+        assert!(
+            version.ends_with_str(format!("{}\n", env!("CARGO_PKG_VERSION"))),
+            "{program}: {version}"
+        );
+        dir.cmd(program)
+            .arg("--no-such-option")
+            .run()
+            .code(2)
+            .says("--no-such-option")
+            .says("--help");
+    }
+    assert!(
+        dir.cmd("cargo-flamegraph")
+            .args(["flamegraph", "-h"])
+            .stdout()
+            .contains_str("Usage: cargo flamegraph ")
+    );
+    assert!(dir.names().is_empty());
+}
+
+#[test]
+fn the_pages_are_up_to_date() {
+    let dir = Dir::new();
+    let mut pages = vec!["fg-folded.5".to_owned(), "fg-script.5".to_owned()];
+    for program in PROGRAMS {
+        let page = dir.cmd(program).args(["--generate", "man"]).stdout();
+        let kept = std::fs::read(repo().join(format!("man/{program}.1"))).unwrap();
+        assert!(page == kept, "man/{program}.1 is not up to date: run scripts/man");
+        assert!(page.contains_str(".SH SEE ALSO"), "{program}");
+        pages.push(format!("{program}.1"));
+    }
+    let mut kept: Vec<String> = std::fs::read_dir(repo().join("man"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    pages.sort();
+    kept.sort();
+    assert_eq!(kept, pages, "a page for each program, and nothing else");
+    let mut lint = Command::new("mandoc");
+    lint.args(["-T", "lint", "-W", "warning"]).args(&kept).current_dir(repo().join("man"));
+    let Ok(lint) = lint.stdin(Stdio::null()).output() else {
+        return cannot_run("the_pages_are_up_to_date", "there is no mandoc");
+    };
+    assert!(lint.stdout.is_empty(), "{}", lint.stdout.to_str_lossy());
+}
+
+#[test]
+fn pages_refer_to_pages_of_ours() {
+    let names =
+        std::fs::read_dir(repo().join("man")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    for name in &names {
+        let page =
+            std::fs::read_to_string(repo().join("man").join(name)).unwrap().replace("\\-", "-");
+        for line in page.lines() {
+            let reference = match line.split(' ').collect::<Vec<_>>()[..] {
+                [".Xr", other, section, ..] => format!("{other}.{section}"),
+                [".BR", other, section, ..] => format!("{other}.{}", &section[1..2]),
+                _ => continue,
+            };
+            let ours =
+                ["fg-", "flamegraph", "cargo-"].iter().any(|start| reference.starts_with(start));
+            assert!(!ours || names.contains(&reference), "{name} refers to {reference}");
+            assert_ne!(reference, *name);
+        }
+    }
+}
+
+#[test]
+fn every_program_completes_in_every_shell() {
+    let dir = Dir::new();
+    let mut missing = Vec::new();
+    for program in PROGRAMS {
+        for (shell, check) in [
+            ("bash", &["bash", "-n"][..]),
+            ("zsh", &["zsh", "-n"]),
+            ("fish", &["fish", "--no-execute"]),
+            ("elvish", &[]),
+            ("powershell", &[]),
+        ] {
+            let completions = dir.cmd(program).args(["--generate", shell]).stdout();
+            assert!(completions.contains_str(program), "{program} in {shell}");
+            let Some((checker, flags)) = check.split_first() else { continue };
+            let file = dir.write(&format!("{program}.{shell}"), &completions);
+            match Command::new(checker).args(flags).arg(&file).stdin(Stdio::null()).output() {
+                Ok(checked) => {
+                    assert!(
+                        checked.status.success(),
+                        "{program} in {shell}: {}",
+                        checked.stderr.to_str_lossy()
+                    );
+                }
+                Err(_) if missing.contains(checker) => {}
+                Err(_) => missing.push(*checker),
+            }
+        }
+        dir.cmd(program).args(["--generate", "tcsh"]).run().code(2).says("bash");
+    }
+    let flag = dir.cmd("flamegraph").args(["--completions", "bash"]).stdout();
+    assert_eq!(flag, dir.read("flamegraph.bash"), "flamegraph has a flag for it too, as in 0.6.15");
+    dir.cmd("flamegraph").args(["--completions", "tcsh"]).run().code(2).says("bash");
+    if !missing.is_empty() {
+        cannot_run(
+            "every_program_completes_in_every_shell",
+            &format!("not installed: {missing:?}"),
+        );
+    }
+}
+
+#[test]
+fn completions_complete() {
+    let dir = Dir::new();
+    if !Command::new("bash")
+        .args(["-c", "type complete"])
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
+        return cannot_run("completions_complete", "there is no bash");
+    }
+    dir.write("fg-fold.bash", dir.cmd("fg-fold").args(["--generate", "bash"]).stdout());
+    let script = ". ./fg-fold.bash; f=$(complete -p fg-fold); f=${f#*-F }; \
+                  COMP_WORDS=(fg-fold --event); COMP_CWORD=1; ${f%% *} fg-fold --event fg-fold; echo \"${COMPREPLY[@]}\"";
+    let done =
+        Command::new("bash").args(["-c", script]).current_dir(dir.path(".")).output().unwrap();
+    assert_eq!(done.stdout.as_bstr(), "--event-filter\n", "{}", done.stderr.to_str_lossy());
+}
+
+#[test]
+fn nothing_is_drawn_for_nothing() {
+    let dir = Dir::new();
+    dir.cmd("flamegraph").run().code(2).says("there is nothing to record").says("--help");
+    dir.cmd("flamegraph").args(["-p", "1", "true"]).run().code(2);
+    dir.cmd("flamegraph").args(["--perfdata", "x", "-p", "1"]).run().code(2);
+    dir.cmd("flamegraph").args(["--perfdata", "x", "true"]).run().code(2);
+    dir.cmd("flamegraph")
+        .args(["--post-process", "sed 's/x", "true"])
+        .run()
+        .code(2)
+        .says("is no command");
+    dir.cmd("flamegraph").args(["--post-process", " ", "true"]).run().code(2).says("is no command");
+    dir.cmd("flamegraph").args(["--palette", "pink", "true"]).run().code(2).says("possible values");
+    dir.cmd("flamegraph").args(["--min-width", "wide", "true"]).run().code(2).says("--min-width");
+    assert!(dir.names().is_empty(), "{:?}", dir.names());
+}
+
+#[test]
+fn the_programs_are_where_the_tests_look() {
+    for program in PROGRAMS {
+        assert!(bin(program).is_file(), "{program}");
+    }
+}

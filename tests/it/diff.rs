@@ -1,0 +1,85 @@
+//! fg-diff: what inferno-diff-folded writes, in order and for names of any bytes.
+
+use bstr::ByteSlice;
+use flamepipe::diff::{Config, Differ};
+use flamepipe::folded::{self, FoldedSink, Writer};
+use flamepipe::sample::FrameTable;
+use flamepipe::tally::Tally;
+use inferno::differential;
+use proptest::prelude::*;
+
+use crate::harness::Dir;
+
+fn diff(config: Config, before: &str, after: &str) -> String {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut differ = Differ::new(config, Writer::new(Vec::new(), "memory"));
+    folded::read(before.as_bytes(), "before", &mut frames, &mut differ, &mut tally).unwrap();
+    differ.second();
+    folded::read(after.as_bytes(), "after", &mut frames, &mut differ, &mut tally).unwrap();
+    differ.finish(&mut frames, &mut tally).unwrap();
+    String::from_utf8(differ.into_inner().into_inner()).unwrap()
+}
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn profile() -> impl Strategy<Value = String> {
+    let name = prop_oneof!["[a-b]", "0x[0-9a-g]{0,3}", "GC [0-9]", "é x", "f[0-9]\\.5"];
+    let stack = prop::collection::vec(name, 1..4).prop_map(|names| names.join(";"));
+    let line = (stack, 0u64..1000, prop_oneof![Just(""), Just(".0"), Just(".25")]);
+    prop::collection::vec(
+        line.prop_map(|(stack, weight, fraction)| format!("{stack} {weight}{fraction}\n")),
+        0..20,
+    )
+    .prop_map(|lines| lines.concat())
+}
+
+proptest! {
+    #[test]
+    fn the_lines_are_infernos(before in profile(), after in profile(), normalize: bool, strip_hex: bool) {
+        let mut theirs = Vec::new();
+        let options = differential::Options { normalize, strip_hex };
+        differential::from_readers(options, before.as_bytes(), after.as_bytes(), &mut theirs).unwrap();
+        let ours = diff(Config { normalize, strip_hex }, &before, &after);
+        prop_assert_eq!(sorted(&ours), sorted(theirs.to_str().unwrap()));
+        prop_assert_eq!(diff(Config { normalize, strip_hex }, &before, &after), ours, "the order is fixed");
+    }
+}
+
+#[test]
+fn names_of_any_bytes_stay_as_they_are() {
+    let dir = Dir::new();
+    dir.write("before", b"a;\xff 1\na;\xfe 2\n");
+    let outcome =
+        dir.cmd("fg-diff").args(["before", "-"]).stdin(b"a;\xff 5\nodd\n").run().success();
+    assert_eq!(outcome.stdout, b"a;\xfe 2 0\na;\xff 1 5\n".as_bstr());
+    outcome.says("1 odd lines or records skipped, the first: “odd”");
+}
+
+#[test]
+fn differences_are_drawn() {
+    let dir = Dir::new();
+    dir.write("before", "main;f 1\nmain;g 9\n");
+    dir.write("after", "main;f 9\nmain;g 1\n");
+    dir.cmd("fg-diff").args(["-q", "-o", "diff", "before", "after"]).run().success();
+    assert_eq!(dir.read("diff"), "main;f 1 9\nmain;g 9 1\n");
+    let svg = dir.cmd("fg-render").arg("diff").stdout();
+    assert!(svg.contains_str("<title>f (9 samples, 90.00%; +80.00%)"), "{svg}");
+    assert!(svg.contains_str("<title>g (1 samples, 10.00%; -80.00%)"), "{svg}");
+}
+
+#[test]
+fn an_empty_side_is_a_profile_of_nothing() {
+    let dir = Dir::new();
+    dir.write("before", "");
+    dir.write("after", "main;f 9\n");
+    let outcome = dir.cmd("fg-diff").args(["-n", "before", "after"]).run().success();
+    assert_eq!(outcome.stdout, "main;f 0 9\n");
+    outcome.says("before has no samples");
+    dir.cmd("fg-diff").args(["before", "before"]).run().code(1).says("is empty");
+    dir.cmd("fg-diff").args(["-", "-"]).run().code(2).says("not both");
+    dir.cmd("fg-diff").args(["gone", "before"]).run().code(1).says("cannot read gone");
+}

@@ -1,0 +1,410 @@
+//! fg-fold: against its naive twin, against inferno, against its own laws, and as a program.
+
+use bstr::{BString, ByteSlice};
+use flamepipe::fold::{Config, Folder, Merge};
+use flamepipe::folded::Writer;
+use flamepipe::sample::{FrameTable, SampleSink};
+use flamepipe::script;
+use flamepipe::tally::Tally;
+use inferno::collapse::Collapse;
+use inferno::collapse::perf as oracle;
+use proptest::prelude::*;
+
+use crate::harness::Dir;
+
+#[path = "../naive/fold.rs"]
+mod naive;
+
+/// Folds perf-script text in-process.
+pub(crate) fn fold(text: impl std::io::Read, config: &Config) -> (BString, Tally) {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut folder =
+        Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
+    let wants = script::Config { addresses: config.addresses, ..script::Config::default() };
+    script::Reader::new(wants).read(text, "text", &mut frames, &mut folder, &mut tally).unwrap();
+    // Text without a single stack is refused, which is no matter here.
+    let _ = folder.finish(&mut frames, &mut tally);
+    (folder.into_next().into_next().into_inner().into(), tally)
+}
+
+fn inferno(text: &[u8], config: &Config) -> BString {
+    let mut options = oracle::Options::default();
+    options.annotate_jit = config.jit;
+    options.annotate_kernel = config.kernel;
+    options.include_addrs = config.addresses;
+    options.include_pid = config.pid;
+    options.include_tid = config.tid;
+    options.event_filter = config.event.as_ref().map(|event| event.to_string());
+    options.skip_after = config.skip_after.iter().map(|symbol| symbol.to_string()).collect();
+    options.nthreads = 1;
+    let mut out = Vec::new();
+    oracle::Folder::from(options).collapse(text, &mut out).unwrap();
+    out.into()
+}
+
+pub(crate) fn configs() -> impl Strategy<Value = Config> {
+    let event = prop::option::of(prop_oneof![Just("cycles"), Just("instructions"), Just("faults")]);
+    let after = prop::collection::vec(prop_oneof![Just("main"), Just("core::fmt::write")], 0..2);
+    (any::<[bool; 5]>(), event, after).prop_map(
+        |([kernel, jit, addresses, pid, tid], event, after)| Config {
+            kernel,
+            jit,
+            addresses,
+            pid,
+            tid,
+            event: event.map(Into::into),
+            skip_after: after.into_iter().map(Into::into).collect(),
+        },
+    )
+}
+
+fn one_of(choices: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+    prop::sample::select(choices)
+}
+
+/// Frame lines that inferno names rightly; the others are in `where_inferno_is_wrong`.
+fn frame_line() -> impl Strategy<Value = String> {
+    let symbols = one_of(&[
+        "main",
+        "core::fmt::write",
+        "std::rt::lang_start::{{closure}}",
+        "[unknown]",
+        "a;b",
+        "foo(int, char)",
+        "net/http.(*Client).Do",
+        "std::vector<int, std::allocator<int> >::push_back(int&&)",
+        "é",
+        "operator()(int)",
+        "x::hb90e1c1c787080f0",
+        "_$LT$std..fs..File$u20$as$u20$Read$GT$::read::h5d84059cf335c8e6",
+        "[(foo)]::bar()",
+        "Lorg/mozilla/Foo;::call(Ljava/lang/Object;)V",
+        "{lambda(int)#2}::operator()",
+        "f+0x",
+        "g+0xzz",
+    ]);
+    let modules = one_of(&[
+        "/usr/bin/app",
+        "[kernel.kallsyms]",
+        "[unknown]",
+        "/tmp/perf-19.map",
+        "inlined",
+        "/lib/modules/6.1/x.ko",
+        "/usr/lib/debug/vmlinux-6.1",
+        "/home/u/.debug/jit/jitted-1-2.so",
+        "[vdso]",
+        "",
+    ]);
+    let offsets = prop::option::of(0u32..3);
+    let indents = one_of(&["\t", "        ", " "]);
+    (indents, 0u64..40, symbols, offsets, modules).prop_map(
+        |(indent, pc, symbol, offset, module)| {
+            let offset = offset.map(|offset| format!("+0x{offset:x}")).unwrap_or_default();
+            format!("{indent}{:>16x} {symbol}{offset} ({module})\n", pc * 0x1001_0001)
+        },
+    )
+}
+
+fn header_line() -> impl Strategy<Value = String> {
+    let comms = one_of(&["java", "V8 WorkerThread", "app", "tokio-rt", "a:b", "kworker/0:1"]);
+    let events = one_of(&["cycles", "cycles:u", "instructions", "cycles:uppp"]);
+    let cpu = prop::option::of(0u8..4)
+        .prop_map(|cpu| cpu.map(|cpu| format!("[{cpu:03}] ")).unwrap_or_default());
+    let pid = prop::option::of(1u32..4)
+        .prop_map(|pid| pid.map(|pid| format!("{pid}/")).unwrap_or_default());
+    let period = prop::option::of(1u64..9)
+        .prop_map(|period| period.map(|p| format!("{p:>10} ")).unwrap_or_default());
+    (comms, pid, 1u32..4, cpu, period, events).prop_map(|(comm, pid, tid, cpu, period, event)| {
+        format!("{comm} {pid}{tid} {cpu}1234.567890: {period}{event}: \n")
+    })
+}
+
+/// One sample, blank line included; the last of a stream may lack it.
+pub(crate) fn sample() -> impl Strategy<Value = String> {
+    (header_line(), prop::collection::vec(frame_line(), 1..6))
+        .prop_map(|(header, frames)| format!("{header}{}\n", frames.concat()))
+}
+
+/// Text that `perf script` could have written, with comments.
+pub(crate) fn script_text() -> impl Strategy<Value = String> {
+    let item = prop_oneof![9 => sample(), 1 => Just("# comment\n".to_owned())];
+    (sample(), prop::collection::vec(item, 0..20)).prop_map(|(first, rest)| first + &rest.concat())
+}
+
+/// Text that nobody should have written.
+fn odd_text() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = prop::collection::vec(any::<u8>(), 0..40).prop_map(|mut line| {
+        line.push(b'\n');
+        line
+    });
+    let cut = (sample(), 0usize..200)
+        .prop_map(|(text, at)| text.as_bytes()[..at.min(text.len())].to_vec());
+    let item = prop_oneof![
+        4 => sample().prop_map(String::into_bytes),
+        1 => bytes,
+        1 => cut,
+        1 => header_line().prop_map(String::into_bytes),
+        1 => frame_line().prop_map(String::into_bytes),
+        1 => Just(b"\n".to_vec()),
+        1 => Just(b"  \r\n".to_vec()),
+    ];
+    prop::collection::vec(item, 0..20).prop_map(|items| items.concat())
+}
+
+/// Samples that differ near their leaves, now and then with something odd between their lines.
+fn deep_text() -> impl Strategy<Value = String> {
+    let line = |n: usize| format!("\t{:>16x} f{}+0x{n:x} (/a)\n", n * 64, n / 2);
+    let between = one_of(&["", "", "", "", "# comment\n", "odd\n"]);
+    let sample = (prop::collection::vec(0usize..9, 0..3), 0usize..6, between, 0usize..8).prop_map(
+        move |(leaf, root, between, at)| {
+            let mut lines: Vec<String> = leaf.into_iter().chain(root..9).map(line).collect();
+            lines.insert(at.min(lines.len()), between.to_owned());
+            format!("app 7 1.5: 10 cycles: \n{}\n", lines.concat())
+        },
+    );
+    prop::collection::vec(sample, 0..30).prop_map(|samples| samples.concat())
+}
+
+/// At most `.1` bytes a read.
+pub(crate) struct Slow<'a>(pub(crate) &'a [u8], pub(crate) usize);
+
+impl std::io::Read for Slow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.1.min(buffer.len()).min(self.0.len());
+        buffer[..n].copy_from_slice(&self.0[..n]);
+        self.0 = &self.0[n..];
+        Ok(n)
+    }
+}
+
+proptest! {
+    #[test]
+    fn equals_the_naive_folder(text in script_text(), config in configs()) {
+        let naive: BString = naive::fold(text.as_bytes(), &config).into();
+        prop_assert_eq!(fold(text.as_bytes(), &config).0, naive);
+    }
+
+    #[test]
+    fn equals_inferno_where_inferno_is_right(text in script_text(), config in configs()) {
+        prop_assert_eq!(fold(text.as_bytes(), &config).0, inferno(text.as_bytes(), &config));
+    }
+
+    #[test]
+    fn a_shared_root_is_read_as_if_it_were_not(text in deep_text(), step in 1usize..300) {
+        let config = Config::default();
+        let (whole, tally) = fold(text.as_bytes(), &config);
+        let (slow, slow_tally) = fold(Slow(text.as_bytes(), step), &config);
+        prop_assert_eq!(&whole, &slow);
+        prop_assert_eq!(tally, slow_tally);
+        let naive: BString = naive::fold(text.as_bytes(), &config).into();
+        prop_assert_eq!(whole, naive);
+    }
+
+    #[test]
+    fn odd_text_neither_panics_nor_depends_on_chunks(text in odd_text(), config in configs(), step in 1usize..40) {
+        let (whole, tally) = fold(&text[..], &config);
+        let (slow, slow_tally) = fold(Slow(&text, step), &config);
+        prop_assert_eq!(&whole, &slow);
+        prop_assert_eq!(&tally, &slow_tally);
+        let out: u64 = whole.lines().map(|line| line.rsplit_str(" ").next().unwrap().to_str().unwrap().parse::<u64>().unwrap()).sum();
+        let left_out: u64 = tally.losses().map(|(_, count)| count.weight).sum();
+        prop_assert_eq!(tally.read.weight, out + left_out);
+    }
+}
+
+fn folded(text: &str) -> String {
+    fold(text.as_bytes(), &Config::default()).0.to_string()
+}
+
+#[test]
+fn where_inferno_is_wrong() {
+    let one = |line: &str| {
+        folded(&format!(
+            "app 7 1.5: 10 cycles: \n\t{:>16x} {line}\n\t{:>16x} main+0x1 (/a)\n\n",
+            16, 32
+        ))
+    };
+    // inferno drops frames whose symbol starts with a parenthesis.
+    assert_eq!(
+        one("(anonymous namespace)::f(int)+0x4 (/a)"),
+        "app;main;(anonymous namespace)::f 10\n"
+    );
+    // inferno drops frames whose module has a blank, and keeps the offset before `(deleted)`.
+    assert_eq!(one("f+0x4 (/tmp/my app)"), "app;main;f 10\n");
+    assert_eq!(one("f+0x4 (/tmp/x (deleted))"), "app;main;f 10\n");
+    // inferno cuts names at `->` as if they were inlined Java.
+    assert_eq!(one("A::operator->(int)+0x1 (/a)"), "app;main;A::operator-> 10\n");
+    assert_eq!(
+        one("<fn() -> T as F>::call_once+0x1 (/a)"),
+        "app;main;<fn() -> T as F>::call_once 10\n"
+    );
+    // inferno keeps the arguments of operator<< and makes `decltype` of a return type.
+    assert_eq!(
+        one("std::operator<< <char>(std::ostream&)+0x1 (/a)"),
+        "app;main;std::operator<< <char> 10\n"
+    );
+    assert_eq!(one("decltype(auto) f(int)+0x1 (/a)"), "app;main;decltype(auto) f 10\n");
+    // inferno panics on some non-ASCII symbols and on names that are no UTF-8 it replaces bytes.
+    assert_eq!(one("éééééééééhb90e1c1c787080f0+0x1 (/a)"), "app;main;ééééééééé 10\n");
+    let (latin1, _) = fold(
+        &b"app 7 1.5: 10 cycles: \n\t              10 caf\xe9+0x1 (/a)\n\n"[..],
+        &Config::default(),
+    );
+    assert_eq!(
+        latin1,
+        "app;caf\u{fffd} 10\n".replace('\u{fffd}', "?").as_bytes().replace("?", b"\xe9").as_bstr()
+    );
+    // inferno panics on a leading blank line and on a first record it cannot parse.
+    assert_eq!(
+        folded("\nwhat is this\napp 7 1.5: 10 cycles: \n\t              10 f (/a)\n\n"),
+        "app;f 10\n"
+    );
+    assert_eq!(folded("app 7/8 \n\t              10 f (/a)\n\n"), "app;f 1\n");
+    // A comm with a word of digits is cut by inferno; a `;` in a comm makes a frame.
+    assert_eq!(
+        folded("my 12 app 7 [001] 1.5: 10 cycles: \n\t              10 f (/a)\n\n"),
+        "my_12_app;f 10\n"
+    );
+    assert_eq!(folded("a;b 7 [001] 1.5: 10 cycles: \n\t              10 f (/a)\n\n"), "a:b;f 10\n");
+}
+
+#[test]
+fn events_keep_their_names_and_their_samples() {
+    let sample = |event: &str| format!("app 7 1.5: 10 {event}: \n\t              10 f (/a)\n\n");
+    // inferno loses every sample of a tracepoint with a payload.
+    let switch = sample("sched:sched_switch").replacen(
+        ": \n",
+        ": prev_comm=a prev_pid=1 ==> next_comm=b (x)\n",
+        1,
+    );
+    assert_eq!(folded(&switch), "app;f 10\n");
+    // inferno cuts event names at their first colon, and so adds up two tracepoints.
+    assert_eq!(
+        folded(&(sample("sched:sched_switch") + &sample("sched:sched_wakeup"))),
+        "app;f 10\n"
+    );
+    // inferno keeps one half of a hybrid CPU and loses the other silently.
+    assert_eq!(folded(&(sample("cpu_core/cycles/") + &sample("cpu_atom/cycles/"))), "app;f 20\n");
+    // What is left out is counted.
+    let (out, tally) =
+        fold((sample("cycles") + &sample("instructions")).as_bytes(), &Config::default());
+    assert_eq!(out, "app;f 10\n");
+    assert!(tally.to_string().contains("1 of other events left out"), "{tally}");
+}
+
+#[test]
+fn listings_without_blank_lines_are_samples_too() {
+    let line = "         app     7 [001]  1.500000:         10 cycles:  ffffffff81636ec3 f+0x33 ([kernel.kallsyms])\n";
+    assert_eq!(folded(&line.repeat(3)), "app;f 30\n");
+}
+
+#[test]
+fn any_input_is_folded_and_several_are_merged() {
+    let dir = Dir::new();
+    let script = dir.write("a.txt", "app 7 1.5: 10 cycles: \n\t              10 f (/a)\n\n");
+    dir.write("b.folded", "app;f 5\napp;g 1\n");
+    dir.write(
+        "c.dtrace",
+        "\n\n              libc.so.1`f+0x1\n              app`main+0x2\n                5\n\n",
+    );
+    assert_eq!(
+        dir.cmd("fg-fold").args(["a.txt", "b.folded", "c.dtrace"]).stdout(),
+        "app;f 15\napp;g 1\napp`main;libc.so.1`f 5\n"
+    );
+    assert_eq!(dir.cmd("fg-fold").stdin(std::fs::read(script).unwrap()).stdout(), "app;f 10\n");
+    assert_eq!(
+        dir.cmd("fg-fold").args(["--format", "recursive"]).stdin("a;b;b;b 3\n").stdout(),
+        "a;b 3\n"
+    );
+}
+
+#[test]
+fn each_mistake_has_its_own_diagnosis_and_leaves_the_old_output() {
+    let dir = Dir::new();
+    dir.write("old", "old");
+    let bare = "app 7 1.5: 10 cycles: \napp 7 1.5: 10 cycles: \n";
+    for (input, says) in [
+        ("", "standard input is empty"),
+        ("\n\n", "standard input is empty"),
+        ("hello\nworld\n", "standard input is not perf-script text"),
+        ("<svg>\n", "standard input is not perf-script text"),
+        (bare, "has 2 samples but no call chains"),
+        (
+            "PERFILE2 is the beginning of something else",
+            "byte 8: the perf.data header is cut short",
+        ),
+    ] {
+        dir.cmd("fg-fold").args(["-o", "old"]).stdin(input).run().code(1).says(says);
+        assert_eq!(dir.read("old"), "old");
+        assert_eq!(dir.names(), ["old"]);
+    }
+    dir.cmd("fg-fold")
+        .arg("missing.txt")
+        .run()
+        .code(1)
+        .says("cannot read missing.txt: No such file");
+    dir.cmd("fg-fold")
+        .args(["-o", "no/such/dir"])
+        .stdin("a 1\n")
+        .run()
+        .code(1)
+        .says("cannot write no/such/dir");
+    dir.cmd("fg-fold")
+        .args(["--event-filter", "faults"])
+        .stdin(bare)
+        .run()
+        .code(1)
+        .says("has no samples of the event");
+    dir.cmd("fg-fold").arg("--nonsense").run().code(2);
+}
+
+#[test]
+fn strict_is_a_status() {
+    let dir = Dir::new();
+    let odd = "app;f 5\nodd\n";
+    dir.cmd("fg-fold")
+        .args(["--strict", "--format", "folded"])
+        .stdin(odd)
+        .run()
+        .code(3)
+        .says("1 odd lines");
+    dir.cmd("fg-fold").args(["--format", "folded"]).stdin(odd).run().code(0);
+}
+
+/// Memory is what is distinct, not how long the input is: 64 MB of the same again, through a pipe.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_input() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let mut text = String::new();
+    for sample in 0..1000 {
+        text += &format!("app 7 [000] {sample}.5: 1000 cycles:u: \n");
+        for depth in 0..20 {
+            let frame = sample * depth % 300;
+            text += &format!("\t{frame:>16x} function_{frame}+0x1 (/usr/bin/app)\n");
+        }
+        text.push('\n');
+    }
+    let times = (64 << 20) / text.len() + 1;
+    let mut child = Command::new(crate::harness::bin("fg-fold"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for _ in 0..times {
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+    // It has read all but what the pipe holds, and cannot end before the pipe is closed.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    drop(stdin);
+    let folded = child.wait_with_output().unwrap().stdout;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak <= 16 << 10, "{peak} KiB for {} bytes", times * text.len());
+    let total: u64 =
+        folded.lines().filter_map(flamepipe::folded::split).map(|line| line.weight).sum();
+    assert_eq!(total, times as u64 * 1_000_000);
+}

@@ -1,0 +1,187 @@
+//! A fresh directory for each test, our programs as commands, and failures that show everything.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use bstr::{BString, ByteSlice};
+
+/// A test's own directory, which is removed at its end.
+pub struct Dir(tempfile::TempDir);
+
+impl Dir {
+    pub fn new() -> Dir {
+        Dir(tempfile::Builder::new().prefix("flamepipe-test-").tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file, with its folders.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub fn read(&self, name: &str) -> BString {
+        std::fs::read(self.path(name)).unwrap().into()
+    }
+
+    /// The names in the directory, sorted: to see that nothing was left behind.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.0.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// One of our programs, or any other, to be run in this directory.
+    pub fn cmd(&self, program: &str) -> Cmd {
+        let mut command = Command::new(bin(program));
+        command.current_dir(self.0.path());
+        Cmd { command, stdin: Vec::new() }
+    }
+}
+
+/// The path of one of our programs as built for this test run; other names stay as they are.
+pub fn bin(program: &str) -> PathBuf {
+    match program {
+        "cargo-flamegraph" => env!("CARGO_BIN_EXE_cargo-flamegraph").into(),
+        "fg-diff" => env!("CARGO_BIN_EXE_fg-diff").into(),
+        "fg-filter" => env!("CARGO_BIN_EXE_fg-filter").into(),
+        "fg-fold" => env!("CARGO_BIN_EXE_fg-fold").into(),
+        "fg-record" => env!("CARGO_BIN_EXE_fg-record").into(),
+        "fg-render" => env!("CARGO_BIN_EXE_fg-render").into(),
+        "fg-script" => env!("CARGO_BIN_EXE_fg-script").into(),
+        "flamegraph" => env!("CARGO_BIN_EXE_flamegraph").into(),
+        other => other.into(),
+    }
+}
+
+/// The folder that holds our programs, for a PATH.
+pub fn bin_dir() -> PathBuf {
+    bin("flamegraph").parent().unwrap().to_owned()
+}
+
+/// An example of ours, built as these tests are: `cargo test --test it` alone does not build them.
+pub fn example(name: &str) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(repo()).args(["build", "--quiet", "--offline", "--example", name]);
+    let folder = bin_dir();
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().unwrap().success(), "cannot build the example {name}");
+    folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Where the repository is.
+pub fn repo() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A command and its standard input.
+pub struct Cmd {
+    pub command: Command,
+    stdin: Vec<u8>,
+}
+
+impl Cmd {
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Cmd {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Cmd {
+        self.command.args(args);
+        self
+    }
+
+    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Cmd {
+        self.command.env(key, value);
+        self
+    }
+
+    pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Cmd {
+        self.stdin = bytes.as_ref().to_vec();
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn run(mut self) -> Outcome {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let shown = format!("{:?}", self.command);
+        let mut child =
+            self.command.spawn().unwrap_or_else(|error| panic!("cannot run {shown}: {error}"));
+        let mut stdin = child.stdin.take().unwrap();
+        let bytes = self.stdin;
+        // A child that does not read its input to the end is no failure of the test.
+        let writer = std::thread::spawn(move || stdin.write_all(&bytes).is_ok());
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        Outcome {
+            shown,
+            status: output.status,
+            stdout: output.stdout.into(),
+            stderr: output.stderr.into(),
+        }
+    }
+
+    /// Runs it and wants success; the answer is its standard output.
+    pub fn stdout(self) -> BString {
+        self.run().success().stdout
+    }
+}
+
+/// How a command ended and what it said.
+pub struct Outcome {
+    shown: String,
+    pub status: ExitStatus,
+    pub stdout: BString,
+    pub stderr: BString,
+}
+
+impl Outcome {
+    #[track_caller]
+    pub fn success(self) -> Outcome {
+        self.code(0)
+    }
+
+    /// Wants this exit status.
+    #[track_caller]
+    pub fn code(self, code: i32) -> Outcome {
+        assert_eq!(self.status.code(), Some(code), "{}", self.everything());
+        self
+    }
+
+    /// Wants these words on stderr.
+    #[track_caller]
+    pub fn says(self, words: &str) -> Outcome {
+        assert!(self.stderr.contains_str(words), "stderr lacks {words:?}\n{}", self.everything());
+        self
+    }
+
+    pub fn everything(&self) -> String {
+        let (stdout, stderr) = (self.stdout.to_str_lossy(), self.stderr.to_str_lossy());
+        let shown: String = stdout.chars().take(4000).collect();
+        format!(
+            "{} ended with {}\n--- stdout\n{shown}\n--- stderr\n{stderr}\n---",
+            self.shown, self.status
+        )
+    }
+}
+
+/// Says loudly that a test cannot run here, and why. On CI it is a failure where `needed` says so.
+pub fn cannot_run(test: &str, why: &str) {
+    eprintln!("\n!!! {test} DID NOT RUN: {why}\n");
+    assert!(
+        std::env::var_os("FLAMEPIPE_TEST_ALL").is_none(),
+        "{test} could not run, and FLAMEPIPE_TEST_ALL asks for every test: {why}"
+    );
+}

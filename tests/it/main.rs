@@ -1,0 +1,24 @@
+//! The one integration-test binary: a module per stage, the laws of the pipeline, the programs as a user runs them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    unreachable_pub
+)]
+
+mod harness;
+
+mod cargo;
+mod cli;
+mod diff;
+mod filter;
+mod fold;
+mod laws;
+mod perf_data;
+mod pipeline;
+mod record;
+mod render;
+mod script;
+mod symbols;

@@ -1,0 +1,120 @@
+//! The folder as anyone would write it first: a regex for each kind of line, a map of strings. Slow and obvious.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use bstr::ByteSlice;
+use flamepipe::fold::{Config, name};
+use flamepipe::sample::{Frame, Kind};
+use regex::bytes::Regex;
+
+static HEADER: LazyLock<Regex> = LazyLock::new(|| {
+    let who = r"^(?<comm>.*?) *(?:(?<pid>\d+)/)?(?<tid>\d+|-1) +(?:\[(?<cpu>\d+)\] +)?";
+    let what = r"(?<time>\d+\.\d+): *(?:(?<period>\d+) +)?(?<event>[^ ]+):(?: +(?<rest>.*))?$";
+    Regex::new(&format!("(?-u){who}{what}")).unwrap()
+});
+
+static FRAME: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?-u)^[ \t]*(?<pc>[^ ]+) (?<symbol>.*?)(?:\+0x(?<offset>[0-9a-fA-F]*))? *\((?<module>[^ ]*)\)$").unwrap()
+});
+
+#[derive(Default)]
+struct Sample {
+    root: Vec<u8>,
+    java: bool,
+    wanted: bool,
+    period: u64,
+    /// Names, leaf first.
+    stack: Vec<Vec<u8>>,
+    cut: bool,
+    any: bool,
+}
+
+/// Folds perf-script text whose modules hold no blanks.
+pub(crate) fn fold(text: &[u8], config: &Config) -> Vec<u8> {
+    let mut sums = BTreeMap::<Vec<u8>, u64>::new();
+    let mut event: Option<Vec<u8>> = config.event.clone().map(Into::into);
+    let mut sample: Option<Sample> = None;
+    for line in text.lines() {
+        if line.starts_with(b"#") {
+            continue;
+        }
+        let line = line.trim_ascii_end();
+        if line.is_empty() {
+            add(sample.take(), &mut sums);
+        } else if let Some(open) = &mut sample {
+            frame(line, open, config);
+        } else if let Some(parts) = HEADER.captures(line) {
+            let named = parts["event"].to_vec();
+            let wanted = base(event.get_or_insert(named.clone())) == base(&named);
+            let field = |name: &str| {
+                parts.name(name).map(|found| found.as_bytes().to_str_lossy().into_owned())
+            };
+            let mut root: Vec<u8> = parts["comm"]
+                .trim_ascii()
+                .iter()
+                .map(|&b| if b == b' ' { b'_' } else { b })
+                .collect();
+            let java = root.starts_with(b"java");
+            let or_unknown = |id: Option<String>| id.unwrap_or("?".into());
+            if config.tid {
+                root.extend(
+                    format!("-{}/{}", or_unknown(field("pid")), or_unknown(field("tid"))).bytes(),
+                );
+            } else if config.pid {
+                root.extend(format!("-{}", or_unknown(field("pid"))).bytes());
+            }
+            let period = field("period").map_or(1, |period| period.parse().unwrap());
+            let mut open = Sample { root, java, wanted, period, ..Sample::default() };
+            let rest = parts.name("rest").map_or(&b""[..], |rest| rest.as_bytes().trim_ascii());
+            if !rest.is_empty() && frame(rest, &mut open, config) {
+                add(Some(open), &mut sums);
+            } else {
+                sample = Some(open);
+            }
+        }
+    }
+    add(sample, &mut sums);
+    let mut out = Vec::new();
+    for (stack, sum) in sums {
+        out.extend_from_slice(&stack);
+        out.extend(format!(" {sum}\n").bytes());
+    }
+    out
+}
+
+fn frame(line: &[u8], sample: &mut Sample, config: &Config) -> bool {
+    let Some(parts) = FRAME.captures(line) else { return false };
+    sample.any = true;
+    if sample.cut {
+        return true;
+    }
+    let symbol = match parts["symbol"].trim_ascii() {
+        b"" => &b" "[..],
+        symbol => symbol,
+    };
+    let module = &parts["module"];
+    let address = u64::from_str_radix(&parts["pc"].to_str_lossy(), 16).ok();
+    let kind = Kind::of_module(module);
+    let frame = Frame { symbol: symbol.into(), module: module.into(), kind, address };
+    let mut names = Vec::new();
+    name::names(&frame, sample.java, config, |name| names.push(name.to_vec()));
+    sample.stack.extend(names.into_iter().rev());
+    sample.cut = config.skip_after.iter().any(|after| *after == *name::readable(symbol));
+    true
+}
+
+fn add(sample: Option<Sample>, sums: &mut BTreeMap<Vec<u8>, u64>) {
+    let Some(sample) = sample.filter(|sample| sample.any && sample.wanted) else { return };
+    let mut stack = sample.stack;
+    if !sample.cut {
+        stack.push(sample.root);
+    }
+    stack.reverse();
+    *sums.entry(stack.join(&b';')).or_default() += sample.period;
+}
+
+/// The tests' events have modifiers but no hybrid halves.
+fn base(event: &[u8]) -> &[u8] {
+    event.split_str(":").next().unwrap()
+}
