@@ -1,0 +1,122 @@
+//! Burns known shares of processor time in functions with known names, for tests and demonstrations.
+//!
+//! | thread | function | share of its thread | share of all |
+//! |---|---|---|---|
+//! | `adder` | `hot_sum` | 3/4 | 37.5 % |
+//! | `adder` | `hot_sort` | 1/4 | 12.5 % |
+//! | `hasher` | `hot_hash` | all | 50 % |
+//!
+//! Each function works until it has used its slice of its *thread's* processor time, so the shares are the same on
+//! every machine, however busy.
+//!
+//! - `--ms N`: N milliseconds of processor time for each thread (1000)
+//! - `--exit STATUS`, `--kill SIGNAL`: end with this status, or by the signal of this number
+//! - `--deaf`: ignore SIGINT and SIGTERM; `--print`: say `burnt` on stdout at the end
+
+// A program to be profiled: it may do what our library may not.
+#![allow(unsafe_code, clippy::exit, clippy::expect_used, clippy::print_stdout)]
+
+use std::hint::black_box;
+use std::thread;
+use std::time::Duration;
+
+fn main() {
+    let (mut total, mut status, mut signal) = (Duration::from_secs(1), 0, 0);
+    let (mut deaf, mut print) = (false, false);
+    // The program's own name need not be UTF-8.
+    let arguments = std::env::args_os().skip(1);
+    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|word| word.parse().ok()).expect("a number");
+        match argument.as_str() {
+            "--ms" => total = Duration::from_millis(number()),
+            "--exit" => status = number() as i32,
+            "--kill" => signal = number() as i32,
+            "--deaf" => deaf = true,
+            "--print" => print = true,
+            _ => std::process::exit(2),
+        }
+    }
+    signals(deaf, 0);
+    let adder = named("adder", move || {
+        rounds(total, |slice| {
+            hot_sum(slice * 3 / 4);
+            hot_sort(slice / 4);
+        });
+    });
+    let hasher = named("hasher", move || rounds(total, hot_hash));
+    [adder, hasher].into_iter().for_each(|thread| thread.join().expect("it ends"));
+    if print {
+        println!("burnt");
+    }
+    signals(false, signal);
+    std::process::exit(status);
+}
+
+fn named(name: &str, work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+    thread::Builder::new().name(name.into()).spawn(work).expect("a thread")
+}
+
+/// Calls `work` with a slice at a time until `total` is used up.
+fn rounds(total: Duration, work: impl Fn(Duration)) {
+    let end = processor_time() + total;
+    while processor_time() < end {
+        // Short enough for even shares.
+        work(Duration::from_millis(20));
+    }
+}
+
+#[inline(never)]
+fn hot_sum(slice: Duration) {
+    let end = processor_time() + slice;
+    while processor_time() < end {
+        black_box((0..2_000_u64).map(black_box).fold(0, u64::wrapping_add));
+    }
+}
+
+#[inline(never)]
+fn hot_sort(slice: Duration) {
+    let end = processor_time() + slice;
+    while processor_time() < end {
+        let mut values: [usize; 64] = std::array::from_fn(|n| black_box(n * 37 % 61));
+        values.sort_unstable();
+        black_box(values);
+    }
+}
+
+#[inline(never)]
+fn hot_hash(slice: Duration) {
+    let end = processor_time() + slice;
+    while processor_time() < end {
+        let fnv = |hash: u64, byte: u64| (hash ^ black_box(byte)).wrapping_mul(0x100_0000_01b3);
+        black_box((0..2_000).fold(0xcbf2_9ce4_8422_2325, fnv));
+    }
+}
+
+#[cfg(unix)]
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock is written to a timespec of ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    std::time::UNIX_EPOCH.elapsed().unwrap_or_default()
+}
+
+/// Ignores what would end us, or sends a signal to ourselves.
+fn signals(deaf: bool, send: i32) {
+    #[cfg(unix)]
+    // SAFETY: SIG_IGN runs no code, raise takes a number; signal 0 is none.
+    unsafe {
+        if deaf {
+            libc::signal(libc::SIGINT, libc::SIG_IGN);
+            libc::signal(libc::SIGTERM, libc::SIG_IGN);
+        }
+        libc::raise(send);
+    }
+    #[cfg(not(unix))]
+    let _ = (deaf, send);
+}

@@ -1,0 +1,7 @@
+//! Builds a cargo target, records it and draws its flame graph.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flamepipe::cli::main::<flamepipe::cli::cargo_flamegraph::CargoFlamegraphArgs>()
+}

@@ -1,0 +1,9 @@
+//! Keeps, drops and edits stacks of folded text and perf-script text: a filter in the middle of a pipeline.
+
+use std::process::ExitCode;
+
+use flamepipe::cli;
+
+fn main() -> ExitCode {
+    cli::main::<cli::filter::FilterArgs>()
+}

@@ -1,0 +1,9 @@
+//! Draws folded stacks as a flame graph.
+
+use std::process::ExitCode;
+
+use flamepipe::cli;
+
+fn main() -> ExitCode {
+    cli::main::<cli::render::RenderArgs>()
+}

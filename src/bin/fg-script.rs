@@ -1,0 +1,7 @@
+//! Writes the samples of a recording as text.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flamepipe::cli::main::<flamepipe::cli::script::ScriptArgs>()
+}

@@ -1,0 +1,365 @@
+//! The build: cargo's command line, the messages it answers with, and the executable among them.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{Artifact, ArtifactDebuginfo, BuildScript, Message, Metadata, TargetKind};
+
+use super::target::{Kind, Target, UnitKind, is_library};
+use crate::error::{Error, Result};
+
+/// How a target is built. The default is cargo's, but optimised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Build {
+    /// The profile.
+    pub profile: Profile,
+    /// `--target`
+    pub triple: Option<String>,
+    /// `--features`, each as typed: names with spaces or commas between.
+    pub features: Vec<String>,
+    /// `--all-features`
+    pub all_features: bool,
+    /// `--no-default-features`
+    pub no_default_features: bool,
+    /// `--manifest-path`
+    pub manifest_path: Option<PathBuf>,
+    /// `--target-dir`
+    pub target_dir: Option<PathBuf>,
+    /// `--jobs`
+    pub jobs: Option<String>,
+    /// `--locked`
+    pub locked: bool,
+    /// `--offline`
+    pub offline: bool,
+    /// `--frozen`
+    pub frozen: bool,
+    /// `--config`
+    pub config: Vec<String>,
+    /// `-Z`
+    pub unstable: Vec<String>,
+    /// `--ignore-rust-version`
+    pub ignore_rust_version: bool,
+    /// `--quiet`: no progress from cargo.
+    pub quiet: bool,
+    /// Whether the command line is to be said.
+    pub verbose: bool,
+}
+
+/// Which of cargo's profiles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// `release`, or `bench` for what `cargo bench` runs.
+    #[default]
+    Optimised,
+    /// `dev`, or `test` for what `cargo test` runs.
+    Dev,
+    /// `--profile`
+    Named(String),
+}
+
+impl Build {
+    /// The name of the profile that `target` is built with, as a manifest has it.
+    pub fn profile_name(&self, target: &Target) -> &str {
+        match (&self.profile, target.kind) {
+            (Profile::Named(name), _) => name,
+            (Profile::Optimised, Kind::Bench | Kind::UnitBench(_)) => "bench",
+            (Profile::Optimised, _) => "release",
+            (Profile::Dev, Kind::Test | Kind::UnitTest(_)) => "test",
+            (Profile::Dev, _) => "dev",
+        }
+    }
+
+    /// What `cargo metadata` takes as well: where the workspace is, and how it is read.
+    pub fn shared_arguments(&self) -> Vec<OsString> {
+        let mut line = Line::default();
+        line.option("--manifest-path", self.manifest_path.as_deref());
+        line.flag("--locked", self.locked);
+        line.flag("--offline", self.offline);
+        line.flag("--frozen", self.frozen);
+        line.options("--config", &self.config);
+        line.options("-Z", &self.unstable);
+        line.0
+    }
+
+    /// cargo's whole command line for `target`, starting with the verb.
+    pub fn arguments(&self, target: &Target) -> Vec<OsString> {
+        let mut line = Line::default();
+        match target.kind {
+            Kind::Bin | Kind::Example => line.words(&["build"]),
+            Kind::Test | Kind::UnitTest(_) => line.words(&["test", "--no-run"]),
+            Kind::Bench | Kind::UnitBench(_) => line.words(&["bench", "--no-run"]),
+        }
+        match self.profile_name(target) {
+            // What each verb does by itself.
+            "dev" if matches!(target.kind, Kind::Bin | Kind::Example) => {}
+            "test" if self.profile == Profile::Dev => {}
+            "bench" if self.profile == Profile::Optimised => {}
+            name => line.option("--profile", Some(name)),
+        }
+        let name = Some(target.name.as_str());
+        match target.kind {
+            Kind::Bin | Kind::UnitTest(UnitKind::Bin) | Kind::UnitBench(UnitKind::Bin) => {
+                line.option("--bin", name);
+            }
+            Kind::UnitTest(UnitKind::Lib) | Kind::UnitBench(UnitKind::Lib) => {
+                line.words(&["--lib"])
+            }
+            Kind::Example => line.option("--example", name),
+            Kind::Test => line.option("--test", name),
+            Kind::Bench => line.option("--bench", name),
+        }
+        line.option("--package", target.needs_spec.then_some(target.spec.as_str()));
+        line.option("--target", self.triple.as_deref());
+        line.options("--features", &self.features);
+        line.flag("--all-features", self.all_features);
+        line.flag("--no-default-features", self.no_default_features);
+        line.option("--target-dir", self.target_dir.as_deref());
+        line.option("--jobs", self.jobs.as_deref());
+        line.flag("--ignore-rust-version", self.ignore_rust_version);
+        line.flag("--quiet", self.quiet);
+        line.0.extend(self.shared_arguments());
+        line.words(&["--message-format", "json-render-diagnostics"]);
+        line.0
+    }
+}
+
+/// A command line in the making.
+#[derive(Default)]
+struct Line(Vec<OsString>);
+
+impl Line {
+    fn words(&mut self, words: &[&str]) {
+        self.0.extend(words.iter().map(OsString::from));
+    }
+
+    fn flag(&mut self, flag: &str, set: bool) {
+        if set {
+            self.words(&[flag]);
+        }
+    }
+
+    fn option<V: AsRef<OsStr> + ?Sized>(&mut self, flag: &str, value: Option<&V>) {
+        if let Some(value) = value {
+            self.0.push(flag.into());
+            self.0.push(value.as_ref().to_owned());
+        }
+    }
+
+    fn options(&mut self, flag: &str, values: &[String]) {
+        for value in values {
+            self.option(flag, Some(value));
+        }
+    }
+}
+
+/// A command line as a shell would take it.
+pub fn shown(program: &OsStr, arguments: &[OsString]) -> String {
+    let words = std::iter::once(program).chain(arguments.iter().map(OsString::as_os_str));
+    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    let words = words.iter().map(|word| match shlex::try_quote(word) {
+        Ok(quoted) => quoted,
+        Err(_) => word.clone(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What a build said it made.
+#[derive(Debug, Default)]
+pub struct Built {
+    /// Everything that was compiled, or was up to date.
+    pub artifacts: Vec<Artifact>,
+    /// What the build scripts asked for.
+    pub scripts: Vec<BuildScript>,
+    /// Lines that are no messages: what procedural macros print.
+    pub talk: Vec<String>,
+}
+
+impl Built {
+    /// Reads cargo's stream of messages, a JSON object a line. What is none is kept as [`Built::talk`].
+    pub fn read(messages: &[u8]) -> Built {
+        let mut built = Built::default();
+        let messages = String::from_utf8_lossy(messages);
+        // Reading from memory does not fail, and a line that is no message is a `TextLine`.
+        for message in Message::parse_stream(messages.as_bytes()).flatten() {
+            match message {
+                Message::CompilerArtifact(artifact) => built.artifacts.push(artifact),
+                Message::BuildScriptExecuted(script) => built.scripts.push(script),
+                Message::TextLine(line) if !line.trim().is_empty() => built.talk.push(line),
+                _ => {}
+            }
+        }
+        built
+    }
+
+    /// What was made of `target`.
+    ///
+    /// # Errors
+    /// [`Error::Choice`] if it is nothing, or several for as many platforms.
+    pub fn artifact(&self, target: &Target) -> Result<&Artifact> {
+        let found: Vec<&Artifact> =
+            self.artifacts.iter().filter(|artifact| is_of(artifact, target)).collect();
+        match found.as_slice() {
+            [one] => Ok(one),
+            [] => Err(Error::Choice {
+                what: format!("cargo built nothing for {}; it built", target.name),
+                candidates: self.artifacts.iter().map(|a| a.target.name.clone()).collect(),
+                remedy: "build it with cargo first to see why".into(),
+            }),
+            several => Err(Error::Choice {
+                what: format!("cargo built {} more than once", target.name),
+                candidates: several
+                    .iter()
+                    .filter_map(|artifact| artifact.executable.as_ref().map(ToString::to_string))
+                    .collect(),
+                remedy: "name one platform with --target".into(),
+            }),
+        }
+    }
+}
+
+fn is_of(artifact: &Artifact, target: &Target) -> bool {
+    let is = |kind| artifact.target.kind.contains(&kind);
+    let (kind, harness) = match target.kind {
+        Kind::Bin => (is(TargetKind::Bin), false),
+        Kind::Example => (is(TargetKind::Example), false),
+        Kind::Test => (is(TargetKind::Test), true),
+        Kind::Bench => (is(TargetKind::Bench), true),
+        Kind::UnitTest(UnitKind::Bin) | Kind::UnitBench(UnitKind::Bin) => {
+            (is(TargetKind::Bin), true)
+        }
+        Kind::UnitTest(UnitKind::Lib) | Kind::UnitBench(UnitKind::Lib) => {
+            (is_library(&artifact.target.kind), true)
+        }
+    };
+    kind && artifact.package_id == target.package
+        && artifact.target.name == target.name
+        // `cargo test --test x` also builds the binaries, for CARGO_BIN_EXE_*, without the harness.
+        && artifact.profile.test == harness
+}
+
+/// The path of what is to be run.
+///
+/// # Errors
+/// [`Error::Unsupported`] if it is a library, as an example may be.
+pub fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<&'a Path> {
+    match &artifact.executable {
+        Some(path) => Ok(path.as_std_path()),
+        None => Err(Error::Unsupported {
+            what: format!("{} is a library, there is nothing to run", target.name),
+            remedy: "name a bin, an example, a test or a bench".into(),
+        }),
+    }
+}
+
+/// What to do if `artifact` has no debug information at all: names the profile that was really used.
+pub fn debuginfo_advice(
+    build: &Build,
+    target: &Target,
+    artifact: &Artifact,
+    metadata: &Metadata,
+) -> Option<String> {
+    if artifact.profile.debuginfo != ArtifactDebuginfo::None {
+        return None;
+    }
+    let profile = build.profile_name(target);
+    let variable: String =
+        profile.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_uppercase() }).collect();
+    Some(format!(
+        "WARNING: profiling without debug information, inlined functions will be missing. Add to {}:\n\n\
+         [profile.{profile}]\ndebug = true\n\n\
+         or set the environment variable CARGO_PROFILE_{variable}_DEBUG=true\n",
+        metadata.workspace_root.join("Cargo.toml"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use cargo_metadata::PackageId;
+
+    use super::*;
+    use crate::cargo::target::Chosen;
+
+    fn target(kind: Kind) -> Target {
+        Target {
+            kind,
+            name: "x".into(),
+            package: PackageId { repr: "id".into() },
+            spec: "p@1.0.0".into(),
+            needs_spec: false,
+            chosen: Chosen::Named,
+        }
+    }
+
+    fn line(build: &Build, target: &Target) -> String {
+        let line = build.arguments(target).join(OsStr::new(" ")).into_string().unwrap();
+        line.strip_suffix(" --message-format json-render-diagnostics").unwrap().to_owned()
+    }
+
+    #[test]
+    fn each_kind_has_its_verb_and_profile() {
+        let dev = Build { profile: Profile::Dev, ..Build::default() };
+        let mine = Build { profile: Profile::Named("my-own".into()), ..Build::default() };
+        let (bin, lib) = (UnitKind::Bin, UnitKind::Lib);
+        #[rustfmt::skip]
+        let table = [
+            (&Build::default(), Kind::Bin, "release", "build --profile release --bin x"),
+            (&Build::default(), Kind::Example, "release", "build --profile release --example x"),
+            (&Build::default(), Kind::Test, "release", "test --no-run --profile release --test x"),
+            (&Build::default(), Kind::UnitTest(lib), "release", "test --no-run --profile release --lib"),
+            (&Build::default(), Kind::UnitTest(bin), "release", "test --no-run --profile release --bin x"),
+            (&Build::default(), Kind::Bench, "bench", "bench --no-run --bench x"),
+            (&Build::default(), Kind::UnitBench(lib), "bench", "bench --no-run --lib"),
+            (&dev, Kind::Bin, "dev", "build --bin x"),
+            (&dev, Kind::Test, "test", "test --no-run --test x"),
+            (&dev, Kind::Bench, "dev", "bench --no-run --profile dev --bench x"),
+            (&mine, Kind::Bin, "my-own", "build --profile my-own --bin x"),
+            (&mine, Kind::Bench, "my-own", "bench --no-run --profile my-own --bench x"),
+        ];
+        for (build, kind, profile, wanted) in table {
+            let target = target(kind);
+            assert_eq!(build.profile_name(&target), profile, "{kind:?}");
+            assert_eq!(line(build, &target), wanted, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn cargos_flags_are_passed_on() {
+        let text = |text: &str| Some(text.to_owned());
+        let build = Build {
+            profile: Profile::Dev,
+            triple: text("wasm32-wasip1"),
+            features: vec!["a,b".into(), "c d".into()],
+            all_features: true,
+            no_default_features: true,
+            manifest_path: Some("sub/Cargo.toml".into()),
+            target_dir: Some("out".into()),
+            jobs: text("-1"),
+            locked: true,
+            offline: true,
+            frozen: true,
+            config: vec!["build.incremental=false".into()],
+            unstable: vec!["build-std".into()],
+            ignore_rust_version: true,
+            quiet: true,
+            verbose: true,
+        };
+        let target = Target { needs_spec: true, ..target(Kind::Bin) };
+        assert_eq!(
+            line(&build, &target),
+            "build --bin x --package p@1.0.0 --target wasm32-wasip1 --features a,b --features c d \
+             --all-features --no-default-features --target-dir out --jobs -1 --ignore-rust-version --quiet \
+             --manifest-path sub/Cargo.toml --locked --offline --frozen --config build.incremental=false -Z build-std"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_messages_or_talk(lines in proptest::collection::vec("[ -~]{1,20}", 0..9), odd: Vec<u8>) {
+            let text = lines.join("\n");
+            let wanted: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            let built = Built::read(text.as_bytes());
+            proptest::prop_assert_eq!(built.talk, wanted);
+            proptest::prop_assert!(Built::read(&odd).artifacts.is_empty());
+        }
+    }
+}

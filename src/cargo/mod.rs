@@ -1,0 +1,179 @@
+//! What cargo is asked to build, and how what it built is to be run.
+//!
+//! ```text
+//!  cargo metadata ──▶ choose ──▶ cargo build --message-format=json ──▶ executable ──▶ Launch
+//!                    target.rs              build.rs                environment.rs, settings.rs
+//! ```
+//!
+//! The target is the one `cargo run`, `cargo test` or `cargo bench` would take, and it is launched as they would launch
+//! it: the same arguments, environment, working directory and target runner. The choices are pure functions over what
+//! cargo prints; [`prepare`] starts cargo and, through [`settings`], asks it and the compiler how things are run.
+//!
+//! Not covered: packages outside of the workspace in `--package`, and patterns in names.
+
+pub mod build;
+pub mod environment;
+mod refusal;
+pub mod settings;
+pub mod target;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cargo_metadata::{Metadata, MetadataCommand};
+
+use crate::error::{Error, Result};
+use build::{Build, Built};
+use environment::Surroundings;
+use settings::{Settings, Toolchain};
+use target::{Kind, Request, Target};
+
+/// What is built and run. The default is what `cargo run --release` would run here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Which target.
+    pub request: Request,
+    /// How it is built.
+    pub build: Build,
+}
+
+/// A command that is ready to be profiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The executable, or the target runner that is given its path.
+    pub program: OsString,
+    /// Its arguments, those of the user among them.
+    pub args: Vec<OsString>,
+    /// Variables to set on top of those that are inherited.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where to run it.
+    pub cwd: PathBuf,
+}
+
+/// Builds what `config` asks for in `cwd`, and says how cargo would run it with `trailing` arguments.
+///
+/// `say` is told what was chosen by itself, and if the executable has no debug information. Diagnostics of the build go
+/// to stderr as cargo writes them.
+///
+/// # Errors
+/// [`Error::Choice`] if no target, or more than one, could be meant; [`Error::Child`] if the build fails.
+pub fn prepare(
+    config: &Config,
+    cwd: &Path,
+    trailing: &[OsString],
+    say: &mut dyn FnMut(&str),
+) -> Result<Launch> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let metadata = metadata(&cargo, &config.build, cwd)?;
+    let target = target::choose(&metadata, &config.request)?;
+    if let Some(choice) = target.announcement() {
+        say(&choice);
+    }
+    let built = built(&cargo, &config.build, &target, cwd, say)?;
+    let artifact = built.artifact(&target)?;
+    if let Some(advice) = build::debuginfo_advice(&config.build, &target, artifact, &metadata) {
+        say(&advice);
+    }
+    let settings = Settings::read(&cargo, &config.build.config, cwd, say);
+    let toolchain = Toolchain::ask(&settings, config.build.triple.as_deref(), cwd, say);
+    let env = environment::variables(&Surroundings {
+        metadata: &metadata,
+        target: &target,
+        built: &built,
+        artifact,
+        toolchain: &toolchain,
+        settings: &settings,
+        inherited: &|name| std::env::var_os(name),
+    });
+
+    let executable = build::executable(artifact, &target)?.as_os_str().to_owned();
+    let runner = settings.runner(&toolchain, &|name| std::env::var_os(name))?;
+    let (program, mut args) = match runner.split_first() {
+        None => (executable, Vec::new()),
+        Some((runner, words)) => {
+            say(&format!("running it through the target runner {}", runner.display()));
+            (runner.clone(), [words, &[executable]].concat())
+        }
+    };
+    args.extend_from_slice(trailing);
+    if target.kind.is_benchmarked() {
+        // `cargo bench` does; without it criterion and the harness only test the benchmarks, once each.
+        args.push("--bench".into());
+    }
+    let cwd = match target.kind {
+        // `cargo run` stays where it is, `cargo test` and `cargo bench` go to the package.
+        Kind::Bin | Kind::Example => cwd.to_owned(),
+        _ => environment::package_root(&metadata, &target).unwrap_or(cwd).to_owned(),
+    };
+    Ok(Launch { program, args, env, cwd })
+}
+
+/// `cargo metadata` of the workspace alone. Its `workspace_default_members` are those of `cwd` or the manifest path.
+///
+/// # Errors
+/// [`Error::Child`] with cargo's own words, such as that there is no Cargo.toml.
+pub fn metadata(cargo: &OsStr, build: &Build, cwd: &Path) -> Result<Metadata> {
+    let mut command = Command::new(cargo);
+    command.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(cwd);
+    command.args(build.shared_arguments());
+    if let Some(folder) = &build.target_dir {
+        // `cargo metadata` has no --target-dir.
+        command.env("CARGO_TARGET_DIR", folder);
+    }
+    let output = command.stdin(Stdio::null()).output().map_err(no_cargo(cargo))?;
+    if !output.status.success() {
+        return Err(Error::Child {
+            program: "cargo metadata".into(),
+            status: output.status,
+            said: format!("\n{}", String::from_utf8_lossy(&output.stderr).trim_end()),
+        });
+    }
+    MetadataCommand::parse(String::from_utf8_lossy(&output.stdout)).map_err(|error| {
+        Error::Corrupt {
+            input: "the output of cargo metadata".into(),
+            at: "JSON".into(),
+            problem: error.to_string(),
+        }
+    })
+}
+
+/// Runs the build and reads its messages.
+fn built(
+    cargo: &OsStr,
+    build: &Build,
+    target: &Target,
+    cwd: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<Built> {
+    let arguments = build.arguments(target);
+    if build.verbose {
+        say(&format!("building with {}", build::shown(cargo, &arguments)));
+    }
+    let verb = arguments.first().map(|verb| verb.to_string_lossy().into_owned());
+    let output = Command::new(cargo)
+        .args(&arguments)
+        .current_dir(cwd)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(no_cargo(cargo))?;
+    if !output.status.success() {
+        return Err(Error::Child {
+            program: format!("cargo {}", verb.unwrap_or_default()),
+            status: output.status,
+            said: String::new(),
+        });
+    }
+    let built = Built::read(&output.stdout);
+    built.talk.iter().for_each(|line| say(line));
+    Ok(built)
+}
+
+fn no_cargo(cargo: &OsStr) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let program = cargo.to_string_lossy().into_owned();
+    move |source| Error::Spawn {
+        program,
+        source,
+        remedy: "install Rust from https://rustup.rs, or point CARGO to it".into(),
+    }
+}

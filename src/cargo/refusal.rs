@@ -1,0 +1,92 @@
+//! Why no target was chosen: what there is instead, and the option that names it.
+
+use cargo_metadata::{Package, PackageId};
+
+use super::target::{Candidate, Wanted, candidates, of_kind};
+use crate::error::Error;
+
+/// There is nothing of the kind, or nothing of the name, in `home`, where it was looked for, or at all.
+pub(super) fn nothing(all: &[&Package], home: &[&Package], wanted: &Wanted) -> Error {
+    let within = match home {
+        [one] => format!("package {}", one.name),
+        _ => "the workspace".into(),
+    };
+    let noun = wanted.noun();
+    let Some(name) = wanted.name() else {
+        let others = of_kind(all, &Wanted::Example(String::new()));
+        let has = if others.is_empty() { "" } else { "; there are the examples" };
+        return Error::Choice {
+            what: format!("{within} has no {noun} target to run{has}"),
+            candidates: shown(&others, false),
+            remedy: "name a target with --example, --test, --bench or --unit-test, or a package \
+                     with --package"
+                .into(),
+        };
+    };
+    let others = of_kind(all, wanted);
+    let remedy = match namesake(all, name) {
+        Some(flag) => format!("there is another kind of target of this name: {flag} {name}"),
+        None if others.is_empty() => String::new(),
+        None => "name one of them, and its package with --package if need be".into(),
+    };
+    let has = if others.is_empty() { "" } else { "; the workspace has" };
+    Error::Choice {
+        what: format!("{within} has no {noun} target `{name}`{has}"),
+        candidates: shown(&others, false),
+        remedy,
+    }
+}
+
+/// Several could be meant: what they are, and what tells them apart.
+pub(super) fn several(found: &[Candidate<'_>], wanted: &Wanted) -> Error {
+    let flag = match wanted {
+        Wanted::UnitTest(..) => "--unit-test",
+        Wanted::UnitBench(..) => "--unit-bench",
+        _ => "--bin",
+    };
+    let unit = flag != "--bin";
+    let differ = |same: fn(&Candidate<'_>, &Candidate<'_>) -> bool| {
+        found.windows(2).any(|pair| matches!(pair, [a, b] if !same(a, b)))
+    };
+    let remedy = if differ(|a, b| a.target.name == b.target.name) {
+        if unit {
+            format!("name one with {flag}=NAME")
+        } else {
+            format!("name one with {flag}, or set default-run in Cargo.toml")
+        }
+    } else if differ(|a, b| a.package.id == b.package.id) {
+        "name the package with --package".into()
+    } else {
+        "say which with --unit-test-kind bin or --unit-test-kind lib".into()
+    };
+    Error::Choice {
+        what: "several targets could be meant".into(),
+        candidates: shown(found, unit),
+        remedy,
+    }
+}
+
+/// The option for a target called `name` of some other kind.
+fn namesake(all: &[&Package], name: &str) -> Option<&'static str> {
+    let name = || name.to_owned();
+    let kinds = [
+        ("--bin", Wanted::Bin(name())),
+        ("--example", Wanted::Example(name())),
+        ("--test", Wanted::Test(name())),
+        ("--bench", Wanted::Bench(name())),
+    ];
+    let found = kinds.iter().find(|(_, wanted)| !candidates(all, wanted).is_empty());
+    found.map(|(flag, _)| *flag)
+}
+
+/// `alpha`, `lib alpha` where the kinds matter, `alpha in one` where the packages do.
+fn shown(found: &[Candidate<'_>], kinds: bool) -> Vec<String> {
+    let first: Option<&PackageId> = found.first().map(|candidate| &candidate.package.id);
+    let many = found.iter().any(|candidate| Some(&candidate.package.id) != first);
+    let show = |candidate: &Candidate<'_>| {
+        let kind = if kinds { format!("{} ", candidate.kind.noun()) } else { String::new() };
+        let within = if many { format!(" in {}", candidate.package.name) } else { String::new() };
+        format!("{kind}{}{within}", candidate.target.name)
+    };
+    found.iter().map(show).collect()
+}

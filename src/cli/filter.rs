@@ -1,0 +1,179 @@
+//! `fg-filter`: what is typed, and how it runs.
+
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+
+use super::io::{Input, Output};
+use super::program::{Done, Program, report};
+use super::rules::Rules;
+use crate::error::Error;
+use crate::filter::format::{Format, sniff};
+use crate::filter::{Config, FoldedFilter, SampleFilter};
+use crate::folded::{self, FoldedSink, Writer};
+use crate::sample::{FrameTable, SampleSink};
+use crate::script;
+use crate::tally::Tally;
+
+/// How much is read at once.
+const BUFFER: usize = 1 << 18;
+
+/// How much text may go by before its format must be known: two very deep stacks.
+const SNIFF: usize = 1 << 22;
+
+const AFTER_HELP: &str = "\
+REGEX is searched for anywhere in a name, as grep does; ^ and $ anchor it, (?i) ignores case. A flag may be repeated: \
+one of its values is enough. Different flags must all hold, and what a --drop-… flag matches goes. They look at \
+the names as they are read. Edits follow in the order they are listed above; where several frames of a stack match, \
+the one nearest the root counts. Above and below are those of a flame graph: the root is at the bottom.
+
+Folded text has no modules, events and times: to ask for them, filter the script text, before fg-fold. Its first frame \
+is taken for the comm; --pid and --tid need it to end in -PID or -PID/TID, as fg-fold --pid and --tid write it.
+
+Untouched items are passed on byte for byte; without keep, drop and edit flags fg-filter is cat.
+Memory: one line or sample, and the distinct frames; it does not grow with the length of the input.
+
+  fg-script perf.data | fg-filter --comm web | fg-fold | fg-render > web.svg
+  fg-filter --root-at '^tokio::runtime' --drop '^std::thread::park' stacks.folded";
+
+/// Keep, drop and edit stacks of folded text or perf-script text; what it reads it writes.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "fg-filter", version, after_help = AFTER_HELP)]
+pub struct FilterArgs {
+    /// Folded stacks or perf-script text [default: standard input]
+    pub input: Option<PathBuf>,
+    /// Write here instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The format of the input
+    #[arg(long, value_enum, default_value_t)]
+    pub format: FormatArg,
+    /// No quality line
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Exit with 3 if the input has odd lines
+    #[arg(long)]
+    pub strict: bool,
+
+    /// What to keep, what to drop, how to edit
+    #[command(flatten)]
+    pub rules: Rules,
+}
+
+/// A `--format`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum FormatArg {
+    /// What the first lines look like
+    #[default]
+    Auto,
+    /// Folded stacks
+    Folded,
+    /// perf-script text
+    Script,
+}
+
+impl Program for FilterArgs {
+    const NAME: &'static str = "fg-filter";
+
+    fn run(self) -> anyhow::Result<Done> {
+        let config = self.rules.config()?;
+        let mut input = match &self.input {
+            Some(path) => Input::open(path)?,
+            None => Input::stdin()?,
+        };
+        let mut output = Output::create(self.output.as_deref())?;
+        if config.keeps_everything() && !self.strict {
+            copy(&mut input, &mut output)?;
+            output.commit()?;
+            return Ok(Done::Ok);
+        }
+        let (start, format) = match self.format {
+            FormatArg::Auto => start(&mut input)?,
+            FormatArg::Folded => (Vec::new(), Format::Folded),
+            FormatArg::Script => (Vec::new(), Format::Script),
+        };
+        let Input { name, reader, .. } = input;
+        let reader = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(reader));
+        let tally = match format {
+            Format::Folded => filter_folded(reader, &name, config, &mut output)?,
+            Format::Script => filter_script(reader, &name, config, &mut output)?,
+        };
+        output.commit()?;
+        report(Self::NAME, self.quiet, &tally);
+        Ok(Done::strict(self.strict, &tally))
+    }
+}
+
+fn filter_folded(
+    reader: impl BufRead,
+    input: &str,
+    config: Config,
+    output: &mut Output,
+) -> Result<Tally, Error> {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let name = output.name.clone();
+    let mut filter = FoldedFilter::new(config, Writer::new(output, name))?;
+    folded::read(reader, input, &mut frames, &mut filter, &mut tally)?;
+    filter.finish(&mut frames, &mut tally)?;
+    Ok(tally)
+}
+
+fn filter_script(
+    reader: impl Read,
+    input: &str,
+    config: Config,
+    output: &mut Output,
+) -> Result<Tally, Error> {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let name = output.name.clone();
+    let asks =
+        script::Config { text: true, places: !config.edits.is_empty(), ..Default::default() };
+    let mut filter = SampleFilter::new(config, script::Writer::new(output, name));
+    script::Reader::new(asks).read(reader, input, &mut frames, &mut filter, &mut tally)?;
+    filter.finish(&mut frames, &mut tally)?;
+    Ok(tally)
+}
+
+/// Passes everything on without a look at it.
+fn copy(input: &mut Input, output: &mut Output) -> anyhow::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = read(input, &mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        let bytes = buffer.get(..read).unwrap_or_default();
+        output.write_all(bytes).with_context(|| format!("cannot write {}", output.name))?;
+    }
+}
+
+/// Reads until the format is known; the answer is what was read so far.
+fn start(input: &mut Input) -> anyhow::Result<(Vec<u8>, Format)> {
+    let (mut start, mut buffer) = (Vec::new(), vec![0; BUFFER]);
+    loop {
+        let read = read(input, &mut buffer)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        start.extend_from_slice(bytes);
+        let ended = read == 0;
+        if (ended || bytes.contains(&b'\n'))
+            && let Some(format) = sniff(&start, ended)
+        {
+            return Ok((start, format));
+        }
+        if ended || start.len() >= SNIFF {
+            let expected = "folded stacks or perf-script text".into();
+            return Err(Error::Format { input: input.name.clone(), expected }.into());
+        }
+    }
+}
+
+fn read(input: &mut Input, buffer: &mut [u8]) -> anyhow::Result<usize> {
+    loop {
+        match input.reader.read(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            read => return read.with_context(|| format!("cannot read {}", input.name)),
+        }
+    }
+}

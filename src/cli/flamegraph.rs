@@ -1,0 +1,67 @@
+//! flamegraph: a program → its flame graph.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap_complete::Shell;
+
+use super::graph::{GraphOptions, Subject};
+use super::program::{Done, Failure, Program, generate};
+use crate::record::Workload;
+
+/// Record a program, or processes that run already, and draw a flame graph.
+///
+/// The graph is drawn when the program ends, whatever its exit status, or at the first Ctrl-C.
+#[derive(Debug, Parser)]
+#[command(
+    name = "flamegraph",
+    version,
+    override_usage = "flamegraph [OPTIONS] [--] COMMAND...\n       flamegraph [OPTIONS] -p PID,...\n       flamegraph [OPTIONS] --perfdata FILE",
+    after_help = "Exit status: that of COMMAND once the graph is drawn, 1 if something failed, 2 usage, 130 interrupted while drawing.\n\
+Memory: the distinct stacks and frames. The recording waits in a temporary file beside the output."
+)]
+pub struct FlamegraphArgs {
+    /// Record these running processes, until they end or Ctrl-C
+    #[arg(short, long, value_delimiter = ',', value_name = "PID,...", conflicts_with = "command")]
+    pid: Vec<u32>,
+
+    /// Write the completions of SHELL to standard output
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+
+    /// Draw an existing recording
+    #[arg(long = "perfdata", value_name = "FILE", conflicts_with_all = ["pid", "command"])]
+    perf_file: Option<PathBuf>,
+
+    /// The program to record, with its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    command: Vec<OsString>,
+
+    #[command(flatten)]
+    graph: GraphOptions,
+}
+
+impl Program for FlamegraphArgs {
+    const NAME: &'static str = "flamegraph";
+
+    fn run(self) -> anyhow::Result<Done> {
+        if let Some(shell) = self.completions {
+            generate::<Self>(&shell.to_string())?;
+            return Ok(Done::Ok);
+        }
+        let subject = if let Some(path) = self.perf_file {
+            Subject::Recording(path)
+        } else if !self.pid.is_empty() {
+            Subject::Workload(Workload::Pids(self.pid))
+        } else if !self.command.is_empty() {
+            Subject::Workload(Workload::Command(self.command))
+        } else {
+            return Err(Failure::Usage(
+                "there is nothing to record: name a command, -p PID or --perfdata FILE".into(),
+            )
+            .into());
+        };
+        self.graph.run(Self::NAME, subject)
+    }
+}

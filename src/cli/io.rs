@@ -1,0 +1,281 @@
+//! The only place that opens files and standard streams for the programs.
+//!
+//! Outputs are atomic: a file is written beside its target and renamed when it is whole, so that a failure never
+//! destroys what the user had. Inputs refuse a terminal, as nobody types a profile.
+
+use std::fmt::Arguments;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::NamedTempFile;
+
+use super::program::Failure;
+use super::signals;
+
+/// Says one thing on stderr, as `name: message`.
+pub fn say(name: &str, message: Arguments<'_>) {
+    // If stderr is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{name}: {message}");
+}
+
+/// Says one more line on stderr.
+pub fn say_more(line: Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// An open input and its name.
+pub struct Input {
+    /// A path as it was typed, or `standard input`.
+    pub name: String,
+    /// The bytes.
+    pub reader: Box<dyn Read + Send>,
+    /// The same, where the input is a regular file, which can be mapped, split and read twice.
+    pub file: Option<File>,
+    /// Where that file is, which the name may not tell to the byte.
+    pub path: Option<PathBuf>,
+}
+
+impl Input {
+    /// Opens `path`; `-` is standard input.
+    ///
+    /// A stage that reads from a pipe outlives the first Ctrl-C: the recorder ends, and so does its output.
+    pub fn open(path: &Path) -> Result<Input> {
+        if path == Path::new("-") {
+            return Input::stdin();
+        }
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+        let kind = file.metadata().with_context(|| format!("cannot read {name}"))?;
+        if kind.is_dir() {
+            anyhow::bail!("cannot read {name}: it is a directory");
+        }
+        signals::end_on_interrupt();
+        let twin = if kind.is_file() { file.try_clone().ok() } else { None };
+        let path = twin.is_some().then(|| path.to_owned());
+        Ok(Input { name, reader: Box::new(file), file: twin, path })
+    }
+
+    /// Standard input.
+    pub fn stdin() -> Result<Input> {
+        if io::stdin().is_terminal() {
+            let hint = "standard input is a terminal: name a file, or pipe something in";
+            return Err(Failure::Usage(hint.into()).into());
+        }
+        signals::outlive_interrupt();
+        let reader = Box::new(raw_stdin());
+        Ok(Input { name: "standard input".into(), reader, file: None, path: None })
+    }
+
+    /// All of `paths`, or standard input if there are none.
+    pub fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
+        if paths.is_empty() {
+            Ok(vec![Input::stdin()?])
+        } else {
+            paths.iter().map(|path| Input::open(path)).collect()
+        }
+    }
+}
+
+/// Standard input without std's 8 KiB buffer in between: stages bring their own, page-aligned ones.
+#[cfg(unix)]
+fn raw_stdin() -> impl Read + Send {
+    use std::os::fd::AsFd;
+    match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(fd) => Box::new(File::from(fd)) as Box<dyn Read + Send>,
+        Err(_) => Box::new(io::stdin()),
+    }
+}
+
+#[cfg(not(unix))]
+fn raw_stdin() -> impl Read + Send {
+    io::stdin()
+}
+
+/// An output that is there as a whole or not at all.
+pub struct Output {
+    /// A path as it was typed, or `standard output`.
+    pub name: String,
+    to: To,
+}
+
+enum To {
+    /// A stream: standard output, a terminal, a FIFO, `/dev/null`.
+    Stream(BufWriter<Box<dyn Write>>),
+    /// A file beside `target`, renamed to it on commit.
+    File { temporary: BufWriter<NamedTempFile>, target: PathBuf },
+}
+
+impl Output {
+    /// Opens `path` for writing; `None`, `-` and `/dev/stdout` are standard output, which is never replaced, not even if
+    /// it is a file.
+    pub fn create(path: Option<&Path>) -> Result<Output> {
+        match path {
+            Some(path) if !["-", "/dev/stdout"].map(Path::new).contains(&path) => {
+                let name = path.display().to_string();
+                let to = open(path).with_context(|| format!("cannot write {name}"))?;
+                Ok(Output { name, to })
+            }
+            _ => {
+                let stdout: Box<dyn Write> = Box::new(io::stdout());
+                let to = To::Stream(BufWriter::with_capacity(1 << 16, stdout));
+                Ok(Output { name: "standard output".into(), to })
+            }
+        }
+    }
+
+    /// Like [`Output::create`], but for bytes that do harm to a terminal.
+    pub fn create_binary(path: Option<&Path>) -> Result<Output> {
+        let output = Output::create(path)?;
+        if output.name == "standard output" && io::stdout().is_terminal() {
+            let hint = "standard output is a terminal and this is binary: pipe it on, or name a file with -o";
+            return Err(Failure::Usage(hint.into()).into());
+        }
+        Ok(output)
+    }
+
+    /// The file behind it until [`Output::commit`], for a program of somebody else's that writes it; `None` for a stream.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.to {
+            To::Stream(_) => None,
+            To::File { temporary, .. } => Some(temporary.get_ref().path()),
+        }
+    }
+
+    /// Writes everything out and puts the file in its place.
+    pub fn commit(self) -> Result<()> {
+        let name = self.name;
+        commit(self.to).with_context(|| format!("cannot write {name}"))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.to {
+            To::Stream(stream) => stream.write(bytes),
+            To::File { temporary, .. } => temporary.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.to {
+            To::Stream(stream) => stream.flush(),
+            To::File { temporary, .. } => temporary.flush(),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<To> {
+    // Through links, so that the link stays and what it names is replaced.
+    let target = behind_links(path);
+    let old = fs::metadata(&target).ok();
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
+        let stream: Box<dyn Write> = Box::new(File::options().write(true).open(&target)?);
+        return Ok(To::Stream(BufWriter::with_capacity(1 << 16, stream)));
+    }
+    if old.as_ref().is_some_and(|old| old.permissions().readonly()) {
+        File::options().write(true).open(&target)?;
+    }
+    let folder = match target.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let temporary =
+        new_file_mode(tempfile::Builder::new().prefix(".flamepipe-")).tempfile_in(folder);
+    let temporary = temporary.map_err(without_path)?;
+    if let Some(old) = old {
+        fs::set_permissions(temporary.path(), old.permissions())?;
+    }
+    signals::end_on_interrupt();
+    signals::remove_on_interrupt(temporary.path());
+    Ok(To::File { temporary: BufWriter::with_capacity(1 << 16, temporary), target })
+}
+
+/// What `path` leads to, even if that is not there yet; `path` itself where links lead in circles.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut target = path.to_owned();
+    for _ in 0..40 {
+        match fs::read_link(&target) {
+            Ok(next) => target = target.parent().unwrap_or(Path::new("")).join(next),
+            Err(_) => return target,
+        }
+    }
+    path.to_owned()
+}
+
+/// What the system said, without the name of a temporary file that nobody asked for.
+fn without_path(error: io::Error) -> io::Error {
+    // tempfile puts it behind the system's words and keeps the cause to itself.
+    match error.to_string().split_once(" at path ") {
+        Some((said, _)) => io::Error::new(error.kind(), said),
+        None => error,
+    }
+}
+
+/// As `open(2)` would make it: readable by all that the umask allows.
+#[cfg(unix)]
+fn new_file_mode<'a, 'b>(
+    builder: &'a mut tempfile::Builder<'b, 'b>,
+) -> &'a mut tempfile::Builder<'b, 'b> {
+    use std::os::unix::fs::PermissionsExt;
+    builder.permissions(fs::Permissions::from_mode(0o666))
+}
+
+#[cfg(not(unix))]
+fn new_file_mode<'a, 'b>(
+    builder: &'a mut tempfile::Builder<'b, 'b>,
+) -> &'a mut tempfile::Builder<'b, 'b> {
+    builder
+}
+
+fn commit(to: To) -> io::Result<()> {
+    match to {
+        To::Stream(mut stream) => stream.flush(),
+        To::File { mut temporary, target } => {
+            temporary.flush()?;
+            let temporary = temporary.into_inner().map_err(|error| error.into_error())?;
+            let path = temporary.path().to_owned();
+            temporary.persist(target).map_err(|error| error.error)?;
+            signals::keep_on_interrupt(&path);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_only_on_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        fs::write(&path, "old").unwrap();
+        let mut output = Output::create(Some(&path)).unwrap();
+        output.write_all(b"new").unwrap();
+        output.flush().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        output.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        drop(Output::create(Some(&path)).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_devices_stay_what_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let mut output = Output::create(Some(&link)).unwrap();
+        output.write_all(b"new").unwrap();
+        output.commit().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        let mut null = Output::create(Some(Path::new("/dev/null"))).unwrap();
+        null.write_all(b"gone").unwrap();
+        null.commit().unwrap();
+    }
+}

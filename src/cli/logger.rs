@@ -1,0 +1,47 @@
+//! What the crates we use say through `log`, passed on as messages of the program.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+use super::io;
+
+struct Logger {
+    name: &'static str,
+    said: Mutex<HashSet<String>>,
+}
+
+/// From now on, warnings are said as `name: …`, each once; `verbose` adds more levels, `quiet` silences them all.
+pub fn install(name: &'static str, quiet: bool, verbose: u8) {
+    let level = match (quiet, verbose) {
+        (true, _) => LevelFilter::Off,
+        (_, 0) => LevelFilter::Warn,
+        (_, 1) => LevelFilter::Info,
+        (_, 2) => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    let logger = Logger { name, said: Mutex::default() };
+    // If there is a logger already, it is somebody's who wants these messages.
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let message = record.args().to_string();
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            if said.insert(message.clone()) {
+                io::say(self.name, format_args!("{message}"));
+            }
+        }
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,186 @@
+//! Man pages, out of the same `clap` commands that parse: the hidden `--generate man` of every program.
+//!
+//! clap_mangen makes the sections that are its business. The text under `--help` becomes sections of its own: a line such as
+//! `Memory: the distinct frames.` starts one, indented lines are examples. fg-folded(5) and fg-script(5) are written by hand.
+
+use std::io::Write;
+
+use bstr::ByteSlice;
+use clap::builder::PossibleValue;
+use clap::{Arg, Command};
+use clap_mangen::Man;
+
+/// When the pages were last released; readers show it at the foot.
+const DATE: &str = "2026-11-22";
+
+/// Our pages. Each names the others that have to do with it.
+const PAGES: [(&str, &str); 8] = [
+    ("cargo-flamegraph", "flamegraph(1), cargo(1), perf-record(1)"),
+    ("fg-diff", "fg-fold(1), fg-render(1), fg-folded(5)"),
+    ("fg-filter", "fg-script(1), fg-fold(1), fg-render(1), fg-folded(5), fg-script(5)"),
+    (
+        "fg-fold",
+        "fg-record(1), fg-script(1), fg-filter(1), fg-diff(1), fg-render(1), fg-folded(5), fg-script(5)",
+    ),
+    ("fg-record", "fg-script(1), fg-fold(1), flamegraph(1), perf-record(1)"),
+    ("fg-render", "fg-fold(1), fg-filter(1), fg-diff(1), fg-folded(5)"),
+    ("fg-script", "fg-record(1), fg-fold(1), fg-filter(1), perf-script(1), fg-script(5)"),
+    (
+        "flamegraph",
+        "cargo-flamegraph(1), fg-record(1), fg-script(1), fg-fold(1), fg-filter(1), fg-diff(1), fg-render(1), \
+         fg-folded(5), fg-script(5)",
+    ),
+];
+
+/// The page of the program called `name`, in roff.
+pub fn page(command: Command, name: &'static str) -> std::io::Result<Vec<u8>> {
+    let version = command.get_version().unwrap_or_default().to_owned();
+    let extra = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
+    let man = Man::new(command.mut_args(with_values).name(name));
+    let title = name.to_uppercase().replace('-', "\\-");
+    let mut page = Vec::new();
+    writeln!(page, ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '")?;
+    writeln!(page, ".TH {title} 1 \"{DATE}\" \"flamepipe {version}\" \"User Commands\"")?;
+    let mut sections = Vec::new();
+    man.render_name_section(&mut sections)?;
+    man.render_synopsis_section(&mut sections)?;
+    man.render_description_section(&mut sections)?;
+    man.render_options_section(&mut sections)?;
+    for line in sections.lines() {
+        // Each section brings the preamble that the page has already.
+        if !line.contains_str(".ds Aq ") {
+            page.extend_from_slice(&quoted_in_bold(line.trim_ascii_end()));
+            page.push(b'\n');
+        }
+    }
+    further(&mut page, &extra.unwrap_or_default())?;
+    if let Some((_, others)) = PAGES.iter().find(|(page, _)| *page == name) {
+        writeln!(page, ".SH SEE ALSO")?;
+        for other in others.split_inclusive(", ").map(str::trim_end) {
+            let (other, section) = other.split_once('(').unwrap_or((other, ""));
+            writeln!(page, ".BR {} ({section}", escaped(other))?;
+        }
+    }
+    Ok(page)
+}
+
+/// The values of an option in its text, as `--help` has them, instead of a list with a line for each.
+fn with_values(arg: Arg) -> Arg {
+    let values: Vec<String> = arg.get_possible_values().iter().map(shown).collect();
+    let takes_values = arg.get_action().takes_values();
+    match arg.get_long_help().or(arg.get_help()).map(ToString::to_string) {
+        Some(help) if takes_values && !values.is_empty() => {
+            arg.hide_possible_values(true).long_help(format!("{help}: {}", values.join(", ")))
+        }
+        _ => arg,
+    }
+}
+
+fn shown(value: &PossibleValue) -> String {
+    match value.get_help() {
+        Some(help) => format!("{} ({help})", value.get_name()),
+        None => value.get_name().to_owned(),
+    }
+}
+
+/// What stands below the options in `--help`.
+fn further(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
+    let (mut titled, mut example, mut gap) = (false, false, false);
+    for line in text.lines() {
+        if line.is_empty() {
+            gap = true;
+            continue;
+        }
+        let indented = line.starts_with("  ");
+        if indented != example {
+            let request = if indented { ".SH EXAMPLES\n.nf" } else { ".fi" };
+            writeln!(page, "{request}")?;
+            (example, titled, gap) = (indented, indented, false);
+        }
+        match title(line).filter(|_| !indented) {
+            Some((title, text)) => {
+                writeln!(page, ".SH {}", title.to_uppercase())?;
+                let (first, rest) = text.split_at_checked(1).unwrap_or(("", text));
+                write_text(page, &format!("{}{rest}", first.to_uppercase()))?;
+                titled = true;
+            }
+            None => {
+                if !titled {
+                    writeln!(page, ".SH NOTES")?;
+                    titled = true;
+                } else if gap {
+                    writeln!(page, ".PP")?;
+                }
+                write_text(page, line.trim_start())?;
+            }
+        }
+        gap = false;
+    }
+    if example { writeln!(page, ".fi") } else { Ok(()) }
+}
+
+/// `Exit status: that of COMMAND` starts a section.
+fn title(line: &str) -> Option<(&str, &str)> {
+    let (title, text) = line.split_once(": ")?;
+    let is_title = title.starts_with(|c: char| c.is_ascii_uppercase())
+        && title.len() < 20
+        && title.chars().all(|c| c.is_ascii_alphabetic() || c == ' ');
+    is_title.then_some((title, text))
+}
+
+fn write_text(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
+    let text = escaped(text);
+    // A line that starts with one of these would be a request.
+    let guard = if text.starts_with(['.', '\'']) { "\\&" } else { "" };
+    page.extend_from_slice(&quoted_in_bold(format!("{guard}{text}").as_bytes()));
+    writeln!(page)
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-")
+}
+
+/// `` `fg-fold` `` in bold, as pages write what is to be typed.
+fn quoted_in_bold(line: &[u8]) -> Vec<u8> {
+    let mut pieces = line.split_str("`");
+    let mut bold: Vec<u8> = pieces.next().unwrap_or_default().to_vec();
+    if line.find_iter("`").count() % 2 == 1 {
+        return line.to_vec();
+    }
+    for (i, piece) in pieces.enumerate() {
+        bold.extend_from_slice(if i % 2 == 0 { b"\\fB" } else { b"\\fR" });
+        bold.extend_from_slice(piece);
+    }
+    bold
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_below_the_options_becomes_sections() {
+        let text = "Regexes are searched.\nMemory: one line.\n\n  fg-fold x | `head`\n  .y";
+        let mut page = Vec::new();
+        further(&mut page, text).unwrap();
+        assert_eq!(
+            page.to_str_lossy(),
+            ".SH NOTES\nRegexes are searched.\n.SH MEMORY\nOne line.\n.SH EXAMPLES\n.nf\n\
+             fg\\-fold x | \\fBhead\\fR\n\\&.y\n.fi\n"
+        );
+    }
+
+    #[test]
+    fn only_short_words_are_titles() {
+        assert_eq!(title("Exit status: 0"), Some(("Exit status", "0")));
+        for line in ["it is: so", "A very long sentence with a colon: so", "Folded: ", "https://x"]
+        {
+            assert!(title(line).is_none_or(|(_, text)| text.is_empty()), "{line}");
+        }
+    }
+
+    #[test]
+    fn single_backticks_stay() {
+        assert_eq!(quoted_in_bold(b"a ` b"), b"a ` b");
+    }
+}

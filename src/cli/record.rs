@@ -1,0 +1,253 @@
+//! `fg-record`: what is typed, and what it means.
+//!
+//! [`RecordOptions`] is the part that `flamegraph` shares, under flamegraph 0.6.15's names and defaults.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser};
+
+use super::io::{Output, say};
+use super::{Done, Failure, Program, signals};
+use crate::record::{Config, Destination, Ended, Workload, perf, recorder};
+
+/// How to record.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Recording")]
+pub struct RecordOptions {
+    /// Sampling frequency [default: 997]
+    #[arg(short = 'F', long = "freq", value_name = "HZ")]
+    pub frequency: Option<u32>,
+
+    /// Record this event, as perf spells it; may be repeated [default: processor time]
+    #[arg(short = 'e', long = "event", value_name = "EVENT")]
+    pub events: Vec<String>,
+
+    /// How stacks are captured: fp, lbr, dwarf or dwarf,BYTES [default: dwarf,64000]
+    #[arg(long, value_name = "MODE")]
+    pub call_graph: Option<String>,
+
+    /// Compress the recording, at zstd's LEVEL if given; perf only
+    #[arg(short = 'z', long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "1")]
+    pub compression_level: Option<u8>,
+
+    /// perf's arguments, as shell words, or a dtrace script, instead of all that
+    #[arg(short = 'c', long = "cmd", value_name = "ARGS")]
+    pub custom_cmd: Option<String>,
+
+    /// Run the recorder through sudo, with these flags of sudo's
+    #[arg(long, value_name = "SUDO FLAGS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub root: Option<String>,
+
+    /// Succeed whatever the workload's exit status
+    #[arg(long)]
+    pub ignore_status: bool,
+}
+
+impl RecordOptions {
+    /// What is meant.
+    ///
+    /// # Errors
+    /// Options that make no sense together.
+    pub fn config(&self) -> Result<Config> {
+        let usage = |problem: &str| Err(Failure::Usage(problem.into()).into());
+        if self.custom_cmd.is_some() {
+            if self.frequency.is_some() {
+                return usage("Cannot pass both a custom command and a frequency.");
+            }
+            if !self.events.is_empty() || self.call_graph.is_some() {
+                return usage("a custom command names its own events and call graphs");
+            }
+        }
+        let Some(root) =
+            self.root.as_deref().map_or(Some(None), |flags| shlex::split(flags).map(Some))
+        else {
+            return usage("the flags of --root are not shell words");
+        };
+        let usual = Config::default();
+        let config = Config {
+            frequency: self.frequency.unwrap_or(usual.frequency),
+            events: self.events.clone(),
+            call_graph: self.call_graph.clone().unwrap_or(usual.call_graph),
+            compression: self.compression_level,
+            custom: self.custom_cmd.clone(),
+            root,
+            ..usual
+        };
+        if cfg!(target_os = "linux")
+            && let Err(error) = perf::custom_output(&config)
+        {
+            return usage(&error.to_string());
+        }
+        Ok(config)
+    }
+
+    /// What a recording that ended makes the program's exit status.
+    pub fn done(&self, ended: &Ended) -> Done {
+        if self.ignore_status { Done::Ok } else { Done::Workload(ended.status) }
+    }
+}
+
+/// Runs COMMAND under a profiler and streams the recording to standard output.
+///
+/// On Linux the profiler is `perf record`, and the recording a perf.data stream; on macOS it is xctrace, on Windows
+/// blondie or dtrace, elsewhere dtrace. fg-fold reads them all. While the recording has standard output, what COMMAND
+/// prints there goes to standard error; with -o FILE it is left alone.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fg-record",
+    version,
+    override_usage = "fg-record [OPTIONS] [--] COMMAND...\n       fg-record [OPTIONS] -p PID,...",
+    after_help = "\
+Exit status: that of COMMAND, 128 + n if signal n killed it; 0 with -p; 1 if nothing could be recorded; 2 usage.
+Environment: PERF, XCTRACE and DTRACE name the profiler's program.
+Memory: constant; the stream is passed on as it comes.
+
+Example: fg-record ./server --port 80 | fg-fold | fg-render > flamegraph.svg"
+)]
+pub struct RecordArgs {
+    /// Record these running processes, until they end or Ctrl-C
+    #[arg(short, long, value_name = "PID,...", value_delimiter = ',', conflicts_with = "command")]
+    pid: Vec<u32>,
+
+    /// Record everything on this machine, until Ctrl-C
+    #[arg(short, long = "all-cpus", conflicts_with_all = ["command", "pid"])]
+    all_cpus: bool,
+
+    /// Write the recording to FILE
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Show the command lines that run
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// The program to record, with its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present_any = ["pid", "all_cpus"])]
+    command: Vec<OsString>,
+
+    #[command(flatten)]
+    record: RecordOptions,
+}
+
+impl RecordArgs {
+    fn workload(&self) -> Workload {
+        if self.all_cpus {
+            Workload::System
+        } else if self.pid.is_empty() {
+            Workload::Command(self.command.clone())
+        } else {
+            Workload::Pids(self.pid.clone())
+        }
+    }
+}
+
+impl Program for RecordArgs {
+    const NAME: &'static str = "fg-record";
+
+    fn run(self) -> Result<Done> {
+        let (workload, config) = (self.workload(), self.record.config()?);
+        let mut show = |line: &str| {
+            if self.verbose {
+                say(Self::NAME, format_args!("{line}"));
+            }
+        };
+        let mut record = |to: Destination<'_>| {
+            signals::left_to(|| recorder().record(&workload, &config, to, &mut show))
+        };
+        if cfg!(target_os = "linux")
+            && let Some(file) = perf::custom_output(&config)?
+        {
+            if self.output.is_some() {
+                let problem = format!("the custom command records to {} already", file.display());
+                return Err(Failure::Usage(problem).into());
+            }
+            return Ok(self.record.done(&record(Destination::File(&file))?));
+        }
+        let mut output = Output::create_binary(self.output.as_deref())?;
+        let ended = match output.file().map(ToOwned::to_owned) {
+            Some(file) => record(Destination::File(&file))?,
+            None => record(Destination::Stdout(&mut output))?,
+        };
+        output.commit()?;
+        Ok(self.record.done(&ended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<RecordArgs, clap::Error> {
+        RecordArgs::try_parse_from(std::iter::once("fg-record").chain(line.split(' ')))
+    }
+
+    fn config(line: &str) -> Result<Config> {
+        parse(line)?.record.config()
+    }
+
+    fn command(words: &str) -> Workload {
+        Workload::Command(words.split(' ').map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_command_is_sound() {
+        RecordArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn no_flags_are_the_default() {
+        assert_eq!(config("./bin").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn commands_work_with_and_without_dashes() {
+        for line in ["./bin --flag -F 1", "-- ./bin --flag -F 1", "-F 99 -v -- ./bin --flag -F 1"] {
+            assert_eq!(parse(line).unwrap().workload(), command("./bin --flag -F 1"), "{line}");
+        }
+        assert_eq!(parse("./bin -- x").unwrap().workload(), command("./bin -- x"));
+        assert!(parse("--no-such-flag ./bin").is_err());
+    }
+
+    #[test]
+    fn processes_come_with_commas() {
+        assert_eq!(parse("-p 1,2").unwrap().workload(), Workload::Pids(vec![1, 2]));
+        assert_eq!(parse("-a").unwrap().workload(), Workload::System);
+        for line in ["-p 1 ./bin", "-a -p 1", "-v", "-p x"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn optional_values() {
+        assert_eq!(config("-z -- ./bin").unwrap().compression, Some(1));
+        assert_eq!(config("-z 3 ./bin").unwrap().compression, Some(3));
+        assert_eq!(config("--root ./bin").unwrap().root, Some(vec![]));
+        let flags = Some(vec!["-E".into(), "-u".into()]);
+        assert_eq!(
+            parse("--root=-E ./bin").unwrap().record.config().unwrap().root,
+            Some(vec!["-E".into()])
+        );
+        let spaced = RecordArgs::try_parse_from(["fg-record", "--root=-E -u", "x"]).unwrap();
+        assert_eq!(spaced.record.config().unwrap().root, flags);
+    }
+
+    #[test]
+    fn a_custom_command_stands_alone() {
+        let problem = config("-c record -F 9 ./bin").unwrap_err().to_string();
+        assert_eq!(problem, "Cannot pass both a custom command and a frequency.");
+        assert!(config("-c record -e cycles ./bin").is_err());
+        assert!(config("-c ' ./bin").is_err(), "an open quote");
+    }
+
+    #[test]
+    fn the_status_is_the_workloads() {
+        let ended = Ended { status: 7, interrupted: false, elsewhere: None };
+        let done = |line| parse(line).unwrap().record.done(&ended);
+        assert_eq!(done("x"), Done::Workload(7));
+        assert_eq!(done("--ignore-status x"), Done::Ok);
+    }
+}

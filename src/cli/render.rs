@@ -1,0 +1,387 @@
+//! `fg-render`: folded stacks in, SVG out.
+
+use std::fs;
+use std::io::{BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bstr::ByteSlice;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser};
+
+use super::io::{Input, Output};
+use super::logger;
+use super::program::{Done, Failure, Program, report};
+use crate::folded::{self, FoldedSink};
+use crate::render::color::{self, BackgroundColor, Color, PaletteMap, SearchColor, StrokeColor};
+use crate::render::{Config, Order, Palette, Renderer, frame_attributes};
+use crate::sample::FrameTable;
+use crate::tally::Tally;
+
+/// Where `--cp` keeps the colours, as in every flame graph tool.
+const PALETTE_MAP: &str = "palette.map";
+
+/// Draws folded stacks as a flame graph: an SVG to click and search in.
+///
+/// Reads lines such as `main;read_file;memcpy 42`, in any order, from files or standard input, and writes to standard
+/// output. Lines with two numbers, as fg-diff writes them, make a differential graph: widths are the second profile,
+/// red frames weigh more than in the first, blue ones less.
+///
+/// The same stacks give the same bytes. Bytes that XML cannot hold are shown as U+FFFD. Without stacks there is no
+/// output, and a file named with -o stays as it was.
+///
+/// Memory grows with what is distinct, not with the input: 4 bytes for each frame of each distinct stack, and the
+/// lines that are wide enough to be seen. With --no-sort and --flamechart, the same for each line.
+#[derive(Debug, Parser)]
+#[command(name = "fg-render", version)]
+pub struct RenderArgs {
+    /// Folded stacks; without a file, or for `-`, standard input
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Write to this file, which is replaced only once the graph is complete [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// What flamegraph has under the same names.
+    #[command(flatten)]
+    pub graph: GraphArgs,
+
+    /// Draw lines in the order of the input; neighbours that share frames share boxes
+    #[arg(long, conflicts_with_all = ["reverse", "flame_chart"])]
+    pub no_sort: bool,
+
+    /// Keep only stacks with this frame, and cut them to start at it; may be repeated
+    #[arg(long, value_name = "STRING")]
+    pub base: Vec<String>,
+
+    /// Set the colour palette
+    #[arg(
+        short, long, value_name = "STRING", default_value = "hot",
+        value_parser = PossibleValuesParser::new(Palette::VARIANTS).try_map(|name| name.parse::<Palette>())
+    )]
+    pub colors: Palette,
+
+    /// Set the background: yellow, blue, green, grey, or "#rrggbb" [default: as the palette has it]
+    #[arg(long, value_name = "STRING")]
+    pub bgcolors: Option<BackgroundColor>,
+
+    /// Colour by a hash of the function's name in which early characters weigh more
+    #[arg(long, conflicts_with = "deterministic")]
+    pub hash: bool,
+
+    /// Colour by width, which highlights expensive paths
+    #[arg(long = "colordiffusion", conflicts_with = "colors")]
+    pub color_diffusion: bool,
+
+    /// Keep each function's colour in palette.map, and use those that are there
+    #[arg(long)]
+    pub cp: bool,
+
+    /// Swap the colours of a differential
+    #[arg(long)]
+    pub negate: bool,
+
+    /// Set the colour of what a search found
+    #[arg(long, value_name = "#RRGGBB", default_value = "#e600e6")]
+    pub search_color: SearchColor,
+
+    /// Outline each frame: "#rrggbb" or none
+    #[arg(long, value_name = "STRING", default_value = "none")]
+    pub stroke_color: StrokeColor,
+
+    /// Set the colour of the title and the buttons
+    #[arg(long, value_name = "#RRGGBB", default_value = "#000000", value_parser = parse_color)]
+    pub uicolor: Color,
+
+    /// Set the width of the image in pixels [default: that of the window]
+    #[arg(long, value_name = "UINT")]
+    pub width: Option<usize>,
+
+    /// Set the height of a frame in pixels
+    #[arg(long, value_name = "UINT", default_value_t = Config::default().frame_height)]
+    pub height: usize,
+
+    /// Leave out frames narrower than this many percent
+    #[arg(long = "minwidth", value_name = "FLOAT", default_value_t = Config::default().min_width)]
+    pub min_width: f64,
+
+    /// Set the font
+    #[arg(long = "fonttype", value_name = "STRING", default_value_t = Config::default().font_type)]
+    pub font_type: String,
+
+    /// Set the font's size in pixels
+    #[arg(long = "fontsize", value_name = "UINT", default_value_t = Config::default().font_size)]
+    pub font_size: usize,
+
+    /// Set the width of a character, relative to the size
+    #[arg(long = "fontwidth", value_name = "FLOAT", default_value_t = Config::default().font_width)]
+    pub font_width: f64,
+
+    /// Cut names that do not fit on the right
+    #[arg(long)]
+    pub truncate_text_right: bool,
+
+    /// Set what the weights are called
+    #[arg(long = "countname", value_name = "STRING", default_value_t = Config::default().count_name)]
+    pub count_name: String,
+
+    /// Set what the names are called
+    #[arg(long = "nametype", value_name = "STRING", default_value_t = Config::default().name_type)]
+    pub name_type: String,
+
+    /// Multiply the weights that are shown
+    #[arg(long, value_name = "FLOAT", default_value_t = Config::default().factor)]
+    pub factor: f64,
+
+    /// Read attributes of functions from a file: a name, a tab, then `name=value` pairs between tabs
+    #[arg(long = "nameattr", value_name = "PATH")]
+    pub nameattr: Option<PathBuf>,
+
+    /// Indent the XML
+    #[arg(long)]
+    pub pretty_xml: bool,
+
+    /// Leave out the script
+    #[arg(long, hide = true)]
+    pub no_javascript: bool,
+
+    /// Exit with 3 if something in the input was skipped or replaced
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Say more (-v, -vv, -vvv)
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The options that fg-render and flamegraph have in common.
+#[derive(Debug, Default, Args)]
+pub struct GraphArgs {
+    /// Set the title
+    #[arg(long, value_name = "STRING")]
+    pub title: Option<String>,
+
+    /// Set a second line under the title
+    #[arg(long, value_name = "STRING")]
+    pub subtitle: Option<String>,
+
+    /// Set notes, a comment in the SVG
+    #[arg(long, value_name = "STRING")]
+    pub notes: Option<String>,
+
+    /// Colour by a hash of the function's name: one colour for a function in all graphs
+    #[arg(long)]
+    pub deterministic: bool,
+
+    /// Hang the graph from the top
+    #[arg(short, long)]
+    pub inverted: bool,
+
+    /// Draw from the leaves: callers above callees
+    #[arg(long)]
+    pub reverse: bool,
+
+    /// Draw a flame chart: stacks by time, the last line first, only neighbours merged
+    #[arg(long = "flamechart", conflicts_with = "reverse")]
+    pub flame_chart: bool,
+}
+
+impl GraphArgs {
+    /// Sets what was typed.
+    pub fn apply(self, config: &mut Config) {
+        if let Some(title) = self.title {
+            config.title = title;
+        }
+        config.subtitle = self.subtitle;
+        config.notes = self.notes.unwrap_or_default();
+        config.deterministic = self.deterministic;
+        config.inverted = self.inverted;
+        config.reverse = self.reverse;
+        if self.flame_chart {
+            config.order = Order::Time;
+        }
+    }
+}
+
+impl RenderArgs {
+    /// What was meant; the files of `--cp` and `--nameattr` are not read yet.
+    pub fn config(self) -> Config {
+        let mut config = Config {
+            order: if self.no_sort { Order::Input } else { Order::Frames },
+            base: self.base,
+            colors: self.colors,
+            bgcolors: self.bgcolors,
+            uicolor: self.uicolor,
+            search_color: self.search_color,
+            stroke_color: self.stroke_color,
+            hash: self.hash,
+            color_diffusion: self.color_diffusion,
+            negate: self.negate,
+            width: self.width,
+            frame_height: self.height,
+            min_width: self.min_width,
+            font_type: self.font_type,
+            font_size: self.font_size,
+            font_width: self.font_width,
+            truncate_text_right: self.truncate_text_right,
+            count_name: self.count_name,
+            name_type: self.name_type,
+            factor: self.factor,
+            pretty_xml: self.pretty_xml,
+            no_javascript: self.no_javascript,
+            ..Config::default()
+        };
+        if self.graph.flame_chart {
+            config.title = "Flame Chart".into();
+        } else if self.graph.inverted {
+            config.title = "Icicle Graph".into();
+        }
+        self.graph.apply(&mut config);
+        config
+    }
+}
+
+impl Program for RenderArgs {
+    const NAME: &'static str = "fg-render";
+
+    fn run(mut self) -> Result<Done> {
+        let (quiet, strict, cp) = (self.quiet, self.strict, self.cp);
+        logger::install(Self::NAME, quiet, self.verbose);
+        let (paths, output) = (std::mem::take(&mut self.paths), self.output.take());
+        let nameattr = self.nameattr.take();
+        let mut config = self.config();
+        config.check().map_err(usage)?;
+        if let Some(path) = nameattr {
+            let doing = || format!("cannot read {}", path.display());
+            let text = fs::read(&path).with_context(doing)?;
+            config.frame_attributes = frame_attributes(&text).with_context(doing)?;
+        }
+        if cp {
+            config.palette_map = Some(read_palette_map(Path::new(PALETTE_MAP))?);
+        }
+
+        let inputs = Input::open_all(&paths)?;
+        let name = match &inputs[..] {
+            [input] => input.name.clone(),
+            inputs => format!("the {} inputs", inputs.len()),
+        };
+        let output = Output::create(output.as_deref())?;
+        let output_name = output.name.clone();
+        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut renderer = Renderer::new(config, name, output, output_name);
+        for input in inputs {
+            let reader = BufReader::with_capacity(1 << 16, input.reader);
+            folded::read(reader, &input.name, &mut frames, &mut renderer, &mut tally)?;
+        }
+        renderer.finish(&mut frames, &mut tally)?;
+        let palette_map = renderer.take_palette_map();
+        renderer.into_inner().commit()?;
+        if let Some(map) = palette_map {
+            let mut output = Output::create(Some(Path::new(PALETTE_MAP)))?;
+            map.to_writer(&mut output).with_context(|| format!("cannot write {PALETTE_MAP}"))?;
+            output.commit()?;
+        }
+        report(Self::NAME, quiet, &tally);
+        Ok(Done::strict(strict, &tally))
+    }
+}
+
+/// A size that cannot be drawn was typed.
+fn usage(error: crate::error::Error) -> Failure {
+    let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
+    Failure::Usage(format!("{error}{remedy}"))
+}
+
+fn read_palette_map(path: &Path) -> Result<PaletteMap> {
+    match fs::read(path) {
+        Ok(text) => PaletteMap::from_reader(&mut text.to_str_lossy().as_bytes()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(PaletteMap::default()),
+        Err(error) => Err(error),
+    }
+    .with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn parse_color(text: &str) -> Result<Color, String> {
+    color::parse_hex_color(text).ok_or_else(|| "a colour is written as #rrggbb".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn config(args: &[&str]) -> Config {
+        RenderArgs::try_parse_from([&["fg-render"], args].concat()).unwrap().config()
+    }
+
+    #[test]
+    fn no_flags_mean_the_default() {
+        RenderArgs::command().debug_assert();
+        assert_eq!(config(&[]), Config::default());
+    }
+
+    #[test]
+    fn the_title_follows_the_kind_of_graph() {
+        assert_eq!(config(&["-i"]).title, "Icicle Graph");
+        assert_eq!(config(&["-i", "--flamechart"]).title, "Flame Chart");
+        assert_eq!(config(&["-i", "--title", "Mine"]).title, "Mine");
+    }
+
+    #[test]
+    fn options_mean_what_they_say() {
+        let typed = "--no-sort --truncate-text-right -c purple --bgcolors #102030 --hash --width 100 \
+                     --height 9 --minwidth 1.5 --fonttype Arial --fontsize 13 --fontwidth 0.5 \
+                     --countname bytes --nametype Method: --factor 0.1 --pretty-xml --base f \
+                     --base g --negate --subtitle s --notes n --search-color #010203 \
+                     --stroke-color #040506 --uicolor #070809";
+        let typed = config(&typed.split_whitespace().collect::<Vec<_>>());
+        let meant = Config {
+            order: Order::Input,
+            truncate_text_right: true,
+            colors: "purple".parse().unwrap(),
+            bgcolors: Some(BackgroundColor::Flat(Color { r: 16, g: 32, b: 48 })),
+            hash: true,
+            width: Some(100),
+            frame_height: 9,
+            min_width: 1.5,
+            font_type: "Arial".into(),
+            font_size: 13,
+            font_width: 0.5,
+            count_name: "bytes".into(),
+            name_type: "Method:".into(),
+            factor: 0.1,
+            pretty_xml: true,
+            base: vec!["f".into(), "g".into()],
+            negate: true,
+            subtitle: Some("s".into()),
+            notes: "n".into(),
+            search_color: "#010203".parse().unwrap(),
+            stroke_color: "#040506".parse().unwrap(),
+            uicolor: Color { r: 7, g: 8, b: 9 },
+            ..Config::default()
+        };
+        assert_eq!(typed, meant);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for args in [
+            "--hash --deterministic",
+            "--no-sort --reverse",
+            "--no-sort --flamechart",
+            "--reverse --flamechart",
+            "--colordiffusion -c red",
+            "-c pink",
+            "--uicolor #é1234",
+        ] {
+            let typed = ["fg-render"].into_iter().chain(args.split(' '));
+            assert!(RenderArgs::try_parse_from(typed).is_err(), "{args}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What to keep of a profile and how to edit its stacks, as flags: what is typed for a [`Config`].
+
+use std::ops::RangeInclusive;
+
+use anyhow::Context;
+use clap::Args;
+use regex::bytes::Regex;
+
+use crate::error::Error;
+use crate::filter::{Config, Edit, Predicate};
+
+/// The flags that other programs can have, too: what is to be kept and how it is edited.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Rules {
+    /// Which items stay
+    #[command(flatten)]
+    pub keep: Keep,
+    /// How their stacks are edited
+    #[command(flatten)]
+    pub edit: EditStacks,
+}
+
+/// Which items stay.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Keep and drop")]
+pub struct Keep {
+    /// Keep stacks that have a matching frame
+    #[arg(long, value_name = "REGEX")]
+    pub keep: Vec<Regex>,
+    /// Drop stacks that have a matching frame
+    #[arg(long, value_name = "REGEX")]
+    pub drop: Vec<Regex>,
+    /// Keep threads of this name
+    #[arg(long, value_name = "REGEX")]
+    pub comm: Vec<Regex>,
+    /// Drop threads of this name
+    #[arg(long, value_name = "REGEX")]
+    pub drop_comm: Vec<Regex>,
+    /// Keep stacks that have a frame in this module, the mapped file
+    #[arg(long, value_name = "REGEX")]
+    pub module: Vec<Regex>,
+    /// Drop stacks that have a frame in this module
+    #[arg(long, value_name = "REGEX")]
+    pub drop_module: Vec<Regex>,
+    /// Keep samples of this event
+    #[arg(long, value_name = "REGEX")]
+    pub event: Vec<Regex>,
+    /// Drop samples of this event
+    #[arg(long, value_name = "REGEX")]
+    pub drop_event: Vec<Regex>,
+    /// Keep these processes
+    #[arg(long, value_name = "PID,…", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// Drop these processes
+    #[arg(long, value_name = "PID,…", value_delimiter = ',')]
+    pub drop_pid: Vec<u32>,
+    /// Keep these threads
+    #[arg(long, value_name = "TID,…", value_delimiter = ',')]
+    pub tid: Vec<u32>,
+    /// Drop these threads
+    #[arg(long, value_name = "TID,…", value_delimiter = ',')]
+    pub drop_tid: Vec<u32>,
+    /// Keep this range of time, both ends included, in seconds as the script text shows them; either may be left out
+    #[arg(long, value_name = "FROM,TO", value_parser = time)]
+    pub time: Vec<RangeInclusive<u64>>,
+    /// Drop this range of time
+    #[arg(long, value_name = "FROM,TO", value_parser = time)]
+    pub drop_time: Vec<RangeInclusive<u64>>,
+}
+
+/// How stacks are edited.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Edit stacks")]
+pub struct EditStacks {
+    /// Take the hash off Rust's legacy names: core::fmt::write::h0123456789abcdef
+    #[arg(long)]
+    pub strip_hashes: bool,
+    /// Replace what matches in frames; $1 or ${name} is a group, [=] an equals sign in the REGEX. A frame left without
+    /// a name is taken out
+    #[arg(long, value_name = "REGEX=TEXT", value_parser = rename)]
+    pub rename: Vec<Rename>,
+    /// Take matching frames out; their weight stays with their callers
+    #[arg(long, value_name = "REGEX")]
+    pub hide: Vec<Regex>,
+    /// Make the matching frame the root; drop stacks without one
+    #[arg(long, value_name = "REGEX")]
+    pub root_at: Vec<Regex>,
+    /// Cut off what lies below the matching frame, its callers; keep stacks without one whole
+    #[arg(long, value_name = "REGEX")]
+    pub cut_below: Vec<Regex>,
+    /// Cut off what lies above the matching frame, its callees; it gets their weight
+    #[arg(long, value_name = "REGEX")]
+    pub cut_above: Vec<Regex>,
+    /// Show a function that calls itself directly once: a;f;f;b becomes a;f;b
+    #[arg(long)]
+    pub collapse_recursion: bool,
+}
+
+/// A `--rename`.
+#[derive(Clone, Debug)]
+pub struct Rename(Regex, String);
+
+fn rename(text: &str) -> anyhow::Result<Rename> {
+    let (pattern, to) = text.split_once('=').context("no `=` between REGEX and TEXT")?;
+    let rename = Rename(Regex::new(pattern)?, to.into());
+    Edit::rename(rename.0.clone(), rename.1.as_bytes())?;
+    Ok(rename)
+}
+
+/// `12.5,13` in nanoseconds.
+fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
+    let (from, to) = text.split_once(',').context("not FROM,TO")?;
+    let end = |text: &str, open| if text.is_empty() { Ok(open) } else { nanoseconds(text) };
+    let range = end(from, 0)?..=end(to, u64::MAX)?;
+    anyhow::ensure!(!range.is_empty(), "it ends before it begins");
+    Ok(range)
+}
+
+fn nanoseconds(text: &str) -> anyhow::Result<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parse = || {
+        let fraction = format!("{fraction:0<9.9}");
+        let whole: u64 = whole.parse().ok()?;
+        whole.checked_mul(1_000_000_000)?.checked_add(fraction.parse().ok()?)
+    };
+    let seconds = if digits(whole) && digits(fraction) { parse() } else { None };
+    seconds.with_context(|| format!("{text:?} is not a time in seconds"))
+}
+
+impl Rules {
+    /// What these flags mean.
+    pub fn config(self) -> Result<Config, Error> {
+        Ok(Config { keep: self.keep.predicate(), edits: self.edit.edits()? })
+    }
+}
+
+impl Keep {
+    fn predicate(self) -> Predicate {
+        let mut all = Vec::new();
+        let mut add = |keep: Option<Predicate>, drop: Option<Predicate>| {
+            all.extend(keep);
+            all.extend(drop.map(|drop| Predicate::Not(Box::new(drop))));
+        };
+        add(some(self.keep, Predicate::Frame), some(self.drop, Predicate::Frame));
+        add(some(self.comm, Predicate::Comm), some(self.drop_comm, Predicate::Comm));
+        add(some(self.module, Predicate::Module), some(self.drop_module, Predicate::Module));
+        add(some(self.event, Predicate::Event), some(self.drop_event, Predicate::Event));
+        add(some(self.pid, Predicate::Pid), some(self.drop_pid, Predicate::Pid));
+        add(some(self.tid, Predicate::Tid), some(self.drop_tid, Predicate::Tid));
+        add(some(self.time, Predicate::Time), some(self.drop_time, Predicate::Time));
+        Predicate::All(all)
+    }
+}
+
+impl EditStacks {
+    /// The edits in the order in which they are listed by `--help`, whatever the order they were typed in.
+    fn edits(self) -> Result<Vec<Edit>, Error> {
+        let mut edits = Vec::new();
+        if self.strip_hashes {
+            edits.push(Edit::strip_hashes()?);
+        }
+        for Rename(pattern, to) in self.rename {
+            edits.push(Edit::rename(pattern, to.as_bytes())?);
+        }
+        edits.extend(some(self.hide, Edit::Hide));
+        edits.extend(some(self.root_at, Edit::RootAt));
+        edits.extend(some(self.cut_below, Edit::CutBelow));
+        edits.extend(some(self.cut_above, Edit::CutAbove));
+        edits.extend(self.collapse_recursion.then_some(Edit::CollapseRecursion));
+        Ok(edits)
+    }
+}
+
+/// What a flag means, if it was typed.
+fn some<T, M>(values: Vec<T>, meaning: impl FnOnce(Vec<T>) -> M) -> Option<M> {
+    (!values.is_empty()).then(|| meaning(values))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+
+    fn config(flags: &[&str]) -> Config {
+        let command = Rules::augment_args(clap::Command::new("x").no_binary_name(true));
+        let matches = command.try_get_matches_from(flags).unwrap();
+        Rules::from_arg_matches(&matches).unwrap().config().unwrap()
+    }
+
+    #[test]
+    fn no_flags_are_the_default() {
+        assert_eq!(format!("{:?}", config(&[])), format!("{:?}", Config::default()));
+        assert!(config(&[]).keeps_everything());
+        assert!(!config(&["--collapse-recursion"]).keeps_everything());
+        assert!(!config(&["--pid", "1"]).keeps_everything());
+    }
+
+    #[test]
+    fn flags_become_a_predicate_and_edits_in_a_fixed_order() {
+        let config = config(&[
+            "--cut-above=c",
+            "--rename=a=b=c",
+            "--strip-hashes",
+            "--keep=x",
+            "--keep=-y",
+            "--drop-pid=1,2",
+            "--drop-pid=3",
+        ]);
+        let shown = format!("{config:?}");
+        assert!(
+            shown.contains(r#"All([Frame([Regex("x"), Regex("-y")]), Not(Pid([1, 2, 3]))])"#),
+            "{shown}"
+        );
+        let [Edit::Rename(..), Edit::Rename(a, b), Edit::CutAbove(_)] = &config.edits[..] else {
+            panic!("{shown}");
+        };
+        assert_eq!((a.as_str(), &b[..]), ("a", &b"b=c"[..]));
+    }
+
+    #[test]
+    fn times_are_exact() {
+        assert_eq!(time("1.5,2").unwrap(), 1_500_000_000..=2_000_000_000);
+        assert_eq!(time(",0.000000001").unwrap(), 0..=1);
+        assert_eq!(time("12345.678901,").unwrap(), 12_345_678_901_000..=u64::MAX);
+        for text in ["", "1", "2,1", "a,", "-1,", "1.,2", "1e3,", "1,2,3", "99999999999999999999,"]
+        {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+}

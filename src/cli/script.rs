@@ -1,0 +1,167 @@
+//! fg-script: perf.data → perf-script text.
+
+use std::io::{self, BufReader, Read};
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+
+use super::io::{Input, Output};
+use super::program::{Done, Program, report};
+use crate::error::Error;
+use crate::fold::Format;
+use crate::sample::{FrameTable, SampleSink};
+use crate::script::{self, recording};
+use crate::symbols;
+use crate::tally::Tally;
+
+/// Write the samples of a recording as text.
+///
+/// Reads perf.data, a file or a stream, and writes what `perf script` writes: a line for each sample, a line for each
+/// frame, leaf first, and a blank line. Text that is perf-script text already passes through.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "fg-script",
+    version,
+    after_help = "Memory: constant here; the perf program, which does the work, needs that \
+of the recording's symbols. A perf.data file on standard input goes through a temporary file."
+)]
+pub struct ScriptArgs {
+    #[command(flatten)]
+    recording: RecordingArgs,
+
+    /// Read FILE, as perf script names it
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    input: Option<PathBuf>,
+
+    /// Write to FILE [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Exit with 3 if anything was lost
+    #[arg(long)]
+    strict: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// The recording [default: standard input]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// How recordings are scripted.
+#[derive(Args, Clone, Debug)]
+pub struct RecordingArgs {
+    /// Leave inlined frames of perf.data out
+    #[arg(long)]
+    no_inline: bool,
+
+    /// Who scripts perf.data: flamepipe itself, or the perf program
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = BackendArg::Native)]
+    backend: BackendArg,
+
+    /// Name frames as perf 6.1 does where it is wrong, to compare
+    #[arg(long)]
+    perf_compat: bool,
+
+    /// Look for all files under this directory, as those of another machine
+    #[arg(long, value_name = "DIRECTORY")]
+    symfs: Option<PathBuf>,
+
+    /// Read the kernel's symbols from FILE [default: /proc/kallsyms]
+    #[arg(long, value_name = "FILE")]
+    kallsyms: Option<PathBuf>,
+
+    /// Look for debug files here, too; may be repeated
+    #[arg(long, value_name = "DIRECTORY")]
+    debug_dir: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum BackendArg {
+    Native,
+    Perf,
+}
+
+impl RecordingArgs {
+    /// What is meant.
+    pub fn config(&self) -> recording::Config {
+        let mut symbols = symbols::Config {
+            symfs: self.symfs.clone(),
+            kallsyms: self.kallsyms.clone(),
+            ..Default::default()
+        };
+        symbols.debug_dirs.extend(self.debug_dir.iter().cloned());
+        let backend = match self.backend {
+            BackendArg::Native => recording::Backend::Native,
+            BackendArg::Perf => recording::Backend::Perf,
+        };
+        recording::Config {
+            backend,
+            no_inline: self.no_inline,
+            perf_compat: self.perf_compat,
+            symbols,
+        }
+    }
+}
+
+impl Program for ScriptArgs {
+    const NAME: &'static str = "fg-script";
+
+    fn run(self) -> anyhow::Result<Done> {
+        let config = self.recording.config();
+        let path = self.input.or(self.file);
+        let input = path.as_deref().map_or_else(Input::stdin, Input::open)?;
+        let mut output = Output::create(self.output.as_deref())?;
+        let mut tally = Tally::default();
+        let Input { name, reader, path, .. } = input;
+        let mut reader = BufReader::with_capacity(1 << 16, reader);
+        let mut start = Vec::new();
+        (&mut reader)
+            .take(1 << 16)
+            .read_to_end(&mut start)
+            .map_err(Error::io(|| format!("cannot read {name}")))?;
+        let format = Format::sniff(&start);
+        let is_empty = start.is_empty();
+        let mut whole = io::Cursor::new(start).chain(reader);
+        match format {
+            Some(Format::PerfData) => {
+                let recording = recording::Recording { name, reader: Box::new(whole), path };
+                let output_name = output.name.clone();
+                let mut writer = script::Writer::new(&mut output, output_name);
+                let wanted = script::Config { places: true, ..script::Config::default() };
+                let mut frames = FrameTable::default();
+                recording::read(&config, recording, wanted, &mut frames, &mut writer, &mut tally)?;
+                writer.finish(&mut frames, &mut tally)?;
+            }
+            Some(Format::Script) => copy(&mut whole, &mut output)?,
+            _ if is_empty => return Err(Error::Empty { input: name }.into()),
+            _ => return Err(Error::Format { input: name, expected: "perf.data".into() }.into()),
+        }
+        output.commit()?;
+        if !tally.is_clean() {
+            report(Self::NAME, self.quiet, &tally);
+        }
+        Ok(Done::strict(self.strict, &tally))
+    }
+}
+
+fn copy(from: &mut dyn Read, to: &mut Output) -> Result<(), Error> {
+    let doing = format!("cannot write {}", to.name);
+    io::copy(from, to).map(drop).map_err(Error::io(|| doing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_flags_mean_the_default() {
+        let config = |args: &[&str]| {
+            ScriptArgs::parse_from([&["fg-script"], args].concat()).recording.config()
+        };
+        assert_eq!(config(&[]), recording::Config::default());
+        assert!(config(&["--no-inline"]).no_inline);
+    }
+}

@@ -1,0 +1,128 @@
+//! What Ctrl-C does to a program: DESIGN's rules, in one place.
+//!
+//! A stage that reads from a pipe outlives the first Ctrl-C, as the recorder at the head of the pipeline ends and its
+//! stream with it. Everything else ends at once with status 130, and no partial file stays behind.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Files to remove if the program is interrupted.
+static PARTIAL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Whether the next Ctrl-C is to be outlived.
+static OUTLIVE: AtomicBool = AtomicBool::new(false);
+
+/// Removes `path` if the program is interrupted from now on.
+pub fn remove_on_interrupt(path: &Path) {
+    partial().push(path.to_owned());
+}
+
+/// Takes [`remove_on_interrupt`] back.
+pub fn keep_on_interrupt(path: &Path) {
+    partial().retain(|partial| partial != path);
+}
+
+/// Whether somebody else handles signals for now, and whether one of those came by here.
+static LEFT: AtomicBool = AtomicBool::new(false);
+static PASSED: AtomicBool = AtomicBool::new(false);
+
+/// While `work` runs, signals are its own business: a recorder's, which ends its recording. Afterwards they end the
+/// program.
+pub fn left_to<T>(work: impl FnOnce() -> T) -> T {
+    watch();
+    PASSED.store(false, Ordering::SeqCst);
+    LEFT.store(true, Ordering::SeqCst);
+    let done = noticing(work);
+    LEFT.store(false, Ordering::SeqCst);
+    done
+}
+
+/// Does `work`. If a signal came, waits until it has passed by our thread, which would take it for its own otherwise.
+#[cfg(unix)]
+fn noticing<T>(work: impl FnOnce() -> T) -> T {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::{flag, low_level};
+    use std::sync::Arc;
+    let came = Arc::new(AtomicBool::new(false));
+    let ids = [SIGINT, SIGTERM].map(|signal| flag::register(signal, Arc::clone(&came)));
+    let done = work();
+    for id in ids.into_iter().flatten() {
+        low_level::unregister(id);
+    }
+    for _ in 0..1000 {
+        if !came.load(Ordering::SeqCst) || PASSED.load(Ordering::SeqCst) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    done
+}
+
+#[cfg(not(unix))]
+fn noticing<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+/// From now on Ctrl-C ends the program with 130 and removes partial files, unless [`outlive_interrupt`] was called.
+pub fn end_on_interrupt() {
+    watch();
+}
+
+/// The next Ctrl-C is for somebody else: the end of the input ends this program. The one after that ends it.
+pub fn outlive_interrupt() {
+    OUTLIVE.store(true, Ordering::SeqCst);
+    watch();
+}
+
+/// From now on Ctrl-C ends the program again.
+pub fn outlive_no_more() {
+    OUTLIVE.store(false, Ordering::SeqCst);
+}
+
+fn partial() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+    PARTIAL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the thread that waits for signals, once. If it cannot be had, signals do what they do by default.
+fn watch() {
+    static WATCHING: OnceLock<()> = OnceLock::new();
+    WATCHING.get_or_init(spawn);
+}
+
+#[cfg(unix)]
+fn spawn() {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
+    let wait = move || {
+        for signal in signals.forever() {
+            if LEFT.load(Ordering::SeqCst) {
+                PASSED.store(true, Ordering::SeqCst);
+                continue;
+            }
+            if signal == SIGINT && OUTLIVE.swap(false, Ordering::SeqCst) {
+                continue;
+            }
+            end(if signal == SIGINT { 130 } else { 143 });
+        }
+    };
+    // Without the thread the handlers would swallow Ctrl-C; spawning fails only when the system has no threads left.
+    let _ = std::thread::Builder::new().name("signals".into()).spawn(wait);
+}
+
+#[cfg(not(unix))]
+fn spawn() {}
+
+/// Ends the program here and now: the other threads may be in the middle of anything.
+#[cfg(unix)]
+#[expect(
+    clippy::exit,
+    reason = "Ctrl-C during processing stops at once, and no thread is there to return to"
+)]
+fn end(status: i32) {
+    for path in partial().drain(..) {
+        // The program is ending; a file that cannot be removed is not worth a word.
+        let _ = std::fs::remove_file(path);
+    }
+    std::process::exit(status);
+}

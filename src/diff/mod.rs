@@ -1,0 +1,207 @@
+//! Two profiles become one with two weights a stack, `main;f 10 12`: before and after.
+//!
+//! What `difffolded.pl` and inferno-diff-folded write, in a fixed order and for names of any bytes.
+
+use crate::error::{Error, Result};
+use crate::folded::{Folded, FoldedSink};
+use crate::sample::{Frame, FrameId, FrameTable};
+use crate::stacks::Stacks;
+use crate::tally::{Loss, Tally};
+
+/// How profiles are compared. The default is that of inferno-diff-folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Scale the first profile to the second's total, for profiles taken under different load or for different times.
+    /// Scaled weights are cut to whole numbers.
+    pub normalize: bool,
+    /// Replace hexadecimal numbers, `0x45ef2173` by `0x...`, so that addresses do not tell equal stacks apart.
+    pub strip_hex: bool,
+}
+
+/// Takes the stacks of a first profile, then, after [`Differ::second`], of a second, and pushes each distinct stack
+/// once with both weights when it is finished, in order of the frames' names.
+///
+/// A line with two numbers is read as one of a plain profile: the first belongs to the name.
+/// Memory: the distinct stacks, 4 bytes a frame, and 16 bytes for their weights.
+pub struct Differ<S> {
+    config: Config,
+    next: S,
+    stacks: Stacks<FrameId>,
+    weights: Vec<[u64; 2]>,
+    totals: [u64; 2],
+    /// 0 or 1.
+    profile: usize,
+    /// What each frame is called without its hexadecimal numbers.
+    stripped: Vec<Option<FrameId>>,
+    fractions: u64,
+    room: Vec<FrameId>,
+}
+
+impl<S: FoldedSink> Differ<S> {
+    /// A stage before `next`.
+    pub fn new(config: Config, next: S) -> Self {
+        Differ {
+            config,
+            next,
+            stacks: Stacks::default(),
+            weights: Vec::new(),
+            totals: [0; 2],
+            profile: 0,
+            stripped: Vec::new(),
+            fractions: 0,
+            room: Vec::new(),
+        }
+    }
+
+    /// The first profile is complete, the second follows.
+    pub fn second(&mut self) {
+        self.profile = 1;
+    }
+
+    /// The weights of the first and the second profile.
+    pub fn totals(&self) -> [u64; 2] {
+        self.totals
+    }
+
+    /// The next stage.
+    pub fn into_inner(self) -> S {
+        self.next
+    }
+
+    /// The stacks' numbers by the names of their frames.
+    fn in_order(&self, frames: &FrameTable) -> Vec<usize> {
+        let mut used = vec![false; frames.len()];
+        for frame in (0..self.weights.len()).flat_map(|id| self.stacks.get(id)) {
+            used[frame.index()] = true;
+        }
+        let mut named: Vec<FrameId> = frames.ids().filter(|frame| used[frame.index()]).collect();
+        named.sort_unstable_by_key(|&frame| frames.symbol(frame));
+        let mut ranks = vec![0u32; frames.len()];
+        for (rank, frame) in named.iter().enumerate() {
+            ranks[frame.index()] = rank as u32;
+        }
+        let names = |id: usize| self.stacks.get(id).iter().map(|frame| ranks[frame.index()]);
+        let mut order: Vec<usize> = (0..self.weights.len()).collect();
+        order.sort_unstable_by(|&a, &b| names(a).cmp(names(b)));
+        order
+    }
+
+    fn strip(&mut self, frames: &mut FrameTable, frame: FrameId) -> FrameId {
+        if self.stripped.len() <= frame.index() {
+            self.stripped.resize(frames.len().max(frame.index() + 1), None);
+        }
+        let known = self.stripped[frame.index()];
+        known.unwrap_or_else(|| {
+            let name = strip_hex(frames.symbol(frame));
+            let id = frames.intern(Frame::named(&name));
+            self.stripped[frame.index()] = Some(id);
+            id
+        })
+    }
+}
+
+impl<S: FoldedSink> FoldedSink for Differ<S> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        let mut room = std::mem::take(&mut self.room);
+        self.fractions += u64::from(folded.has_fraction());
+        let weight = folded.after.unwrap_or(folded.weight);
+        let plain = folded.plain(frames, &mut room).stack;
+        let stack = if self.config.strip_hex {
+            let mut stripped = Vec::with_capacity(plain.len());
+            for &frame in plain {
+                stripped.push(self.strip(frames, frame));
+            }
+            self.stacks.intern(&stripped)
+        } else {
+            self.stacks.intern(plain)
+        };
+        self.room = room;
+        if self.weights.len() <= stack {
+            self.weights.resize(stack + 1, [0; 2]);
+        }
+        for sum in [&mut self.weights[stack][self.profile], &mut self.totals[self.profile]] {
+            *sum = sum.checked_add(weight).ok_or_else(|| Error::Unsupported {
+                what: format!("the weights of a profile add up to more than {}", u64::MAX),
+                remedy: String::new(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        tally.lose(Loss::Fraction, self.fractions, 0);
+        let [before, after] = self.totals;
+        let normalize = self.config.normalize && before != after;
+        for id in self.in_order(frames) {
+            let [mut weight, second] = self.weights[id];
+            if normalize {
+                weight = (weight as f64 * after as f64 / before as f64) as u64;
+            }
+            let stack = self.stacks.get(id);
+            self.next.folded(frames, &Folded { stack, weight, after: Some(second), line: b"" })?;
+        }
+        self.next.finish(frames, tally)
+    }
+}
+
+/// `name` with every `0x45ef2173` as `0x...`.
+fn strip_hex(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, tail)) = rest.split_first() {
+        out.push(byte);
+        rest = tail;
+        if out.ends_with(b"0x") {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+            if digits > 0 {
+                out.extend_from_slice(b"...");
+                rest = &rest[digits..];
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folded::{Writer, read};
+
+    fn diff(config: Config, before: &str, after: &str) -> String {
+        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut differ = Differ::new(config, Writer::new(Vec::new(), "memory"));
+        read(before.as_bytes(), "before", &mut frames, &mut differ, &mut tally).unwrap();
+        differ.second();
+        read(after.as_bytes(), "after", &mut frames, &mut differ, &mut tally).unwrap();
+        differ.finish(&mut frames, &mut tally).unwrap();
+        String::from_utf8(differ.into_inner().into_inner()).unwrap()
+    }
+
+    #[test]
+    fn each_stack_has_both_weights() {
+        let (before, after) = ("b 1\na;c 2\na;c 3\n", "d 7\na;c 11\nGC 0 4\n");
+        assert_eq!(diff(Config::default(), before, after), "GC 0 0 4\na;c 5 11\nb 1 0\nd 0 7\n");
+    }
+
+    #[test]
+    fn the_first_profile_is_scaled_to_the_second() {
+        let config = Config { normalize: true, ..Config::default() };
+        assert_eq!(diff(config, "a 1\nb 3\n", "a 6\nb 4\n"), "a 2 6\nb 7 4\n");
+        assert_eq!(diff(config, "", "a 6\n"), "a 0 6\n");
+        assert_eq!(diff(config, "a 6\n", ""), "a 0 0\n");
+    }
+
+    #[test]
+    fn hexadecimal_numbers_are_stripped() {
+        let config = Config { strip_hex: true, ..Config::default() };
+        assert_eq!(
+            diff(config, "a;0x12 1\na;0xff 2\n", "a;0xfffg 4\n"),
+            "a;0x... 3 0\na;0x...g 0 4\n"
+        );
+        for (name, stripped) in
+            [("0x", "0x"), ("0xg", "0xg"), ("00x1;0X1", "00x...;0X1"), ("0x10x1", "0x...x1")]
+        {
+            assert_eq!(strip_hex(name.as_bytes()), stripped.as_bytes());
+        }
+    }
+}

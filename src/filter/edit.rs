@@ -1,0 +1,312 @@
+//! What is done to the stacks that stay: cutting, renaming, leaving frames out.
+//!
+//! Directions are those of a flame graph: the root is at the bottom, callees lie above their callers.
+
+use bstr::{BString, ByteSlice};
+use regex::bytes::Regex;
+
+use super::memo::Memo;
+use super::predicate::matches;
+use crate::error::{Error, Result};
+use crate::sample::{Frame, FrameId, FrameTable, Kind};
+
+/// One change to a stack. A list of expressions holds alternatives, searched for anywhere in the symbol; where
+/// several frames match, the one nearest the root counts.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// The matching frame becomes the root; stacks without one are left out.
+    RootAt(Vec<Regex>),
+    /// What lies below the matching frame (its callers) is cut off; stacks without one stay whole.
+    CutBelow(Vec<Regex>),
+    /// What lies above the matching frame (its callees) is cut off, so that it has their weight.
+    CutAbove(Vec<Regex>),
+    /// Matching frames are taken out; their weight stays with their callers.
+    Hide(Vec<Regex>),
+    /// All that matches in a symbol is replaced; see [`Edit::rename`].
+    Rename(Regex, BString),
+    /// A function that calls itself directly is shown once: `a;f;f;b` becomes `a;f;b`.
+    CollapseRecursion,
+}
+
+impl Edit {
+    /// Replaces every match of `pattern` in a symbol by `replacement`, in which `$1` or `${name}` stand for what a
+    /// group matched. A frame whose name becomes empty is taken out.
+    ///
+    /// Fails on a `;` or a newline in the replacement: they end frames and lines of folded text.
+    pub fn rename(pattern: Regex, replacement: &[u8]) -> Result<Edit> {
+        if replacement.find_byteset(b";\n").is_some() {
+            let what = format!("{:?} cannot be a frame's name", replacement.as_bstr());
+            let remedy = "leave out `;` and newlines: they end frames and lines".into();
+            return Err(Error::Unsupported { what, remedy });
+        }
+        Ok(Edit::Rename(pattern, replacement.into()))
+    }
+
+    /// Takes the hash off Rust's legacy names: `core::fmt::write::h0123456789abcdef` becomes `core::fmt::write`,
+    /// also before a mark such as `_[i]` or ` (.llvm.123)`.
+    pub fn strip_hashes() -> Result<Edit> {
+        let hash = Regex::new(r"(?-u)::h[0-9a-f]{16}(_\[[a-z]\]|[^0-9A-Za-z_:]|$)");
+        let broken = |error: regex::Error| Error::Unsupported {
+            what: error.to_string(),
+            remedy: String::new(),
+        };
+        Edit::rename(hash.map_err(broken)?, b"$1")
+    }
+}
+
+/// One frame of a stack under edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) frame: FrameId,
+    /// Where in the original stack it stood.
+    pub(super) at: usize,
+}
+
+/// What became of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Unchanged,
+    Changed,
+    /// Nothing of it is left.
+    Gone,
+}
+
+/// A list of [`Edit`]s at work.
+pub(super) struct Editor(Vec<Step>);
+
+enum Step {
+    RootAt(Marks),
+    CutBelow(Marks),
+    CutAbove(Marks),
+    Hide(Marks),
+    Rename { pattern: Regex, replacement: BString, names: Memo<Option<FrameId>> },
+    CollapseRecursion,
+}
+
+/// Which frames match, once per distinct frame.
+struct Marks(Vec<Regex>, Memo<bool>);
+
+impl Marks {
+    fn new(patterns: Vec<Regex>) -> Marks {
+        Marks(patterns, Memo::default())
+    }
+
+    fn has(&mut self, frames: &FrameTable, slot: &Slot) -> bool {
+        let Marks(patterns, memo) = self;
+        memo.get(slot.frame.index(), || matches(patterns, frames.symbol(slot.frame)))
+    }
+
+    /// Where the matching frame nearest the root is.
+    fn find(&mut self, frames: &FrameTable, stack: &[Slot]) -> Option<usize> {
+        stack.iter().position(|slot| self.has(frames, slot))
+    }
+}
+
+impl Editor {
+    pub(super) fn new(edits: Vec<Edit>) -> Editor {
+        let step = |edit| match edit {
+            Edit::RootAt(patterns) => Step::RootAt(Marks::new(patterns)),
+            Edit::CutBelow(patterns) => Step::CutBelow(Marks::new(patterns)),
+            Edit::CutAbove(patterns) => Step::CutAbove(Marks::new(patterns)),
+            Edit::Hide(patterns) => Step::Hide(Marks::new(patterns)),
+            Edit::Rename(pattern, replacement) => {
+                Step::Rename { pattern, replacement, names: Memo::default() }
+            }
+            Edit::CollapseRecursion => Step::CollapseRecursion,
+        };
+        Editor(edits.into_iter().map(step).collect())
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Edits the frames of `from`, root first, into `stack`.
+    pub(super) fn edit(
+        &mut self,
+        frames: &mut FrameTable,
+        from: impl ExactSizeIterator<Item = Slot> + Clone,
+        stack: &mut Vec<Slot>,
+    ) -> Outcome {
+        stack.clear();
+        stack.extend(from.clone());
+        for step in &mut self.0 {
+            if !step.apply(frames, stack) {
+                return Outcome::Gone;
+            }
+        }
+        if from.len() == stack.len() && from.eq(stack.iter().copied()) {
+            Outcome::Unchanged
+        } else if stack.is_empty() {
+            Outcome::Gone
+        } else {
+            Outcome::Changed
+        }
+    }
+}
+
+impl Step {
+    /// Applies it; false if the stack is to be left out.
+    fn apply(&mut self, frames: &mut FrameTable, stack: &mut Vec<Slot>) -> bool {
+        match self {
+            Step::RootAt(marks) => match marks.find(frames, stack) {
+                Some(root) => drop(stack.drain(..root)),
+                None => return false,
+            },
+            Step::CutBelow(marks) => {
+                if let Some(root) = marks.find(frames, stack) {
+                    stack.drain(..root);
+                }
+            }
+            Step::CutAbove(marks) => {
+                if let Some(leaf) = marks.find(frames, stack) {
+                    stack.truncate(leaf + 1);
+                }
+            }
+            Step::Hide(marks) => stack.retain(|slot| !marks.has(frames, slot)),
+            Step::Rename { pattern, replacement, names } => stack.retain_mut(|slot| {
+                let old = slot.frame;
+                let new = names.get(old.index(), || rename(frames, old, pattern, replacement));
+                slot.frame = new.unwrap_or(old);
+                new.is_some()
+            }),
+            Step::CollapseRecursion => stack.dedup_by(|above, below| {
+                let same = is_recursion(frames, above.frame, below.frame);
+                // Of the calls of one function the topmost stays: it is the one that called what lies above.
+                if same
+                    && (above.frame == below.frame || frames.get(above.frame).kind != Kind::Inlined)
+                {
+                    *below = *above;
+                }
+                same
+            }),
+        }
+        true
+    }
+}
+
+/// The frame under its new name; `None` if nothing is left of the name.
+fn rename(
+    frames: &mut FrameTable,
+    frame: FrameId,
+    pattern: &Regex,
+    replacement: &[u8],
+) -> Option<FrameId> {
+    let old = frames.get(frame);
+    if !pattern.is_match(old.symbol) {
+        return Some(frame);
+    }
+    let symbol = pattern.replace_all(old.symbol, replacement).into_owned();
+    if symbol.is_empty() {
+        return None;
+    }
+    // The old frame borrows from the table that the new one goes into.
+    let (module, kind, address) = (old.module.to_owned(), old.kind, old.address);
+    let new = Frame { symbol: symbol.as_bstr(), module: module.as_bstr(), kind, address };
+    Some(frames.intern(new))
+}
+
+/// Whether two neighbours are one function: the same frame, or one inlined into itself.
+fn is_recursion(frames: &FrameTable, above: FrameId, below: FrameId) -> bool {
+    let inlined = |frame| frames.get(frame).kind == Kind::Inlined;
+    above == below
+        || (frames.symbol(above) == frames.symbol(below) && (inlined(above) || inlined(below)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn regex(text: &str) -> Vec<Regex> {
+        vec![Regex::new(text).unwrap()]
+    }
+
+    /// Edits `a;b;c`; the answer is `-` for a stack that is gone, and starts with `=` for one that is unchanged.
+    fn edited(edits: Vec<Edit>, stack: &str) -> String {
+        let mut frames = FrameTable::default();
+        let ids: Vec<FrameId> =
+            stack.split(';').map(|name| frames.intern(Frame::named(name.as_bytes()))).collect();
+        let from = ids.iter().enumerate().map(|(at, &frame)| Slot { frame, at });
+        let mut to = Vec::new();
+        let outcome = Editor::new(edits).edit(&mut frames, from, &mut to);
+        let text: Vec<String> =
+            to.iter().map(|slot| frames.symbol(slot.frame).to_string()).collect();
+        match outcome {
+            Outcome::Gone => "-".into(),
+            Outcome::Changed => text.join(";"),
+            Outcome::Unchanged => format!("={}", text.join(";")),
+        }
+    }
+
+    #[test]
+    fn the_match_nearest_the_root_counts() {
+        for (edit, want) in [
+            (Edit::RootAt(regex("^f")), "f;g;f2;h"),
+            (Edit::RootAt(regex("main")), "=main;f;g;f2;h"),
+            (Edit::RootAt(regex("x")), "-"),
+            (Edit::CutBelow(regex("f")), "f;g;f2;h"),
+            (Edit::CutBelow(regex("x")), "=main;f;g;f2;h"),
+            (Edit::CutAbove(regex("^f")), "main;f"),
+            (Edit::CutAbove(regex("h")), "=main;f;g;f2;h"),
+            (Edit::Hide(regex("f|main")), "g;h"),
+            (Edit::Hide(regex("")), "-"),
+        ] {
+            assert_eq!(edited(vec![edit.clone()], "main;f;g;f2;h"), want, "{edit:?}");
+        }
+    }
+
+    #[test]
+    fn names_change_by_replacement() {
+        let rename = |from: &str, to: &str| {
+            vec![Edit::rename(Regex::new(from).unwrap(), to.as_bytes()).unwrap()]
+        };
+        assert_eq!(edited(rename("^std::(.*)$", "$1!"), "std::io;x;std::io"), "io!;x;io!");
+        assert_eq!(edited(rename("i", "ii"), "iio;x"), "iiiio;x");
+        assert_eq!(edited(rename("a|b", ""), "a;ab;c;;"), "c;;");
+        assert_eq!(edited(rename("q", ""), "a"), "=a");
+        assert_eq!(edited(rename("a", "a"), "a"), "=a");
+        assert!(Edit::rename(Regex::new("a").unwrap(), b"a;b").is_err());
+    }
+
+    #[test]
+    fn hashes_are_stripped_where_they_are_hashes() {
+        let strip = |name: &str| edited(vec![Edit::strip_hashes().unwrap()], name);
+        for (name, want) in [
+            ("core::fmt::write::h0123456789abcdef", "core::fmt::write"),
+            ("<a as b>::f::h0123456789abcdef_[i]", "<a as b>::f_[i]"),
+            ("f::h0123456789abcdef (.llvm.12)", "f (.llvm.12)"),
+            ("f::h0123456789abcdef::{{closure}}", "=f::h0123456789abcdef::{{closure}}"),
+            ("f::h0123456789ABCDEF", "=f::h0123456789ABCDEF"),
+            ("f::h0123456789abcdef0", "=f::h0123456789abcdef0"),
+            ("f::h01234567", "=f::h01234567"),
+        ] {
+            assert_eq!(strip(name), want);
+        }
+    }
+
+    #[test]
+    fn edits_apply_in_order() {
+        let rename = Edit::rename(Regex::new("g").unwrap(), b"f").unwrap();
+        let (root, collapse) = (Edit::RootAt(regex("f")), Edit::CollapseRecursion);
+        assert_eq!(edited(vec![rename.clone(), root.clone(), collapse.clone()], "m;g;f;x"), "f;x");
+        assert_eq!(edited(vec![root, rename, collapse.clone()], "m;g;f;x"), "f;x");
+        assert_eq!(edited(vec![collapse.clone()], "a;a;b;a;a;a"), "a;b;a");
+        assert_eq!(edited(vec![collapse], "a;b;a"), "=a;b;a");
+    }
+
+    #[test]
+    fn recursion_keeps_the_call_that_called_on() {
+        let mut frames = FrameTable::default();
+        let f = frames.intern(Frame { module: "/bin/a".into(), ..Frame::named(b"f") });
+        let inlined = frames.intern(Frame { kind: Kind::Inlined, ..Frame::named(b"f") });
+        let mut collapse = |stack: &[FrameId]| {
+            let from = stack.iter().enumerate().map(|(at, &frame)| Slot { frame, at });
+            let mut to = Vec::new();
+            Editor::new(vec![Edit::CollapseRecursion]).edit(&mut frames, from, &mut to);
+            to
+        };
+        assert_eq!(collapse(&[f, f, f]), [Slot { frame: f, at: 2 }]);
+        assert_eq!(collapse(&[f, inlined]), [Slot { frame: f, at: 0 }]);
+        assert_eq!(collapse(&[inlined, f]), [Slot { frame: f, at: 1 }]);
+    }
+}

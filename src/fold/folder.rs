@@ -1,0 +1,353 @@
+//! Sums samples by their stacks and, at the end, gives each distinct stack its names.
+
+use bstr::{BStr, BString, ByteSlice};
+
+use super::quality::Quality;
+use super::sums::{Sums, Weight};
+use super::{Config, name};
+use hashbrown::HashMap;
+
+use crate::error::{Error, Result};
+use crate::folded::{Folded, FoldedSink};
+use crate::intern::Interner;
+use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
+use crate::tally::{Loss, Tally};
+
+/// A sink of samples that pushes folded stacks into `S` when it is finished, in no particular order and possibly several
+/// of the same name: [`super::Merge`] sorts that out.
+///
+/// Memory: the distinct stacks.
+pub struct Folder<S> {
+    config: Config,
+    input: String,
+    next: S,
+    event: EventFilter,
+    root: Root,
+    skip_after: Vec<Option<bool>>,
+    /// Stacks as they were sampled, leaf first, their thread's root frame last.
+    whole: Sums,
+    /// Stacks that were cut by `skip_after`, without the thread's frame.
+    cut: Sums,
+    key: Vec<FrameId>,
+    no_stack: Weight,
+    without_stack: u64,
+}
+
+impl<S: FoldedSink> Folder<S> {
+    /// A folder of what errors call `input`, in front of `next`.
+    pub fn new(config: Config, input: impl Into<String>, next: S) -> Self {
+        Folder {
+            event: EventFilter::new(config.event.clone()),
+            config,
+            input: input.into(),
+            next,
+            root: Root::default(),
+            skip_after: Vec::new(),
+            whole: Sums::default(),
+            cut: Sums::default(),
+            key: Vec::new(),
+            no_stack: Weight::default(),
+            without_stack: 0,
+        }
+    }
+
+    /// The next sink.
+    pub fn into_next(self) -> S {
+        self.next
+    }
+
+    /// The next sink, for stacks that are folded already.
+    pub fn next_mut(&mut self) -> &mut S {
+        &mut self.next
+    }
+
+    /// How samples are folded.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The event that is folded, once it is known.
+    pub(super) fn event(&self) -> Option<BString> {
+        self.event.wanted.clone()
+    }
+
+    /// Adds the sums of `other`, whose frames have the ids in `ids` here.
+    pub(super) fn absorb<T>(&mut self, other: &Folder<T>, ids: &[FrameId]) {
+        for (into, from) in [(&mut self.whole, &other.whole), (&mut self.cut, &other.cut)] {
+            for (stack, weight) in from.iter() {
+                self.key.clear();
+                self.key.extend(stack.iter().map(|frame| ids[frame.index()]));
+                into.add(&self.key, weight);
+            }
+        }
+        self.without_stack += other.without_stack;
+        self.no_stack.weight += other.no_stack.weight;
+        self.event.other += other.event.other;
+        self.event.other_weight += other.event.other_weight;
+    }
+
+    /// How many frames of `stack`, from the leaf, are left when the callers of a `skip_after` symbol are cut off.
+    fn cut_at(&mut self, frames: &FrameTable, stack: &[FrameId]) -> Option<usize> {
+        if self.config.skip_after.is_empty() {
+            return None;
+        }
+        self.skip_after.resize(frames.len().max(self.skip_after.len()), None);
+        let wanted = &self.config.skip_after;
+        let matches = |&frame: &FrameId| {
+            *self.skip_after[frame.index()].get_or_insert_with(|| {
+                let symbol = frames.symbol(frame);
+                let symbol = name::readable(symbol);
+                wanted.iter().any(|wanted| **wanted == *symbol)
+            })
+        };
+        stack.iter().position(matches).map(|at| at + 1)
+    }
+
+    /// A profile without stacks is a mistake made somewhere before, and each mistake has its own name.
+    fn diagnose(&self, tally: &Tally) -> Result<()> {
+        let input = self.input.clone();
+        let lost = |loss| tally.lost(loss).items;
+        let (read, other, bare) = (tally.read.items, lost(Loss::OtherEvent), lost(Loss::NoStack));
+        if read == 0 {
+            let why = match lost(Loss::Odd) {
+                0 => String::new(),
+                odd => format!(", only {odd} odd lines"),
+            };
+            Err(Error::NoSamples { input, why })
+        } else if read > other + bare {
+            Ok(())
+        } else if bare > 0 {
+            Err(Error::NoCallChains { input, samples: bare })
+        } else {
+            let why = format!(" of the event that is wanted: all {read} are of others");
+            Err(Error::NoSamples { input, why })
+        }
+    }
+
+    fn name_all(&mut self, frames: &mut FrameTable, quality: &mut Quality) -> Result<()> {
+        let mut names = Names::default();
+        let mut stack = Vec::new();
+        let (whole, cut) = (std::mem::take(&mut self.whole), std::mem::take(&mut self.cut));
+        for (stacks, is_cut) in [(whole, false), (cut, true)] {
+            for (key, weight) in stacks.iter() {
+                let Some((&root, sampled)) = key.split_last() else { continue };
+                quality.look(frames, sampled, weight.weight);
+                stack.clear();
+                if !is_cut {
+                    stack.push(root);
+                }
+                let java = frames.symbol(root).starts_with(b"java");
+                for &frame in sampled.iter().rev() {
+                    names.push(frames, frame, java, &self.config, &mut stack);
+                }
+                let folded = Folded { stack: &stack, weight: weight.weight, ..Folded::default() };
+                self.next.folded(frames, &folded)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S: FoldedSink> SampleSink for Folder<S> {
+    fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
+        let weight = Weight { weight: sample.weight(), after: None };
+        if !self.event.wants(sample.event, weight.weight) {
+            return Ok(());
+        }
+        if sample.stack.is_empty() {
+            self.without_stack += 1;
+            self.no_stack.weight += weight.weight;
+            return Ok(());
+        }
+        let root = self.root.of(sample, &self.config, frames);
+        let cut = self.cut_at(frames, sample.stack);
+        self.key.clear();
+        self.key.extend_from_slice(&sample.stack[..cut.unwrap_or(sample.stack.len())]);
+        self.key.push(root);
+        let stacks = if cut.is_some() { &mut self.cut } else { &mut self.whole };
+        stacks.add(&self.key, weight);
+        Ok(())
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        let mut quality = Quality::default();
+        self.name_all(frames, &mut quality)?;
+        let mut mine = Tally::default();
+        mine.lose(Loss::NoStack, self.without_stack, self.no_stack.weight);
+        mine.lose(Loss::OtherEvent, self.event.other, self.event.other_weight);
+        if quality.stacks.weight > 0 {
+            mine.stacks = Some(quality.stacks);
+        }
+        tally.absorb(mine);
+        self.diagnose(tally)?;
+        self.next.finish(frames, tally)
+    }
+}
+
+/// Lets one event through: the weights of two events cannot be added up.
+///
+/// `cycles:u` and `cycles:k` are one event, and so are the halves of a hybrid CPU, `cpu_core/cycles/` and `cpu_atom/cycles/`.
+#[derive(Default)]
+struct EventFilter {
+    wanted: Option<BString>,
+    /// The event of the last sample and what became of it; most profiles have but one.
+    last: BString,
+    last_wanted: Option<bool>,
+    other: u64,
+    other_weight: u64,
+}
+
+impl EventFilter {
+    fn new(wanted: Option<BString>) -> Self {
+        EventFilter { wanted, ..EventFilter::default() }
+    }
+
+    fn wants(&mut self, event: &BStr, weight: u64) -> bool {
+        if self.last_wanted.is_none() || self.last != event {
+            if self.wanted.is_none() && !event.is_empty() {
+                self.wanted = Some(event.into());
+            }
+            let same = |wanted: &BString| {
+                event.is_empty() || wanted == event || base_event(wanted) == base_event(event)
+            };
+            self.last_wanted = Some(self.wanted.as_ref().is_none_or(same));
+            self.last = event.into();
+        }
+        let wanted = self.last_wanted == Some(true);
+        if !wanted {
+            self.other += 1;
+            self.other_weight += weight;
+        }
+        wanted
+    }
+}
+
+/// An event without its modifiers and without the half of a hybrid CPU it was counted on.
+fn base_event(event: &[u8]) -> &[u8] {
+    let is_modifier = |tail: &[u8]| tail.iter().all(|byte| b"ukhGHpPSDIWebR".contains(byte));
+    let event = match event.rfind_byte(b':') {
+        Some(colon) if is_modifier(&event[colon + 1..]) => &event[..colon],
+        _ => event,
+    };
+    for half in [&b"cpu_core/"[..], b"cpu_atom/"] {
+        if let Some(rest) = event.strip_prefix(half) {
+            return rest.split_once_str("/").map_or(rest, |(name, _)| name);
+        }
+    }
+    event
+}
+
+/// The root frames of threads: their comms. Told once for each, and again only when another thread takes its turn.
+#[derive(Default)]
+struct Root {
+    comms: Interner,
+    known: HashMap<Thread, FrameId>,
+    last: Option<(Thread, FrameId)>,
+}
+
+/// A comm, and the process and thread where they are part of the frame's name.
+type Thread = (u32, Option<u32>, Option<u32>);
+
+impl Root {
+    fn of(&mut self, sample: &Sample<'_>, config: &Config, frames: &mut FrameTable) -> FrameId {
+        let with_pid = config.pid || config.tid;
+        let (pid, tid) = (sample.pid.filter(|_| with_pid), sample.tid.filter(|_| config.tid));
+        if let Some((thread, root)) = self.last
+            && (thread.1, thread.2) == (pid, tid)
+            && self.comms.get(thread.0) == sample.comm
+        {
+            return root;
+        }
+        let thread = (self.comms.intern(sample.comm), pid, tid);
+        let make = || frames.intern(Frame::named(&root_name(sample.comm, pid, tid, config)));
+        let root = *self.known.entry(thread).or_insert_with(make);
+        self.last = Some((thread, root));
+        root
+    }
+}
+
+/// `java`, `java-123`, `java-123/456`.
+fn root_name(comm: &BStr, pid: Option<u32>, tid: Option<u32>, config: &Config) -> Vec<u8> {
+    let mut name: Vec<u8> = comm.iter().map(|&byte| root_byte(byte)).collect();
+    let number = |id: Option<u32>| id.map_or("?".to_owned(), |id| id.to_string());
+    if config.pid || config.tid {
+        name.extend_from_slice(format!("-{}", number(pid)).as_bytes());
+    }
+    if config.tid {
+        name.extend_from_slice(format!("/{}", number(tid)).as_bytes());
+    }
+    name
+}
+
+/// A comm is one frame: a `;` in it must not make two.
+fn root_byte(byte: u8) -> u8 {
+    match byte {
+        b' ' => b'_',
+        b';' => b':',
+        other => other,
+    }
+}
+
+/// The names of frames, made once per distinct frame.
+#[derive(Default)]
+struct Names {
+    /// Where the names of a frame stand in `names`, by frame id, for threads of Java programs and others.
+    ranges: [Vec<Option<(u32, u32)>>; 2],
+    names: Vec<FrameId>,
+    /// Room for the names of one frame, and where each ends.
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    /// Appends the names of `id` to `stack`, root first.
+    fn push(
+        &mut self,
+        frames: &mut FrameTable,
+        id: FrameId,
+        java: bool,
+        config: &Config,
+        stack: &mut Vec<FrameId>,
+    ) {
+        let ranges = &mut self.ranges[usize::from(java)];
+        if ranges.len() <= id.index() {
+            ranges.resize(id.index() + 1, None);
+        }
+        let (start, end) = *ranges[id.index()].get_or_insert_with(|| {
+            let start = self.names.len() as u32;
+            self.text.clear();
+            self.ends.clear();
+            name::names(&frames.get(id), java, config, |name| {
+                self.text.extend_from_slice(name);
+                self.ends.push(self.text.len());
+            });
+            let mut at = 0;
+            for &end in &self.ends {
+                self.names.push(frames.intern(Frame::named(&self.text[at..end])));
+                at = end;
+            }
+            (start, self.names.len() as u32)
+        });
+        stack.extend_from_slice(&self.names[start as usize..end as usize]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_are_one() {
+        for (a, b, same) in [
+            ("cycles:u", "cycles:k", true),
+            ("cycles", "cycles:uppp", true),
+            ("cpu_core/cycles/", "cpu_atom/cycles/", true),
+            ("cpu_core/cycles/u", "cpu_atom/cycles/k", true),
+            ("cycles", "instructions", false),
+            ("sched:sched_switch", "sched:sched_wakeup", false),
+            ("cpu_core/cycles/", "cpu_atom/instructions/", false),
+        ] {
+            assert_eq!(base_event(a.as_bytes()) == base_event(b.as_bytes()), same, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Merges equal folded stacks and puts them in order.
+
+use bstr::ByteSlice;
+
+use super::sums::{Sums, Weight};
+use crate::error::Result;
+use crate::folded::{Folded, FoldedSink};
+use crate::sample::{FrameId, FrameTable};
+use crate::tally::{Loss, Tally};
+
+/// A sink of folded stacks that pushes each distinct one once into `S`, in the order of their lines' bytes, when it is
+/// finished. Comments and odd lines go no further.
+///
+/// Memory: the distinct stacks.
+pub struct Merge<S> {
+    stacks: Sums,
+    fractions: u64,
+    next: S,
+}
+
+impl<S: FoldedSink> Merge<S> {
+    /// A merger in front of `next`.
+    pub fn new(next: S) -> Self {
+        Merge { stacks: Sums::default(), fractions: 0, next }
+    }
+
+    /// The next sink.
+    pub fn into_next(self) -> S {
+        self.next
+    }
+
+    /// How many distinct stacks are held back.
+    pub fn len(&self) -> usize {
+        self.stacks.len()
+    }
+
+    /// Whether none is held back.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<S: FoldedSink> FoldedSink for Merge<S> {
+    fn folded(&mut self, _: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        self.stacks.add(folded.stack, Weight { weight: folded.weight, after: folded.after });
+        self.fractions += u64::from(folded.has_fraction());
+        Ok(())
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        let stacks = std::mem::take(&mut self.stacks);
+        let ranks = Ranks::new(frames, &stacks);
+        // Stacks as ranks, so that sorting compares integers and never touches a name.
+        let mut keys: Vec<u32> = Vec::new();
+        let mut rows: Vec<(usize, usize, &[FrameId], Weight)> = Vec::with_capacity(stacks.len());
+        for (stack, weight) in stacks.iter() {
+            let start = keys.len();
+            ranks.push(stack, &mut keys);
+            rows.push((start, keys.len(), stack, weight));
+        }
+        rows.sort_unstable_by(|a, b| keys[a.0..a.1].cmp(&keys[b.0..b.1]));
+        for (_, _, stack, Weight { weight, after }) in rows {
+            self.next.folded(frames, &Folded { stack, weight, after, line: b"" })?;
+        }
+        tally.lose(Loss::Fraction, self.fractions, 0);
+        self.next.finish(frames, tally)
+    }
+}
+
+/// Ranks that make the order of stacks the order of their lines' bytes.
+///
+/// Where two lines differ first, one has frame `a` and the other `b`, and what follows a frame matters if one is the
+/// beginning of the other: `;` inside a stack, nothing at its end. So each frame has two ranks, that of its bytes and that of its
+/// bytes with a `;`, and `main` < `main::x` < `main;` as in the bytes.
+struct Ranks {
+    /// By frame id: the rank at the end of a stack, and inside.
+    ranks: Vec<(u32, u32)>,
+}
+
+impl Ranks {
+    /// The ranks of the frames of `stacks`; the table holds many others.
+    fn new(frames: &FrameTable, stacks: &Sums) -> Self {
+        let mut used = vec![[false; 2]; frames.len()];
+        for (stack, _) in stacks.iter() {
+            let Some((leaf, inner)) = stack.split_last() else { continue };
+            used[leaf.index()][0] = true;
+            inner.iter().for_each(|frame| used[frame.index()][1] = true);
+        }
+        let mut keys: Vec<(&[u8], bool, usize)> = Vec::new();
+        for id in frames.ids() {
+            let sides =
+                [false, true].into_iter().filter(|&inside| used[id.index()][usize::from(inside)]);
+            keys.extend(sides.map(|inside| (frames.symbol(id).as_bytes(), inside, id.index())));
+        }
+        keys.sort_unstable_by(|a, b| compare((a.0, a.1), (b.0, b.1)));
+        let mut ranks = vec![(0, 0); frames.len()];
+        let mut rank = 0;
+        for (i, key) in keys.iter().enumerate() {
+            // Frames of one name (of several modules, say) share their ranks.
+            if i > 0 && compare((keys[i - 1].0, keys[i - 1].1), (key.0, key.1)).is_ne() {
+                rank += 1;
+            }
+            let slot = &mut ranks[key.2];
+            if key.1 { slot.1 = rank } else { slot.0 = rank }
+        }
+        Ranks { ranks }
+    }
+
+    fn push(&self, stack: &[FrameId], keys: &mut Vec<u32>) {
+        let Some((leaf, inner)) = stack.split_last() else { return };
+        keys.extend(inner.iter().map(|frame| self.ranks[frame.index()].1));
+        keys.push(self.ranks[leaf.index()].0);
+    }
+}
+
+/// Compares names as bytes, with a `;` behind those that are inside a stack.
+fn compare((a, a_inside): (&[u8], bool), (b, b_inside): (&[u8], bool)) -> std::cmp::Ordering {
+    let common = a.len().min(b.len());
+    a[..common].cmp(&b[..common]).then_with(|| {
+        let next = |name: &[u8], inside: bool| name.get(common).copied().or(inside.then_some(b';'));
+        match (a.len() == b.len(), next(a, a_inside), next(b, b_inside)) {
+            (true, a, b) => a.cmp(&b),
+            // `main;` against `main;x` cannot be, as names hold no `;`; if one does, the longer is later.
+            (false, Some(x), Some(y)) if x == y => a.len().cmp(&b.len()),
+            (false, a, b) => a.cmp(&b),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folded::{self, Writer};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn merged(text: &str) -> String {
+        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut merge = Merge::new(Writer::new(Vec::new(), "memory"));
+        folded::read(text.as_bytes(), "text", &mut frames, &mut merge, &mut tally).unwrap();
+        merge.finish(&mut frames, &mut tally).unwrap();
+        String::from_utf8(merge.into_next().into_inner()).unwrap()
+    }
+
+    #[test]
+    fn the_order_is_that_of_bytes() {
+        assert_eq!(
+            merged("main;a 1\nmain 1\nmain::x 2\nmain 3\nmain!y 1\n"),
+            "main 4\nmain!y 1\nmain::x 2\nmain;a 1\n"
+        );
+        assert_eq!(merged("a 1 2\na 3 4\n"), "a 4 6\n");
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_a_sorted_map(lines in proptest::collection::vec(("[a-c:;!<]{1,6}", 0u64..9), 0..60)) {
+            let text: String = lines.iter().map(|(stack, weight)| format!("{stack} {weight}\n")).collect();
+            let mut map = BTreeMap::<&str, u64>::new();
+            for (stack, weight) in &lines {
+                *map.entry(stack).or_default() += weight;
+            }
+            let expected: String = map.iter().map(|(stack, weight)| format!("{stack} {weight}\n")).collect();
+            prop_assert_eq!(merged(&text), expected);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Inputs of any format into one folder.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use super::{Folder, Format, Merge, foreign, parallel};
+use crate::error::{Error, Result};
+use crate::folded::{self, FoldedSink};
+use crate::sample::FrameTable;
+use crate::script::{self, recording};
+use crate::tally::Tally;
+
+/// How inputs are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The format of all inputs; `None` tells by their first bytes.
+    pub format: Option<Format>,
+    /// How perf.data is scripted.
+    pub recording: recording::Config,
+    /// Keep unknown frames apart by their address.
+    pub addresses: bool,
+    /// How many threads may fold a large file of text; 0 and 1 are one.
+    pub threads: usize,
+}
+
+/// One input.
+pub struct Input<'a> {
+    /// What it is called in errors.
+    pub name: &'a str,
+    /// Its bytes.
+    pub reader: Box<dyn Read + Send>,
+    /// Where it is, if it is a file that another program can open too.
+    pub path: Option<PathBuf>,
+}
+
+/// Feeds inputs, one after the other, into a folder.
+pub struct Source {
+    config: Config,
+    reader: script::Reader,
+}
+
+/// How much is looked at to tell the format.
+const SNIFFED: u64 = 64 << 10;
+
+impl Source {
+    /// A source without inputs yet.
+    pub fn new(config: Config) -> Self {
+        let reader = script::Reader::new(script::Config {
+            addresses: config.addresses,
+            ..script::Config::default()
+        });
+        Source { config, reader }
+    }
+
+    /// Reads `input` to its end; neither the folder nor its merger is finished.
+    ///
+    /// Samples go through `folder`; what is folded already goes to its merger.
+    pub fn feed<S: FoldedSink>(
+        &mut self,
+        input: Input<'_>,
+        folder: &mut Folder<Merge<S>>,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let Input { name, mut reader, path } = input;
+        let mut start = Vec::with_capacity(SNIFFED as usize);
+        let reading = || format!("cannot read {name}");
+        if self.config.format.is_none() {
+            (&mut reader).take(SNIFFED).read_to_end(&mut start).map_err(Error::io(reading))?;
+            if start.trim_ascii().is_empty() {
+                return Err(Error::Empty { input: name.into() });
+            }
+        }
+        let Some(format) = self.config.format.or_else(|| Format::sniff(&start)) else {
+            let expected =
+                "perf-script text, perf.data, folded stacks or any other format this stage reads"
+                    .into();
+            return Err(Error::Format { input: name.into(), expected });
+        };
+        let mut whole = io::Cursor::new(start).chain(reader);
+        match format {
+            Format::Script => {
+                let len = path
+                    .as_ref()
+                    .and_then(|path| path.metadata().ok())
+                    .map_or(0, |file| file.len());
+                match (path, parallel::parts(len, self.config.threads)) {
+                    (Some(path), parts @ 2..) => parallel::fold(
+                        &path,
+                        parts,
+                        reader_config(&self.config),
+                        folder,
+                        frames,
+                        tally,
+                    ),
+                    _ => self.reader.read(whole, name, frames, folder, tally),
+                }
+            }
+            Format::PerfData => {
+                let recording =
+                    recording::Recording { name: name.into(), reader: Box::new(whole), path };
+                let wanted = reader_config(&self.config);
+                let before = tally.read.items;
+                let bare = recording::read(
+                    &self.config.recording,
+                    recording,
+                    wanted,
+                    frames,
+                    folder,
+                    tally,
+                )?;
+                if bare > 0 && bare == tally.read.items - before {
+                    return Err(Error::NoCallChains { input: name.into(), samples: bare });
+                }
+                Ok(())
+            }
+            Format::Folded => folded::read(
+                io::BufReader::with_capacity(1 << 17, whole),
+                name,
+                frames,
+                folder.next_mut(),
+                tally,
+            ),
+            foreign => {
+                let folded = foreign::collapse(foreign, &mut whole, name, tally)?;
+                folded::read(&folded[..], name, frames, folder.next_mut(), tally)
+            }
+        }
+    }
+}
+
+fn reader_config(config: &Config) -> script::Config {
+    script::Config { addresses: config.addresses, ..script::Config::default() }
+}

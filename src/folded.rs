@@ -1,0 +1,384 @@
+//! Folded text: one line a stack, `main;read_file;memcpy 42`, root first, the weight last.
+//!
+//! The interchange format of every flame graph tool since stackcollapse-perf.pl; fg-folded(5) is the contract.
+//! [`read`] turns text into [`Folded`] items, [`Writer`] turns items into text, and between the two an untouched line
+//! stays as it was, byte for byte.
+
+use std::io::{BufRead, Write};
+
+use bstr::ByteSlice;
+
+use crate::error::{Error, Result};
+use crate::sample::{Frame, FrameId, FrameTable};
+use crate::tally::Tally;
+
+/// A stack and its weight. It borrows everything: an item lives for one push.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Folded<'a> {
+    /// The stack, root first, of frames that are nothing but their names.
+    pub stack: &'a [FrameId],
+    /// What is summed. A fraction in the text is cut off here; `line` still has it.
+    pub weight: u64,
+    /// The weight of the second profile, in lines of a differential: `main;foo 10 12`.
+    pub after: Option<u64>,
+    /// The line it was read from with its newline, or what [`restack`] made of it for another stack; empty for other
+    /// sources. A writer writes it as it is.
+    pub line: &'a [u8],
+}
+
+impl<'a> Folded<'a> {
+    /// The same weights on another stack, without a line.
+    pub fn with_stack<'b>(&self, stack: &'b [FrameId]) -> Folded<'b> {
+        Folded { stack, weight: self.weight, after: self.after, line: b"" }
+    }
+
+    /// The same line read as one of a plain profile, where the first of two numbers is the end of the last frame's
+    /// name: the thread `GC Thread 0` without a call chain folds to `GC Thread 0 12`. `stack` is room for the frames.
+    pub fn plain<'b>(&self, frames: &mut FrameTable, stack: &'b mut Vec<FrameId>) -> Folded<'b>
+    where
+        'a: 'b,
+    {
+        let (Some(weight), Some((&leaf, rest))) = (self.after, self.stack.split_last()) else {
+            return *self;
+        };
+        let mut name = frames.symbol(leaf).to_vec();
+        name.push(b' ');
+        match self.line.trim_ascii().rsplitn_str(3, " ").nth(1) {
+            Some(number) => name.extend_from_slice(number),
+            None => name.extend_from_slice(self.weight.to_string().as_bytes()),
+        }
+        stack.clear();
+        stack.extend_from_slice(rest);
+        stack.push(frames.intern(Frame::named(&name)));
+        Folded { stack, weight, after: None, line: self.line }
+    }
+
+    /// Whether a weight stood in the text as a fraction, `main;foo 1.75`, of which a part was cut off.
+    pub fn has_fraction(&self) -> bool {
+        let numbers = 1 + usize::from(self.after.is_some());
+        let words = self.line.trim_ascii().rsplit(|&byte| byte == b' ');
+        words.take(numbers).any(|number| {
+            number
+                .find_byte(b'.')
+                .is_some_and(|dot| number[dot + 1..].iter().any(|digit| *digit != b'0'))
+        })
+    }
+}
+
+/// Takes folded stacks: a merger, a filter, a writer, a renderer.
+pub trait FoldedSink {
+    /// Takes one stack.
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()>;
+
+    /// Takes a line that is no stack: a comment, an empty line, an odd line. Only writers care.
+    fn text(&mut self, _line: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Ends the stream: pushes what was held back, ends the next sink, adds this stage's counts to `tally`.
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()>;
+}
+
+impl<S: FoldedSink + ?Sized> FoldedSink for Box<S> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        (**self).folded(frames, folded)
+    }
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        (**self).text(line)
+    }
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        (**self).finish(frames, tally)
+    }
+}
+
+/// A line taken apart: the stack with its `;`, the weight, and the second weight of a differential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The frames, still joined.
+    pub stack: &'a [u8],
+    /// The weight, cut to a whole number.
+    pub weight: u64,
+    /// The second weight of a differential.
+    pub after: Option<u64>,
+}
+
+/// Takes a folded line apart; `None` for what is no stack: comments (`# …`), blank lines, lines without a weight.
+///
+/// ```
+/// use flamepipe::folded::{split, Line};
+/// assert_eq!(split(b"main;f 42\n"), Some(Line { stack: b"main;f", weight: 42, after: None }));
+/// assert_eq!(split(b"operator new;f 10 12"), Some(Line { stack: b"operator new;f", weight: 10, after: Some(12) }));
+/// assert_eq!(split(b"# comm 3"), None);
+/// ```
+pub fn split(line: &[u8]) -> Option<Line<'_>> {
+    let line = line.trim_ascii();
+    if line.starts_with(b"# ") || line == b"#" {
+        return None;
+    }
+    let (rest, last) = split_weight(line)?;
+    match split_weight(rest) {
+        Some((stack, weight)) => Some(Line { stack, weight, after: Some(last) }),
+        None => Some(Line { stack: rest, weight: last, after: None }),
+    }
+}
+
+/// Splits `stack 12.5` into `stack` and 12. The stack must not be empty.
+fn split_weight(line: &[u8]) -> Option<(&[u8], u64)> {
+    let space = line.rfind_byte(b' ')?;
+    let (stack, number) = (line[..space].trim_ascii_end(), &line[space + 1..]);
+    let (whole, fraction) = match number.find_byte(b'.') {
+        Some(dot) => (&number[..dot], &number[dot + 1..]),
+        None => (number, &b""[..]),
+    };
+    let digits = !whole.is_empty() && whole.iter().chain(fraction).all(u8::is_ascii_digit);
+    if stack.is_empty() || !digits {
+        return None;
+    }
+    Some((stack, whole.to_str().ok()?.parse().ok()?))
+}
+
+/// Reads folded text named `input` to its end and pushes it into `sink`, which is not finished.
+///
+/// Lines that are no stack are passed on as text; those that are neither comments nor blank are counted as odd.
+/// Memory: one line and the distinct frames.
+pub fn read<R: BufRead>(
+    mut reader: R,
+    input: &str,
+    frames: &mut FrameTable,
+    sink: &mut impl FoldedSink,
+    tally: &mut Tally,
+) -> Result<()> {
+    let (mut line, mut stack) = (Vec::new(), Stack::default());
+    loop {
+        line.clear();
+        let read = reader
+            .read_until(b'\n', &mut line)
+            .map_err(Error::io(|| format!("cannot read {input}")))?;
+        if read == 0 {
+            return Ok(());
+        }
+        let Some(parts) = split(&line) else {
+            if !(line.starts_with(b"#") || line.trim_ascii().is_empty()) {
+                tally.odd(&line);
+            }
+            sink.text(&line)?;
+            continue;
+        };
+        tally.read.items += 1;
+        tally.read.weight = tally.read.weight.saturating_add(parts.weight);
+        stack.set(frames, parts.stack);
+        let folded =
+            Folded { stack: &stack.ids, weight: parts.weight, after: parts.after, line: &line };
+        sink.folded(frames, &folded)?;
+    }
+}
+
+/// The stack of the line that was read last. The next one often begins with the same frames, in sorted text nearly
+/// always, and these need not be looked up again.
+#[derive(Default)]
+struct Stack {
+    text: Vec<u8>,
+    ids: Vec<FrameId>,
+    /// Where in `text` each frame ends.
+    ends: Vec<usize>,
+}
+
+impl Stack {
+    fn set(&mut self, frames: &mut FrameTable, text: &[u8]) {
+        let same = common_prefix(&self.text, text);
+        let shared = self.ends.partition_point(|&end| end < same);
+        self.ids.truncate(shared);
+        self.ends.truncate(shared);
+        let mut start = self.ends.last().map_or(0, |end| end + 1);
+        for name in text.get(start..).unwrap_or_default().split(|&byte| byte == b';') {
+            self.ids.push(frames.intern(Frame::named(name)));
+            self.ends.push(start + name.len());
+            start += name.len() + 1;
+        }
+        self.text.truncate(same);
+        self.text.extend_from_slice(text.get(same..).unwrap_or_default());
+    }
+}
+
+/// How many bytes `a` and `b` begin with in common.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let equal = |(a, b): &(&[u8], &[u8])| a == b;
+    let whole = 16 * a.chunks_exact(16).zip(b.chunks_exact(16)).take_while(equal).count();
+    let rest = a.iter().zip(b).skip(whole);
+    whole + rest.take_while(|(a, b)| a == b).count()
+}
+
+/// Writes folded text.
+pub struct Writer<W> {
+    out: W,
+    output: String,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Writer<W> {
+    /// A writer to `out`, which errors call `output`.
+    pub fn new(out: W, output: impl Into<String>) -> Self {
+        Writer { out, output: output.into(), line: Vec::new() }
+    }
+
+    /// What was written to.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(Error::io(|| format!("cannot write {}", self.output)))
+    }
+}
+
+/// Appends `stack`, joined.
+fn join(line: &mut Vec<u8>, frames: &FrameTable, stack: &[FrameId]) {
+    for (i, &frame) in stack.iter().enumerate() {
+        if i > 0 {
+            line.push(b';');
+        }
+        line.extend_from_slice(frames.symbol(frame));
+    }
+}
+
+/// Appends `old` with its stack replaced by `stack`; all else in the line stays as it is, to the byte.
+///
+/// False if that would be no line of a stack: there is nothing but blanks in it, or it looks like a comment.
+pub fn restack(line: &mut Vec<u8>, frames: &FrameTable, old: &[u8], stack: &[FrameId]) -> bool {
+    let Some(was) = split(old) else { return false };
+    let start = old.len() - old.trim_ascii_start().len();
+    let (Some(before), Some(behind)) = (old.get(..start), old.get(start + was.stack.len()..))
+    else {
+        return false;
+    };
+    line.extend_from_slice(before);
+    join(line, frames, stack);
+    line.extend_from_slice(behind);
+    split(line).is_some()
+}
+
+/// Appends `folded` as a line with its newline.
+pub fn format(line: &mut Vec<u8>, frames: &FrameTable, folded: &Folded<'_>) {
+    join(line, frames, folded.stack);
+    // Writing to a Vec cannot fail.
+    let _ = match folded.after {
+        Some(after) => writeln!(line, " {} {after}", folded.weight),
+        None => writeln!(line, " {}", folded.weight),
+    };
+}
+
+impl<W: Write> FoldedSink for Writer<W> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        if !folded.line.is_empty() {
+            return self.write(folded.line);
+        }
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        format(&mut line, frames, folded);
+        let done = self.write(&line);
+        self.line = line;
+        done
+    }
+
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.write(line)
+    }
+
+    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
+        self.out.flush().map_err(Error::io(|| format!("cannot write {}", self.output)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_apart() {
+        let line = |stack: &'static str, weight, after| {
+            Some(Line { stack: stack.as_bytes(), weight, after })
+        };
+        for (text, parts) in [
+            ("a;b 1", line("a;b", 1, None)),
+            ("  a;b  1 \n", line("a;b", 1, None)),
+            ("a b;c d 10 20", line("a b;c d", 10, Some(20))),
+            ("a 1.75", line("a", 1, None)),
+            ("a 1.75 2.5", line("a", 1, Some(2))),
+            ("12 5", line("12", 5, None)),
+            ("a", None),
+            ("a x1", None),
+            (" 5", None),
+            ("# a 5", None),
+            ("#a 5", line("#a", 5, None)),
+            ("", None),
+            ("a 99999999999999999999999", None),
+        ] {
+            assert_eq!(split(text.as_bytes()), parts, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn neighbours_share_frames_and_nothing_else() {
+        let (mut frames, mut stack) = (FrameTable::default(), Stack::default());
+        for text in [
+            "a;b;c",
+            "a;b;c",
+            "a;b",
+            "a;bc;c",
+            "a;bc",
+            "",
+            "a;",
+            "a;;",
+            ";a",
+            "0123456789abcdef;x;y",
+            "0123456789abcdef;x;z",
+            "0123456789abcdef",
+            "0123456789abcdefg",
+        ] {
+            stack.set(&mut frames, text.as_bytes());
+            let names: Vec<String> =
+                stack.ids.iter().map(|&id| frames.symbol(id).to_string()).collect();
+            assert_eq!(names.join(";"), text);
+            assert_eq!(names.len(), text.split(';').count(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_stack_keeps_what_stands_around_it() {
+        let mut frames = FrameTable::default();
+        let stack = [&b"a"[..], b"b\xff"].map(|name| frames.intern(Frame::named(name)));
+        let mut line = Vec::new();
+        assert!(restack(&mut line, &frames, b" x;y  7.5 8 \r\n", &stack));
+        assert_eq!(line.as_bstr(), b" a;b\xff  7.5 8 \r\n".as_bstr());
+        assert!(!restack(&mut Vec::new(), &frames, b"x 7", &[]));
+        assert!(!restack(&mut Vec::new(), &frames, b"odd", &stack));
+    }
+
+    #[test]
+    fn a_second_number_can_belong_to_the_name() {
+        let (mut frames, mut room) = (FrameTable::default(), Vec::new());
+        let stack = [frames.intern(Frame::named(b"a")), frames.intern(Frame::named(b"GC 9"))];
+        let mut name = |folded: Folded<'_>| {
+            let plain = folded.plain(&mut frames, &mut room);
+            (frames.symbol(plain.stack[1]).to_string(), plain.weight, plain.after)
+        };
+        let folded = Folded { stack: &stack, weight: 1, after: Some(7), line: b"a;GC 9 1.5 7\n" };
+        assert_eq!(name(folded), ("GC 9 1.5".into(), 7, None));
+        assert_eq!(name(Folded { line: b"", ..folded }), ("GC 9 1".into(), 7, None));
+        assert_eq!(name(Folded { after: None, ..folded }), ("GC 9".into(), 1, None));
+        assert!(folded.has_fraction());
+        assert!(!Folded { after: None, ..folded }.has_fraction());
+        assert!(!Folded { line: b"a.b;c 1.0 2.", ..folded }.has_fraction());
+    }
+
+    #[test]
+    fn reading_and_writing_changes_nothing() {
+        let text = b"# comment\na;b 1\n\nodd\na;\xff 2.50\nlast 3 4";
+        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut writer = Writer::new(Vec::new(), "memory");
+        read(&text[..], "text", &mut frames, &mut writer, &mut tally).unwrap();
+        assert_eq!(writer.into_inner().as_bstr(), text.as_bstr());
+        assert_eq!(tally.read.weight, 6);
+        assert_eq!(tally.example(), Some("odd".into()));
+    }
+}

@@ -1,0 +1,31 @@
+//! Flame graphs as a Unix pipeline.
+//!
+//! ```text
+//!             perf.data stream       perf-script text          folded text             SVG
+//!  fg-record ──────────────▶ fg-script ────────────▶ fg-fold ─────────────▶ fg-render ─────▶
+//!     │                                     ▲ fg-filter ▲           ▲ fg-filter, fg-diff, --post-process
+//!     └── fg-fold reads the stream too, so `fg-record ./bin | fg-fold | fg-render` works
+//!
+//!  in one process:  source ──push──▶ [filter] ──push──▶ folder ──push──▶ [filter, post-process] ──▶ renderer
+//! ```
+//!
+//! A *source* pushes [`sample::Sample`]s or [`folded::Folded`] stacks, a *stage* is a sink that owns the next sink, a
+//! *writer* is a sink that prints. Start with [`sample`].
+
+pub mod cargo;
+pub mod cli;
+pub mod diff;
+pub mod error;
+pub mod filter;
+pub mod fold;
+pub mod folded;
+pub mod intern;
+pub mod perf_data;
+pub mod pipeline;
+pub mod record;
+pub mod render;
+pub mod sample;
+pub mod script;
+mod stacks;
+pub mod symbols;
+pub mod tally;

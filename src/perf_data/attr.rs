@@ -1,0 +1,222 @@
+//! What an event was asked to record: `struct perf_event_attr`.
+//!
+//! The struct has grown with every few kernels and says its own size; fields beyond it are zero.
+//! Source: perf_event_open(2) and `include/uapi/linux/perf_event.h`.
+
+use super::bytes::{Cursor, Endian};
+
+/// Bits of [`Attr::sample_type`]: which fields a sample carries.
+pub mod sample_type {
+    #![allow(missing_docs)] // The names are the kernel's: PERF_SAMPLE_IP and so on.
+    pub const IP: u64 = 1 << 0;
+    pub const TID: u64 = 1 << 1;
+    pub const TIME: u64 = 1 << 2;
+    pub const ADDR: u64 = 1 << 3;
+    pub const READ: u64 = 1 << 4;
+    pub const CALLCHAIN: u64 = 1 << 5;
+    pub const ID: u64 = 1 << 6;
+    pub const CPU: u64 = 1 << 7;
+    pub const PERIOD: u64 = 1 << 8;
+    pub const STREAM_ID: u64 = 1 << 9;
+    pub const RAW: u64 = 1 << 10;
+    pub const BRANCH_STACK: u64 = 1 << 11;
+    pub const REGS_USER: u64 = 1 << 12;
+    pub const STACK_USER: u64 = 1 << 13;
+    pub const WEIGHT: u64 = 1 << 14;
+    pub const DATA_SRC: u64 = 1 << 15;
+    pub const IDENTIFIER: u64 = 1 << 16;
+    pub const TRANSACTION: u64 = 1 << 17;
+    pub const REGS_INTR: u64 = 1 << 18;
+    pub const PHYS_ADDR: u64 = 1 << 19;
+    pub const AUX: u64 = 1 << 20;
+    pub const CGROUP: u64 = 1 << 21;
+    pub const DATA_PAGE_SIZE: u64 = 1 << 22;
+    pub const CODE_PAGE_SIZE: u64 = 1 << 23;
+    pub const WEIGHT_STRUCT: u64 = 1 << 24;
+    /// Every bit this reader knows how to read.
+    pub const KNOWN: u64 = (1 << 25) - 1;
+}
+
+/// Bits of [`Attr::read_format`]: how counter values are laid out.
+pub mod read_format {
+    #![allow(missing_docs)] // PERF_FORMAT_TOTAL_TIME_ENABLED and so on.
+    pub const TOTAL_TIME_ENABLED: u64 = 1 << 0;
+    pub const TOTAL_TIME_RUNNING: u64 = 1 << 1;
+    pub const ID: u64 = 1 << 2;
+    pub const GROUP: u64 = 1 << 3;
+    pub const LOST: u64 = 1 << 4;
+}
+
+/// Bits of [`Attr::flags`], the struct's bit field, counted from `disabled` = 0.
+mod flag {
+    pub(super) const INHERIT: u32 = 1;
+    pub(super) const EXCLUDE_USER: u32 = 4;
+    pub(super) const EXCLUDE_KERNEL: u32 = 5;
+    pub(super) const EXCLUDE_HV: u32 = 6;
+    pub(super) const FREQ: u32 = 10;
+    pub(super) const PRECISE_IP: u32 = 15;
+    pub(super) const SAMPLE_ID_ALL: u32 = 18;
+    pub(super) const USE_CLOCKID: u32 = 25;
+}
+
+/// Bits of [`Attr::branch_sample_type`] that change the layout of a branch stack.
+pub(super) mod branch {
+    pub(crate) const HW_INDEX: u64 = 1 << 17;
+    pub(crate) const COUNTERS: u64 = 1 << 19;
+}
+
+/// The smallest `perf_event_attr` there ever was, which is also meant by a size of 0.
+const VER0: u32 = 64;
+
+/// One event as it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attr {
+    /// `PERF_TYPE_*`: hardware 0, software 1, tracepoint 2, hardware cache 3, raw 4, breakpoint 5, or a dynamic PMU.
+    pub kind: u32,
+    /// Which event of that type.
+    pub config: u64,
+    /// Events per sample, or samples per second if [`freq`](Attr::freq).
+    pub period_or_freq: u64,
+    /// The fields of a sample: bits of [`sample_type`].
+    pub sample_type: u64,
+    /// The layout of counter values: bits of [`read_format`].
+    pub read_format: u64,
+    /// The bit field, `disabled` first; ask the methods.
+    pub flags: u64,
+    /// What a branch stack holds: `PERF_SAMPLE_BRANCH_*`.
+    pub branch_sample_type: u64,
+    /// The user registers in a sample, a bit for each of the architecture's `enum perf_event_*_regs`.
+    pub regs_user: u64,
+    /// How many bytes of user stack were asked for in each sample.
+    pub stack_user: u32,
+    /// The clock of the times, if [`use_clockid`](Attr::use_clockid); else the kernel's own `sched_clock`.
+    pub clockid: i32,
+    /// The registers at the interrupt, as [`regs_user`](Attr::regs_user).
+    pub regs_intr: u64,
+}
+
+impl Attr {
+    /// Reads one attr and consumes as many bytes as it says it has.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Option<Attr> {
+        let endian = cursor.endian();
+        let size = Cursor::new(cursor.rest().get(4..)?, endian).u32()?;
+        let mut c = Cursor::new(cursor.take(size.max(VER0).into())?, endian);
+        let kind = c.u32()?;
+        c.skip(4)?;
+        let mut attr = Attr {
+            kind,
+            config: c.u64()?,
+            period_or_freq: c.u64()?,
+            sample_type: c.u64()?,
+            read_format: c.u64()?,
+            flags: flags(c.take(8)?.first_chunk()?, endian),
+            ..Attr::default()
+        };
+        c.skip(4 + 4 + 8)?; // wakeup_events, bp_type, config1
+        // From here on the fields came later: what is not there is zero.
+        let _config2 = c.u64();
+        attr.branch_sample_type = c.u64().unwrap_or(0);
+        attr.regs_user = c.u64().unwrap_or(0);
+        attr.stack_user = c.u32().unwrap_or(0);
+        attr.clockid = c.u32().unwrap_or(0).cast_signed();
+        attr.regs_intr = c.u64().unwrap_or(0);
+        Some(attr)
+    }
+
+    /// Whether samples carry the fields of all of these [`sample_type`] bits.
+    #[inline]
+    pub fn has(&self, bits: u64) -> bool {
+        self.sample_type & bits == bits
+    }
+
+    fn flag(&self, bit: u32) -> bool {
+        self.flags >> bit & 1 == 1
+    }
+
+    /// Whether threads that are started later are observed too.
+    pub fn inherit(&self) -> bool {
+        self.flag(flag::INHERIT)
+    }
+
+    /// Whether other records than samples end in the sample's identity: thread, time, CPU, event.
+    pub fn sample_id_all(&self) -> bool {
+        self.flag(flag::SAMPLE_ID_ALL)
+    }
+
+    /// Whether [`period_or_freq`](Attr::period_or_freq) is a frequency.
+    pub fn freq(&self) -> bool {
+        self.flag(flag::FREQ)
+    }
+
+    /// Whether user space is left out.
+    pub fn exclude_user(&self) -> bool {
+        self.flag(flag::EXCLUDE_USER)
+    }
+
+    /// Whether the kernel is left out.
+    pub fn exclude_kernel(&self) -> bool {
+        self.flag(flag::EXCLUDE_KERNEL)
+    }
+
+    /// Whether the hypervisor is left out.
+    pub fn exclude_hv(&self) -> bool {
+        self.flag(flag::EXCLUDE_HV)
+    }
+
+    /// Whether times are of [`clockid`](Attr::clockid).
+    pub fn use_clockid(&self) -> bool {
+        self.flag(flag::USE_CLOCKID)
+    }
+
+    /// How exact instruction pointers are, 0 to 3: how many `p` the event's name has.
+    pub fn precise_ip(&self) -> u32 {
+        (self.flags >> flag::PRECISE_IP & 3) as u32
+    }
+}
+
+/// The bit field in little-endian order of bits, whatever machine laid it out.
+///
+/// A big-endian compiler fills a bit field from the top bit of the first byte, so there the bits of each byte are
+/// reversed, and the only field of two bits comes out swapped.
+fn flags(bytes: &[u8; 8], endian: Endian) -> u64 {
+    match endian {
+        Endian::Little => u64::from_le_bytes(*bytes),
+        Endian::Big => {
+            let flags = u64::from_le_bytes(bytes.map(u8::reverse_bits));
+            let precise = flags >> flag::PRECISE_IP & 3;
+            let swapped = precise >> 1 | (precise & 1) << 1;
+            flags & !(3 << flag::PRECISE_IP) | swapped << flag::PRECISE_IP
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_and_new_sizes() {
+        let mut bytes = vec![0; 200];
+        bytes[4] = 64;
+        bytes[80..88].copy_from_slice(&7u64.to_le_bytes()); // beyond the 64 bytes: not of this attr
+        let mut cursor = Cursor::new(&bytes, Endian::Little);
+        assert_eq!(Attr::parse(&mut cursor), Some(Attr::default()));
+        assert_eq!(cursor.rest().len(), 136);
+        bytes[4] = 136;
+        let mut cursor = Cursor::new(&bytes, Endian::Little);
+        assert_eq!(Attr::parse(&mut cursor).map(|attr| attr.regs_user), Some(7));
+        assert_eq!(cursor.rest().len(), 64);
+        bytes[4] = 255;
+        assert_eq!(Attr::parse(&mut Cursor::new(&bytes, Endian::Little)), None);
+    }
+
+    #[test]
+    fn bit_fields_of_big_endian_machines() {
+        // freq is bit 10: the third from the top of the second byte. precise_ip = 2: its high bit comes first.
+        let bytes = [0, 0b0010_0001, 0b0000_0000, 0, 0, 0, 0, 0];
+        let attr = Attr { flags: flags(&bytes, Endian::Big), ..Attr::default() };
+        assert!(attr.freq());
+        assert_eq!(attr.precise_ip(), 2);
+        assert!(!attr.sample_id_all() && !attr.exclude_kernel());
+    }
+}

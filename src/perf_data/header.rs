@@ -1,0 +1,147 @@
+//! How a recording starts: the magic, the byte order, and, in a file, where everything is.
+//!
+//! ```text
+//! file   header 104 B │ attrs: (attr, where its ids are)* │ ids │ data: records … │ feature sections' table │ features
+//! pipe   header  16 B │ records …, among them HEADER_ATTR and HEADER_FEATURE
+//! ```
+//!
+//! Source: `tools/perf/Documentation/perf.data-file-format.txt`.
+
+use super::bytes::{Cursor, Endian};
+use crate::error::{Error, Result};
+
+/// `PERFILE2` as a number in the machine's byte order.
+const LITTLE: &[u8; 8] = b"PERFILE2";
+const BIG: &[u8; 8] = b"2ELIFREP";
+/// The size of the header of a file; that of a pipe is its first 16 bytes.
+pub(super) const FILE_SIZE: u64 = 104;
+/// The size of the header of a pipe.
+pub(super) const PIPE_SIZE: u64 = 16;
+
+/// Whether `bytes`, the first of an input, start a perf.data file or stream of either byte order. Eight suffice.
+pub fn sniff(bytes: &[u8]) -> bool {
+    bytes.starts_with(LITTLE) || bytes.starts_with(BIG)
+}
+
+/// A part of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Section {
+    /// Where it starts, in bytes from the start of the file.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl Section {
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Option<Section> {
+        Some(Section { offset: cursor.u64()?, size: cursor.u64()? })
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.size)
+    }
+
+    /// The section's bytes, as far as they are there.
+    pub(super) fn of<'a>(&self, file: &'a [u8]) -> &'a [u8] {
+        let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(file.len());
+        file.get(clamp(self.offset)..clamp(self.end())).unwrap_or_default()
+    }
+}
+
+/// The start of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    Pipe(Endian),
+    File(FileHeader),
+}
+
+/// Where the parts of a file are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileHeader {
+    pub endian: Endian,
+    /// The size of one entry of `attrs`: a `perf_event_attr` and the [`Section`] of its ids.
+    pub attr_size: u64,
+    pub attrs: Section,
+    /// The records. Its size is 0 if the recorder was killed.
+    pub data: Section,
+    /// The bits of the features, of which bit n says that feature n has an entry in the table after the data.
+    pub features: [u64; 4],
+}
+
+impl Header {
+    /// Reads the header of the input called `name`. `bytes` are its first ones, at least [`FILE_SIZE`] of a whole file.
+    pub(super) fn parse(bytes: &[u8], name: &str) -> Result<Header> {
+        let endian = match bytes.first_chunk::<8>() {
+            Some(LITTLE) => Endian::Little,
+            Some(BIG) => Endian::Big,
+            _ if bytes.is_empty() => return Err(Error::Empty { input: name.into() }),
+            Some(b"PERFFILE" | b"ELIFFREP") => {
+                return Err(Error::Unsupported {
+                    what: format!("{name} is a perf.data file of the format before Linux 3.x"),
+                    remedy: "record it again".into(),
+                });
+            }
+            _ => {
+                let expected = "a perf.data file".into();
+                return Err(Error::Format { input: name.into(), expected });
+            }
+        };
+        let mut cursor = Cursor::new(&bytes[8..], endian);
+        let corrupt = |problem: &str| Error::Corrupt {
+            input: name.into(),
+            at: "byte 8".into(),
+            problem: problem.into(),
+        };
+        match cursor.u64() {
+            Some(PIPE_SIZE) => Ok(Header::Pipe(endian)),
+            Some(FILE_SIZE..) => file(&mut cursor)
+                .map(Header::File)
+                .ok_or_else(|| corrupt("the perf.data header is cut short")),
+            Some(_) => Err(corrupt("the perf.data header has an impossible size")),
+            None => Err(corrupt("the perf.data header is cut short")),
+        }
+    }
+
+    pub(super) fn endian(&self) -> Endian {
+        match self {
+            Header::Pipe(endian) | Header::File(FileHeader { endian, .. }) => *endian,
+        }
+    }
+}
+
+fn file(cursor: &mut Cursor<'_>) -> Option<FileHeader> {
+    let attr_size = cursor.u64()?;
+    let attrs = Section::parse(cursor)?;
+    let data = Section::parse(cursor)?;
+    let _event_types = Section::parse(cursor)?;
+    let mut features = [0; 4];
+    for word in &mut features {
+        *word = cursor.u64()?;
+    }
+    Some(FileHeader { endian: cursor.endian(), attr_size, attrs, data, features })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn magics() {
+        assert!(sniff(b"PERFILE2\x68") && sniff(b"2ELIFREP"));
+        assert!(!sniff(b"PERFILE") && !sniff(b"rg 12 3.4: cycles:"));
+        assert!(matches!(Header::parse(b"", "x"), Err(Error::Empty { .. })));
+        assert!(matches!(Header::parse(b"PERFFILE\0", "x"), Err(Error::Unsupported { .. })));
+        assert!(matches!(Header::parse(b"main;f 1\n", "x"), Err(Error::Format { .. })));
+        assert!(matches!(Header::parse(b"PERFILE2\x68\0\0", "x"), Err(Error::Corrupt { .. })));
+        let pipe = b"2ELIFREP\0\0\0\0\0\0\0\x10";
+        assert_eq!(Header::parse(pipe, "x").ok(), Some(Header::Pipe(Endian::Big)));
+    }
+
+    #[test]
+    fn sections_are_clamped_to_the_file() {
+        let section = |offset, size| Section { offset, size };
+        assert_eq!(section(1, 2).of(b"abcd"), b"bc");
+        assert_eq!(section(3, u64::MAX).of(b"abcd"), b"d");
+        assert_eq!(section(9, 1).of(b"abcd"), b"");
+    }
+}

@@ -1,0 +1,64 @@
+//! The perf.data format, as a file and as a stream: what perf and we record.
+//!
+//! ```text
+//!   Source               Session                        Order                   Reader::next_item
+//!   a mapped file  ───▶  attrs, ids, names, features    two rounds, sorted ───▶ Item: Record, SampleId, Event
+//!   or a stream    record│ COMPRESSED ─▶ Inflate ─┐        ▲
+//!                        └◀───────── records ─────┘────────┘ place and time
+//! ```
+//!
+//! A *recording* is a sequence of *records*: those of the kernel (a SAMPLE, a MMAP, a FORK, …), which are lent to the
+//! caller as [`Item`]s in order of time, and those of perf, which the reader itself understands. A record is never copied
+//! if it is in a mapped file, and once if it came through a pipe. An *attr* is what an *event* was asked to record; a record says by an *id*
+//! which event it belongs to.
+//!
+//! [`mod@write`] is the other direction, for a recorder of our own.
+//!
+//! What is broken is survived: a recording that was cut or whose recorder was killed is read as far as it goes, with
+//! a [warning](Reader::warnings) and counts in the tally. No length in the input is trusted before the bytes are there.
+//!
+//! ```no_run
+//! use flamepipe::perf_data::{Reader, Record};
+//!
+//! let mut reader = Reader::open(&std::fs::File::open("perf.data").unwrap(), "perf.data")?;
+//! while let Some(item) = reader.next_item()? {
+//!     if let (Record::Sample(sample), Some(event)) = (item.record, item.event) {
+//!         println!("{:?} {} {:x?}", sample.tid, event.name, sample.ip);
+//!     }
+//! }
+//! # Ok::<(), flamepipe::error::Error>(())
+//! ```
+//!
+//! Sources: perf_event_open(2), `include/uapi/linux/perf_event.h` and
+//! `tools/perf/Documentation/perf.data-file-format.txt` of the Linux kernel.
+
+mod attr;
+mod bytes;
+mod compressed;
+mod event;
+mod feature;
+mod header;
+mod id;
+mod map;
+mod order;
+mod reader;
+mod record;
+pub mod sample;
+mod session;
+mod share;
+mod source;
+#[cfg(test)]
+mod tests;
+mod window;
+pub mod write;
+
+pub use attr::{Attr, read_format, sample_type};
+pub use bytes::{Cursor, Endian, Words};
+pub use event::Event;
+pub use feature::{BuildId, Features};
+pub use header::sniff;
+pub use id::SampleId;
+pub use reader::{Item, Reader};
+pub use record::{CpuMode, FileId, Head, Ksymbol, Mmap, Record, Task, kind};
+pub use sample::{Branches, RawSample, Read, Regs, StackUser, Value};
+pub use share::Shares;

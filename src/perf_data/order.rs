@@ -1,0 +1,209 @@
+//! Records in order of time.
+//!
+//! The recorder empties one buffer per CPU after another, so the times in a recording jump back with every buffer.
+//! After each tour of all buffers it writes FINISHED_ROUND. A record that was in a buffer before tour 2 began was taken out in
+//! tour 2 at the latest; so at the end of tour 2 everything up to the latest time of tour 1 has been seen:
+//!
+//! ```text
+//!   CPU 0: 1 4 6 │ CPU 1: 2 3 9 │ ROUND │ CPU 0: 7 8 12 │ CPU 1: 10 11 │ ROUND │ …
+//!                        latest: 9 ─┘          seen all up to 9: out go 1 2 3 4 6 7 8 9; kept are 10 11 12
+//! ```
+//!
+//! Memory: two rounds are held. Of a mapped file that is 32 bytes a record; of a pipe it is the records themselves.
+//! A recording whose rounds do not end, as of a killed or foreign recorder, would be held as a whole: beyond
+//! [`BUDGET`] the older half goes out. What comes too late then goes out late, and is counted.
+//!
+//! The sort is stable: records of the same time keep the order of the recording. Records without a time do not wait.
+
+use std::collections::VecDeque;
+
+/// How many bytes may wait: two rounds of 128 CPUs with 1 MB each.
+const BUDGET: usize = 256 << 20;
+
+/// Where a waiting record is.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In the mapped file, so many bytes from its start.
+    Whole(usize),
+    /// Copied out of a stream.
+    Owned(Box<[u8]>),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    time: u64,
+    place: Place,
+}
+
+impl Waiting {
+    fn cost(&self) -> usize {
+        let owned = if let Place::Owned(bytes) = &self.place { bytes.len() } else { 0 };
+        size_of::<Waiting>() + owned
+    }
+}
+
+/// The waiting records.
+#[derive(Debug)]
+pub(super) struct Order {
+    pending: Vec<Waiting>,
+    ready: VecDeque<Place>,
+    /// The cost of what is pending.
+    held: usize,
+    budget: usize,
+    /// The latest time so far, and what it was at the end of the last round.
+    latest: u64,
+    round: u64,
+    /// The latest time that went out.
+    out: u64,
+    /// The budget was exceeded.
+    forced: bool,
+    late: u64,
+}
+
+impl Order {
+    pub(super) fn new() -> Order {
+        Order::with_budget(BUDGET)
+    }
+
+    fn with_budget(budget: usize) -> Order {
+        let (pending, ready) = (Vec::new(), VecDeque::new());
+        Order {
+            pending,
+            ready,
+            held: 0,
+            budget,
+            latest: 0,
+            round: 0,
+            out: 0,
+            forced: false,
+            late: 0,
+        }
+    }
+
+    /// Adds a record. Those without a time (perf's synthetic ones have 0) go out at once.
+    pub(super) fn push(&mut self, time: Option<u64>, place: Place) {
+        let Some(time) = time.filter(|&time| time != 0 && time != u64::MAX) else {
+            self.ready.push_back(place);
+            return;
+        };
+        self.latest = self.latest.max(time);
+        let waiting = Waiting { time, place };
+        self.held += waiting.cost();
+        self.pending.push(waiting);
+        if self.held > self.budget {
+            self.forced = true;
+            self.sort();
+            let half = self.held / 2;
+            let mut sum = 0;
+            let older = self.pending.iter().take_while(|waiting| {
+                sum += waiting.cost();
+                sum <= half
+            });
+            self.release(older.count().max(1));
+        }
+    }
+
+    /// A round is finished.
+    pub(super) fn round(&mut self) {
+        self.sort();
+        let seen = self.pending.partition_point(|waiting| waiting.time <= self.round);
+        self.release(seen);
+        self.round = self.latest;
+    }
+
+    /// The recording is at its end.
+    pub(super) fn end(&mut self) {
+        self.sort();
+        self.release(self.pending.len());
+    }
+
+    /// The next record in order, of those that need not wait any more.
+    pub(super) fn pop(&mut self) -> Option<Place> {
+        self.ready.pop_front()
+    }
+
+    /// Whether [`pop`](Order::pop) has one.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// How many records came after a later one had gone out, since the budget was exceeded.
+    ///
+    /// One or two of a round that perf finished a moment too early are not counted: perf has them in the same place.
+    pub(super) fn late(&self) -> u64 {
+        self.late
+    }
+
+    fn sort(&mut self) {
+        self.pending.sort_by_key(|waiting| waiting.time);
+    }
+
+    fn release(&mut self, count: usize) {
+        for waiting in self.pending.drain(..count.min(self.pending.len())) {
+            self.held = self.held.saturating_sub(waiting.cost());
+            self.late += u64::from(self.forced && waiting.time < self.out);
+            self.out = self.out.max(waiting.time);
+            self.ready.push_back(waiting.place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(order: &mut Order) -> Vec<usize> {
+        std::iter::from_fn(|| order.pop())
+            .map(|place| match place {
+                Place::Whole(at) => at,
+                Place::Owned(bytes) => bytes.len(),
+            })
+            .collect()
+    }
+
+    fn push(order: &mut Order, times: &[u64]) {
+        for &time in times {
+            order.push(Some(time), Place::Whole(time as usize));
+        }
+    }
+
+    #[test]
+    fn rounds_as_in_the_picture() {
+        let mut order = Order::new();
+        push(&mut order, &[1, 4, 6, 2, 3, 9]);
+        order.round();
+        assert_eq!(drain(&mut order), Vec::<usize>::new());
+        push(&mut order, &[7, 8, 12, 10, 11]);
+        order.round();
+        assert_eq!(drain(&mut order), [1, 2, 3, 4, 6, 7, 8, 9]);
+        order.end();
+        assert_eq!(drain(&mut order), [10, 11, 12]);
+        assert_eq!((order.late(), order.held), (0, 0));
+    }
+
+    #[test]
+    fn no_time_does_not_wait_and_equal_times_keep_their_order() {
+        let mut order = Order::new();
+        for (at, time) in [(1, Some(5)), (2, Some(4)), (3, Some(5)), (4, None), (5, Some(0))] {
+            order.push(time, Place::Whole(at));
+        }
+        assert_eq!(drain(&mut order), [4, 5]);
+        order.end();
+        assert_eq!(drain(&mut order), [2, 1, 3]);
+    }
+
+    #[test]
+    fn without_rounds_memory_is_bounded() {
+        let mut order = Order::with_budget(10_000);
+        let mut seen = 0;
+        for time in 1..1000 {
+            order.push(Some(time), Place::Owned(vec![0; 100].into()));
+            assert!(order.held <= 10_000);
+            seen += drain(&mut order).len();
+        }
+        order.push(Some(1), Place::Whole(0));
+        order.end();
+        assert_eq!(seen + drain(&mut order).len(), 1000);
+        assert_eq!(order.late(), 1, "time 1 had gone out long before");
+    }
+}

@@ -1,0 +1,358 @@
+//! The records of a recording: what the kernel reported, and what perf added in the kernel's layout.
+//!
+//! Source: the comments on `enum perf_event_type` in `include/uapi/linux/perf_event.h`; the types from 64 on are
+//! perf's own, of `tools/lib/perf/include/perf/event.h`.
+
+use bstr::BStr;
+
+use super::attr::Attr;
+use super::bytes::{Cursor, Endian, Words};
+use super::id::SampleId;
+use super::sample::RawSample;
+
+/// The types of records.
+pub mod kind {
+    #![allow(missing_docs)] // The names are the kernel's and perf's: PERF_RECORD_MMAP and so on.
+    pub const MMAP: u32 = 1;
+    pub const LOST: u32 = 2;
+    pub const COMM: u32 = 3;
+    pub const EXIT: u32 = 4;
+    pub const THROTTLE: u32 = 5;
+    pub const UNTHROTTLE: u32 = 6;
+    pub const FORK: u32 = 7;
+    pub const READ: u32 = 8;
+    pub const SAMPLE: u32 = 9;
+    pub const MMAP2: u32 = 10;
+    pub const AUX: u32 = 11;
+    pub const ITRACE_START: u32 = 12;
+    pub const LOST_SAMPLES: u32 = 13;
+    pub const SWITCH: u32 = 14;
+    pub const SWITCH_CPU_WIDE: u32 = 15;
+    pub const NAMESPACES: u32 = 16;
+    pub const KSYMBOL: u32 = 17;
+    pub const BPF_EVENT: u32 = 18;
+    pub const CGROUP: u32 = 19;
+    pub const TEXT_POKE: u32 = 20;
+    pub const AUX_OUTPUT_HW_ID: u32 = 21;
+    pub const CALLCHAIN_DEFERRED: u32 = 22;
+    /// From here on they are perf's own, without an identity at their end.
+    pub const PERF_FIRST: u32 = 64;
+    pub const HEADER_ATTR: u32 = 64;
+    pub const HEADER_EVENT_TYPE: u32 = 65;
+    pub const TRACING_DATA: u32 = 66;
+    pub const HEADER_BUILD_ID: u32 = 67;
+    pub const FINISHED_ROUND: u32 = 68;
+    pub const AUXTRACE: u32 = 71;
+    pub const EVENT_UPDATE: u32 = 78;
+    pub const HEADER_FEATURE: u32 = 80;
+    pub const COMPRESSED: u32 = 81;
+    pub const COMPRESSED2: u32 = 83;
+    /// The last of perf's own that are known today: BPF_METADATA, SCHEDSTAT_CPU, SCHEDSTAT_DOMAIN.
+    pub const PERF_LAST: u32 = 86;
+}
+
+/// Bits of [`Head::misc`], whose meaning depends on the type.
+pub(super) mod misc {
+    pub(crate) const BIT_13: u16 = 1 << 13;
+    pub(crate) const BIT_14: u16 = 1 << 14;
+    pub(crate) const BIT_15: u16 = 1 << 15;
+}
+
+/// The start of every record: `struct perf_event_header`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// A constant of [`kind`].
+    pub kind: u32,
+    /// Flags: the CPU mode in the low three bits, others by type.
+    pub misc: u16,
+    /// The record's length in bytes, with this head; never less than 8.
+    pub size: u16,
+}
+
+impl Head {
+    /// Its own length in bytes.
+    pub const SIZE: usize = 8;
+
+    /// Reads it. `None` if there are less than 8 bytes, or if it claims to be shorter than itself.
+    pub fn parse(bytes: &[u8], endian: Endian) -> Option<Head> {
+        let mut cursor = Cursor::new(bytes, endian);
+        let head = Head { kind: cursor.u32()?, misc: cursor.u16()?, size: cursor.u16()? };
+        (usize::from(head.size) >= Head::SIZE).then_some(head)
+    }
+
+    /// Where the CPU was.
+    pub fn mode(&self) -> CpuMode {
+        match self.misc & 7 {
+            1 => CpuMode::Kernel,
+            2 => CpuMode::User,
+            3 => CpuMode::Hypervisor,
+            4 => CpuMode::GuestKernel,
+            5 => CpuMode::GuestUser,
+            _ => CpuMode::Unknown,
+        }
+    }
+}
+
+/// Where the CPU was when a record was made; in whose address space its addresses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // The names say it.
+pub enum CpuMode {
+    Unknown,
+    Kernel,
+    User,
+    Hypervisor,
+    GuestKernel,
+    GuestUser,
+}
+
+/// One record.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most records are samples, and each lives for one call"
+)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Record<'a> {
+    /// An event hit.
+    Sample(RawSample<'a>),
+    /// A file was mapped. MMAP and MMAP2.
+    Mmap(Mmap<'a>),
+    /// A thread has a new name.
+    Comm {
+        /// The process.
+        pid: u32,
+        /// The thread.
+        tid: u32,
+        /// The name.
+        comm: &'a BStr,
+        /// Whether the name is new because of an `execve`: all earlier maps of the process are gone.
+        exec: bool,
+    },
+    /// A thread or a process was started.
+    Fork(Task),
+    /// A thread ended.
+    Exit(Task),
+    /// Records that did not fit into the ring buffer. [`Record::LostSamples`] counts the same loss once more.
+    Lost {
+        /// The id of the event whose buffer it was.
+        id: u64,
+        /// How many records.
+        count: u64,
+    },
+    /// Samples that were lost, as the kernel counted them for one event.
+    LostSamples {
+        /// How many samples.
+        count: u64,
+        /// They were dropped by a BPF filter, because the user wanted it.
+        filtered: bool,
+    },
+    /// The kernel stops sampling for a while, as it took too much time; or starts again.
+    Throttle {
+        /// Whether it starts again.
+        over: bool,
+    },
+    /// The thread was switched out, or in.
+    Switch {
+        /// Out, not in.
+        out: bool,
+        /// It would have liked to run on.
+        preempted: bool,
+        /// The process and thread that ran before or runs next, of a record for a whole CPU.
+        other: Option<(u32, u32)>,
+    },
+    /// Code of the kernel appeared or went.
+    Ksymbol(Ksymbol<'a>),
+    /// The path of a control group.
+    Cgroup {
+        /// Its id, which samples carry.
+        id: u64,
+        /// Its path.
+        path: &'a BStr,
+    },
+    /// The user part of a call chain that an earlier sample of the thread announced.
+    Callchain {
+        /// What the sample's chain has after [`CONTEXT_USER_DEFERRED`](super::sample::CONTEXT_USER_DEFERRED).
+        cookie: u64,
+        /// The addresses, leaf first.
+        chain: Words<'a>,
+    },
+    /// Any other record of the kernel, such as NAMESPACES, BPF_EVENT, TEXT_POKE, AUX: its body without the identity.
+    Other {
+        /// A constant of [`kind`].
+        kind: u32,
+        /// The body.
+        body: &'a [u8],
+    },
+}
+
+/// Pages of a file in a process, or those of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mmap<'a> {
+    /// The process; `u32::MAX` for the kernel.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// The first address.
+    pub start: u64,
+    /// The length in bytes.
+    pub len: u64,
+    /// Where in the file the pages start, in bytes.
+    pub offset: u64,
+    /// Which file it is, more surely than by its path.
+    pub file: FileId<'a>,
+    /// `PROT_*` of mmap(2), where told.
+    pub prot: Option<u32>,
+    /// `MAP_*` of mmap(2), where told.
+    pub flags: Option<u32>,
+    /// Whether code can be run from it.
+    pub executable: bool,
+    /// Whose address space it is.
+    pub mode: CpuMode,
+    /// The path, or a name such as `[vdso]`, `//anon`, `[kernel.kallsyms]_text`.
+    pub path: &'a BStr,
+}
+
+/// What identifies a mapped file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileId<'a> {
+    /// Nothing but the path.
+    Path,
+    /// The inode.
+    Inode {
+        /// The device's major number.
+        major: u32,
+        /// The device's minor number.
+        minor: u32,
+        /// The inode's number.
+        inode: u64,
+        /// Its generation.
+        generation: u64,
+    },
+    /// The build id, of recordings with `--buildid-mmap`.
+    BuildId(&'a [u8]),
+}
+
+/// The start or end of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The process.
+    pub pid: u32,
+    /// The parent process.
+    pub ppid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// The thread that started it.
+    pub ptid: u32,
+    /// When, in nanoseconds; perf's synthetic records have 0.
+    pub time: u64,
+}
+
+/// Code that the kernel loaded, such as a BPF program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ksymbol<'a> {
+    /// Its address.
+    pub start: u64,
+    /// Its length in bytes.
+    pub len: u32,
+    /// 1 for BPF, 2 for out-of-line code.
+    pub kind: u16,
+    /// Whether it went away.
+    pub gone: bool,
+    /// Its name.
+    pub name: &'a BStr,
+}
+
+const PROT_EXEC: u32 = 4;
+
+impl<'a> Record<'a> {
+    /// Reads a whole record of the kernel's, head included, of an event with this `attr`; and whose it is.
+    ///
+    /// `None` if it is shorter than its type says.
+    pub fn parse(bytes: &'a [u8], endian: Endian, attr: &Attr) -> Option<(Record<'a>, SampleId)> {
+        let head = Head::parse(bytes, endian)?;
+        let body = bytes.get(Head::SIZE..usize::from(head.size))?;
+        if head.kind == kind::SAMPLE {
+            let sample = RawSample::parse(Cursor::new(body, endian), attr)?;
+            return Some((Record::Sample(sample), SampleId::of_sample(&sample)));
+        }
+        let (body, id) = SampleId::split(body, endian, attr)?;
+        Some((Record::body(head, Cursor::new(body, endian))?, id))
+    }
+
+    fn body(head: Head, mut c: Cursor<'a>) -> Option<Record<'a>> {
+        let (bit_13, bit_14) = (head.misc & misc::BIT_13 != 0, head.misc & misc::BIT_14 != 0);
+        Some(match head.kind {
+            kind::MMAP | kind::MMAP2 => Record::Mmap(Mmap::parse(head, c)?),
+            kind::COMM => {
+                Record::Comm { pid: c.u32()?, tid: c.u32()?, comm: c.text(), exec: bit_13 }
+            }
+            kind::FORK => Record::Fork(Task::parse(c)?),
+            kind::EXIT => Record::Exit(Task::parse(c)?),
+            kind::LOST => Record::Lost { id: c.u64()?, count: c.u64()? },
+            kind::LOST_SAMPLES => {
+                Record::LostSamples { count: c.u64()?, filtered: head.misc & misc::BIT_15 != 0 }
+            }
+            kind::THROTTLE | kind::UNTHROTTLE => {
+                Record::Throttle { over: head.kind == kind::UNTHROTTLE }
+            }
+            kind::SWITCH => Record::Switch { out: bit_13, preempted: bit_14, other: None },
+            kind::SWITCH_CPU_WIDE => {
+                let other = Some((c.u32()?, c.u32()?));
+                Record::Switch { out: bit_13, preempted: bit_14, other }
+            }
+            kind::KSYMBOL => {
+                let (start, len, kind, flags) = (c.u64()?, c.u32()?, c.u16()?, c.u16()?);
+                Record::Ksymbol(Ksymbol { start, len, kind, gone: flags & 1 == 1, name: c.text() })
+            }
+            kind::CGROUP => Record::Cgroup { id: c.u64()?, path: c.text() },
+            kind::CALLCHAIN_DEFERRED => {
+                let (cookie, count) = (c.u64()?, c.u64()?);
+                Record::Callchain { cookie, chain: c.words(count)? }
+            }
+            kind => Record::Other { kind, body: c.rest() },
+        })
+    }
+}
+
+impl<'a> Mmap<'a> {
+    fn parse(head: Head, mut c: Cursor<'a>) -> Option<Mmap<'a>> {
+        let (pid, tid) = (c.u32()?, c.u32()?);
+        let (start, len, offset) = (c.u64()?, c.u64()?, c.u64()?);
+        let mut mmap = Mmap {
+            pid,
+            tid,
+            start,
+            len,
+            offset,
+            file: FileId::Path,
+            prot: None,
+            flags: None,
+            executable: head.misc & misc::BIT_13 == 0,
+            mode: head.mode(),
+            path: b"".into(),
+        };
+        if head.kind == kind::MMAP2 {
+            if head.misc & misc::BIT_14 != 0 {
+                let size = c.u8()?;
+                c.skip(3)?;
+                let id = c.take(20)?;
+                mmap.file = FileId::BuildId(id.get(..usize::from(size)).unwrap_or(id));
+            } else {
+                let (major, minor) = (c.u32()?, c.u32()?);
+                mmap.file = FileId::Inode { major, minor, inode: c.u64()?, generation: c.u64()? };
+            }
+            let prot = c.u32()?;
+            (mmap.prot, mmap.flags) = (Some(prot), Some(c.u32()?));
+            mmap.executable = prot & PROT_EXEC != 0;
+        }
+        mmap.path = c.text();
+        Some(mmap)
+    }
+}
+
+impl Task {
+    fn parse(mut c: Cursor<'_>) -> Option<Task> {
+        let (pid, ppid) = (c.u32()?, c.u32()?);
+        let (tid, ptid) = (c.u32()?, c.u32()?);
+        Some(Task { pid, ppid, tid, ptid, time: c.u64()? })
+    }
+}

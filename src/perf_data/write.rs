@@ -1,0 +1,212 @@
+//! Writing a recording as a stream, in the machine's byte order: what `perf script -i -` and our own reader take.
+//!
+//! The kernel's records are passed on as they came out of the ring buffer. Its samples, which carry a copy of the stack,
+//! are replaced by samples with the call chain found on it: [`SAMPLE_TYPE`] are their fields, and the attr says so.
+
+use std::io::{self, Write};
+
+use super::attr::sample_type as has;
+use super::record::kind;
+
+/// The fields of the samples that are written.
+///
+/// The event itself must have been opened with IDENTIFIER, TID, TIME and CPU too and without ID and STREAM_ID: the
+/// records that are passed on end in those.
+pub const SAMPLE_TYPE: u64 =
+    has::IDENTIFIER | has::IP | has::TID | has::TIME | has::CPU | has::PERIOD | has::CALLCHAIN;
+
+/// `PERFILE2`, as a number in the machine's byte order.
+const MAGIC: u64 = 0x3245_4c49_4652_4550;
+/// Where `sample_type` and `read_format` are in a `perf_event_attr`.
+const ATTR_SAMPLE_TYPE: usize = 24;
+/// The most bytes of a record: its size is a `u16`, and all are of whole words.
+const MOST: usize = 65528;
+/// The most bytes of a path or a name.
+const MOST_TEXT: usize = 4096;
+
+/// A stream that is being written.
+pub struct Writer<W> {
+    out: W,
+    record: Vec<u8>,
+}
+
+/// A sample to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // They are those of RawSample.
+pub struct NewSample<'a> {
+    /// `PERF_RECORD_MISC_*`: where the CPU was.
+    pub misc: u16,
+    /// The event's id.
+    pub id: u64,
+    pub ip: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub time: u64,
+    pub cpu: u32,
+    pub period: u64,
+    /// Leaf first, with the `PERF_CONTEXT_*` markers. More than about 8,000 entries are cut on the root's side.
+    pub chain: &'a [u64],
+}
+
+impl<W: Write> Writer<W> {
+    /// Starts the stream.
+    ///
+    /// # Errors
+    /// Those of writing, here and everywhere below.
+    pub fn new(mut out: W) -> io::Result<Writer<W>> {
+        out.write_all(&MAGIC.to_ne_bytes())?;
+        out.write_all(&16u64.to_ne_bytes())?;
+        Ok(Writer { out, record: Vec::new() })
+    }
+
+    /// Announces an event: its name, the `perf_event_attr` it was opened with, and the ids of its file descriptors.
+    /// All events come before all records.
+    pub fn event(&mut self, name: &[u8], attr: &[u8], ids: &[u64]) -> io::Result<()> {
+        let mut attr = attr.to_vec();
+        if let Some(fields) = attr.get_mut(ATTR_SAMPLE_TYPE..ATTR_SAMPLE_TYPE + 16) {
+            let (samples, read_format) = fields.split_at_mut(8);
+            samples.copy_from_slice(&SAMPLE_TYPE.to_ne_bytes());
+            read_format.fill(0);
+        }
+        // Of very many ids, as of many CPUs, the first record has as many as it can hold; nobody has that many.
+        let room = (MOST - 8).saturating_sub(attr.len()) / 8;
+        self.begin(kind::HEADER_ATTR, 0);
+        self.record.extend_from_slice(&attr);
+        ids.iter().take(room).for_each(|&id| self.u64(id));
+        self.end()?;
+        const NAME: u64 = 2;
+        self.begin(kind::EVENT_UPDATE, 0);
+        self.u64(NAME);
+        self.u64(ids.first().copied().unwrap_or(0));
+        self.text(name);
+        self.end()
+    }
+
+    /// Says something of the machine, by the number of the feature: 3 its name, 4 the kernel's release, 6 the architecture.
+    pub fn feature(&mut self, number: u64, text: &[u8]) -> io::Result<()> {
+        let text = text.get(..MOST_TEXT).unwrap_or(text);
+        let length = (text.len() + 1).next_multiple_of(8);
+        self.begin(kind::HEADER_FEATURE, 0);
+        self.u64(number);
+        self.u32(length as u32);
+        self.record.extend_from_slice(text);
+        self.record.resize(8 + 8 + 4 + length, 0);
+        self.end()
+    }
+
+    /// Passes on a whole record as the kernel wrote it.
+    pub fn record(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
+    }
+
+    /// Names a thread that was there before the recording; `id` is of any event.
+    pub fn comm(&mut self, pid: u32, tid: u32, comm: &[u8], id: u64) -> io::Result<()> {
+        self.begin(kind::COMM, 0);
+        self.u32(pid);
+        self.u32(tid);
+        self.text(comm);
+        self.synthetic(pid, tid, id);
+        self.end()
+    }
+
+    /// Maps a file that was there before the recording: `prot` and `flags` as of mmap(2), `file` is
+    /// device major, minor and inode.
+    #[expect(clippy::too_many_arguments, reason = "they are the record's fields, in its order")]
+    pub fn mmap2(
+        &mut self,
+        misc: u16,
+        pid: u32,
+        range: std::ops::Range<u64>,
+        offset: u64,
+        file: (u32, u32, u64),
+        prot: u32,
+        flags: u32,
+        path: &[u8],
+        id: u64,
+    ) -> io::Result<()> {
+        self.begin(kind::MMAP2, misc);
+        self.u32(pid);
+        self.u32(pid);
+        self.u64(range.start);
+        self.u64(range.end.saturating_sub(range.start));
+        self.u64(offset);
+        self.u32(file.0);
+        self.u32(file.1);
+        self.u64(file.2);
+        self.u64(0);
+        self.u32(prot);
+        self.u32(flags);
+        self.text(path);
+        self.synthetic(pid, pid, id);
+        self.end()
+    }
+
+    /// Writes a sample.
+    pub fn sample(&mut self, sample: &NewSample<'_>) -> io::Result<()> {
+        self.begin(kind::SAMPLE, sample.misc);
+        self.u64(sample.id);
+        self.u64(sample.ip);
+        self.u32(sample.pid);
+        self.u32(sample.tid);
+        self.u64(sample.time);
+        self.u32(sample.cpu);
+        self.u32(0);
+        self.u64(sample.period);
+        let room = (MOST - self.record.len()) / 8 - 1;
+        let chain = sample.chain.get(..room).unwrap_or(sample.chain);
+        self.u64(chain.len() as u64);
+        chain.iter().for_each(|&address| self.u64(address));
+        self.end()
+    }
+
+    /// Says that every ring buffer was emptied since the last time this was said.
+    pub fn finished_round(&mut self) -> io::Result<()> {
+        self.begin(kind::FINISHED_ROUND, 0);
+        self.end()
+    }
+
+    /// What is written to.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    fn begin(&mut self, kind: u32, misc: u16) {
+        self.record.clear();
+        self.u32(kind);
+        self.record.extend_from_slice(&misc.to_ne_bytes());
+        self.record.extend_from_slice(&[0; 2]);
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let padded = self.record.len().next_multiple_of(8).min(MOST);
+        self.record.resize(padded, 0);
+        if let Some(size) = self.record.get_mut(6..8) {
+            size.copy_from_slice(&(padded as u16).to_ne_bytes());
+        }
+        self.out.write_all(&self.record)
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.record.extend_from_slice(&value.to_ne_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.record.extend_from_slice(&value.to_ne_bytes());
+    }
+
+    /// Text with its NUL, to the end of a word.
+    fn text(&mut self, text: &[u8]) {
+        self.record.extend_from_slice(text.get(..MOST_TEXT).unwrap_or(text));
+        let padded = (self.record.len() + 1).next_multiple_of(8);
+        self.record.resize(padded, 0);
+    }
+
+    /// The identity of a record from before the recording: its time is 0, so that it does not wait for its turn.
+    fn synthetic(&mut self, pid: u32, tid: u32, id: u64) {
+        self.u32(pid);
+        self.u32(tid);
+        self.u64(0);
+        self.u64(0);
+        self.u64(id);
+    }
+}

@@ -1,0 +1,132 @@
+//! A program between two stages: `--post-process`.
+
+use std::io::{BufReader, ErrorKind, Read};
+use std::process::{Child, ChildStdin, Stdio};
+use std::thread::JoinHandle;
+
+use crate::error::{Error, Result};
+use crate::folded::{self, Folded, FoldedSink, Writer};
+use crate::sample::FrameTable;
+use crate::tally::{Count, Tally};
+
+/// A sink of folded stacks that writes them to a program and pushes what the program writes into `S`.
+///
+/// Memory: what the program writes.
+pub struct Command<S> {
+    name: String,
+    program: Running,
+    /// The program has closed its input: `head -1` has seen enough.
+    closed: bool,
+    next: S,
+}
+
+/// The command as it can be typed.
+pub(super) fn name(words: &[String]) -> String {
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
+/// What errors call what the command writes.
+pub(super) fn output_of(name: &str) -> String {
+    format!("the output of `{name}`")
+}
+
+/// The program while it runs, and what listens to it.
+struct Running {
+    child: Child,
+    to: Option<Writer<ChildStdin>>,
+    from: Option<JoinHandle<std::io::Result<Vec<u8>>>>,
+}
+
+impl<S: FoldedSink> Command<S> {
+    /// Starts the program named by the first of `words`, with the others as its arguments.
+    pub fn start(words: &[String], next: S) -> Result<Self> {
+        let name = name(words);
+        let spawn = |source| {
+            Error::Spawn {
+            program: name.clone(),
+            source,
+            remedy: "--post-process takes a program and its arguments, not a shell's line: `sh -c '…'` runs one".into(),
+        }
+        };
+        let Some((program, arguments)) = words.split_first() else {
+            return Err(spawn(ErrorKind::InvalidInput.into()));
+        };
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(spawn)?;
+        let to = child.stdin.take().map(|stdin| Writer::new(stdin, name.clone()));
+        let from = child.stdout.take().map(|mut stdout| {
+            std::thread::spawn(move || {
+                let mut text = Vec::new();
+                stdout.read_to_end(&mut text).map(|_| text)
+            })
+        });
+        Ok(Command { name, program: Running { child, to, from }, closed: false, next })
+    }
+
+    /// The next sink.
+    pub fn into_next(self) -> S {
+        self.next
+    }
+
+    /// A closed pipe is not a failure by itself: what the program's status says counts.
+    fn forgive(&mut self, written: Result<()>) -> Result<()> {
+        match written {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            written => written,
+        }
+    }
+}
+
+impl<S: FoldedSink> FoldedSink for Command<S> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let written = self.program.to.as_mut().map_or(Ok(()), |to| to.folded(frames, folded));
+        self.forgive(written)
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        let written = self.program.to.take().map_or(Ok(()), |mut to| to.finish(frames, tally));
+        self.forgive(written)?;
+        let reading = || format!("cannot read what {} writes", self.name);
+        let text = match self.program.from.take().map(JoinHandle::join) {
+            Some(Ok(text)) => text.map_err(Error::io(reading))?,
+            _ => Vec::new(),
+        };
+        let status = self
+            .program
+            .child
+            .wait()
+            .map_err(Error::io(|| format!("cannot wait for {}", self.name)))?;
+        if !status.success() {
+            let program = format!("the post-process command `{}`", self.name);
+            return Err(Error::Child { program, status, said: String::new() });
+        }
+        let name = output_of(&self.name);
+        if text.trim_ascii().is_empty() {
+            return Err(Error::Empty { input: name });
+        }
+        // The samples were counted where they were read.
+        let mut lines = Tally::default();
+        folded::read(BufReader::new(&text[..]), &name, frames, &mut self.next, &mut lines)?;
+        lines.read = Count::default();
+        tally.absorb(lines);
+        self.next.finish(frames, tally)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After a failure elsewhere nobody waits for the program; closing its input ends it, and a kill makes sure.
+        self.to = None;
+        if self.from.is_some() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

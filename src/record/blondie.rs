@@ -1,0 +1,98 @@
+//! Windows without dtrace: blondie samples through the system's event tracing and writes stacks as dtrace would.
+//!
+//! Only the call of blondie needs Windows; what it is asked for is decided, and tested, everywhere.
+
+use super::{Config, Workload};
+use crate::error::{Error, Result};
+
+/// The command that blondie starts, or why it cannot record this.
+#[cfg_attr(
+    not(any(windows, test)),
+    expect(dead_code, reason = "its caller is compiled on Windows alone")
+)]
+fn command<'a>(workload: &'a Workload, config: &Config) -> Result<&'a [std::ffi::OsString]> {
+    let usual = Config::default();
+    let cannot = |what: &str| {
+        Err(Error::Unsupported {
+            what: format!("blondie {what}"),
+            remedy: "install dtrace, or name it with DTRACE".into(),
+        })
+    };
+    let differs = config.frequency != usual.frequency
+        || config.events != usual.events
+        || config.custom.is_some()
+        || config.root.is_some();
+    match workload {
+        _ if differs => cannot("takes no frequency, event, custom command or --root"),
+        Workload::Command(command) if !command.is_empty() => Ok(command),
+        _ => cannot("records only a command that it starts"),
+    }
+}
+
+#[cfg(windows)]
+pub(super) use windows::Blondie;
+
+#[cfg(windows)]
+mod windows {
+    use std::io::Write;
+    use std::process::Stdio;
+
+    use super::super::child;
+    use super::super::{Destination, Ended, Recorder};
+    use super::{Config, Error, Result, Workload, command};
+
+    /// The blondie crate.
+    pub(in super::super) struct Blondie;
+
+    impl Recorder for Blondie {
+        fn record(
+            &self,
+            workload: &Workload,
+            config: &Config,
+            to: Destination<'_>,
+            show: &mut dyn FnMut(&str),
+        ) -> Result<Ended> {
+            let line = command(workload, config)?;
+            show(&child::shown(line));
+            let failed = |error: blondie::Error| Error::Unsupported {
+                what: format!("blondie cannot record: {error:?}"),
+                remedy: "it needs an administrator's rights".into(),
+            };
+            let mut command = child::command(line, config, Stdio::inherit())?;
+            let written = match to {
+                Destination::Stdout(stream) => {
+                    command.stdout(std::io::stderr());
+                    let trace = blondie::trace_command(command, false).map_err(failed)?;
+                    trace.write_dtrace(&mut *stream).map_err(failed)?;
+                    stream.flush()
+                }
+                Destination::File(path) => {
+                    let trace = blondie::trace_command(command, false).map_err(failed)?;
+                    let mut file = std::fs::File::create(path)
+                        .map(std::io::BufWriter::new)
+                        .map_err(Error::io(|| format!("cannot write {}", path.display())))?;
+                    trace.write_dtrace(&mut file).map_err(failed)?;
+                    file.flush()
+                }
+            };
+            written.map_err(Error::io(|| "cannot write the recording"))?;
+            // blondie keeps the status to itself.
+            Ok(Ended { status: 0, interrupted: false, elsewhere: None })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_commands() {
+        let (line, usual) = (Workload::Command(vec!["a.exe".into()]), Config::default());
+        assert_eq!(command(&line, &usual).unwrap(), ["a.exe"]);
+        for refused in [Workload::System, Workload::Pids(vec![1]), Workload::Command(vec![])] {
+            assert!(command(&refused, &usual).is_err());
+        }
+        assert!(command(&line, &Config { frequency: 99, ..usual }).is_err());
+    }
+}

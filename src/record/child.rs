@@ -1,0 +1,200 @@
+//! A profiler as a child process: started, its stream copied, its status read.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::Config;
+use super::signals::{Signals, Whom, end};
+use crate::error::{Error, Result};
+
+/// How a child ended.
+pub(super) struct Exit {
+    pub(super) status: ExitStatus,
+    /// How its workload ended, where that is known apart from it.
+    pub(super) workload: Option<ExitStatus>,
+    /// Whether we were asked to end it.
+    pub(super) interrupted: bool,
+    /// How much it streamed.
+    pub(super) streamed: u64,
+}
+
+/// What a child's stdout is.
+pub(super) enum Stdout<'a> {
+    /// Ours.
+    Ours,
+    /// Our stderr, as a stream has our stdout.
+    Stderr,
+    /// A stream to be copied to here as it comes.
+    Stream(&'a mut dyn Write),
+}
+
+impl Stdout<'_> {
+    fn for_profiler(&self) -> Stdio {
+        match self {
+            Stdout::Ours => Stdio::inherit(),
+            Stdout::Stderr => io::stderr().into(),
+            Stdout::Stream(_) => Stdio::piped(),
+        }
+    }
+
+    /// What a workload has that is not the profiler's child.
+    #[cfg(target_os = "linux")]
+    pub(super) fn for_workload(&self) -> Stdio {
+        match self {
+            Stdout::Ours => Stdio::inherit(),
+            Stdout::Stderr | Stdout::Stream(_) => io::stderr().into(),
+        }
+    }
+}
+
+/// Runs `line` to its end.
+pub(super) fn run(
+    line: &[OsString],
+    config: &Config,
+    stdout: Stdout<'_>,
+    remedy: &str,
+) -> Result<Exit> {
+    let mut signals = Signals::catch();
+    let mut child = spawn(line, config, &stdout, remedy)?;
+    let pid = child.id();
+    signals.forward_to(pid, Whom::Profiler);
+    let copied = drain(&mut child, stdout, || end(pid));
+    let status = child.wait().map_err(Error::io(|| "cannot wait for the recorder"))?;
+    let streamed = copied.map_err(Error::io(|| "cannot write the recording"))?;
+    Ok(Exit { status, workload: None, interrupted: signals.seen(), streamed })
+}
+
+/// `line` as a command, with the environment and the working directory that `config` has for the workload: a profiler
+/// passes its own on.
+pub(super) fn command(line: &[OsString], config: &Config, stdout: Stdio) -> Result<Command> {
+    let (program, arguments) = line.split_first().ok_or_else(|| Error::Unsupported {
+        what: "there is no command to run".into(),
+        remedy: String::new(),
+    })?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdout(stdout);
+    command.envs(config.env.iter().map(|(name, value)| (name, value)));
+    if let Some(cwd) = &config.cwd {
+        command.current_dir(cwd);
+    }
+    Ok(command)
+}
+
+/// Starts `line`.
+pub(super) fn spawn(
+    line: &[OsString],
+    config: &Config,
+    stdout: &Stdout<'_>,
+    remedy: &str,
+) -> Result<Child> {
+    command(line, config, stdout.for_profiler())?.spawn().map_err(|source| Error::Spawn {
+        program: line.first().map(|program| program.to_string_lossy().into()).unwrap_or_default(),
+        source,
+        remedy: remedy.into(),
+    })
+}
+
+/// Copies what `child` streams, to its end, and says how much that was.
+pub(super) fn drain(
+    child: &mut Child,
+    stdout: Stdout<'_>,
+    failed: impl FnOnce(),
+) -> io::Result<u64> {
+    match (child.stdout.take(), stdout) {
+        (Some(from), Stdout::Stream(to)) => copy(from, to, failed),
+        _ => Ok(0),
+    }
+}
+
+/// Copies to the end of `from`, each piece as soon as it is there. If `to` fails, `failed` is called once and the rest
+/// is read and dropped, so that nobody is left blocked in the middle of a write.
+fn copy(mut from: impl Read, to: &mut dyn Write, failed: impl FnOnce()) -> io::Result<u64> {
+    let (mut buffer, mut copied) = (vec![0; 1 << 16], 0);
+    let mut failed = Some(failed);
+    let mut outcome = Ok(());
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => return outcome.map(|()| copied),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return outcome.and(Err(error)),
+        };
+        if let Some(bytes) = buffer.get(..read).filter(|_| outcome.is_ok()) {
+            copied += read as u64;
+            outcome = to.write_all(bytes).and_then(|()| to.flush());
+        }
+        if outcome.is_err()
+            && let Some(failed) = failed.take()
+        {
+            failed();
+        }
+    }
+}
+
+/// A status as shells count it: the program's own, or 128 + the signal that killed it.
+pub(super) fn code(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(u8::MAX);
+    }
+    // Windows has 32 bits of status; what does not fit is still no success.
+    status.code().map_or(1, |code| u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// `line` as one could type it.
+pub(super) fn shown(line: &[OsString]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    let quoted = |word: &OsString| match word.to_string_lossy() {
+        word if !word.is_empty() && word.chars().all(plain) => word.into_owned(),
+        word => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    line.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_outlives_its_reader() {
+        struct Full(usize);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::BrokenPipe)?;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let input = vec![7_u8; 1_000_000];
+        let mut rest = &input[..];
+        let mut calls = 0;
+        let copied = copy(&mut rest, &mut Full(100_000), || calls += 1);
+        assert_eq!(copied.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!((rest.len(), calls), (0, 1), "all is read, one call");
+        assert_eq!(copy(&input[..], &mut Vec::new(), || panic!()).unwrap(), 1_000_000);
+    }
+
+    #[test]
+    fn lines_are_shown_as_typed() {
+        let line = ["perf", "-z=1", "a b", "it's", ""].map(OsString::from);
+        assert_eq!(shown(&line), r"perf -z=1 'a b' 'it'\''s' ''");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn statuses_count_as_in_a_shell() {
+        let run = |script: &str| {
+            let line = ["sh".into(), "-c".into(), OsString::from(script)];
+            super::run(&line, &Config::default(), Stdout::Ours, "").unwrap()
+        };
+        assert_eq!(code(run("exit 7").status), 7);
+        assert_eq!(code(run("kill -KILL $$").status), 137);
+        let mut stream = Vec::new();
+        let line = ["sh".into(), "-c".into(), OsString::from("echo out")];
+        let exit = super::run(&line, &Config::default(), Stdout::Stream(&mut stream), "").unwrap();
+        assert_eq!((exit.streamed, stream, exit.interrupted), (4, b"out\n".to_vec(), false));
+    }
+}

@@ -1,0 +1,181 @@
+//! A workload that is ours while its profiler is root's.
+//!
+//! `sudo perf record CMD` would run CMD as root, without its environment. So we fork the workload ourselves and hold it
+//! before its exec; a privileged perf attaches to it, says through its control FIFO that it is ready, and the workload
+//! goes. Only perf is privileged, and the workload's status is known from the workload.
+//!
+//! ```text
+//!  fork ─▶ held … exec ───── workload ───── exit
+//!  sudo perf -p PID ──▶ ack ┘                └──▶ stop
+//! ```
+#![expect(unsafe_code, reason = "the moment between fork and exec; mkfifo(3)")]
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::child::{self, Exit, Stdout};
+use super::signals::{self, Signals, Whom};
+use super::{Config, scratch};
+use crate::error::{Error, Result};
+
+/// A process that is forked and waits to become its program.
+struct Held {
+    /// Its number, now and as the program.
+    pid: u32,
+    gate: PipeWriter,
+    /// `spawn` returns when the program has begun.
+    spawning: JoinHandle<io::Result<Child>>,
+}
+
+impl Held {
+    fn new(mut command: Command) -> io::Result<Held> {
+        let (gate_reader, gate) = io::pipe()?;
+        let (mut pid_reader, pid_writer) = io::pipe()?;
+        let gate_fd = gate.as_raw_fd();
+        let wait = move || {
+            // SAFETY: the fork's own copy of a descriptor that only its parent uses; open, it would hide the parent's end.
+            unsafe { libc::close(gate_fd) };
+            wait_at(&gate_reader, &pid_writer)
+        };
+        // SAFETY: it closes, asks for its number, writes and reads: all allowed between fork and exec.
+        unsafe { command.pre_exec(wait) };
+        let spawning = thread::Builder::new().spawn(move || command.spawn())?;
+        let mut pid = [0; 4];
+        if let Err(error) = pid_reader.read_exact(&mut pid) {
+            let failed = spawning.join().ok().and_then(Result::err);
+            return Err(failed.unwrap_or(error));
+        }
+        Ok(Held { pid: u32::from_ne_bytes(pid), gate, spawning })
+    }
+
+    /// Lets it go. Dropping it instead ends it.
+    fn release(mut self) -> io::Result<Child> {
+        self.gate.write_all(b"!")?;
+        self.spawning.join().map_err(|_| io::ErrorKind::Other)?
+    }
+}
+
+/// In the fork: tells its number, then waits for one byte; the end of the pipe ends it.
+fn wait_at(mut gate: &PipeReader, mut number: &PipeWriter) -> io::Result<()> {
+    number.write_all(&std::process::id().to_ne_bytes())?;
+    gate.read_exact(&mut [0])
+}
+
+/// Runs `command` under the profiler whose line is `line(PID, FIFOs)`, which gets `FIFOs` as perf's `--control=fifo:`.
+pub(super) fn run(
+    command: &[OsString],
+    config: &Config,
+    stdout: Stdout<'_>,
+    remedy: &str,
+    line: impl FnOnce(u32, &str) -> Result<Vec<OsString>>,
+) -> Result<Exit> {
+    let workload = child::command(command, config, stdout.for_workload())?;
+    let name = command.first().cloned().unwrap_or_default();
+    let cannot = |source| Error::Spawn {
+        program: name.to_string_lossy().into_owned(),
+        source,
+        remedy: String::new(),
+    };
+    let mut signals = Signals::catch();
+    let held = Held::new(workload).map_err(cannot)?;
+    let pid = held.pid;
+    let folder = scratch()?;
+    let (control, ack) = (folder.path().join("control"), folder.path().join("ack"));
+    let fifos = fifo(&control).and_then(|control| Ok((control, fifo(&ack)?)));
+    let (control_file, ack_file) = fifos.map_err(Error::io(|| "cannot make a FIFO"))?;
+    let line = line(pid, &format!("{},{}", control.display(), ack.display()))?;
+    let mut profiler = child::spawn(&line, &Config::default(), &stdout, remedy)?;
+    signals.forward_to(pid, Whom::Workload);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let guide = scope.spawn(|| guide(held, control_file, ack_file, &over));
+        let copied = child::drain(&mut profiler, stdout, || signals::end(pid));
+        let status = profiler.wait();
+        over.store(true, Ordering::SeqCst);
+        let workload = guide.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        let status = status.map_err(Error::io(|| "cannot wait for the recorder"))?;
+        let workload = workload.map_err(cannot)?;
+        let streamed = copied.map_err(Error::io(|| "cannot write the recording"))?;
+        Ok(Exit { status, workload, interrupted: signals.seen(), streamed })
+    })
+}
+
+/// Releases the workload when the profiler is ready, and stops the profiler when the workload has ended. `None` if the
+/// profiler was over before it was ready: then the workload has not begun.
+fn guide(
+    held: Held,
+    mut control: File,
+    mut ack: File,
+    over: &AtomicBool,
+) -> io::Result<Option<ExitStatus>> {
+    control.write_all(b"ping\n")?;
+    // perf answers `ack\n` and a zero byte.
+    while !ack.read(&mut [0; 16]).is_ok_and(|read| read > 0) {
+        if over.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    let begun = held.release();
+    let ended = begun.and_then(|mut child| child.wait());
+    // What it leaves in the background is not recorded, as perf does it.
+    control.write_all(b"stop\n")?;
+    ended.map(Some)
+}
+
+/// A FIFO, open at both of its ends so that nobody waits for the other and nobody sees its end.
+fn fifo(path: &Path) -> io::Result<File> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: a string that ends in zero, and a number.
+    if unsafe { libc::mkfifo(name.as_ptr(), 0o600) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Held {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Held::new(command).unwrap()
+    }
+
+    #[test]
+    fn it_waits_for_its_release() {
+        let folder = scratch().unwrap();
+        let path = folder.path().join("begun");
+        let held = shell(&format!("echo $$ > {}; exit 5", path.display()));
+        let pid = held.pid;
+        thread::sleep(Duration::from_millis(50));
+        assert!(!path.exists());
+        let status = held.release().unwrap().wait().unwrap();
+        assert_eq!(status.code(), Some(5));
+        assert_eq!(std::fs::read_to_string(path).unwrap().trim(), pid.to_string());
+    }
+
+    #[test]
+    fn it_ends_if_it_is_dropped() {
+        let Held { gate, spawning, .. } = shell("exit 0");
+        drop(gate);
+        assert!(spawning.join().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error() {
+        let held = Held::new(Command::new("./no-such-program")).unwrap();
+        assert_eq!(held.release().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

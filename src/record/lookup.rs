@@ -1,0 +1,86 @@
+//! Whether a workload can be run at all, asked before a profiler is: its own words for it would be about events.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Fails with one clear sentence if `program` is nothing that can be run.
+pub(super) fn check_runnable(program: &OsStr) -> Result<()> {
+    let fail = |kind: io::ErrorKind| {
+        let problem = match kind {
+            io::ErrorKind::NotFound => "there is no such program",
+            _ => "it is not a program that may be run",
+        };
+        Err(Error::Spawn {
+            program: program.to_string_lossy().into_owned(),
+            source: io::Error::new(kind, problem),
+            remedy: String::new(),
+        })
+    };
+    if program.is_empty() {
+        return fail(io::ErrorKind::NotFound);
+    }
+    let folders = match std::env::var_os("PATH") {
+        Some(folders) if !has_folder(program) => folders,
+        _ => return runnable(Path::new(program)).or_else(fail),
+    };
+    let mut reason = io::ErrorKind::NotFound;
+    for folder in std::env::split_paths(&folders) {
+        match runnable(&folder.join(program)) {
+            Ok(()) => return Ok(()),
+            Err(io::ErrorKind::NotFound) => {}
+            Err(kind) => reason = kind,
+        }
+    }
+    fail(reason)
+}
+
+fn has_folder(program: &OsStr) -> bool {
+    Path::new(program).components().count() > 1
+        || Path::new(program).is_absolute()
+        || program.to_string_lossy().starts_with('.')
+}
+
+#[cfg(unix)]
+fn runnable(path: &Path) -> Result<(), io::ErrorKind> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = path.metadata().map_err(|error| match error.kind() {
+        io::ErrorKind::NotADirectory => io::ErrorKind::NotFound,
+        kind => kind,
+    })?;
+    if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::PermissionDenied)
+    }
+}
+
+/// Elsewhere names have more spellings (`.exe`, `.bat`) than we care to know; the profiler will tell.
+#[cfg(not(unix))]
+fn runnable(_: &Path) -> Result<(), io::ErrorKind> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_run_is_told_apart() {
+        let kind = |program: &str| match check_runnable(OsStr::new(program)) {
+            Ok(()) => None,
+            Err(Error::Spawn { source, .. }) => Some(source.kind()),
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(kind("sh"), None);
+        assert_eq!(kind("/bin/sh"), None);
+        assert_eq!(kind("no-such-program"), Some(io::ErrorKind::NotFound));
+        assert_eq!(kind("./no-such-program"), Some(io::ErrorKind::NotFound));
+        assert_eq!(kind("/"), Some(io::ErrorKind::PermissionDenied));
+        assert_eq!(kind("/etc/passwd"), Some(io::ErrorKind::PermissionDenied));
+        assert_eq!(kind(""), Some(io::ErrorKind::NotFound));
+    }
+}

@@ -1,0 +1,193 @@
+//! Running a workload under a profiler: [`Workload`], [`Recorder`] and the recorders of each system.
+//!
+//! A recorder runs the workload, or attaches to it, and leaves a *recording* in a [`Destination`]: perf.data from perf,
+//! an exported trace from xctrace, stacks from dtrace and blondie. `fg-fold` tells them apart by their first bytes, so
+//! nobody else has to. Each recorder is a leaf of two halves: a pure function that builds its command line, compiled and
+//! tested on every system, and a short one that runs it.
+//!
+//! [`Recorder::record`] takes over SIGINT and SIGTERM while it runs: the first one ends the recording, which is complete
+//! all the same; the next ones kill. Afterwards they do nothing until the caller handles them again.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+mod blondie;
+mod child;
+mod dtrace;
+#[cfg(target_os = "linux")]
+mod held;
+mod lookup;
+pub mod perf;
+mod signals;
+mod xctrace;
+
+/// What is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// A program and its arguments, which the recorder starts. Its end ends the recording.
+    Command(Vec<OsString>),
+    /// Processes that run already, by number. Their end, or an interrupt, ends the recording.
+    Pids(Vec<u32>),
+    /// Everything on this machine, until an interrupt.
+    System,
+}
+
+/// How it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Samples a second and processor, in Hz.
+    pub frequency: u32,
+    /// Events in perf's spelling; none is the recorder's own choice, processor time.
+    pub events: Vec<String>,
+    /// How stacks are captured, in perf's spelling: `fp`, `lbr`, `dwarf,BYTES`.
+    pub call_graph: String,
+    /// Compress the recording at this zstd level (1 to 22); perf only.
+    pub compression: Option<u8>,
+    /// In place of all of the above: perf's arguments as one line of shell words, or a dtrace script.
+    pub custom: Option<String>,
+    /// Run the recorder through `sudo`, with these flags of sudo's.
+    pub root: Option<Vec<String>>,
+    /// Variables that the command gets on top of ours.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where the command runs, if not here. Paths of recordings must then be absolute.
+    pub cwd: Option<PathBuf>,
+}
+
+impl Default for Config {
+    /// As flamegraph 0.6.15 records.
+    fn default() -> Config {
+        Config {
+            frequency: 997,
+            events: Vec::new(),
+            call_graph: "dwarf,64000".into(),
+            compression: None,
+            custom: None,
+            root: None,
+            env: Vec::new(),
+            cwd: None,
+        }
+    }
+}
+
+/// Where the recording goes.
+pub enum Destination<'a> {
+    /// A stream that has our standard output; what the workload prints there goes to stderr instead.
+    Stdout(&'a mut dyn Write),
+    /// A file that exists, is empty and stays the caller's even if the recorder is privileged. The workload's standard
+    /// streams are its own.
+    File(&'a Path),
+}
+
+/// How a recording ended. It is complete, whatever became of the workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The workload's exit status, 128 + n if signal n killed it, 0 if it runs on.
+    pub status: u8,
+    /// Whether we were asked to end it, by SIGINT or SIGTERM.
+    pub interrupted: bool,
+    /// Where the recording is, if [`Config::custom`] named a file: then nothing is in the [`Destination`].
+    pub elsewhere: Option<PathBuf>,
+}
+
+/// A profiler.
+pub trait Recorder {
+    /// Records `workload` to its end, or until an interrupt. Each command line is told to `show` before it runs.
+    ///
+    /// # Errors
+    /// The workload or the profiler cannot be run, the profiler fails before it has recorded anything, the destination
+    /// cannot be written to (when a pipe is closed, after the workload was ended). A workload that fails is no error.
+    fn record(
+        &self,
+        workload: &Workload,
+        config: &Config,
+        to: Destination<'_>,
+        show: &mut dyn FnMut(&str),
+    ) -> Result<Ended>;
+}
+
+/// This system's recorder; `PERF`, `XCTRACE` and `DTRACE` name its program.
+pub fn recorder() -> Box<dyn Recorder> {
+    if cfg!(target_os = "linux") {
+        Box::new(perf::Perf::from_env())
+    } else if cfg!(target_os = "macos") {
+        Box::new(xctrace::Xctrace::from_env())
+    } else {
+        dtrace_or_blondie()
+    }
+}
+
+/// As flamegraph does: blondie only where Windows has no dtrace.
+fn dtrace_or_blondie() -> Box<dyn Recorder> {
+    let dtrace = dtrace::Dtrace::from_env();
+    #[cfg(windows)]
+    if !dtrace.is_there() {
+        return Box::new(blondie::Blondie);
+    }
+    Box::new(dtrace)
+}
+
+/// The program that the variable names, or the usual one.
+fn program(variable: &str, usual: &str) -> OsString {
+    std::env::var_os(variable).filter(|name| !name.is_empty()).unwrap_or_else(|| usual.into())
+}
+
+/// `line` as `config` wants it run: the one place that knows of sudo.
+fn privileged(line: Vec<OsString>, config: &Config) -> Vec<OsString> {
+    let Some(flags) = &config.root else { return line };
+    let sudo = std::iter::once(OsString::from("sudo"));
+    sudo.chain(flags.iter().map(OsString::from)).chain(line).collect()
+}
+
+/// Moves what a profiler left in a file of its own to where the recording goes.
+fn deposit(from: &Path, to: Destination<'_>) -> Result<u64> {
+    let mut from_file =
+        File::open(from).map_err(Error::io(|| format!("cannot read {}", from.display())))?;
+    match to {
+        Destination::Stdout(stream) => std::io::copy(&mut from_file, stream)
+            .map_err(Error::io(|| "cannot write to standard output")),
+        Destination::File(path) => {
+            let copied =
+                File::create(path).and_then(|mut to| std::io::copy(&mut from_file, &mut to));
+            copied.map_err(Error::io(|| format!("cannot write {}", path.display())))
+        }
+    }
+}
+
+/// A folder of our own for what a profiler leaves behind.
+fn scratch() -> Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix("flamepipe-")
+        .tempdir()
+        .map_err(Error::io(|| "cannot make a temporary folder"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sudo_comes_first_with_its_flags() {
+        let line = || vec![OsString::from("perf"), "record".into()];
+        assert_eq!(privileged(line(), &Config::default()), line());
+        let root = Config { root: Some(vec!["-E".into(), "-n".into()]), ..Config::default() };
+        assert_eq!(privileged(line(), &root), ["sudo", "-E", "-n", "perf", "record"]);
+    }
+
+    #[test]
+    fn a_deposit_is_a_copy() {
+        let folder = scratch().unwrap();
+        let (from, path) = (folder.path().join("from"), folder.path().join("to"));
+        std::fs::write(&from, b"stacks").unwrap();
+        let mut stream = Vec::new();
+        assert_eq!(deposit(&from, Destination::Stdout(&mut stream)).unwrap(), 6);
+        assert_eq!(deposit(&from, Destination::File(&path)).unwrap(), 6);
+        assert_eq!(
+            (stream, std::fs::read(&path).unwrap()),
+            (b"stacks".to_vec(), b"stacks".to_vec())
+        );
+    }
+}

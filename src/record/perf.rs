@@ -1,0 +1,308 @@
+//! Linux: `perf record`.
+//!
+//! perf speaks its *pipe mode* when it writes to `-`, and then sends the workload's stdout to stderr. Where that must
+//! not be, perf writes a file, and the workload's stdout is left alone.
+//!
+//! perf passes the workload's status on as its own, so a status alone does not tell who failed. But perf opens its
+//! events before it writes the first byte: if there are none, it was perf.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::child::{self, Exit, Stdout};
+use super::lookup::check_runnable;
+use super::{Config, Destination, Ended, Recorder, Workload, privileged, program};
+use crate::error::{Error, Result};
+
+/// `perf record`, by the name of its program.
+#[derive(Clone, Debug)]
+pub struct Perf {
+    /// A name in the PATH or a path.
+    pub program: OsString,
+    /// Whether it may have large rings: 8 MB for each CPU hold 64,000 bytes of stack a sample without losing any, where
+    /// perf's 512 KB lose up to a tenth; but memory beyond `perf_event_mlock_kb` takes CAP_IPC_LOCK.
+    pub large_rings: bool,
+}
+
+impl Perf {
+    /// The perf that `PERF` names.
+    pub fn from_env() -> Perf {
+        Perf { program: program("PERF", "perf"), large_rings: may_lock_memory() }
+    }
+}
+
+impl Recorder for Perf {
+    fn record(
+        &self,
+        workload: &Workload,
+        config: &Config,
+        to: Destination<'_>,
+        show: &mut dyn FnMut(&str),
+    ) -> Result<Ended> {
+        if let Workload::Command(command) = workload {
+            check_runnable(command.first().map_or("".as_ref(), OsString::as_os_str))?;
+        }
+        let remedy = "install perf (linux-perf, linux-tools), or name it with PERF";
+        let elsewhere = custom_output(config)?;
+        let mut run = |output: &Path, stdout| {
+            #[cfg(target_os = "linux")]
+            if let (Workload::Command(command), Some(_), None) =
+                (workload, &config.root, &config.custom)
+            {
+                return super::held::run(command, config, stdout, remedy, |pid, fifos| {
+                    let pid = Workload::Pids(vec![pid]);
+                    let mut line = command_line(self, &pid, config, output)?;
+                    line.push(format!("--control=fifo:{fifos}").into());
+                    show(&child::shown(&line));
+                    Ok(line)
+                });
+            }
+            let line = command_line(self, workload, config, output)?;
+            show(&child::shown(&line));
+            child::run(&line, config, stdout, remedy)
+        };
+        let (exit, recorded) = match (&elsewhere, to) {
+            (Some(path), _) => {
+                let written = || path.metadata().and_then(|file| file.modified()).ok();
+                let before = written();
+                let exit = run(path, Stdout::Ours)?;
+                // An old recording is none of this run's.
+                (exit, u64::from(written() != before))
+            }
+            (None, Destination::Stdout(stream)) => {
+                let exit = run(Path::new("-"), Stdout::Stream(stream))?;
+                let streamed = exit.streamed;
+                (exit, streamed)
+            }
+            (None, Destination::File(path)) => {
+                let file = File::options().write(true).open(path);
+                let file =
+                    file.map_err(Error::io(|| format!("cannot write {}", path.display())))?;
+                let exit = run(&reachable(path, &file, config), Stdout::Ours)?;
+                (exit, file.metadata().map_or(0, |file| file.len()))
+            }
+        };
+        if recorded == 0 && !exit.interrupted {
+            return Err(failed(&self.program, &exit, config));
+        }
+        let status = match workload {
+            Workload::Command(_) => child::code(exit.workload.unwrap_or(exit.status)),
+            // perf repeats the SIGINT that ended it; nobody's workload was killed.
+            _ if exit.interrupted => 0,
+            _ => child::code(exit.status),
+        };
+        Ok(Ended { status, interrupted: exit.interrupted, elsewhere })
+    }
+}
+
+/// perf's command line, with `sudo` where it is asked for: `perf record -F 997 --call-graph dwarf,64000 -g -o … CMD`.
+///
+/// # Errors
+/// The custom command is not shell words.
+pub fn command_line(
+    perf: &Perf,
+    workload: &Workload,
+    config: &Config,
+    output: &Path,
+) -> Result<Vec<OsString>> {
+    let mut line = vec![perf.program.clone()];
+    if let Some(words) = custom_words(config)? {
+        line.extend(words.into_iter().map(OsString::from));
+    } else {
+        line.extend(["record".into(), "-F".into(), config.frequency.to_string().into()]);
+        for event in &config.events {
+            line.extend(["-e".into(), event.into()]);
+        }
+        line.extend(["--call-graph".into(), (&config.call_graph).into(), "-g".into()]);
+        if perf.large_rings || config.root.is_some() {
+            line.extend(["-m".into(), "8M".into()]);
+        }
+        line.extend(config.compression.map(|level| format!("-z={level}").into()));
+    }
+    if custom_output(config)?.is_none() {
+        line.extend(["-o".into(), output.into()]);
+    }
+    match workload {
+        Workload::Command(command) => {
+            line.push("--".into());
+            line.extend_from_slice(command);
+        }
+        Workload::Pids(pids) => {
+            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            line.extend(["-p".into(), pids.join(",").into()]);
+        }
+        Workload::System => line.push("-a".into()),
+    }
+    Ok(privileged(line, config))
+}
+
+/// The file that a custom command names for the recording: `record -F 99 -o FILE`.
+///
+/// # Errors
+/// The custom command is not shell words, or ends with a bare `-o`.
+pub fn custom_output(config: &Config) -> Result<Option<PathBuf>> {
+    let mut words = custom_words(config)?.unwrap_or_default().into_iter();
+    let mut output = None;
+    while let Some(word) = words.next() {
+        let value = if word == "-o" || word == "--output" {
+            Some(words.next().ok_or_else(|| Error::Unsupported {
+                what: format!("the custom command ends with {word}"),
+                remedy: "name the file after it".into(),
+            })?)
+        } else {
+            let attached = word.strip_prefix("--output=");
+            attached.or_else(|| word.strip_prefix("-o")).map(str::to_owned)
+        };
+        output = value.or(output);
+    }
+    Ok(output.filter(|output| output != "-").map(PathBuf::from))
+}
+
+fn custom_words(config: &Config) -> Result<Option<Vec<String>>> {
+    let Some(custom) = &config.custom else { return Ok(None) };
+    shlex::split(custom).map(Some).ok_or_else(|| Error::Unsupported {
+        what: format!("the custom command is not shell words: {custom}"),
+        remedy: "a quote is left open, or a backslash ends it".into(),
+    })
+}
+
+/// `path` as a privileged perf can open it: in /tmp, `fs.protected_regular` keeps even root from opening other people's
+/// files, but not those that we have open. They stay ours.
+fn reachable(path: &Path, file: &File, config: &Config) -> PathBuf {
+    #[cfg(target_os = "linux")]
+    if config.root.is_some() {
+        let fd = std::os::fd::AsRawFd::as_raw_fd(file);
+        return format!("/proc/{}/fd/{fd}", std::process::id()).into();
+    }
+    let _ = (file, config);
+    path.to_owned()
+}
+
+/// perf has said on stderr what it could not do; we say what can be done.
+fn failed(program: &OsString, exit: &Exit, config: &Config) -> Error {
+    if config.root.is_none()
+        && let Some(refused) = refused()
+    {
+        return refused;
+    }
+    Error::Child {
+        program: format!("{} record", program.to_string_lossy()),
+        status: exit.status,
+        said: ": nothing was recorded, for the reason it gave above".into(),
+    }
+}
+
+const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
+
+/// What the kernel keeps from us, if we are not root.
+fn refused() -> Option<Error> {
+    let level = std::fs::read_to_string(PARANOID).ok()?;
+    (!is_root()).then(|| paranoid(level.trim()))
+}
+
+/// Whether we have CAP_IPC_LOCK, which root in a container may lack: `CapEff: 000001ffffffffff`.
+fn may_lock_memory() -> bool {
+    const CAP_IPC_LOCK: u64 = 14;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    effective.is_some_and(|capabilities| capabilities >> CAP_IPC_LOCK & 1 == 1)
+}
+
+/// Whether we may do what others may not: our own entry in /proc belongs to whom we act as.
+fn is_root() -> bool {
+    #[cfg(unix)]
+    return std::fs::metadata("/proc/self")
+        .is_ok_and(|owner| std::os::unix::fs::MetadataExt::uid(&owner) == 0);
+    #[cfg(not(unix))]
+    false
+}
+
+/// `level` is the setting's value: above 2 (Debian, Android) nothing is allowed, at 2 only one's own user code.
+fn paranoid(level: &str) -> Error {
+    Error::Unsupported {
+        what: format!(
+            "perf recorded nothing, for the reason it gave above; if it was refused: {PARANOID} is {level}"
+        ),
+        remedy: "allow it with `sudo sysctl kernel.perf_event_paranoid=1` (-1 for other users' processes and \
+                 tracepoints), or record with --root"
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(workload: &Workload, config: &Config) -> String {
+        let perf = Perf { program: "perf".into(), large_rings: false };
+        child::shown(&command_line(&perf, workload, config, Path::new("-")).unwrap())
+    }
+
+    fn command() -> Workload {
+        Workload::Command(vec!["./bin".into(), "--flag".into()])
+    }
+
+    fn custom(custom: &str) -> Config {
+        Config { custom: Some(custom.into()), ..Config::default() }
+    }
+
+    #[test]
+    fn lines_are_flamegraphs() {
+        let plain = Config::default();
+        let usual = "perf record -F 997 --call-graph dwarf,64000 -g -o -";
+        assert_eq!(line(&command(), &plain), format!("{usual} -- ./bin --flag"));
+        assert_eq!(line(&Workload::Pids(vec![1, 20]), &plain), format!("{usual} -p 1,20"));
+        assert_eq!(line(&Workload::System, &plain), format!("{usual} -a"));
+        let all = Config {
+            frequency: 99,
+            events: vec!["cpu-clock".into(), "page-faults:u".into()],
+            call_graph: "fp".into(),
+            compression: Some(3),
+            custom: None,
+            root: Some(vec!["-n".into()]),
+            ..Config::default()
+        };
+        assert_eq!(
+            line(&command(), &all),
+            "sudo -n perf record -F 99 -e cpu-clock -e page-faults:u --call-graph fp -g -m 8M -z=3 -o - -- ./bin --flag"
+        );
+    }
+
+    #[test]
+    fn custom_commands_are_shell_words() {
+        let quoted = custom("record -e 'sched:sched_switch' --filter \"prev_comm == a\" -g");
+        assert_eq!(
+            line(&command(), &quoted),
+            "perf record -e sched:sched_switch --filter 'prev_comm == a' -g -o - -- ./bin --flag"
+        );
+        let perf = Perf { program: "perf".into(), large_rings: true };
+        let open = command_line(&perf, &command(), &custom("record 'x"), Path::new("-"));
+        assert!(matches!(open, Err(Error::Unsupported { .. })));
+    }
+
+    #[test]
+    fn custom_commands_may_name_the_recording() {
+        let output = |line| custom_output(&custom(line)).unwrap();
+        assert_eq!(output("record -g"), None);
+        for line in [
+            "record -o 'a b' -g",
+            "record '-oa b'",
+            "record --output 'a b'",
+            "record '--output=a b'",
+        ] {
+            assert_eq!(output(line), Some("a b".into()), "{line}");
+        }
+        assert_eq!(output("record -o -"), None, "that is the stream");
+        assert!(custom_output(&custom("record -o")).is_err());
+        assert_eq!(line(&Workload::System, &custom("record -o x")), "perf record -o x -a");
+    }
+
+    #[test]
+    fn refusals_name_the_setting_and_its_remedy() {
+        let error = paranoid("4");
+        assert!(error.to_string().contains("/proc/sys/kernel/perf_event_paranoid is 4"));
+        assert!(error.remedy().unwrap().contains("sysctl kernel.perf_event_paranoid"));
+    }
+}

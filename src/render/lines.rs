@@ -1,0 +1,124 @@
+//! Stacks and weights as the lines that inferno reads, in one piece of memory.
+
+use std::io::Write;
+
+use super::names::{MARK, Names};
+
+/// What a stack weighs in the first and in the second profile; the same where there is only one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) before: u64,
+    pub(super) after: u64,
+}
+
+impl Weight {
+    pub(super) fn add(&mut self, other: Weight) {
+        self.before = self.before.saturating_add(other.before);
+        self.after = self.after.saturating_add(other.after);
+    }
+
+    /// What is left of it without `other`.
+    pub(super) fn less(self, other: Weight) -> Weight {
+        Weight {
+            before: self.before.saturating_sub(other.before),
+            after: self.after.saturating_sub(other.after),
+        }
+    }
+}
+
+/// Stacks in the order in which they came.
+#[derive(Default)]
+pub(super) struct Sequence {
+    names: Vec<u32>,
+    /// Where each stack ends in `names`, and its weight.
+    stacks: Vec<(usize, Weight)>,
+}
+
+impl Sequence {
+    pub(super) fn add(&mut self, stack: &[u32], weight: Weight) {
+        self.names.extend_from_slice(stack);
+        self.stacks.push((self.names.len(), weight));
+    }
+
+    /// Adds the last stack once more: what has no weight after is not drawn, but its difference scales the colours.
+    pub(super) fn repeat_last(&mut self, weight: Weight) {
+        let start = self.stacks.iter().rev().nth(1).map_or(0, |(end, _)| *end);
+        self.names.extend_from_within(start..);
+        self.stacks.push((self.names.len(), weight));
+    }
+
+    pub(super) fn visit(&self, mut line: impl FnMut(&[u32], Weight)) {
+        let mut start = 0;
+        for &(end, weight) in &self.stacks {
+            line(&self.names[start..end], weight);
+            start = end;
+        }
+    }
+}
+
+/// Lines of folded text: `main;f 3`, or `main;f 3 4` in a differential.
+pub(super) struct Lines {
+    text: Vec<u8>,
+    ends: Vec<usize>,
+    differential: bool,
+}
+
+impl Lines {
+    pub(super) fn new(differential: bool) -> Self {
+        Lines { text: Vec::new(), ends: Vec::new(), differential }
+    }
+
+    /// Appends a line for a stack that was [`trimmed`](Names::trim).
+    pub(super) fn push(&mut self, names: &Names, stack: &[u32], weight: Weight) {
+        let start = self.text.len();
+        for (i, &name) in stack.iter().enumerate() {
+            if i > 0 {
+                self.text.push(b';');
+            }
+            self.text.extend_from_slice(names.get(name));
+            if names.is_marked(name) {
+                self.text.extend_from_slice(MARK.as_bytes());
+            }
+        }
+        // `# x 3` would be a comment. A single `#` is told apart by a wide space, which inferno trims.
+        match &self.text[start..] {
+            b"#" => self.text.extend_from_slice("\u{a0}".as_bytes()),
+            [b'#', b' ', ..] => drop(self.text.splice(start + 1..start + 1, MARK.bytes())),
+            _ => {}
+        }
+        // Writing to a Vec cannot fail.
+        let _ = match self.differential {
+            true => write!(self.text, " {} {}", weight.before, weight.after),
+            false => write!(self.text, " {}", weight.after),
+        };
+        self.ends.push(self.text.len());
+    }
+
+    /// The lines, without newlines. They are text, as the names are; were one not, it would be empty.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &str> {
+        let start = |i: usize| if i == 0 { 0 } else { self.ends[i - 1] };
+        let line = move |i| str::from_utf8(&self.text[start(i)..self.ends[i]]).unwrap_or_default();
+        (0..self.ends.len()).map(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_what_inferno_reads() {
+        let mut names = Names::default();
+        let [hash, main, thread] = [&b"#"[..], b"main", b"GC 0"].map(|name| names.intern(name));
+        names.ends_line(thread);
+        let mut lines = Lines::new(false);
+        let weight = Weight { before: 3, after: 4 };
+        lines.push(&names, &[main, hash], weight);
+        lines.push(&names, &[hash], weight);
+        lines.push(&names, &[thread], weight);
+        assert_eq!(lines.iter().collect::<Vec<_>>(), ["main;# 4", "#\u{a0} 4", "GC 0\u{200b} 4"]);
+        let mut lines = Lines::new(true);
+        lines.push(&names, &[main], weight);
+        assert_eq!(lines.iter().collect::<Vec<_>>(), ["main 3 4"]);
+    }
+}

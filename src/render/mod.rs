@@ -1,0 +1,256 @@
+//! Folded stacks become an SVG, drawn by inferno.
+//!
+//! ```text
+//!  Folded ──▶ names: what XML can hold ──▶ tree: equal stacks are one, siblings in order of frames ──▶ svg: inferno
+//! ```
+//!
+//! inferno draws neighbouring lines that share frames as one box, so the order of the lines is the graph. Sorted by
+//! bytes, `main::x` comes between `main` and `main;…` and tears `main` in two; here siblings are ordered by frame.
+//! Rendering is a function: the same stacks in any order give the same bytes.
+//!
+//! ```
+//! use flamepipe::{folded, render, sample::FrameTable, tally::Tally};
+//! let (mut frames, mut tally, mut svg) = (FrameTable::default(), Tally::default(), Vec::new());
+//! let mut renderer = render::Renderer::new(render::Config::default(), "text", &mut svg, "memory");
+//! folded::read(&b"main;f 3\nmain 1\n"[..], "text", &mut frames, &mut renderer, &mut tally)?;
+//! folded::FoldedSink::finish(&mut renderer, &mut frames, &mut tally)?;
+//! assert!(String::from_utf8_lossy(&svg).contains("<title>main (4 samples, 100.00%)</title>"));
+//! # Ok::<(), flamepipe::error::Error>(())
+//! ```
+
+mod config;
+mod lines;
+mod names;
+mod svg;
+mod tree;
+
+use std::io::Write;
+
+pub use config::{Config, Order};
+pub use inferno::flamegraph::color;
+pub use inferno::flamegraph::{FuncFrameAttrsMap, Palette};
+use lines::{Lines, Sequence, Weight};
+use names::Names;
+pub use svg::frame_attributes;
+use tree::CallTree;
+
+use crate::error::{Error, Result};
+use crate::folded::{Folded, FoldedSink};
+use crate::sample::{FrameId, FrameTable};
+use crate::tally::{Count, Loss, Tally};
+
+/// inferno counts differences as `isize` and scales them by 150.
+const MOST_OF_A_DIFFERENTIAL: u64 = i64::MAX as u64 / 150;
+
+/// Collects folded stacks and draws them when it is finished.
+///
+/// The profile is a differential if its first stack has two weights. Its boxes are as wide as the second, its colours
+/// tell the difference; a stack with one weight then counts as unchanged. In a plain profile the first of two numbers
+/// belongs to the last frame's name.
+///
+/// Memory: the distinct stacks, 4 bytes for each of their frames, each distinct name once, and in the end the lines
+/// that are wide enough to be drawn. In the other [`Order`]s, all stacks.
+pub struct Renderer<W> {
+    config: Config,
+    input: String,
+    out: W,
+    output: String,
+    names: Names,
+    base: Vec<u32>,
+    store: Store,
+    /// Unknown before the first stack.
+    differential: Option<bool>,
+    seen: Count,
+    total: Weight,
+    texts: u64,
+    outside_base: Count,
+    nameless: Count,
+    fractions: u64,
+    /// Room for the stack at hand.
+    stack: Vec<u32>,
+    plain: Vec<FrameId>,
+}
+
+enum Store {
+    Tree(CallTree),
+    Sequence(Sequence),
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store::Sequence(Sequence::default())
+    }
+}
+
+impl<W: Write> Renderer<W> {
+    /// A renderer of what errors call `input` to `out`, which they call `output`. Nothing is written before the end,
+    /// and nothing at all if there is nothing to draw.
+    pub fn new(
+        config: Config,
+        input: impl Into<String>,
+        out: W,
+        output: impl Into<String>,
+    ) -> Self {
+        let mut names = Names::default();
+        let base = config.base.iter().map(|name| names.intern(name.as_bytes())).collect();
+        let store = match config.order {
+            Order::Frames => Store::Tree(CallTree::default()),
+            Order::Input | Order::Time => Store::default(),
+        };
+        Renderer {
+            config,
+            input: input.into(),
+            out,
+            output: output.into(),
+            names,
+            base,
+            store,
+            differential: None,
+            seen: Count::default(),
+            total: Weight::default(),
+            texts: 0,
+            outside_base: Count::default(),
+            nameless: Count::default(),
+            fractions: 0,
+            stack: Vec::new(),
+            plain: Vec::new(),
+        }
+    }
+
+    /// What was written to.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
+    /// The colour of each frame, with those that this graph added; `None` if the configuration had none.
+    pub fn take_palette_map(&mut self) -> Option<color::PaletteMap> {
+        self.config.palette_map.take()
+    }
+
+    /// Why there is nothing to draw.
+    fn nothing(&self, tally: &Tally) -> Error {
+        let input = self.input.clone();
+        let stacks = crate::tally::grouped(self.seen.items);
+        if self.seen.items > 0 && self.outside_base.items == self.seen.items {
+            let base = self.config.base.join(", ");
+            return Error::NoSamples {
+                input,
+                why: format!(": none of {stacks} stacks contains {base}"),
+            };
+        }
+        if self.seen.items > 0 {
+            let why = format!(" that can be drawn: {stacks} stacks have no weight or no frames");
+            return Error::NoSamples { input, why };
+        }
+        if tally.filtered.items > 0 {
+            let why =
+                format!(" left: {} were filtered out", crate::tally::grouped(tally.filtered.items));
+            return Error::NoSamples { input, why };
+        }
+        match (self.texts, tally.lost(Loss::Odd).items) {
+            (0, 0) if tally.read.items == 0 => Error::Empty { input },
+            (_, 1..) => Error::Format { input, expected: "folded stacks (`main;f 42`)".into() },
+            _ => Error::NoSamples { input, why: String::new() },
+        }
+    }
+
+    /// The lines to draw, in their order.
+    fn lines(&mut self, differential: bool) -> Lines {
+        let sequence = match std::mem::take(&mut self.store) {
+            Store::Sequence(sequence) => sequence,
+            Store::Tree(tree) => {
+                let narrow = svg::narrow(&self.config, self.total.after);
+                let largest = tree.largest_difference();
+                let mut sequence = Sequence::default();
+                let line = |stack: &[u32], weight| sequence.add(stack, weight);
+                tree.visit(&self.names.ranks(), narrow, differential, line);
+                if differential {
+                    sequence.repeat_last(Weight { before: largest, after: 0 });
+                }
+                sequence
+            }
+        };
+        if !differential {
+            sequence.visit(|stack, _| {
+                stack.last().into_iter().for_each(|&last| self.names.ends_line(last))
+            });
+        }
+        let mut lines = Lines::new(differential);
+        sequence.visit(|stack, weight| lines.push(&self.names, stack, weight));
+        lines
+    }
+}
+
+impl<W: Write> FoldedSink for Renderer<W> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        let differential = *self.differential.get_or_insert(folded.after.is_some());
+        self.fractions += u64::from(folded.has_fraction());
+        let mut room = std::mem::take(&mut self.plain);
+        let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
+        let weight = Weight { before: folded.weight, after: folded.after.unwrap_or(folded.weight) };
+        self.seen.items += 1;
+
+        let mut stack = std::mem::take(&mut self.stack);
+        stack.clear();
+        for &frame in folded.stack {
+            self.names.push(frames, frame, &mut stack);
+        }
+        self.plain = room;
+        if !self.base.is_empty() {
+            match stack.iter().rposition(|name| self.base.contains(name)) {
+                Some(base) => drop(stack.drain(..base)),
+                None => {
+                    self.outside_base.items += 1;
+                    self.outside_base.weight =
+                        self.outside_base.weight.saturating_add(weight.after);
+                    self.stack = stack;
+                    return Ok(());
+                }
+            }
+        }
+        if self.config.reverse {
+            stack.reverse();
+        }
+        self.names.trim(&mut stack);
+        if stack.is_empty() {
+            self.nameless.items += 1;
+            self.nameless.weight = self.nameless.weight.saturating_add(weight.after);
+        } else {
+            self.total.add(weight);
+            match &mut self.store {
+                Store::Tree(tree) => tree.add(&stack, weight),
+                Store::Sequence(sequence) => sequence.add(&stack, weight),
+            }
+        }
+        self.stack = stack;
+        Ok(())
+    }
+
+    fn text(&mut self, _line: &[u8]) -> Result<()> {
+        self.texts += 1;
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        if self.total.after == 0 {
+            return Err(self.nothing(tally));
+        }
+        let differential = self.differential.unwrap_or(false);
+        let most = if differential { MOST_OF_A_DIFFERENTIAL } else { u64::MAX - 1 };
+        if self.total.before.max(self.total.after) > most {
+            return Err(Error::Unsupported {
+                what: format!("the weights in {} add up to more than {most}", self.input),
+                remedy: "divide them, and draw with --factor".into(),
+            });
+        }
+        tally.filtered.items += self.outside_base.items;
+        tally.filtered.weight = tally.filtered.weight.saturating_add(self.outside_base.weight);
+        tally.lose(Loss::NoStack, self.nameless.items, self.nameless.weight);
+        tally.lose(Loss::Replaced, self.names.replaced(), 0);
+        tally.lose(Loss::Fraction, self.fractions, 0);
+        let lines = self.lines(differential);
+        let svg = svg::draw(&mut self.config, &lines)?;
+        let written = self.out.write_all(&svg).and_then(|()| self.out.flush());
+        written.map_err(Error::io(|| format!("cannot write {}", self.output)))
+    }
+}

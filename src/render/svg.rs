@@ -1,0 +1,71 @@
+//! inferno is given the lines and draws.
+
+use std::any::Any;
+
+use inferno::flamegraph::{self, FuncFrameAttrsMap};
+
+use super::config::{Config, Order};
+use super::lines::Lines;
+use super::names::clean;
+use crate::error::{Error, Result};
+
+/// Tells of a frame's weight whether inferno leaves it out, as it computes that: `min_width` is percent of `total`.
+pub(super) fn narrow(config: &Config, total: u64) -> impl Fn(u64) -> bool {
+    let width_of_one = 100.0 / total as f64;
+    let least = config.min_width / width_of_one;
+    move |weight| (weight as f64) < least
+}
+
+/// The SVG of `lines`, which are in the order they are to be drawn in.
+pub(super) fn draw(config: &mut Config, lines: &Lines) -> Result<Vec<u8>> {
+    config.check()?;
+    let order = config.order;
+    let mut options = config.options();
+    // The one mode in which inferno takes lines in any order; it draws the last line first.
+    options.flame_chart = true;
+    let draw = move || {
+        let mut svg = Vec::new();
+        let drawn = match order {
+            Order::Time => flamegraph::from_lines(&mut options, lines.iter(), &mut svg),
+            Order::Frames | Order::Input => {
+                flamegraph::from_lines(&mut options, lines.iter().rev(), &mut svg)
+            }
+        };
+        drawn.map(|()| svg)
+    };
+    // A thread of its own, as inferno's random colours go on in a thread where the last graph ended.
+    let drawn = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("inferno".into()).spawn_scoped(scope, draw);
+        thread.map(|thread| thread.join())
+    });
+    drawn
+        .map_err(Error::io(|| "cannot start a thread"))?
+        .map_err(|panic| Error::Render(words(&*panic)))?
+        .map_err(|error| Error::Render(error.to_string()))
+}
+
+/// The attributes of functions in a file of `--nameattr`: `name<TAB>href=…<TAB>class=…` lines.
+pub fn frame_attributes(text: &[u8]) -> Result<FuncFrameAttrsMap> {
+    let text = clean(text).0;
+    // inferno panics on a value that is one quote, and on wide spaces between extra attributes.
+    std::panic::catch_unwind(|| FuncFrameAttrsMap::from_reader(text.as_bytes()))
+        .map_err(|panic| Error::Render(format!("odd attributes: {}", words(&*panic))))?
+        .map_err(|error| Error::Render(error.to_string()))
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("inferno panicked").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_read_or_refused() {
+        assert_ne!(frame_attributes(b"f\thref=/x\n").unwrap(), FuncFrameAttrsMap::default());
+        assert_eq!(frame_attributes(b"").unwrap(), FuncFrameAttrsMap::default());
+        assert!(frame_attributes(b"f\thref=\"\n").is_err());
+    }
+}

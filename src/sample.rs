@@ -1,0 +1,314 @@
+//! The words of a profile: [`Sample`], [`Frame`], and the [`FrameTable`] that holds each distinct frame once.
+//!
+//! A source (perf-script text, perf.data, a live recording) pushes samples into a [`SampleSink`]; a stage is a sink
+//! that owns the next sink. One `FrameTable` travels with the samples through all of them: a stage that renames
+//! a frame interns the new one and pushes its id.
+
+use bstr::{BStr, ByteSlice};
+use hashbrown::HashMap;
+
+use crate::error::Result;
+use crate::intern::Interner;
+use crate::tally::Tally;
+
+/// What a frame is, which decides how it is annotated and counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A function of the program or its libraries.
+    #[default]
+    User,
+    /// A function of the kernel or one of its modules.
+    Kernel,
+    /// A function that was inlined into the next frame towards the root.
+    Inlined,
+    /// A function made at run time, named by a `perf-PID.map` or a jitdump.
+    Jit,
+    /// Not a function: the mark that the stack goes on towards the root but was not captured.
+    Truncated,
+}
+
+impl Kind {
+    /// The symbol that says that a stack goes on but was not captured.
+    pub const TRUNCATED: &'static str = "[truncated]";
+
+    /// The kind of a frame of text, which tells nothing but names.
+    pub fn of(symbol: &[u8], module: &[u8]) -> Kind {
+        if symbol == Kind::TRUNCATED.as_bytes() { Kind::Truncated } else { Kind::of_module(module) }
+    }
+
+    /// The kind of a frame that lies in `module`, by the module's name.
+    ///
+    /// Kernel: `[kernel.kallsyms]`, `[nf_conntrack]`, `/lib/modules/…/x.ko`, `vmlinux-6.1`; as every folder since
+    /// stackcollapse-perf.pl has it, `[vdso]` counts as kernel and `[unknown]` does not.
+    /// Jit: `/tmp/perf-19982.map`, `/x/jitted-12-3.so`.
+    pub fn of_module(module: &[u8]) -> Kind {
+        if module == b"inlined" {
+            Kind::Inlined
+        } else if is_kernel(module) {
+            Kind::Kernel
+        } else if (module.starts_with(b"/tmp/perf-") && module.ends_with(b".map"))
+            || (module.ends_with(b".so") && module.contains_str("/jitted-"))
+        {
+            Kind::Jit
+        } else {
+            Kind::User
+        }
+    }
+}
+
+fn is_kernel(module: &[u8]) -> bool {
+    // What follows `vmlinux` must not hold a slash, so it stands in the last part of the path.
+    let file = module.rfind_byte(b'/').map_or(module, |slash| &module[slash + 1..]);
+    let vmlinux =
+        |tail: &[u8]| tail.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    module != b"[unknown]"
+        && (module.starts_with(b"[")
+            || module.ends_with(b".ko")
+            || memchr::memrchr_iter(b'v', file)
+                .find(|&at| file[at..].starts_with(b"vmlinux"))
+                .is_some_and(|at| vmlinux(&file[at..])))
+}
+
+/// One function on a stack, as the user knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Frame<'a> {
+    /// The symbol without offset: `main`, `core::fmt::write`, `[unknown]`. Bytes, not UTF-8.
+    pub symbol: &'a BStr,
+    /// The mapped file: `/usr/bin/rg`, `[kernel.kallsyms]`; empty where it is not known.
+    pub module: &'a BStr,
+    /// What the frame is.
+    pub kind: Kind,
+    /// The address, only where it is part of the frame's identity: an unknown symbol of which the
+    /// source was asked to keep the addresses apart.
+    pub address: Option<u64>,
+}
+
+impl<'a> Frame<'a> {
+    /// A frame that is nothing but its name, as those of folded text are.
+    pub fn named(name: &'a [u8]) -> Self {
+        Frame { symbol: name.as_bstr(), ..Frame::default() }
+    }
+}
+
+/// A distinct frame of a [`FrameTable`]. Ids are dense, so a `Vec` indexed by them is the natural cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FrameId(u32);
+
+impl FrameId {
+    /// The id as an index: the first frame of a table is 0, the next 1.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl From<FrameId> for u32 {
+    #[inline]
+    fn from(id: FrameId) -> u32 {
+        id.0
+    }
+}
+
+/// All distinct frames of a run.
+#[derive(Clone, Default)]
+pub struct FrameTable {
+    strings: Interner,
+    keys: Vec<Key>,
+    ids: HashMap<Key, FrameId>,
+    /// By symbol, the frames that are nothing but a name: all of folded text, which is found in one step.
+    named: Vec<Option<FrameId>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    symbol: u32,
+    module: u32,
+    kind: Kind,
+    address: Option<u64>,
+}
+
+impl FrameTable {
+    /// The id of `frame`, which is stored if it is new.
+    pub fn intern(&mut self, frame: Frame<'_>) -> FrameId {
+        let symbol = self.strings.intern(frame.symbol);
+        let named = frame.module.is_empty() && frame.kind == Kind::User && frame.address.is_none();
+        if named && let Some(&Some(id)) = self.named.get(symbol as usize) {
+            return id;
+        }
+        let module = self.strings.intern(frame.module);
+        let key = Key { symbol, module, kind: frame.kind, address: frame.address };
+        let next = FrameId(self.keys.len() as u32);
+        let id = *self.ids.entry(key).or_insert_with(|| {
+            self.keys.push(key);
+            next
+        });
+        if named {
+            let symbols = self.named.len().max(symbol as usize + 1);
+            self.named.resize(symbols, None);
+            self.named[symbol as usize] = Some(id);
+        }
+        id
+    }
+
+    /// The frame of `id`, which must be of this table.
+    pub fn get(&self, id: FrameId) -> Frame<'_> {
+        let Some(key) = self.keys.get(id.index()) else { return Frame::default() };
+        Frame {
+            symbol: self.strings.get(key.symbol).as_bstr(),
+            module: self.strings.get(key.module).as_bstr(),
+            kind: key.kind,
+            address: key.address,
+        }
+    }
+
+    /// The symbol of `id`.
+    #[inline]
+    pub fn symbol(&self, id: FrameId) -> &BStr {
+        self.keys.get(id.index()).map_or(&b""[..], |key| self.strings.get(key.symbol)).as_bstr()
+    }
+
+    /// The kind of `id`.
+    #[inline]
+    pub fn kind(&self, id: FrameId) -> Kind {
+        self.keys.get(id.index()).map_or(Kind::User, |key| key.kind)
+    }
+
+    /// All ids, in order of their frames' first appearance.
+    pub fn ids(&self) -> impl Iterator<Item = FrameId> + use<> {
+        (0..self.keys.len() as u32).map(FrameId)
+    }
+
+    /// How many distinct frames there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no frame.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Interns every frame of `other`; the answer says, by the other's index, which id each has here.
+    pub fn absorb(&mut self, other: &FrameTable) -> Vec<FrameId> {
+        other.ids().map(|id| self.intern(other.get(id))).collect()
+    }
+}
+
+/// One observation of a running program. It borrows everything: a sample lives for one push.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sample<'a> {
+    /// The thread's name.
+    pub comm: &'a BStr,
+    /// The process, where the source tells it.
+    pub pid: Option<u32>,
+    /// The thread, where the source tells it.
+    pub tid: Option<u32>,
+    /// The CPU, where the source tells it.
+    pub cpu: Option<u32>,
+    /// When it was taken, in nanoseconds of the recording's clock.
+    pub time: Option<u64>,
+    /// What was counted, with its modifiers: `cycles:u`, `sched:sched_switch`; empty where not told.
+    pub event: &'a BStr,
+    /// What this one sample stands for, in units of the event; `None` where the source does not tell, which weighs 1.
+    pub period: Option<u64>,
+    /// The stack, leaf first, inlined frames before the frame they were inlined into. Empty without a call chain.
+    pub stack: &'a [FrameId],
+    /// Where each frame of `stack` lies; empty unless the source was asked for places.
+    pub places: &'a [Place],
+    /// The text this sample was read from, its blank line included; empty for other sources. A writer of text
+    /// writes it unchanged if nothing was changed.
+    pub text: &'a [u8],
+}
+
+impl Sample<'_> {
+    /// What folding sums: the period, or 1 where there is none.
+    pub fn weight(&self) -> u64 {
+        self.period.unwrap_or(1)
+    }
+}
+
+/// Where one frame of one sample lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The address, as it was sampled.
+    pub address: u64,
+    /// The distance from the start of the symbol, where the symbol is known.
+    pub offset: Option<u64>,
+}
+
+/// Takes samples: a stage, a folder, a writer of text.
+pub trait SampleSink {
+    /// Takes one sample.
+    fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()>;
+
+    /// Takes text that is no sample: comment lines, odd lines, blank lines beyond one. Only writers of text care.
+    fn text(&mut self, _text: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Ends the stream: pushes what was held back, ends the next sink, adds this stage's counts to `tally`.
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()>;
+}
+
+impl<S: SampleSink + ?Sized> SampleSink for Box<S> {
+    fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
+        (**self).sample(frames, sample)
+    }
+    fn text(&mut self, text: &[u8]) -> Result<()> {
+        (**self).text(text)
+    }
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        (**self).finish(frames, tally)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_interned_by_all_they_are() {
+        let mut frames = FrameTable::default();
+        let main = Frame { symbol: b"main".into(), module: b"/bin/a".into(), ..Frame::default() };
+        let id = frames.intern(main);
+        assert_eq!(frames.intern(main), id);
+        assert_ne!(frames.intern(Frame { kind: Kind::Inlined, ..main }), id);
+        assert_ne!(frames.intern(Frame { address: Some(1), ..main }), id);
+        assert_eq!(frames.get(id), main);
+        assert_eq!(frames.len(), 3);
+    }
+
+    #[test]
+    fn absorbing_keeps_frames() {
+        let (mut a, mut b) = (FrameTable::default(), FrameTable::default());
+        a.intern(Frame::named(b"x"));
+        for name in ["y", "x", "z"] {
+            b.intern(Frame::named(name.as_bytes()));
+        }
+        let map = a.absorb(&b);
+        assert_eq!(
+            map.iter().map(|&id| a.symbol(id).to_string()).collect::<Vec<_>>(),
+            ["y", "x", "z"]
+        );
+        assert_eq!(a.len(), 3);
+    }
+
+    #[test]
+    fn modules_tell_kinds() {
+        for (module, kind) in [
+            ("[kernel.kallsyms]", Kind::Kernel),
+            ("[kernel.kallsyms].init.text", Kind::Kernel),
+            ("/lib/modules/6.1/kernel/net/x.ko", Kind::Kernel),
+            ("/usr/lib/debug/boot/vmlinux-5.4.14", Kind::Kernel),
+            ("[vdso]", Kind::Kernel),
+            ("[unknown]", Kind::User),
+            ("/tmp/vmlinux+5", Kind::User),
+            ("/tmp/perf-19982.map", Kind::Jit),
+            ("/home/u/.debug/jit/jitted-12-3.so", Kind::Jit),
+            ("inlined", Kind::Inlined),
+            ("/usr/bin/rg", Kind::User),
+        ] {
+            assert_eq!(Kind::of_module(module.as_bytes()), kind, "{module}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The first line of a sample in perf-script text.
+//!
+//! ```text
+//! java 25607 4794564.109216: cycles:
+//! V8 WorkerThread 24636/25607 [000] 94564.109216:     257597 cycles:uppp:
+//! false 64414 20110.539270:      34467 cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])
+//! swapper     0 [001]  11.5: sched:sched_switch: prev_comm=swapper/1 prev_pid=0
+//! :-1    -1 [000]  5.000001:          1 cpu_core/cycles/:
+//! ```
+//!
+//! A comm may hold anything, digits and colons too, so the line is read around its time, `12.345678:`, the
+//! one field nothing else looks like; only lines without a time are read from the left.
+
+use std::ops::Range;
+
+use bstr::{BStr, ByteSlice};
+
+/// What a sample's first line says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The thread's name, trimmed.
+    pub comm: &'a BStr,
+    /// The process; perf prints it only when asked to (`-F pid`), as `pid/tid`.
+    pub pid: Option<u32>,
+    /// The thread; `None` where perf prints -1.
+    pub tid: Option<u32>,
+    /// The CPU.
+    pub cpu: Option<u32>,
+    /// Nanoseconds.
+    pub time: Option<u64>,
+    /// What the sample stands for.
+    pub period: Option<u64>,
+    /// The event with its modifiers, without the colon that ends it.
+    pub event: &'a BStr,
+    /// What follows the event, trimmed: a tracepoint's payload, or the only frame.
+    pub rest: &'a BStr,
+}
+
+impl<'a> Header<'a> {
+    /// Takes a line apart; `None` if it is no sample's first line.
+    pub fn parse(line: &'a [u8]) -> Option<Header<'a>> {
+        let line = line.trim_ascii_end();
+        let mut header = Header::default();
+        let (who, what) = match find_time(line) {
+            Some((start, end)) => {
+                header.time = nanoseconds(&line[start..end]);
+                (&line[..start], &line[end + 1..])
+            }
+            None => split_after_thread(line)?,
+        };
+        header.parse_who(who)?;
+        header.parse_what(what);
+        Some(header)
+    }
+
+    /// The same, faster where the line starts like the `last` one that was parsed.
+    pub fn parse_after(line: &'a [u8], last: &mut Last) -> Option<Header<'a>> {
+        let line = line.trim_ascii_end();
+        if let Some(header) = last.parse(line) {
+            return Some(header);
+        }
+        let header = Header::parse(line)?;
+        if let Some((start, _)) = find_time(line).filter(|(start, _)| *start > 0) {
+            let blanks = line.len() - line.trim_ascii_start().len();
+            let Header { comm, pid, tid, cpu, .. } = header;
+            last.learn(Known {
+                text: line[..start].to_vec(),
+                comm: blanks..blanks + comm.len(),
+                pid,
+                tid,
+                cpu,
+            });
+        }
+        Some(header)
+    }
+
+    /// `V8 WorkerThread 24636/25607 [000] `
+    fn parse_who(&mut self, who: &'a [u8]) -> Option<()> {
+        let mut who = who.trim_ascii_end();
+        let (before, last) = split_last_word(who);
+        if let Some(cpu) = last.strip_prefix(b"[").and_then(|word| word.strip_suffix(b"]")) {
+            self.cpu = Some(number(cpu)?);
+            who = before;
+        }
+        let (comm, thread) = split_last_word(who);
+        (self.pid, self.tid) = thread_of(thread)?;
+        self.comm = comm.trim_ascii().as_bstr();
+        Some(())
+    }
+
+    /// `     257597 cycles:uppp: rest`
+    fn parse_what(&mut self, what: &'a [u8]) {
+        let what = what.trim_ascii_start();
+        let (word, after) = split_word(what);
+        let (event, after) = match number(word) {
+            Some(period) if !after.is_empty() => {
+                let (event, rest) = split_word(after);
+                if event.ends_with(b":") {
+                    self.period = Some(period);
+                    (event, rest)
+                } else {
+                    (word, after)
+                }
+            }
+            _ => (word, after),
+        };
+        match event.strip_suffix(b":") {
+            Some(name) => {
+                // Old perf prints no blank between the colon and nothing: `cycles:`; `::` would be an empty modifier.
+                self.event = name.trim_end_with(|c| c == ':').as_bstr();
+                self.rest = after.as_bstr();
+            }
+            None => self.rest = what.as_bstr(),
+        }
+    }
+}
+
+/// What stood before the time in the last samples: most follow one of the same thread on the same CPU, and where several
+/// threads take turns, one of theirs.
+#[derive(Default)]
+pub struct Last {
+    known: Vec<Known>,
+    /// Which of them is forgotten next.
+    oldest: usize,
+}
+
+/// What stood before a time.
+struct Known {
+    text: Vec<u8>,
+    /// Where the comm is in `text`.
+    comm: Range<usize>,
+    pid: Option<u32>,
+    tid: Option<u32>,
+    cpu: Option<u32>,
+}
+
+impl Last {
+    /// More would take longer to compare than a header takes to be read.
+    const MOST: usize = 4;
+
+    fn parse<'a>(&self, line: &'a [u8]) -> Option<Header<'a>> {
+        self.known.iter().find_map(|known| known.parse(line))
+    }
+
+    fn learn(&mut self, known: Known) {
+        if self.known.len() < Self::MOST {
+            self.known.push(known);
+        } else {
+            self.known[self.oldest] = known;
+            self.oldest = (self.oldest + 1) % Self::MOST;
+        }
+    }
+}
+
+impl Known {
+    /// `line`, if it has its time where this one had it.
+    fn parse<'a>(&self, line: &'a [u8]) -> Option<Header<'a>> {
+        let rest = line.strip_prefix(&*self.text)?;
+        let end = position(rest, b':').filter(|&end| is_time(&rest[..end]))?;
+        let mut header = Header {
+            comm: line[self.comm.clone()].as_bstr(),
+            pid: self.pid,
+            tid: self.tid,
+            cpu: self.cpu,
+            time: nanoseconds(&rest[..end]),
+            ..Header::default()
+        };
+        header.parse_what(&rest[end + 1..]);
+        Some(header)
+    }
+}
+
+/// Where the time stands, without its colon: the first word of the form `12.345678:`.
+fn find_time(line: &[u8]) -> Option<(usize, usize)> {
+    memchr::memchr_iter(b':', line).find_map(|end| {
+        let start = line[..end].iter().rposition(|&byte| byte == b' ')? + 1;
+        is_time(&line[start..end]).then_some((start, end))
+    })
+}
+
+/// `1526.501428`
+fn is_time(word: &[u8]) -> bool {
+    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    position(word, b'.').is_some_and(|dot| digits(&word[..dot]) && digits(&word[dot + 1..]))
+}
+
+/// For lines without a time: the first word of digits ends the left half, and so does a `[cpu]` behind it.
+fn split_after_thread(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut at = 0;
+    loop {
+        let start = at + line[at..].find_not_byteset(b" ")?;
+        let end = line[start..].find_byte(b' ').map_or(line.len(), |len| start + len);
+        if start > 0 && thread_of(&line[start..end]).is_some() {
+            let rest = line[end..].trim_ascii_start();
+            let (word, _) = split_word(rest);
+            let cpu = word.starts_with(b"[") && word.ends_with(b"]");
+            let middle = if cpu { line.len() - rest.len() + word.len() } else { end };
+            return Some(line.split_at(middle));
+        }
+        at = end;
+    }
+}
+
+/// `24636/25607`, `25607`, `-1`.
+fn thread_of(word: &[u8]) -> Option<(Option<u32>, Option<u32>)> {
+    let id = |word: &[u8]| if word == b"-1" { Some(None) } else { number(word).map(Some) };
+    match position(word, b'/') {
+        Some(slash) => Some((id(&word[..slash])?, id(&word[slash + 1..])?)),
+        None => Some((None, id(word)?)),
+    }
+}
+
+/// The value of a word of digits that fits; a header has five of them, so this is plain arithmetic on bytes.
+fn number<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
+    let mut value: u64 = 0;
+    for &digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    if digits.is_empty() { None } else { N::try_from(value).ok() }
+}
+
+/// `1526.501428` in nanoseconds; digits beyond the ninth are cut off.
+pub fn nanoseconds(seconds: &[u8]) -> Option<u64> {
+    let dot = position(seconds, b'.').unwrap_or(seconds.len());
+    let whole: u64 = number(&seconds[..dot])?;
+    let fraction = seconds.get(dot + 1..).unwrap_or_default();
+    let fraction = &fraction[..fraction.len().min(9)];
+    let nanos = if fraction.is_empty() { 0 } else { number::<u64>(fraction)? };
+    let nanos = nanos * 10u64.pow(9 - fraction.len() as u32);
+    whole.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
+/// Where `byte` is. Words are short: a plain loop is done before a wide search has begun.
+fn position(word: &[u8], byte: u8) -> Option<usize> {
+    word.iter().position(|&other| other == byte)
+}
+
+fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = position(text, b' ').unwrap_or(text.len());
+    (&text[..end], text[end..].trim_ascii_start())
+}
+
+fn split_last_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.trim_ascii_end();
+    let start = text.iter().rposition(|&byte| byte == b' ').map_or(0, |space| space + 1);
+    (text[..start].trim_ascii_end(), &text[start..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_came_before_makes_no_difference(lines in prop::collection::vec(
+            "( |a|a b|1.5:|x 7){0,2} (7|8|1/2|-1)( \\[00[12]\\])?  ?(1.5|12.25|x)?:? (9 )?(cycles:u?|a) ?(1.5:)?", 1..20,
+        )) {
+            let mut last = Last::default();
+            for line in &lines {
+                let line = line.as_bytes();
+                prop_assert_eq!(Header::parse_after(line, &mut last), Header::parse(line));
+            }
+        }
+    }
+
+    #[test]
+    fn headers_of_every_perf() {
+        let parse = |line: &'static str| Header::parse(line.as_bytes()).unwrap();
+        let java = parse("java 25607 4794564.109216: cycles: \n");
+        assert_eq!((java.comm, java.pid, java.tid), ("java".into(), None, Some(25607)));
+        assert_eq!(
+            (java.time, java.period, java.event),
+            (Some(4_794_564_109_216_000), None, "cycles".into())
+        );
+        let v8 = parse("V8 WorkerThread 24636/25607 [003] 94564.109216:     257597 cycles:uppp:");
+        assert_eq!(
+            (v8.comm, v8.pid, v8.tid, v8.cpu),
+            ("V8 WorkerThread".into(), Some(24636), Some(25607), Some(3))
+        );
+        assert_eq!((v8.period, v8.event, v8.rest), (Some(257597), "cycles:uppp".into(), "".into()));
+        let single = parse(
+            "false 64414 20110.539270:      34467 cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])",
+        );
+        assert_eq!(single.rest, "ffffffff9aa3c8de [unknown] ([unknown])");
+        let switch = parse(
+            "         swapper     0 [001]  11.5: sched:sched_switch: prev_comm=a:1.5: prev_pid=0",
+        );
+        assert_eq!((switch.comm, switch.event), ("swapper".into(), "sched:sched_switch".into()));
+        assert_eq!(switch.rest, "prev_comm=a:1.5: prev_pid=0");
+        let missing = parse(":-1    -1 [000]  5.000001:          1 cpu_core/cycles/: ");
+        assert_eq!(
+            (missing.comm, missing.tid, missing.event),
+            (":-1".into(), None, "cpu_core/cycles/".into())
+        );
+    }
+
+    #[test]
+    fn comms_may_hold_anything() {
+        for comm in
+            ["a 12 b", "12", "a:b", "tokio-runtime-w", "x [001]", "kworker/0:1-events", "1.5"]
+        {
+            let line = format!("{comm} 7 [001] 1.000000: 9 cycles: ");
+            let header = Header::parse(line.as_bytes()).unwrap();
+            assert_eq!(
+                (header.comm, header.tid, header.time),
+                (comm.into(), Some(7), Some(1_000_000_000)),
+                "{comm}"
+            );
+        }
+    }
+
+    #[test]
+    fn fields_may_be_missing() {
+        let header = Header::parse(b"java  123/456 cycles: ").unwrap();
+        assert_eq!((header.pid, header.tid, header.event), (Some(123), Some(456), "cycles".into()));
+        let header = Header::parse(b"java 123 [002] ").unwrap();
+        assert_eq!((header.comm, header.cpu, header.event), ("java".into(), Some(2), "".into()));
+        let header =
+            Header::parse(b"perf 12 5.5: ffffffff9aa3c8de native_write ([kernel])").unwrap();
+        assert_eq!(
+            (header.event, header.rest),
+            ("".into(), "ffffffff9aa3c8de native_write ([kernel])".into())
+        );
+        for odd in ["", "java", "what is this", "x 1.5: cycles:"] {
+            assert_eq!(Header::parse(odd.as_bytes()), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn time_is_exact() {
+        assert_eq!(nanoseconds(b"1526.501428"), Some(1_526_501_428_000));
+        assert_eq!(nanoseconds(b"0.000000001"), Some(1));
+        assert_eq!(nanoseconds(b"18446744073.709551616"), None);
+    }
+}

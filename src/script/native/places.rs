@@ -1,0 +1,298 @@
+//! Every distinct address of a recording, and the frames it stands for once it was resolved.
+
+use bstr::{BStr, ByteSlice};
+use hashbrown::HashMap as FastMap;
+
+use crate::error::Result;
+use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
+use crate::symbols::{Loader, PerfMap, Reference};
+
+use super::Config;
+use super::address::At;
+use super::modules::ModuleId;
+use super::spaces::{Found, Spaces};
+
+/// A frame and where it lies.
+#[derive(Clone, Copy)]
+pub(super) struct Named {
+    pub(super) frame: FrameId,
+    pub(super) place: Place,
+}
+
+/// The table of places.
+pub(super) struct Places {
+    keys: Vec<Key>,
+    ids: FastMap<Key, u32>,
+    /// Where the frames of each place stand in `named`; places from here on have none yet.
+    ranges: Vec<(u32, u32)>,
+    named: Vec<Named>,
+    no_inline: bool,
+    addresses: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    whose: Whose,
+    /// The address whose name is asked for: in the module's own address space, or as sampled where there is no file.
+    lookup: u64,
+    /// The address as it is shown.
+    shown: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Whose {
+    Truncated,
+    Kernel,
+    Module(ModuleId),
+    /// Nothing is mapped there, as far as the recording tells.
+    Nowhere(u32),
+}
+
+impl Places {
+    /// The place that says that a stack goes on but was not captured.
+    pub(super) const TRUNCATED: u32 = 0;
+
+    pub(super) fn new(config: &Config) -> Self {
+        let mut places = Places {
+            keys: Vec::new(),
+            ids: FastMap::default(),
+            ranges: Vec::new(),
+            named: Vec::new(),
+            no_inline: config.no_inline,
+            addresses: config.addresses,
+        };
+        places.id(Key { whose: Whose::Truncated, lookup: 0, shown: 0 });
+        places
+    }
+
+    pub(super) fn kernel(&mut self, at: At) -> u32 {
+        self.id(Key { whose: Whose::Kernel, lookup: at.lookup(), shown: at.address })
+    }
+
+    pub(super) fn user(&mut self, pid: u32, at: At, found: Option<Found>) -> u32 {
+        let (lookup, back) = (at.lookup(), at.address - at.lookup());
+        let key = match found {
+            Some(found) => Key {
+                whose: Whose::Module(found.hit.module),
+                lookup: found.hit.bias.map_or(lookup, |bias| lookup.wrapping_sub(bias)),
+                shown: found.in_file.wrapping_add(back),
+            },
+            None => Key { whose: Whose::Nowhere(pid), lookup, shown: at.address },
+        };
+        self.id(key)
+    }
+
+    /// The frames of a place that was resolved, leaf first.
+    pub(super) fn frames(&self, id: u32) -> &[Named] {
+        match self.ranges.get(id as usize) {
+            Some(&(start, end)) => &self.named[start as usize..end as usize],
+            None => &[],
+        }
+    }
+
+    fn id(&mut self, key: Key) -> u32 {
+        let next = self.keys.len() as u32;
+        *self.ids.entry(key).or_insert_with(|| {
+            self.keys.push(key);
+            next
+        })
+    }
+
+    /// Gives frames to all places that have none yet.
+    pub(super) fn resolve(
+        &mut self,
+        spaces: &Spaces,
+        loader: &Loader,
+        frames: &mut FrameTable,
+    ) -> Result<()> {
+        let first = self.ranges.len();
+        let mut fresh: Vec<u32> = (first as u32..self.keys.len() as u32).collect();
+        self.ranges.resize(self.keys.len(), (0, 0));
+        // Those of a module together, in the order of their addresses.
+        fresh.sort_unstable_by_key(|&id| {
+            (self.keys[id as usize].whose, self.keys[id as usize].lookup)
+        });
+        let keys = std::mem::take(&mut self.keys);
+        for group in fresh.chunk_by(|&a, &b| keys[a as usize].whose == keys[b as usize].whose) {
+            let Some(&leader) = group.first() else { continue };
+            match keys[leader as usize].whose {
+                Whose::Truncated => {
+                    let frame = Frame {
+                        symbol: Kind::TRUNCATED.into(),
+                        module: "[unknown]".into(),
+                        kind: Kind::Truncated,
+                        address: None,
+                    };
+                    self.name(leader, &keys, [(frame, None)].into_iter(), frames);
+                }
+                Whose::Nowhere(pid) => {
+                    let jit = Jit::of(pid, spaces, loader);
+                    self.name_by(group, &keys, "[unknown]".into(), &jit, frames);
+                }
+                Whose::Kernel => self.name_kernel(group, &keys, spaces, loader, frames)?,
+                Whose::Module(id) => self.name_module(group, &keys, id, spaces, loader, frames),
+            }
+        }
+        self.keys = keys;
+        Ok(())
+    }
+
+    fn name_kernel(
+        &mut self,
+        group: &[u32],
+        keys: &[Key],
+        spaces: &Spaces,
+        loader: &Loader,
+        frames: &mut FrameTable,
+    ) -> Result<()> {
+        let addresses = distinct(group, keys);
+        let kernel = spaces.kernel();
+        let reference = kernel
+            .reference
+            .as_ref()
+            .map(|(name, address)| Reference { name: name.as_bstr(), address: *address });
+        let symbols = loader.kernel(kernel.build_id.as_deref(), &addresses, reference)?;
+        for &id in group {
+            let key = keys[id as usize];
+            let at = addresses.partition_point(|&address| address < key.lookup);
+            let symbol = symbols.symbols.get(at).and_then(Option::as_ref);
+            let module = symbol
+                .filter(|symbol| !symbol.module.is_empty())
+                .map(|symbol| [b"[", symbol.module.as_slice(), b"]"].concat());
+            let frame = Frame {
+                symbol: symbol.map_or("[unknown]".into(), |symbol| symbol.name.as_bstr()),
+                module: module
+                    .as_ref()
+                    .map_or("[kernel.kallsyms]".into(), |module| module.as_bstr()),
+                kind: Kind::Kernel,
+                address: None,
+            };
+            self.name(id, keys, [(frame, symbol.map(|symbol| symbol.start))].into_iter(), frames);
+        }
+        Ok(())
+    }
+
+    fn name_module(
+        &mut self,
+        group: &[u32],
+        keys: &[Key],
+        id: ModuleId,
+        spaces: &Spaces,
+        loader: &Loader,
+        frames: &mut FrameTable,
+    ) {
+        let mapped = spaces.module(id);
+        let path = mapped.path.as_bstr();
+        let Some(file) = &mapped.file else {
+            let jit = Jit::of(mapped.pid, spaces, loader);
+            return self.name_by(group, keys, path, &jit, frames);
+        };
+        let addresses = distinct(group, keys);
+        let functions = file.functions(&addresses, !self.no_inline);
+        let kind = Kind::of_module(path);
+        for &id in group {
+            let key = keys[id as usize];
+            let at = addresses.partition_point(|&address| address < key.lookup);
+            let here = functions.at(at);
+            if here.len() == 0 {
+                let frame = Frame { symbol: "[unknown]".into(), module: path, kind, address: None };
+                self.name(id, keys, [(frame, None)].into_iter(), frames);
+                continue;
+            }
+            let named = here.map(|function| {
+                let (module, kind) =
+                    if function.inlined { ("inlined".into(), Kind::Inlined) } else { (path, kind) };
+                let frame = Frame { symbol: function.name, module, kind, address: None };
+                // The symbol's start is in the module's address space, the place shown is one in the file.
+                let start = function
+                    .start
+                    .map(|start| key.shown.wrapping_sub(key.lookup.wrapping_sub(start)));
+                (frame, start)
+            });
+            self.name(id, keys, named, frames);
+        }
+    }
+
+    /// Names places of code without a file.
+    fn name_by(
+        &mut self,
+        group: &[u32],
+        keys: &[Key],
+        path: &BStr,
+        jit: &Jit,
+        frames: &mut FrameTable,
+    ) {
+        for &id in group {
+            let key = keys[id as usize];
+            let frame = match jit.find(key.lookup) {
+                Some((name, start)) => (
+                    Frame {
+                        symbol: name,
+                        module: jit.module.as_bytes().into(),
+                        kind: Kind::Jit,
+                        address: None,
+                    },
+                    Some(key.shown.wrapping_sub(key.lookup - start)),
+                ),
+                None => (
+                    Frame {
+                        symbol: "[unknown]".into(),
+                        module: path,
+                        kind: Kind::of_module(path),
+                        address: None,
+                    },
+                    None,
+                ),
+            };
+            self.name(id, keys, [frame].into_iter(), frames);
+        }
+    }
+
+    fn name<'a>(
+        &mut self,
+        id: u32,
+        keys: &[Key],
+        named: impl Iterator<Item = (Frame<'a>, Option<u64>)>,
+        frames: &mut FrameTable,
+    ) {
+        let shown = keys[id as usize].shown;
+        let start = self.named.len() as u32;
+        for (mut frame, symbol_start) in named {
+            if self.addresses && frame.symbol == "[unknown]" {
+                frame.address = Some(shown);
+            }
+            let offset = symbol_start.map(|start| shown.wrapping_sub(start));
+            self.named.push(Named {
+                frame: frames.intern(frame),
+                place: Place { address: shown, offset },
+            });
+        }
+        self.ranges[id as usize] = (start, self.named.len() as u32);
+    }
+}
+
+/// The distinct addresses of a group, which is in their order.
+fn distinct(group: &[u32], keys: &[Key]) -> Vec<u64> {
+    let mut addresses: Vec<u64> = group.iter().map(|&id| keys[id as usize].lookup).collect();
+    addresses.dedup();
+    addresses
+}
+
+/// What a process said about the code it made.
+struct Jit {
+    map: Option<PerfMap>,
+    dump: Option<crate::symbols::Jitdump>,
+    module: String,
+}
+
+impl Jit {
+    fn of(pid: u32, spaces: &Spaces, loader: &Loader) -> Jit {
+        let dump = spaces.jitdump(pid).and_then(|path| loader.jitdump(path));
+        Jit { map: loader.perf_map(pid), dump, module: format!("/tmp/perf-{pid}.map") }
+    }
+
+    fn find(&self, address: u64) -> Option<(&BStr, u64)> {
+        let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, None));
+        dumped.or_else(|| self.map.as_ref()?.find(address))
+    }
+}

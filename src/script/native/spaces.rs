@@ -1,0 +1,237 @@
+//! Who runs what: the address space and the name of every process and thread, as far as the recording has come.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bstr::{BStr, BString};
+
+use crate::intern::Interner;
+use crate::perf_data::{FileId, Mmap, Reader, Task};
+use crate::symbols::Loader;
+
+use super::modules::{Hit, Identity, Mapped, ModuleId, Modules};
+use super::unwind::Unwinder;
+
+/// Every address space.
+pub(super) struct Spaces {
+    spaces: HashMap<u32, Space>,
+    comms: HashMap<u32, u32>,
+    names: Interner,
+    modules: Modules,
+    build_ids: HashMap<BString, Vec<u8>>,
+    kernel: Kernel,
+}
+
+/// What was told of the kernel.
+#[derive(Default)]
+pub(super) struct Kernel {
+    pub(super) build_id: Option<Vec<u8>>,
+    /// `_text` or `_stext` and its address.
+    pub(super) reference: Option<(BString, u64)>,
+}
+
+/// The address space of one process.
+#[derive(Default)]
+pub(super) struct Space {
+    maps: BTreeMap<u64, Map>,
+    /// Those of the program before the last exec: samples inside of execve still carry its addresses.
+    before: BTreeMap<u64, Map>,
+    /// Made when a stack is unwound first, and again when the maps have changed.
+    pub(super) unwinder: Option<Unwinder>,
+    /// The jitdump that is mapped, as a mark, by what writes it.
+    pub(super) jitdump: Option<BString>,
+}
+
+/// A mapped part of a module.
+#[derive(Clone)]
+struct Map {
+    start: u64,
+    end: u64,
+    offset: u64,
+    file: Arc<Identity>,
+    /// Once it was hit.
+    hit: Option<Hit>,
+}
+
+impl Map {
+    /// What it shows, looked for at the first hit.
+    fn hit(&mut self, pid: u32, modules: &mut Modules, loader: &Loader) -> Hit {
+        *self
+            .hit
+            .get_or_insert_with(|| modules.hit(&self.file, self.start, self.offset, pid, loader))
+    }
+}
+
+/// An address and what lies there.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) hit: Hit,
+    /// As perf shows it: the place in the file.
+    pub(super) in_file: u64,
+}
+
+impl Spaces {
+    pub(super) fn new(reader: &Reader) -> Self {
+        let ids = reader.features().build_ids.iter().map(|id| (id.path.clone(), id.id.clone()));
+        let build_ids: HashMap<BString, Vec<u8>> = ids.collect();
+        let kernel = Kernel {
+            build_id: build_ids.get(&BString::from("[kernel.kallsyms]")).cloned(),
+            reference: None,
+        };
+        Spaces {
+            spaces: HashMap::new(),
+            comms: HashMap::new(),
+            names: Interner::default(),
+            modules: Modules::default(),
+            build_ids,
+            kernel,
+        }
+    }
+
+    pub(super) fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    pub(super) fn module(&self, id: ModuleId) -> &Mapped {
+        self.modules.get(id)
+    }
+
+    pub(super) fn space(&mut self, pid: u32) -> &mut Space {
+        self.spaces.entry(pid).or_default()
+    }
+
+    pub(super) fn jitdump(&self, pid: u32) -> Option<&BStr> {
+        self.spaces.get(&pid)?.jitdump.as_ref().map(|path| path.as_ref())
+    }
+
+    /// The number of a thread's name; as perf does, `:4711` where none was told.
+    pub(super) fn comm(&mut self, pid: Option<u32>, tid: Option<u32>) -> u32 {
+        let Some(tid) = tid else { return self.names.intern(b"") };
+        if let Some(&known) = self.comms.get(&tid).or_else(|| self.comms.get(&pid?)) {
+            return known;
+        }
+        let name = match tid {
+            0 => "swapper".into(),
+            u32::MAX => ":-1".into(),
+            tid => format!(":{tid}"),
+        };
+        self.names.intern(name.as_bytes())
+    }
+
+    pub(super) fn comm_name(&self, id: u32) -> &BStr {
+        self.names.get(id).into()
+    }
+
+    pub(super) fn rename(&mut self, pid: u32, tid: u32, comm: &BStr, exec: bool) {
+        let name = self.names.intern(comm);
+        self.comms.insert(tid, name);
+        if exec {
+            let space = self.space(pid);
+            space.before = std::mem::take(&mut space.maps);
+            space.unwinder = None;
+            space.jitdump = None;
+        }
+    }
+
+    pub(super) fn fork(&mut self, task: &Task) {
+        if let Some(&name) = self.comms.get(&task.ptid) {
+            self.comms.insert(task.tid, name);
+        }
+        if task.pid != task.ppid {
+            let parent = self.spaces.get(&task.ppid);
+            let (maps, jitdump) = parent
+                .map(|parent| (parent.maps.clone(), parent.jitdump.clone()))
+                .unwrap_or_default();
+            self.spaces.insert(task.pid, Space { maps, jitdump, ..Space::default() });
+        }
+    }
+
+    pub(super) fn map(&mut self, mmap: &Mmap<'_>) {
+        if mmap.pid == u32::MAX {
+            // `[kernel.kallsyms]_text`: the offset is the address of `_text`.
+            if let Some(symbol) =
+                mmap.path.strip_prefix(b"[kernel.kallsyms]").filter(|symbol| !symbol.is_empty())
+            {
+                self.kernel.reference.get_or_insert((symbol.into(), mmap.offset));
+            }
+            return;
+        }
+        let path = mmap.path;
+        if is_jitdump(path) {
+            self.space(mmap.pid).jitdump = Some(path.into());
+        }
+        if !mmap.executable {
+            return;
+        }
+        let told = match mmap.file {
+            FileId::BuildId(id) => Some(id.to_vec()),
+            _ => self.build_ids.get(&BString::from(path)).cloned(),
+        };
+        let (start, end) = (mmap.start, mmap.start.saturating_add(mmap.len));
+        let file = Arc::new(Identity { path: path.into(), build_id: told });
+        self.space(mmap.pid).put(Map { start, end, offset: mmap.offset, file, hit: None });
+    }
+
+    /// What lies at `address` in process `pid`.
+    pub(super) fn find(&mut self, pid: u32, address: u64, loader: &Loader) -> Option<Found> {
+        let space = self.spaces.get_mut(&pid)?;
+        let map =
+            lookup(&mut space.maps, address).or_else(|| lookup(&mut space.before, address))?;
+        let in_file = (address - map.start).wrapping_add(map.offset);
+        Some(Found { hit: map.hit(pid, &mut self.modules, loader), in_file })
+    }
+
+    /// The unwinder of process `pid`, which knows its maps.
+    pub(super) fn unwinder(&mut self, pid: u32, loader: &Loader) -> &mut Unwinder {
+        let Spaces { spaces, modules, .. } = self;
+        let Space { maps, before, unwinder, .. } = spaces.entry(pid).or_default();
+        unwinder.get_or_insert_with(|| {
+            let mut unwinder = Unwinder::default();
+            // Until something is mapped after an exec, the old program is still there.
+            let maps = if maps.is_empty() { before } else { maps };
+            for map in maps.values_mut() {
+                let hit = map.hit(pid, modules, loader);
+                if let (Some(file), Some(bias)) = (&modules.get(hit.module).file, hit.bias) {
+                    unwinder.add(file, map.start..map.end, bias);
+                }
+            }
+            unwinder
+        })
+    }
+}
+
+impl Space {
+    /// Adds a map over what was there.
+    fn put(&mut self, map: Map) {
+        self.unwinder = None;
+        let covered: Vec<u64> = self
+            .maps
+            .range(..map.end)
+            .rev()
+            .take_while(|(_, old)| old.end > map.start)
+            .map(|(&start, _)| start)
+            .collect();
+        for start in covered {
+            let Some(old) = self.maps.remove(&start) else { continue };
+            if old.start < map.start {
+                self.maps.insert(old.start, Map { end: map.start, ..old.clone() });
+            }
+            if old.end > map.end {
+                let offset = old.offset.wrapping_add(map.end - old.start);
+                self.maps.insert(map.end, Map { start: map.end, offset, ..old });
+            }
+        }
+        self.maps.insert(map.start, map);
+    }
+}
+
+fn lookup(maps: &mut BTreeMap<u64, Map>, address: u64) -> Option<&mut Map> {
+    let (_, map) = maps.range_mut(..=address).next_back()?;
+    (address < map.end).then_some(map)
+}
+
+/// `/home/u/.debug/jit/llvm-IR-jit-x/jit-4711.dump`
+fn is_jitdump(path: &[u8]) -> bool {
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    name.starts_with(b"jit-") && name.ends_with(b".dump")
+}

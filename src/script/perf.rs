@@ -1,0 +1,208 @@
+//! perf.data → perf-script text by the perf program.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use bstr::ByteSlice;
+
+use crate::error::{Error, Result};
+use crate::tally::{Loss, Tally};
+
+/// How the perf program is to script.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The program; `None` is the environment's PERF, or `perf`.
+    pub program: Option<OsString>,
+    /// Leave inlined frames out, which spares an addr2line for each address.
+    pub no_inline: bool,
+}
+
+/// What is to be scripted.
+pub enum Recording<'a> {
+    /// A perf.data file.
+    File(PathBuf),
+    /// The same bytes from anywhere else.
+    Stream(Box<dyn Read + Send + 'a>),
+}
+
+/// Scripts `recording`, called `name` in errors, and hands the text to `read`, which must read it to its end.
+///
+/// perf runs beside us and its text streams; only a perf.data *file* that arrives as a stream goes through a temporary
+/// file, as perf seeks in it. What perf says it lost goes into `tally`.
+pub fn script<T>(
+    config: &Config,
+    recording: Recording<'_>,
+    name: &str,
+    tally: &mut Tally,
+    read: impl FnOnce(&mut dyn Read, &mut Tally) -> Result<T>,
+) -> Result<T> {
+    let (path, stream, _spool) = place(recording, name)?;
+    let file = stream.is_none().then(|| path.clone());
+    let mut command = command(config);
+    command.arg("-i").arg(&path).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if stream.is_some() { Stdio::piped() } else { Stdio::null() });
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut child = command.spawn().map_err(|source| Error::Spawn {
+        program: program.clone(),
+        source,
+        remedy: "install perf (Debian: linux-perf), or name it in PERF".into(),
+    })?;
+    let (outcome, said) = thread::scope(|scope| {
+        if let (Some(mut stream), Some(mut stdin)) = (stream, child.stdin.take()) {
+            // If perf stops reading, its status tells why; nothing is gained from the broken pipe.
+            scope.spawn(move || io::copy(&mut stream, &mut stdin).is_ok());
+        }
+        let stderr = child.stderr.take();
+        let listener = scope.spawn(move || stderr.map(last_words).unwrap_or_default());
+        let outcome = match child.stdout.take() {
+            Some(mut stdout) => read(&mut stdout, tally),
+            None => {
+                Err(Error::io(|| "cannot read from perf script")(io::ErrorKind::NotFound.into()))
+            }
+        };
+        if outcome.is_err() {
+            // Nobody reads its text any more.
+            let _ = child.kill();
+        }
+        (outcome, listener.join().unwrap_or_default())
+    });
+    let done = outcome?;
+    end(child, &program, &said).map_err(|error| match file.and_then(|file| cut_short(&file)) {
+        // perf says nothing of use about such files, if it does not crash.
+        Some((at, problem)) => Error::Corrupt { input: name.into(), at, problem },
+        None => error,
+    })?;
+    tally.lose(Loss::Lost, lost_samples(&said), 0);
+    // All that perf has to say about a stream that ends in the middle of a record.
+    tally.lose(Loss::CutShort, u64::from(said.contains_str("unexpected end of event stream")), 0);
+    Ok(done)
+}
+
+fn command(config: &Config) -> Command {
+    let program = config
+        .program
+        .clone()
+        .or_else(|| std::env::var_os("PERF"))
+        .unwrap_or_else(|| "perf".into());
+    let mut command = Command::new(program);
+    // --force reads recordings that belong to another user, as those made with --root may.
+    command.args(["script", "--force"]);
+    if config.no_inline {
+        command.arg("--no-inline");
+    }
+    command
+}
+
+type Placed<'a> = (PathBuf, Option<Box<dyn Read + Send + 'a>>, Option<tempfile::NamedTempFile>);
+
+/// Where perf finds the recording: the path for its `-i`, what is to be written to its stdin, and a temporary file.
+fn place<'a>(recording: Recording<'a>, name: &str) -> Result<Placed<'a>> {
+    let mut stream = match recording {
+        Recording::File(path) => return Ok((path, None, None)),
+        Recording::Stream(stream) => stream,
+    };
+    let mut start = Vec::new();
+    let reading = || format!("cannot read {name}");
+    (&mut stream).take(16).read_to_end(&mut start).map_err(Error::io(reading))?;
+    let rest = io::Cursor::new(start.clone()).chain(stream);
+    // The header of a stream is its magic and its own size, 16; a file's is longer.
+    if start
+        .get(8..16)
+        .is_some_and(|size| size == 16u64.to_le_bytes() || size == 16u64.to_be_bytes())
+    {
+        return Ok(("-".into(), Some(Box::new(rest)), None));
+    }
+    let spool = || "cannot keep the recording in a temporary file";
+    let mut file = tempfile::NamedTempFile::new().map_err(Error::io(spool))?;
+    let mut rest = rest;
+    io::copy(&mut rest, &mut file).map_err(Error::io(spool))?;
+    file.flush().and_then(|()| file.rewind()).map_err(Error::io(spool))?;
+    Ok((file.path().to_owned(), None, Some(file)))
+}
+
+fn end(mut child: Child, program: &str, said: &[u8]) -> Result<()> {
+    let status = child.wait().map_err(Error::io(|| format!("cannot wait for {program}")))?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = said.trim().to_str_lossy();
+    let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+    Err(Error::Child { program: format!("{program} script"), status, said })
+}
+
+/// Where a perf.data file ends and what its header promises, if that is more.
+///
+/// The header is magic, its own size, the size of an attribute, and three sections, each an offset and a size, of which the
+/// second is the data (perf.data-file-format.txt).
+fn cut_short(file: &Path) -> Option<(String, String)> {
+    let mut file = std::fs::File::open(file).ok()?;
+    let len = file.metadata().ok()?.len();
+    let mut header = [0; 72];
+    let end = match file.read_exact(&mut header) {
+        Ok(()) => {
+            let field = |at: usize| {
+                let bytes = header.get(at..)?.first_chunk()?;
+                let little = header.starts_with(b"PERFILE2");
+                Some(if little { u64::from_le_bytes(*bytes) } else { u64::from_be_bytes(*bytes) })
+            };
+            field(40)?.checked_add(field(48)?)?
+        }
+        Err(_) => header.len() as u64,
+    };
+    let problem = format!("it is cut short: there should be {end} bytes or more");
+    (end > len).then_some((format!("byte {len}"), problem))
+}
+
+/// The end of what perf says: it can say a line for each address.
+fn last_words(mut stderr: impl Read) -> Vec<u8> {
+    const KEPT: usize = 2048;
+    let (mut words, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(n @ 1..) = stderr.read(&mut buffer) {
+        words.extend_from_slice(&buffer[..n]);
+        words.drain(..words.len().saturating_sub(KEPT));
+    }
+    words
+}
+
+/// `Processed 1195 samples and lost 49.46%!`, or, where it was less, `Processed 11270 events and lost 3 chunks!`, each of
+/// which is a sample or more.
+fn lost_samples(said: &[u8]) -> u64 {
+    let between = |start: &str, end: &str| {
+        let (_, rest) = said.split_once_str(start)?;
+        rest.split_once_str(end)?.0.to_str().ok()
+    };
+    let share = || {
+        let (all, percent) = between("Processed ", "%!")?.split_once(" samples and lost ")?;
+        Some((all.parse::<f64>().ok()? * percent.parse::<f64>().ok()? / 100.0).round() as u64)
+    };
+    let chunks = || between(" and lost ", " chunks")?.parse().ok();
+    share().or_else(chunks).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_heard() {
+        for (said, lost) in [
+            ("Processed 11270 events and lost 3 chunks!\n\nCheck IO/CPU overload!\n", 3),
+            ("Warning:\nProcessed 1195 samples and lost 49.46%!\n\n", 591),
+            ("Processed many samples and lost all%!", 0),
+            ("nothing", 0),
+        ] {
+            assert_eq!(lost_samples(said.as_bytes()), lost, "{said}");
+        }
+    }
+
+    #[test]
+    fn only_the_last_words_are_kept() {
+        let mut long = vec![b'x'; 100_000];
+        long.extend_from_slice(b"the end");
+        let words = last_words(&long[..]);
+        assert!(words.len() <= 2048 && words.ends_with(b"the end"));
+    }
+}

@@ -1,0 +1,339 @@
+//! perf-script text → samples.
+//!
+//! A profile repeats itself: 75,000 frame lines hold 1,900 distinct ones. So everything behind the address is looked up as
+//! bytes in a cache of [`lines`](super::lines) and taken apart once per distinct line.
+
+use std::io::Read;
+
+use bstr::ByteSlice;
+use memchr::memchr;
+
+use super::chunk::Chunks;
+use super::header::{Header, Last};
+use super::line;
+use super::lines::Lines;
+use super::shared::Shared;
+use crate::error::{Error, Result};
+use crate::sample::{Frame, FrameId, FrameTable, Place, Sample, SampleSink};
+use crate::tally::Tally;
+
+/// What the sinks need of the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Fill in [`Sample::places`].
+    pub places: bool,
+    /// Fill in [`Sample::text`] and pass on what is no sample.
+    pub text: bool,
+    /// Keep unknown frames apart by their address: [`Frame::address`].
+    pub addresses: bool,
+}
+
+/// Reads perf-script text. What it learns about lines is good for the next input, if it has the same frame table.
+#[derive(Default)]
+pub struct Reader {
+    config: Config,
+    lines: Lines,
+    shared: Shared,
+    last: Last,
+    sample: Pending,
+    single: u64,
+}
+
+impl Reader {
+    /// A reader that gives what `config` asks for.
+    pub fn new(config: Config) -> Self {
+        Reader { config, ..Reader::default() }
+    }
+
+    /// How many samples had their only frame on their first line, as perf prints those without a call chain.
+    pub fn without_chain(&self) -> u64 {
+        self.single
+    }
+
+    /// Reads `input` to its end and pushes its samples into `sink`, which is not finished.
+    ///
+    /// Memory: a chunk of text and what is distinct. Fails if `input` cannot be read or the sink fails.
+    pub fn read(
+        &mut self,
+        input: impl Read,
+        name: &str,
+        frames: &mut FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let mut chunks = Chunks::new(input);
+        while let Some(chunk) =
+            chunks.next_chunk().map_err(Error::io(|| format!("cannot read {name}")))?
+        {
+            self.read_lines(chunk, frames, sink, tally)?;
+        }
+        self.end_sample(b"", frames, sink, tally)
+    }
+
+    fn read_lines(
+        &mut self,
+        chunk: &[u8],
+        frames: &mut FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) -> Result<()> {
+        self.shared.forget();
+        let mut at = 0;
+        while let Some(text) = chunk.get(at..).filter(|text| !text.is_empty()) {
+            if self.sample.open && text.first() == Some(&b'\t') && has_plain_address(text) {
+                at = self.frame_line(chunk, at, frames, tally);
+                continue;
+            }
+            let end = memchr(b'\n', text).map_or(text.len(), |newline| newline + 1);
+            self.other_line(&text[..end], frames, sink, tally)?;
+            at += end;
+        }
+        Ok(())
+    }
+
+    /// A frame line with its address in perf's fixed columns, which starts `at`, and those behind it that are known to be the
+    /// same; the answer is where the next one starts.
+    #[inline]
+    fn frame_line(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> usize {
+        let (id, len) = self.lines.find(&chunk[at + ADDRESS_END + 1..], frames);
+        let end = at + ADDRESS_END + 1 + len;
+        if self.config == Config::default()
+            && let Some(frame) = self.lines.frame(id)
+        {
+            self.sample.stack.push(frame);
+            let Some((ids, end)) = self.shared.note(chunk, at, end, id) else { return end };
+            self.sample.stack.extend(ids.iter().filter_map(|&id| self.lines.frame(id)));
+            self.lines.go_on_from(ids.last().copied().unwrap_or(id));
+            return end;
+        }
+        self.add_frame(id, &chunk[at + 1..at + ADDRESS_END], &chunk[at..end], frames, tally);
+        end
+    }
+
+    /// Any line that the fast path did not take.
+    fn other_line(
+        &mut self,
+        line: &[u8],
+        frames: &mut FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) -> Result<()> {
+        if line.starts_with(b"#") {
+            return self.pass_on(line, sink);
+        }
+        if line.trim_ascii().is_empty() {
+            return match self.sample.open {
+                true => self.end_sample(line, frames, sink, tally),
+                false => self.pass_on(line, sink),
+            };
+        }
+        if self.sample.open {
+            return self.sample_line(line, frames, sink, tally);
+        }
+        match Header::parse_after(line, &mut self.last) {
+            Some(header) => self.open_sample(header, line, frames, sink, tally),
+            None => {
+                tally.odd(line);
+                self.pass_on(line, sink)
+            }
+        }
+    }
+
+    /// A line inside a sample: a frame, the next sample where a listing has no blank lines, or something odd.
+    fn sample_line(
+        &mut self,
+        line: &[u8],
+        frames: &mut FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let header = || {
+            Header::parse(line).filter(|header| header.time.is_some() && !header.event.is_empty())
+        };
+        // Only what may be a frame is looked up: the cache must not grow with the listing.
+        let parts = line::split_address(line).filter(|_| line.trim_ascii_end().ends_with(b")"));
+        if let Some((address, tail)) =
+            parts.filter(|(word, _)| line::is_address(word) || header().is_none())
+        {
+            let (id, _) = self.lines.find(tail, frames);
+            if self.lines.frame(id).is_some() {
+                self.add_frame(id, address, line, frames, tally);
+                return Ok(());
+            }
+        }
+        match header() {
+            Some(header) => {
+                self.end_sample(b"", frames, sink, tally)?;
+                self.open_sample(header, line, frames, sink, tally)
+            }
+            None => {
+                tally.odd(line);
+                self.pass_on(line, sink)
+            }
+        }
+    }
+
+    fn open_sample(
+        &mut self,
+        header: Header<'_>,
+        line: &[u8],
+        frames: &mut FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) -> Result<()> {
+        self.sample.start(&header);
+        self.shared.begin();
+        self.keep_text(line);
+        // `cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])`: perf puts the only frame of a sample on its first line.
+        if let Some((address, tail)) =
+            line::split_address(header.rest).filter(|(word, _)| line::is_address(word))
+        {
+            let (id, _) = self.lines.find(tail, frames);
+            if self.lines.frame(id).is_some() {
+                self.add_frame(id, address, b"", frames, tally);
+                self.single += 1;
+                return self.end_sample(b"", frames, sink, tally);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_frame(
+        &mut self,
+        id: u32,
+        address: &[u8],
+        line: &[u8],
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) {
+        self.keep_text(line);
+        let Some(mut frame) = self.lines.frame(id) else {
+            tally.odd(line);
+            return;
+        };
+        if self.config.addresses || self.config.places {
+            let address = line::address(address.trim_ascii_start());
+            if self.config.addresses {
+                frame = with_address(frame, address, frames);
+            }
+            if self.config.places {
+                self.sample.places.push(Place { address, offset: self.lines.offset(id) });
+            }
+        }
+        self.sample.stack.push(frame);
+    }
+
+    fn end_sample(
+        &mut self,
+        line: &[u8],
+        frames: &mut FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) -> Result<()> {
+        if !self.sample.open {
+            return Ok(());
+        }
+        self.keep_text(line);
+        self.sample.open = false;
+        let sample = self.sample.lend();
+        tally.read.items += 1;
+        tally.read.weight = tally.read.weight.saturating_add(sample.weight());
+        sink.sample(frames, &sample)
+    }
+
+    fn keep_text(&mut self, line: &[u8]) {
+        if self.config.text {
+            self.sample.text.extend_from_slice(line);
+        }
+    }
+
+    /// Text that is no sample; inside a sample it is part of the sample's text.
+    fn pass_on(&mut self, line: &[u8], sink: &mut (impl SampleSink + ?Sized)) -> Result<()> {
+        match (self.config.text, self.sample.open) {
+            (true, true) => self.keep_text(line),
+            (true, false) => sink.text(line)?,
+            (false, _) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Where perf's address column ends: a tab and `%16lx`.
+const ADDRESS_END: usize = 17;
+
+/// Whether `line` starts as perf prints frames: a tab, blanks, up to 16 bytes without a blank, a blank.
+#[inline]
+fn has_plain_address(line: &[u8]) -> bool {
+    let Some((column, rest)) = line[1..].split_first_chunk::<16>() else { return false };
+    if rest.first() != Some(&b' ') {
+        return false;
+    }
+    const ONES: u128 = u128::from_le_bytes([1; 16]);
+    let bytes = u128::from_le_bytes(*column);
+    let blanks = (bytes ^ (ONES * b' ' as u128)).trailing_zeros() & !7;
+    if blanks >= 128 {
+        return false;
+    }
+    // The leading blanks become digits, then no byte may be below `!` or above ASCII.
+    let word = bytes | (((1u128 << blanks) - 1) & (ONES * 0x10));
+    let high = ONES * 0x80;
+    (word.wrapping_sub(ONES * 0x21) & !word & high) | (word & high) == 0
+}
+
+fn with_address(frame: FrameId, address: u64, frames: &mut FrameTable) -> FrameId {
+    if frames.symbol(frame) != "[unknown]" {
+        return frame;
+    }
+    let Frame { symbol, module, kind, .. } = frames.get(frame);
+    let (symbol, module) = (symbol.to_owned(), module.to_owned());
+    frames.intern(Frame {
+        symbol: symbol.as_bstr(),
+        module: module.as_bstr(),
+        kind,
+        address: Some(address),
+    })
+}
+
+/// The sample that is being read. It owns its words, as its lines may lie in two chunks.
+#[derive(Default)]
+struct Pending {
+    open: bool,
+    comm: Vec<u8>,
+    event: Vec<u8>,
+    numbers: Sample<'static>,
+    stack: Vec<FrameId>,
+    places: Vec<Place>,
+    text: Vec<u8>,
+}
+
+impl Pending {
+    fn start(&mut self, header: &Header<'_>) {
+        self.open = true;
+        self.stack.clear();
+        self.places.clear();
+        self.text.clear();
+        self.comm.clear();
+        self.comm.extend_from_slice(header.comm);
+        self.event.clear();
+        self.event.extend_from_slice(header.event);
+        let Header { pid, tid, cpu, time, period, .. } = *header;
+        self.numbers = Sample { pid, tid, cpu, time, period, ..Sample::default() };
+    }
+
+    fn lend(&self) -> Sample<'_> {
+        Sample {
+            comm: self.comm.as_bstr(),
+            event: self.event.as_bstr(),
+            stack: &self.stack,
+            places: &self.places,
+            text: &self.text,
+            ..self.numbers
+        }
+    }
+}

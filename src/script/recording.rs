@@ -1,0 +1,88 @@
+//! perf.data → samples, by ourselves or by the perf program.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use super::{Config as Wanted, Reader, native, perf};
+use crate::error::Result;
+use crate::perf_data;
+use crate::sample::{FrameTable, SampleSink};
+use crate::symbols;
+use crate::tally::Tally;
+
+/// Who scripts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// This library.
+    #[default]
+    Native,
+    /// `perf script`.
+    Perf,
+}
+
+/// How recordings are scripted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Who scripts.
+    pub backend: Backend,
+    /// Leave inlined frames out.
+    pub no_inline: bool,
+    /// Name frames as perf 6.1 does, where it is wrong, to compare: return addresses of recorded call chains stand for
+    /// themselves, so that a call that ends a function is named after the next one; no mark says that a stack was cut.
+    pub perf_compat: bool,
+    /// Where the native backend looks for modules and their debug files.
+    pub symbols: symbols::Config,
+}
+
+/// A recording that was opened.
+pub struct Recording {
+    /// What it is called in errors.
+    pub name: String,
+    /// Its bytes.
+    pub reader: Box<dyn Read + Send>,
+    /// Where it is, if it is a file that can be opened again.
+    pub path: Option<PathBuf>,
+}
+
+/// Reads `recording` to its end and pushes its samples into `sink`, which is not finished. The answer is how many of them
+/// had no call chain, only the place where they were taken.
+///
+/// Memory: see [`native::script`] and [`perf::script`].
+pub fn read(
+    config: &Config,
+    recording: Recording,
+    wanted: Wanted,
+    frames: &mut FrameTable,
+    sink: &mut (impl SampleSink + ?Sized),
+    tally: &mut Tally,
+) -> Result<u64> {
+    let Recording { name, reader, path } = recording;
+    match config.backend {
+        Backend::Native => {
+            let file = path.and_then(|path| File::open(path).ok());
+            let reader = match file {
+                Some(file) => perf_data::Reader::open(&file, &name)?,
+                None => perf_data::Reader::stream(reader, &name)?,
+            };
+            let config = native::Config {
+                no_inline: config.no_inline,
+                places: wanted.places,
+                addresses: wanted.addresses,
+                perf_compat: config.perf_compat,
+                symbols: config.symbols.clone(),
+            };
+            native::script(reader, &config, frames, sink, tally)
+        }
+        Backend::Perf => {
+            let recording =
+                path.map_or_else(|| perf::Recording::Stream(reader), perf::Recording::File);
+            let config = perf::Config { no_inline: config.no_inline, ..perf::Config::default() };
+            perf::script(&config, recording, &name, tally, |text, tally| {
+                let mut reader = Reader::new(wanted);
+                reader.read(text, &name, frames, sink, tally)?;
+                Ok(reader.without_chain())
+            })
+        }
+    }
+}

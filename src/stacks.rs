@@ -1,0 +1,116 @@
+//! Stacks of frames or names, each stored once and named by a small number.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::intern::{ROOM, Slot, spread};
+
+/// A set of stacks with dense numbers from 0 in order of first appearance. The elements are small numbers themselves.
+///
+/// Memory: a stack's elements, and some 20 bytes for each stack.
+#[derive(Clone)]
+pub(crate) struct Stacks<T> {
+    elements: Vec<T>,
+    /// Where each stack ends in `elements`; it starts where its predecessor ends.
+    ends: Vec<usize>,
+    ids: HashTable<Slot>,
+}
+
+impl<T> Default for Stacks<T> {
+    fn default() -> Self {
+        Stacks { elements: Vec::new(), ends: Vec::new(), ids: HashTable::new() }
+    }
+}
+
+impl<T: Copy + Eq + Into<u32>> Stacks<T> {
+    /// The number of `stack`, which is stored if it is new.
+    #[inline]
+    pub(crate) fn intern(&mut self, stack: &[T]) -> usize {
+        let hash = hash(stack);
+        let Self { elements, ends, ids } = self;
+        let same =
+            |slot: &Slot| slot.hash == hash && get(elements, ends, slot.id as usize) == stack;
+        match ids.entry(spread(hash), same, |slot| spread(slot.hash)) {
+            Entry::Occupied(entry) => entry.get().id as usize,
+            Entry::Vacant(entry) => {
+                let id = ends.len();
+                entry.insert(Slot { hash, id: id as u32 });
+                if id == 0 {
+                    elements.reserve(ROOM / size_of::<T>());
+                }
+                elements.extend_from_slice(stack);
+                ends.push(elements.len());
+                id
+            }
+        }
+    }
+
+    /// How many stacks there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The stack of a number.
+    pub(crate) fn get(&self, id: usize) -> &[T] {
+        get(&self.elements, &self.ends, id)
+    }
+
+    /// All numbers, in the order of what `rank` makes of the stacks' elements. No more stacks can be added.
+    pub(crate) fn sorted(&mut self, rank: impl Fn(T) -> T) -> Vec<u32>
+    where
+        T: Ord,
+    {
+        self.ids = HashTable::new();
+        self.elements.iter_mut().for_each(|element| *element = rank(*element));
+        let mut order: Vec<u32> = (0..self.ends.len() as u32).collect();
+        order.sort_unstable_by(|&a, &b| self.get(a as usize).cmp(self.get(b as usize)));
+        order
+    }
+}
+
+/// A hash for a table that compares stacks before it believes one; two elements a step.
+#[inline]
+fn hash<T: Copy + Into<u32>>(stack: &[T]) -> u32 {
+    const K: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word: u64| {
+        let product = u128::from(hash ^ word) * u128::from(K);
+        (product as u64) ^ ((product >> 64) as u64)
+    };
+    let (pairs, rest) = stack.as_chunks::<2>();
+    let mut state = K ^ stack.len() as u64;
+    for &[a, b] in pairs {
+        state = mix(state, u64::from(a.into()) | u64::from(b.into()) << 32);
+    }
+    for &a in rest {
+        state = mix(state, u64::from(a.into()));
+    }
+    (mix(state, K.rotate_left(32)) >> 32) as u32
+}
+
+fn get<'a, T>(elements: &'a [T], ends: &[usize], id: usize) -> &'a [T] {
+    let start = if id == 0 { 0 } else { ends[id - 1] };
+    &elements[start..ends[id]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_stacks_share_a_number() {
+        let mut stacks = Stacks::default();
+        let all: [&[u32]; 5] = [&[1, 2], &[], &[1], &[1, 2], &[]];
+        assert_eq!(all.map(|stack| stacks.intern(stack)), [0, 1, 2, 0, 1]);
+        assert_eq!(stacks.get(0), [1, 2]);
+        assert!(stacks.get(1).is_empty());
+    }
+
+    #[test]
+    fn a_stack_comes_before_those_that_go_on() {
+        let mut stacks = Stacks::default();
+        let all: [&[u32]; 4] = [&[1, 2], &[2], &[1], &[0, 9]];
+        assert_eq!(all.map(|stack| stacks.intern(stack)), [0, 1, 2, 3]);
+        assert_eq!(stacks.sorted(|element| 9 - element), [1, 2, 0, 3]);
+        assert_eq!(stacks.get(3), [9, 0], "what is there now are ranks");
+    }
+}

@@ -1,0 +1,185 @@
+//! Readable names: what a compiler mangled, as its programmer wrote it.
+//!
+//! Rust (legacy and v0) without hashes, C++ without parameters and return types, as perf prints them; everything else,
+//! such as Swift, Java, Go and C, is passed through. A suffix the optimizer added to a mangled name (`.isra.0`,
+//! `.llvm.123`) goes, so that a function has one name whether it was called, cloned or inlined.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+use cpp_demangle::{BorrowedSymbol, DemangleOptions, ParseOptions};
+
+/// A longer name is hostile or worthless: it is passed through.
+const LONGEST_INPUT: usize = 64 << 10;
+
+/// Names can refer to their own parts, so that a short input expands without end; this ends it. In bytes.
+const LONGEST_OUTPUT: usize = 64 << 10;
+
+/// The readable form of `symbol`, or `symbol` itself where it is not mangled, or not in a way we know.
+///
+/// Formats: the Itanium C++ ABI, and the legacy and v0 manglings of rustc.
+///
+/// ```
+/// # use flamepipe::symbols::demangle;
+/// assert_eq!(*demangle(b"_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE"), *b"core::fmt::Write::write_fmt");
+/// assert_eq!(*demangle(b"_RNvCs1234_7mycrate3foo"), *b"mycrate::foo");
+/// assert_eq!(*demangle(b"_ZNKSt6vectorIiSaIiEE4sizeEv"), *b"std::vector<int, std::allocator<int> >::size");
+/// assert_eq!(*demangle(b"main"), *b"main");
+/// ```
+pub fn demangle(symbol: &[u8]) -> Cow<'_, [u8]> {
+    // A stub is called like the function it leads to.
+    if let Some(function) = symbol.strip_suffix(b"@plt") {
+        return match demangle(function) {
+            Cow::Borrowed(_) => Cow::Borrowed(symbol),
+            Cow::Owned(name) => Cow::Owned([&name, b"@plt".as_slice()].concat()),
+        };
+    }
+    // `__Z` and `__R` are how Mach-O spells them; `___Z` begins a block of Objective-C++.
+    let underscores = symbol.iter().take_while(|&&byte| byte == b'_').count();
+    let readable = match (underscores, symbol.get(underscores)) {
+        _ if symbol.len() > LONGEST_INPUT => None,
+        (1..=4, Some(b'Z')) => rust(symbol).or_else(|| cpp(symbol)),
+        (1..=2, Some(b'R')) => rust(symbol),
+        _ => None,
+    };
+    readable.map_or(Cow::Borrowed(symbol), |name| Cow::Owned(name.into_bytes()))
+}
+
+/// `symbol` in Rust's terms. A legacy name is also a C++ name; only its hash tells it is Rust's.
+fn rust(symbol: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(symbol).ok()?;
+    if name.trim_start_matches('_').starts_with('Z') && !has_rust_hash(name) {
+        return None;
+    }
+    let parsed = rustc_demangle::try_demangle(name).ok()?;
+    let mut out = Bounded::default();
+    // The alternate form is the one without hashes.
+    write!(out, "{parsed:#}").ok()?;
+    // What the parser did not read stands at the end: `.llvm.9127401`, `.cold`.
+    if let Some(at) = clone_suffix(name).filter(|at| out.0.ends_with(&name[*at..])) {
+        out.0.truncate(out.0.len() - (name.len() - at));
+    }
+    Some(out.0).filter(|out| !out.is_empty())
+}
+
+/// Whether a legacy name ends with its hash: `17h` and sixteen hex digits, then `E`, then maybe a suffix.
+fn has_rust_hash(name: &str) -> bool {
+    let end = clone_suffix(name).unwrap_or(name.len());
+    name.as_bytes()[..end]
+        .strip_suffix(b"E")
+        .and_then(|name| name.split_last_chunk::<19>())
+        .is_some_and(|(_, hash)| {
+            hash.starts_with(b"17h") && hash[3..].iter().all(u8::is_ascii_hexdigit)
+        })
+}
+
+/// Where the suffix of a mangled name starts: behind the last `E` of a legacy name, or at the first dot of a v0 name.
+/// (A legacy name has dots of its own: `..` stands for `::`.)
+fn clone_suffix(name: &str) -> Option<usize> {
+    let from = if name.trim_start_matches('_').starts_with('Z') { name.rfind("E.")? } else { 0 };
+    name[from..].find('.').map(|at| from + at)
+}
+
+fn cpp(symbol: &[u8]) -> Option<String> {
+    let parsed = BorrowedSymbol::new_with_options(symbol, &ParseOptions::default()).ok()?;
+    let mut out = Bounded::default();
+    let options = DemangleOptions::new().no_params().no_return_type();
+    parsed.structured_demangle(&mut out, &options).ok()?;
+    // `f() const` loses its parameters, but in a local function not its qualifier.
+    out.0.truncate(out.0.strip_suffix(" const").unwrap_or(&out.0).len());
+    // An empty pack of template arguments leaves its comma: `AnalysisManager<Module, >`.
+    Some(out.0.replace(", >", ">")).filter(|out| !out.is_empty())
+}
+
+/// Text that refuses to grow beyond [`LONGEST_OUTPUT`].
+#[derive(Default)]
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > LONGEST_OUTPUT {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bstr::ByteSlice;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_read_as_perf_prints_them() {
+        for (mangled, readable) in [
+            ("_ZN3std2rt10lang_start17h0123456789abcdefE", "std::rt::lang_start"),
+            ("__ZN3std2rt10lang_start17h0123456789abcdefE", "std::rt::lang_start"),
+            ("_ZN3std2rt10lang_start17h0123456789abcdefE.llvm.90127", "std::rt::lang_start"),
+            ("_ZN3std2rt10lang_start17h0123456789abcdefE.cold", "std::rt::lang_start"),
+            (
+                "_ZN71_$LT$Test$u20$$u2b$$u20$$u27$static$u20$as$u20$foo..Bar$LT$Test$GT$$GT$3bar17h930b740aa94f1d3aE",
+                "<Test + 'static as foo::Bar<Test>>::bar",
+            ),
+            ("_RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
+            ("_RNvCskwGfYPst2Cb_3foo16example_function.llvm.1", "foo::example_function"),
+            ("_RINvCs1_1a1bmEB2_", "a::b::<u32>"),
+            ("_Z4workIlET_S0_", "work<long>"),
+            ("_Z4workIlET_S0_.isra.0", "work<long>"),
+            ("_Z4workIlET_S0_.constprop.0.cold", "work<long>"),
+            ("_ZNK2ns1A2goEi", "ns::A::go"),
+            ("_ZN12_GLOBAL__N_14anonEl", "(anonymous namespace)::anon"),
+            (
+                "_ZN4llvm11PassManagerINS_6ModuleENS_15AnalysisManagerIS1_JEEEJEE3runEv",
+                "llvm::PassManager<llvm::Module, llvm::AnalysisManager<llvm::Module>>::run",
+            ),
+            ("_ZN3foo3barE", "foo::bar"),
+            ("_ZN3foo3barEi@plt", "foo::bar@plt"),
+            ("memcpy@plt", "memcpy@plt"),
+            ("_ZZ4mainENKUlvE_clEv", "main::{lambda()#1}::operator()"),
+            // Not ours to judge.
+            ("main", "main"),
+            ("memcpy.isra.0", "memcpy.isra.0"),
+            ("main.main", "main.main"),
+            ("Lcom/example/Main;run()V", "Lcom/example/Main;run()V"),
+            ("$s4main3fooyyF", "$s4main3fooyyF"),
+            ("Zed", "Zed"),
+            ("Read", "Read"),
+            ("_Run", "_Run"),
+            ("_", "_"),
+            ("", ""),
+        ] {
+            assert_eq!(demangle(mangled.as_bytes()).as_bstr(), readable, "{mangled}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_expands_without_end_is_passed_through() {
+        // Each substitution doubles what stands before it.
+        let mut bomb = String::from("_Z1fI1AS_");
+        for i in 0..60 {
+            let seq = |n: i32| char::from_digit(n as u32 % 36, 36).map(|c| c.to_ascii_uppercase());
+            bomb.push_str(&format!("1TIS{0}_S{0}_E", seq(i).unwrap_or('0')));
+        }
+        bomb.push_str("Evv");
+        assert!(demangle(bomb.as_bytes()).len() <= LONGEST_OUTPUT);
+        let long = [b"_ZN".as_slice(), &b"1a".repeat(LONGEST_INPUT), b"E"].concat();
+        assert_eq!(demangle(&long), long);
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_survived(tail in "[A-Z0-9a-z_.$]{0,60}", prefix in "_Z|_ZN|_R|__ZN|___Z|_RNv|_ZNSt|_RI") {
+            let symbol = prefix + &tail;
+            prop_assert!(!demangle(symbol.as_bytes()).is_empty());
+        }
+
+        #[test]
+        fn any_bytes_are_survived(symbol: Vec<u8>) {
+            demangle(&symbol);
+            demangle(&[b"_Z".as_slice(), &symbol].concat());
+        }
+    }
+}

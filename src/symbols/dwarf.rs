@@ -1,0 +1,358 @@
+//! Inlined functions, by one walk through the DIEs of each unit that holds a queried address.
+//!
+//! ```text
+//!  addresses ─▶ units that hold them (.debug_aranges, else the roots of units) ─▶ a walk per unit, in parallel
+//!               compile_unit
+//!                 subprogram a ─────────── holds 0x10, 0x18: chains [a] [a]
+//!                   inlined_subroutine b ─ holds 0x18:       chains [a] [a b]
+//!                 subprogram c ─────────── holds nothing: passed over, by DW_AT_sibling where there is one
+//! ```
+//!
+//! Line tables, variables and types are never decoded. A name is the linkage name, else the plain name, of the DIE or of
+//! what it stands for, exactly as the addr2line crate has it; a test holds us to it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use gimli::{Abbreviation, AttributeValue, EntriesRaw, UnitOffset, constants};
+use rayon::prelude::*;
+
+use super::split::Split;
+use super::units::{Bounds, Claim, Reader, Sections, Unit, Units, Value, held};
+
+/// Inlined calls nest a few dozen deep; more than this is hostile.
+const LONGEST_CHAIN: usize = 1000;
+
+/// A longer name is hostile, in bytes.
+const LONGEST_NAME: usize = 64 << 10;
+
+/// The functions at an address, outermost first, still mangled; `None` for one without a name.
+pub(super) type Chain = Vec<Option<Arc<[u8]>>>;
+
+/// The debugging information of a module.
+pub(super) struct Dwarf<'d> {
+    sections: Sections<'d>,
+    units: Units<'d>,
+    /// The units of the file that debug files share.
+    shared: Option<Units<'d>>,
+}
+
+/// What a walk found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// A chain for each address, empty where there is none.
+    pub chains: Vec<Chain>,
+    /// Units that could not be read to their end.
+    pub broken: usize,
+}
+
+impl<'d> Dwarf<'d> {
+    /// Lists the units of `sections` and of the shared file, if there is one.
+    pub(super) fn new(mut sections: Sections<'d>, shared: Option<Sections<'d>>) -> Dwarf<'d> {
+        let shared = shared.map(|mut shared| {
+            let units = Units::list(&mut shared);
+            sections.set_sup(shared);
+            units
+        });
+        Dwarf { units: Units::list(&mut sections), sections, shared }
+    }
+
+    /// The functions at each of `addresses`, which are sorted, distinct, and of the file's own address space.
+    pub(super) fn find(&self, addresses: &[u64], split: &Split<'_>) -> Found {
+        let mut found = Found { chains: vec![Chain::new(); addresses.len()], broken: 0 };
+        found.broken += usize::from(self.units.broken);
+        let (claims, spoken_of) = self.units.by_aranges(&self.sections, addresses);
+        self.walk(addresses, claims, split, &mut found);
+        let (rest, unnamed) = found.rest(addresses);
+        if rest.is_empty() {
+            return found;
+        }
+        let (mut claims, silent) =
+            self.units.by_roots(&self.sections, &unnamed, |unit| !spoken_of.contains(&unit));
+        claims.iter_mut().for_each(|claim| claim.at = rest[claim.at]);
+        self.walk(addresses, claims, split, &mut found);
+        // Units that do not say which code they hold could hold all of it.
+        let (rest, unnamed) = found.rest(addresses);
+        if !rest.is_empty() {
+            let walked = silent.par_iter().map(|&unit| {
+                let (chains, ok) = self.unit(unit, &unnamed, split);
+                let named = |(at, chain): (&usize, Chain)| {
+                    (!chain.is_empty()).then_some((Claim { at: *at, end: u64::MAX, unit }, chain))
+                };
+                (rest.iter().zip(chains).filter_map(named).collect(), ok)
+            });
+            found.take(walked.collect());
+        }
+        found
+    }
+
+    /// Walks every unit that claims an address, with the addresses it claims.
+    fn walk(
+        &self,
+        addresses: &[u64],
+        mut claims: Vec<Claim>,
+        split: &Split<'_>,
+        found: &mut Found,
+    ) {
+        claims.sort_unstable_by_key(|claim| (claim.unit, claim.at, claim.end));
+        claims.dedup_by_key(|claim| (claim.unit, claim.at));
+        let units: Vec<&[Claim]> = claims.chunk_by(|a, b| a.unit == b.unit).collect();
+        let walked = units.into_par_iter().map(|claims| {
+            let asked: Vec<u64> = claims.iter().map(|claim| addresses[claim.at]).collect();
+            let (chains, ok) = self.unit(claims[0].unit, &asked, split);
+            (claims.iter().copied().zip(chains).collect(), ok)
+        });
+        found.take(walked.collect());
+    }
+
+    /// The chains one unit has for `addresses`, and whether it could be read.
+    fn unit(&self, index: usize, addresses: &[u64], split: &Split<'_>) -> (Vec<Chain>, bool) {
+        let Some((unit, _)) = self.units.get(&self.sections, index) else {
+            return (vec![Chain::new(); addresses.len()], false);
+        };
+        if unit.dwo_id.is_some()
+            && let Some(found) = split.find(&self.sections, unit, addresses)
+        {
+            return found;
+        }
+        let file = File { sections: &self.sections, units: Some(&self.units) };
+        let shared = self.sections.sup.as_deref().zip(self.shared.as_ref());
+        let shared = shared.map(|(sections, units)| File { sections, units: Some(units) });
+        find(file, shared, unit, addresses)
+    }
+}
+
+impl Found {
+    /// The addresses without a chain: their indices, and themselves.
+    fn rest(&self, addresses: &[u64]) -> (Vec<usize>, Vec<u64>) {
+        let rest: Vec<usize> =
+            (0..self.chains.len()).filter(|&at| self.chains[at].is_empty()).collect();
+        let unnamed = rest.iter().map(|&at| addresses[at]).collect();
+        (rest, unnamed)
+    }
+
+    /// Takes what units answered. Of several that name an address the one whose range ends first wins, then the first in
+    /// the file.
+    fn take(&mut self, walked: Vec<(Vec<(Claim, Chain)>, bool)>) {
+        self.broken += walked.iter().filter(|(_, ok)| !ok).count();
+        let mut answers: Vec<(Claim, Chain)> =
+            walked.into_iter().flat_map(|(answers, _)| answers).collect();
+        answers.sort_by_key(|(claim, _)| *claim);
+        for (claim, chain) in answers {
+            let slot = &mut self.chains[claim.at];
+            if slot.is_empty() {
+                *slot = chain;
+            }
+        }
+    }
+}
+
+/// The chains `unit` of `file` has for `addresses`, and whether it could be read to its end.
+pub(super) fn find<'d>(
+    file: File<'_, 'd>,
+    shared: Option<File<'_, 'd>>,
+    unit: &Unit<'d>,
+    addresses: &[u64],
+) -> (Vec<Chain>, bool) {
+    let names = HashMap::new();
+    let chains = vec![Chain::new(); addresses.len()];
+    let mut walk =
+        Walk { file, shared, unit, addresses, chains, names, passed_over_something: false };
+    let mut ok = walk.walk(true).is_ok();
+    // A function inside a function that was passed over: compilers of languages that nest them do it.
+    if ok && walk.passed_over_something && walk.chains.iter().any(Vec::is_empty) {
+        ok = walk.walk(false).is_ok();
+    }
+    (walk.chains, ok)
+}
+
+/// Sections and the units in them.
+#[derive(Clone, Copy)]
+pub(super) struct File<'a, 'd> {
+    pub sections: &'a Sections<'d>,
+    /// `None` where no other unit can be referred to.
+    pub units: Option<&'a Units<'d>>,
+}
+
+/// One unit being walked.
+struct Walk<'a, 'd> {
+    file: File<'a, 'd>,
+    shared: Option<File<'a, 'd>>,
+    unit: &'a Unit<'d>,
+    addresses: &'a [u64],
+    chains: Vec<Chain>,
+    /// The names of DIEs that were asked for, by place.
+    names: HashMap<usize, Option<Arc<[u8]>>>,
+    passed_over_something: bool,
+}
+
+/// What a walk decodes of a DIE.
+#[derive(Default)]
+struct Die<'d> {
+    bounds: Bounds<'d>,
+    sibling: Option<UnitOffset>,
+}
+
+impl<'a, 'd> Walk<'a, 'd> {
+    /// One pass over the unit; `jump` passes over functions that hold no address.
+    fn walk(&mut self, jump: bool) -> gimli::Result<()> {
+        let mut entries = self.unit.entries_raw(None)?;
+        // gimli counts depth from where it starts; after a jump it starts anew.
+        let mut base = 0;
+        // The functions and the inlined calls around this DIE that hold an address: how deep they are in the tree, and
+        // how long the chains of their addresses are. Functions nest: a local class declares its own inside of one.
+        let mut around: Vec<(isize, usize)> = Vec::new();
+        // Below this depth no inlined call holds an address.
+        let mut mute = isize::MAX;
+        let mut budget = Bounds::budget();
+        while !entries.is_empty() {
+            let (offset, depth) = (entries.next_offset(), base + entries.next_depth());
+            let Some(abbreviation) = entries.read_abbreviation()? else { continue };
+            while around.last().is_some_and(|&(open, _)| open >= depth) {
+                around.pop();
+            }
+            if depth <= mute {
+                mute = isize::MAX;
+            }
+            let function = abbreviation.tag() == constants::DW_TAG_subprogram;
+            let call = abbreviation.tag() == constants::DW_TAG_inlined_subroutine;
+            let inside = !around.is_empty() && mute == isize::MAX;
+            if !(function || call && inside) {
+                entries.skip_attributes(abbreviation.attributes())?;
+                continue;
+            }
+            let die = Self::read(&mut entries, abbreviation)?;
+            let level = if function { 0 } else { around.last().map_or(0, |&(_, level)| level) };
+            let mut spans: Vec<Range<usize>> = Vec::new();
+            let addresses = self.addresses;
+            die.bounds.each(self.file.sections, self.unit, &mut budget, |range| {
+                let span = held(addresses, &range);
+                if !span.is_empty() {
+                    spans.push(span);
+                }
+            })?;
+            // Ranges can be stated twice, and a hostile list states one a million times.
+            spans.sort_unstable_by_key(|span| span.start);
+            let mut next = 0;
+            let mut wanted = Vec::new();
+            for span in spans {
+                let from = span.start.max(next);
+                wanted.extend((from..span.end).filter(|&at| self.chains[at].len() == level));
+                next = next.max(span.end);
+            }
+            if level >= LONGEST_CHAIN {
+                wanted.clear();
+            }
+            if !wanted.is_empty() {
+                let name = self.name_of(self.file, self.unit, offset, 16);
+                for at in wanted {
+                    self.chains[at].push(name.clone());
+                }
+                around.push((depth, level + 1));
+                mute = isize::MAX;
+            } else if abbreviation.has_children() {
+                mute = mute.min(depth);
+                if let Some(sibling) = die.sibling.filter(|_| jump)
+                    && sibling.0 > offset.0
+                    && entries.next_offset().0 < sibling.0
+                    && let Ok(after) = self.unit.entries_raw(Some(sibling))
+                {
+                    (entries, base) = (after, depth);
+                    self.passed_over_something |= function;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn read(
+        entries: &mut EntriesRaw<'_, Reader<'d>>,
+        abbreviation: &Abbreviation,
+    ) -> gimli::Result<Die<'d>> {
+        let mut die = Die::default();
+        for spec in abbreviation.attributes() {
+            let attribute = entries.read_attribute(*spec)?;
+            if attribute.name() == constants::DW_AT_sibling {
+                if let AttributeValue::UnitRef(offset) = attribute.value() {
+                    die.sibling = Some(offset);
+                }
+            } else {
+                die.bounds.take(attribute.name(), || attribute.value());
+            }
+        }
+        Ok(die)
+    }
+
+    /// The name of the DIE at `offset`: its linkage name, else whichever comes first of its own name and the name of
+    /// what it stands for. `hops` bounds the way there.
+    fn name_of(
+        &mut self,
+        file: File<'a, 'd>,
+        unit: &Unit<'d>,
+        offset: UnitOffset,
+        hops: u8,
+    ) -> Option<Arc<[u8]>> {
+        let mut entries = unit.entries_raw(Some(offset)).ok()?;
+        let abbreviation = entries.read_abbreviation().ok()??;
+        let text = |value| {
+            let name = file.sections.attr_string(unit, value).ok()?.slice();
+            Some(name.get(..LONGEST_NAME).unwrap_or(name))
+        };
+        let (mut name, mut origin) = (None, None);
+        for spec in abbreviation.attributes() {
+            let attribute = entries.read_attribute(*spec).ok()?;
+            match attribute.name() {
+                constants::DW_AT_linkage_name | constants::DW_AT_MIPS_linkage_name => {
+                    if let Some(linkage) = text(attribute.value()) {
+                        return Some(linkage.into());
+                    }
+                }
+                constants::DW_AT_name => name = name.or_else(|| text(attribute.value())),
+                constants::DW_AT_abstract_origin | constants::DW_AT_specification => {
+                    origin = Some(attribute.value());
+                }
+                _ => {}
+            }
+        }
+        if let Some(name) = name {
+            return Some(name.into());
+        }
+        self.name_at(file, unit, origin?, hops.checked_sub(1)?)
+    }
+
+    /// The name of the DIE that `reference` refers to.
+    fn name_at(
+        &mut self,
+        file: File<'a, 'd>,
+        unit: &Unit<'d>,
+        reference: Value<'d>,
+        hops: u8,
+    ) -> Option<Arc<[u8]>> {
+        match reference {
+            AttributeValue::UnitRef(offset) => {
+                // Only this unit's own DIEs are remembered: they are most, and their offsets are unambiguous.
+                let own = std::ptr::eq(unit, self.unit);
+                if let Some(name) = own.then(|| self.names.get(&offset.0)).flatten() {
+                    return name.clone();
+                }
+                let name = self.name_of(file, unit, offset, hops);
+                if own {
+                    self.names.insert(offset.0, name.clone());
+                }
+                name
+            }
+            AttributeValue::DebugInfoRef(offset) => {
+                let (unit, offset) = file.units?.around(file.sections, offset)?;
+                self.name_of(file, unit, offset, hops)
+            }
+            AttributeValue::DebugInfoRefSup(offset) => {
+                let shared = self.shared?;
+                let (unit, offset) = shared.units?.around(shared.sections, offset)?;
+                self.name_of(shared, unit, offset, hops)
+            }
+            _ => None,
+        }
+    }
+}

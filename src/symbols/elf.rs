@@ -1,0 +1,242 @@
+//! The parts of an ELF file: sections by name, unpacked; segments; the build-id; links to debug files.
+//!
+//! Format: the System V ABI, chapter 4 and 5, with the GNU notes and links of gdb's "Separate Debug Files".
+
+use std::borrow::Cow;
+
+use bstr::ByteSlice;
+use object::read::CompressedData;
+use object::read::elf::{
+    CompressionHeader, FileHeader, NoteIterator, ProgramHeader, SectionHeader,
+};
+use object::{CompressionFormat, Endianness, elf};
+
+/// What a section may unpack to, in bytes: more is hostile.
+const LARGEST_SECTION: u64 = 8 << 30;
+
+/// A parsed ELF file. Everything borrows its bytes.
+pub(super) struct Elf<'d> {
+    /// `EM_X86_64` and the like.
+    pub machine: u16,
+    /// Whether numbers have their highest byte first.
+    pub big: bool,
+    /// Whether it is of the 64-bit class.
+    pub wide: bool,
+    /// In the order of the file, so that a symbol's section index finds its section.
+    pub sections: Vec<Section<'d>>,
+    /// Those that are loaded (`PT_LOAD`).
+    pub segments: Vec<Segment>,
+    build_id: Option<&'d [u8]>,
+}
+
+/// One section.
+pub(super) struct Section<'d> {
+    pub name: &'d [u8],
+    /// `SHT_SYMTAB` and the like.
+    pub kind: u32,
+    pub address: u64,
+    pub size: u64,
+    /// The section that belongs to it, such as a symbol table's strings.
+    pub link: u32,
+    /// As it stands in the file; empty where it is not in the file.
+    pub data: &'d [u8],
+    packed: Option<(CompressionFormat, u64)>,
+}
+
+/// One loaded segment: where it lies in the file and in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it starts in the file, in bytes.
+    pub offset: u64,
+    /// The bytes it has in the file.
+    pub file_size: u64,
+    /// Where it starts in the file's own address space.
+    pub address: u64,
+    /// Whether its pages can be executed.
+    pub executable: bool,
+}
+
+impl<'d> Elf<'d> {
+    /// Reads the headers; `None` if these bytes are no ELF file.
+    pub(super) fn parse(data: &'d [u8]) -> Option<Elf<'d>> {
+        match data.get(4)? {
+            1 => Self::read::<elf::FileHeader32<Endianness>>(data),
+            2 => Self::read::<elf::FileHeader64<Endianness>>(data),
+            _ => None,
+        }
+    }
+
+    fn read<H: FileHeader<Endian = Endianness>>(data: &'d [u8]) -> Option<Elf<'d>> {
+        let header = H::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        // A file whose section headers are cut off still has its segments, and the other way round.
+        let table = header.sections(endian, data).unwrap_or_default();
+        let sections = table.iter().map(|section| {
+            let packed = section.compression(endian, data).ok().flatten();
+            let packed = packed.and_then(|(head, offset, size)| {
+                let format = match head.ch_type(endian) {
+                    elf::ELFCOMPRESS_ZLIB => CompressionFormat::Zlib,
+                    elf::ELFCOMPRESS_ZSTD => CompressionFormat::Zstandard,
+                    _ => CompressionFormat::Unknown,
+                };
+                let end = offset.checked_add(size)?;
+                let data = data.get(usize::try_from(offset).ok()?..usize::try_from(end).ok()?)?;
+                Some((format, head.ch_size(endian).into(), data))
+            });
+            Section {
+                name: table.section_name(endian, section).unwrap_or_default(),
+                kind: section.sh_type(endian).0,
+                address: section.sh_addr(endian).into(),
+                size: section.sh_size(endian).into(),
+                link: section.sh_link(endian),
+                data: match packed {
+                    Some((_, _, data)) => data,
+                    None => section.data(endian, data).unwrap_or_default(),
+                },
+                packed: packed.map(|(format, size, _)| (format, size)),
+            }
+        });
+        let headers = header.program_headers(endian, data).unwrap_or_default();
+        let segments = headers.iter().filter(|segment| segment.p_type(endian) == elf::PT_LOAD).map(
+            |segment| Segment {
+                offset: segment.p_offset(endian).into(),
+                file_size: segment.p_filesz(endian).into(),
+                address: segment.p_vaddr(endian).into(),
+                executable: segment.p_flags(endian).0 & elf::PF_X.0 != 0,
+            },
+        );
+        let mut notes = table.iter().filter_map(|section| section.notes(endian, data).ok()?);
+        let in_sections = notes.find_map(|notes| build_id(notes, endian));
+        let in_segments = || {
+            let mut notes =
+                headers.iter().filter_map(|segment| segment.notes(endian, data).ok()?);
+            notes.find_map(|notes| build_id(notes, endian))
+        };
+        Some(Elf {
+            machine: header.e_machine(endian).0,
+            big: endian == Endianness::Big,
+            wide: header.is_type_64(),
+            // A debug file's segments point at bytes it does not have, hence sections first.
+            build_id: in_sections.or_else(in_segments).filter(|id| !id.is_empty()),
+            sections: sections.collect(),
+            segments: segments.collect(),
+        })
+    }
+
+    /// What identifies this build of the module: the note `NT_GNU_BUILD_ID`.
+    pub(super) fn build_id(&self) -> Option<&'d [u8]> {
+        self.build_id
+    }
+
+    /// The section called `name`.
+    pub(super) fn section(&self, name: &[u8]) -> Option<&Section<'d>> {
+        self.sections.iter().find(|section| section.name == name)
+    }
+
+    /// The content of the section called `name`, unpacked, also if it is called `.zdebug_…`; empty if there is none, or
+    /// if it cannot be unpacked.
+    pub(super) fn content(&self, name: &str) -> Cow<'d, [u8]> {
+        if let Some(section) = self.section(name.as_bytes()) {
+            return section.unpacked().unwrap_or_default();
+        }
+        let old = name.strip_prefix(".debug_").map(|rest| format!(".zdebug_{rest}"));
+        let old = old.and_then(|old| self.section(old.as_bytes()));
+        old.and_then(Section::unpacked_gnu).unwrap_or_default()
+    }
+
+    /// The name of the debug file (`.gnu_debuglink`) and its checksum.
+    pub(super) fn debug_link(&self) -> Option<(&'d [u8], u32)> {
+        let data = self.section(b".gnu_debuglink")?.data;
+        let end = data.find_byte(0)?;
+        // The name, its zero, zeros up to a multiple of four, the checksum.
+        let sum: [u8; 4] = data.get((end + 4) & !3..)?.get(..4)?.try_into().ok()?;
+        let sum = if self.big { u32::from_be_bytes(sum) } else { u32::from_le_bytes(sum) };
+        Some((data.get(..end)?, sum))
+    }
+
+    /// The path of the file that debug files share (`.gnu_debugaltlink`) and its build-id.
+    pub(super) fn alt_link(&self) -> Option<(&'d [u8], &'d [u8])> {
+        let (path, id) = self.section(b".gnu_debugaltlink")?.data.split_once_str("\0")?;
+        Some((path, id))
+    }
+}
+
+impl<'d> Section<'d> {
+    /// Its content, unpacked; `None` if that fails.
+    pub(super) fn unpacked(&self) -> Option<Cow<'d, [u8]>> {
+        match self.packed {
+            None => Some(Cow::Borrowed(self.data)),
+            Some((format, size)) => unpack(format, self.data, size),
+        }
+    }
+
+    /// The content of a `.zdebug_` section: `ZLIB`, the size as eight bytes, highest first, then zlib.
+    fn unpacked_gnu(&self) -> Option<Cow<'d, [u8]>> {
+        let (size, data) = self.data.strip_prefix(b"ZLIB")?.split_first_chunk::<8>()?;
+        unpack(CompressionFormat::Zlib, data, u64::from_be_bytes(*size))
+    }
+}
+
+/// The note `NT_GNU_BUILD_ID`, if it is among `notes`.
+fn build_id<'d, H: FileHeader<Endian = Endianness>>(
+    mut notes: NoteIterator<'d, H>,
+    endian: Endianness,
+) -> Option<&'d [u8]> {
+    std::iter::from_fn(|| notes.next().ok().flatten())
+        .find(|note| note.name() == elf::ELF_NOTE_GNU && note.n_type(endian).0 == 3)
+        .map(|note| note.desc())
+}
+
+fn unpack(format: CompressionFormat, data: &[u8], size: u64) -> Option<Cow<'_, [u8]>> {
+    // zlib expands at most 1032 times, zstd at most 32768 times.
+    let most = (data.len() as u64).saturating_mul(32 << 10).min(LARGEST_SECTION);
+    if size > most {
+        return None;
+    }
+    CompressedData { format, data, uncompressed_size: size }.decompress().ok()
+}
+
+/// The address, in the file's own address space, of the byte at `offset` of the file.
+pub(super) fn address_of(segments: &[Segment], offset: u64) -> Option<u64> {
+    let holds = |segment: &&Segment| {
+        offset.checked_sub(segment.offset).is_some_and(|into| into < segment.file_size)
+    };
+    // Segments can share a page of the file; a sampled address is in the one that can be executed.
+    let mut found = segments.iter().filter(holds).collect::<Vec<_>>();
+    found.sort_by_key(|segment| !segment.executable);
+    let segment = found.first()?;
+    Some(segment.address.wrapping_add(offset - segment.offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_the_file_have_addresses() {
+        let segment = |offset, file_size, address, executable| Segment {
+            offset,
+            file_size,
+            address,
+            executable,
+        };
+        // lld lets two segments share a page of the file.
+        let segments = [
+            segment(0, 0x1100, 0, false),
+            segment(0x1000, 0x500, 0x2000, true),
+            segment(0x1500, 8, 0x3500, false),
+        ];
+        assert_eq!(address_of(&segments, 0x10), Some(0x10));
+        assert_eq!(address_of(&segments, 0x1080), Some(0x2080));
+        assert_eq!(address_of(&segments, 0x1501), Some(0x3501));
+        assert_eq!(address_of(&segments, 0x1508), None);
+    }
+
+    #[test]
+    fn a_section_that_claims_to_unpack_to_too_much_is_not_unpacked() {
+        assert!(unpack(CompressionFormat::Zlib, b"x", 1 << 40).is_none());
+        assert!(unpack(CompressionFormat::Zstandard, b"x", 100).is_none());
+        assert!(Elf::parse(b"\x7fELF\x02\x01").is_none());
+        assert!(Elf::parse(b"").is_none());
+    }
+}

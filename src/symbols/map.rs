@@ -1,0 +1,46 @@
+//! The bytes of a file, mapped where the system can: of a module of 150 MB only the touched pages are read.
+
+// The one place that maps files.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+
+/// A file's content.
+pub(super) enum Bytes {
+    /// Mapped.
+    Mapped(memmap2::Mmap),
+    /// In memory: what was unpacked, or copied from a process.
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    /// Maps the file at `path`. Only regular files: a module's name may be that of a device or a pipe.
+    pub(super) fn open(path: &Path) -> io::Result<Bytes> {
+        // Asked before opening, as opening a pipe would wait for its writer.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let file = File::open(path)?;
+        if file.metadata()?.len() == 0 {
+            return Ok(Bytes::Owned(Vec::new()));
+        }
+        // SAFETY: the mapping is private and read-only. A module that is overwritten in place while we read it can
+        // change under us or end early; what reads it checks every bound and never trusts what it read before.
+        // Compilers and package managers replace modules by renaming, which leaves the mapped file as it was.
+        Ok(Bytes::Mapped(unsafe { memmap2::Mmap::map(&file)? }))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+}

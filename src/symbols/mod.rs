@@ -1,0 +1,54 @@
+//! Names for addresses: symbol tables, DWARF inlines, the kernel's, JITs', and demangling.
+//!
+//! ```text
+//!  what was recorded                     what names it
+//!  /usr/bin/rg, build-id, pid ─▶ Loader ─▶ Module ─ .symtab, .dynsym ─ table ┐
+//!  [vdso] ───────────────────────┘          │     ─ .plt ───────────── plt   ├─▶ Functions: the functions at each
+//!    debug files, .dwp, shared files ───────┘     ─ .debug_info ───── dwarf  ┘    address, innermost first
+//!  [kernel.kallsyms] ──▶ Loader::kernel ─▶ KernelSymbols
+//!  perf-PID.map, jit-PID.dump ─▶ Loader ─▶ PerfMap, Jitdump
+//! ```
+//!
+//! Everything is asked in batches. A profile has far fewer distinct addresses than a module has symbols, so a table is
+//! never sorted: it is read once, and each symbol looks for the sorted addresses it could name. DWARF is walked
+//! only in the units that hold an address, each once, all at the same time.
+//!
+//! Addresses are those of the file's own address space, as its symbols have them; [`Module::address_of`] makes one of
+//! a place in the file. A perf.data file from another system is read like any other: nothing here depends on the
+//! system it runs on, only the vdso and running processes are Linux's.
+//!
+//! Damaged files never fail: what cannot be read has fewer names, and is counted ([`Functions::broken_units`],
+//! [`Warnings`]). Start with [`module`](Module), then read `table` and `dwarf`.
+//!
+//! ```no_run
+//! # use flamepipe::symbols::{Config, Loader};
+//! let loader = Loader::new(Config::default());
+//! if let Some(module) = loader.module(b"/usr/bin/rg", None, None) {
+//!     let functions = module.functions(&[0x1000, 0x2000], true);
+//!     for function in functions.at(0) {
+//!         assert!(function.inlined || function.start <= Some(0x1000));
+//!     }
+//! }
+//! ```
+
+mod debug_file;
+mod demangle;
+mod dwarf;
+mod elf;
+mod jit;
+mod kallsyms;
+mod loader;
+mod map;
+mod module;
+mod plt;
+mod split;
+mod table;
+mod units;
+mod vdso;
+
+pub use demangle::demangle;
+pub use elf::Segment;
+pub use jit::{Jitdump, PerfMap};
+pub use kallsyms::{KernelSymbol, KernelSymbols, Reference};
+pub use loader::{Config, Loader, Warnings};
+pub use module::{Function, Functions, Module};

@@ -1,0 +1,290 @@
+//! A module: the mapped file, the files that hold its debugging information, and the functions at its addresses.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use bstr::{BStr, ByteSlice};
+use gimli::{DwarfSections, EndianSlice, RunTimeEndian, SectionId};
+use rayon::prelude::*;
+
+use super::demangle;
+use super::dwarf::{Chain, Dwarf, Found};
+use super::elf::{Elf, Segment, address_of};
+use super::map::Bytes;
+use super::plt;
+use super::split::Split;
+use super::table::Search;
+use crate::error::{Error, Result};
+use crate::intern::Interner;
+
+/// What .gnu_debugdata may unpack to, in bytes: more is hostile.
+const LARGEST_DEBUGDATA: u64 = 1 << 30;
+
+/// A mapped ELF file and the files that belong to it.
+pub struct Module {
+    path: PathBuf,
+    main: Bytes,
+    /// Holds `.symtab` and `.debug_info` if the module itself does not.
+    pub(super) debug: Option<Bytes>,
+    /// What debug files share (`.gnu_debugaltlink`).
+    pub(super) shared: Option<Bytes>,
+    /// The module's split units (`.dwp`).
+    pub(super) package: Option<Bytes>,
+    /// `.gnu_debugdata`, unpacked: the symbols a distribution leaves in a stripped module.
+    mini: OnceLock<Option<Vec<u8>>>,
+    build_id: Option<Vec<u8>>,
+    segments: Vec<Segment>,
+}
+
+/// One function at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function<'a> {
+    /// Demangled.
+    pub name: &'a BStr,
+    /// Whether it was inlined into the next one.
+    pub inlined: bool,
+    /// Where its symbol starts, in the file's own address space; of an inlined function, where the symbol it is
+    /// inlined into starts. `None` where only DWARF knows the function.
+    pub start: Option<u64>,
+}
+
+/// The functions at each of the addresses that were asked for.
+#[derive(Default)]
+pub struct Functions {
+    names: Interner,
+    all: Vec<(u32, bool, Option<u64>)>,
+    ends: Vec<usize>,
+    /// Units of DWARF that could not be read to their end, or whose split part is missing: inlines may lack.
+    pub broken_units: usize,
+}
+
+impl Functions {
+    /// The functions at the `index`th address, innermost first; none if the address has no name.
+    pub fn at(&self, index: usize) -> impl ExactSizeIterator<Item = Function<'_>> {
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
+        let end = self.ends.get(index).copied().unwrap_or(0);
+        let all = self.all.get(start.unwrap_or(0)..end).unwrap_or_default();
+        all.iter().map(|&(name, inlined, start)| {
+            let name = self.names.get(name).as_bstr();
+            Function { name, inlined, start }
+        })
+    }
+
+    /// How many addresses there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether no address was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+impl Module {
+    /// Maps the file at `path`, which stands alone: [`Loader`](super::Loader) finds the files that belong to it.
+    pub fn open(path: &Path) -> Result<Module> {
+        let bytes =
+            Bytes::open(path).map_err(Error::io(|| format!("cannot read {}", path.display())))?;
+        Self::new(path, bytes)
+    }
+
+    /// A module that is in memory, such as the vdso; `name` is for messages.
+    pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Module> {
+        Self::new(name, Bytes::Owned(bytes))
+    }
+
+    fn new(path: &Path, main: Bytes) -> Result<Module> {
+        let Some(elf) = Elf::parse(&main) else {
+            let input = path.display().to_string();
+            return Err(Error::Format { input, expected: "an ELF file".into() });
+        };
+        let (build_id, segments) = (elf.build_id().map(<[u8]>::to_vec), elf.segments.clone());
+        drop(elf);
+        Ok(Module {
+            path: path.to_owned(),
+            main,
+            debug: None,
+            shared: None,
+            package: None,
+            mini: OnceLock::new(),
+            build_id,
+            segments,
+        })
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's bytes, for unwinding.
+    pub fn bytes(&self) -> &[u8] {
+        &self.main
+    }
+
+    /// What identifies this build, if it says so.
+    pub fn build_id(&self) -> Option<&[u8]> {
+        self.build_id.as_deref()
+    }
+
+    /// Its loaded segments.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Where a section that is not packed lies: its address, in the file's own address space, and its place in
+    /// [`bytes`](Module::bytes). `None` if there is none of that name.
+    pub fn section(&self, name: &[u8]) -> Option<(u64, std::ops::Range<usize>)> {
+        let elf = Elf::parse(&self.main)?;
+        let section = elf.section(name).filter(|section| !section.data.is_empty())?;
+        let start = (section.data.as_ptr() as usize).checked_sub(self.main.as_ptr() as usize)?;
+        Some((section.address, start..start + section.data.len()))
+    }
+
+    /// The address, in the file's own address space, of the byte at `offset` of the file: a sampled address less the
+    /// start of its mapping plus the mapping's offset.
+    pub fn address_of(&self, offset: u64) -> Option<u64> {
+        address_of(&self.segments, offset)
+    }
+
+    /// The functions at each of `addresses`, which are sorted, distinct, and of the file's own address space; with
+    /// those that were inlined there if `inlines`.
+    ///
+    /// The outermost function has the name of the symbol table, by perf's choice among aliases, else the name DWARF
+    /// gives it; inlined functions have the names of DWARF. Damaged files yield fewer names, never an error.
+    pub fn functions(&self, addresses: &[u64], inlines: bool) -> Functions {
+        let main = Elf::parse(&self.main);
+        let debug = self.debug.as_deref().and_then(Elf::parse);
+        let (main, debug) = (main.as_ref(), debug.as_ref());
+        let has_table =
+            |elf: &&Elf<'_>| elf.section(b".symtab").is_some_and(|table| !table.data.is_empty());
+        // A full table holds all that the others have.
+        let full = main.filter(has_table).or(debug.filter(has_table));
+        let mini = if full.is_none() { self.mini(main) } else { None };
+        let mini = mini.and_then(Elf::parse);
+        let (symbols, found) = rayon::join(
+            || {
+                let mut search = Search::new(addresses);
+                match full {
+                    Some(elf) => search.table(elf, b".symtab"),
+                    None => {
+                        main.into_iter().for_each(|elf| search.table(elf, b".dynsym"));
+                        mini.iter().for_each(|elf| search.table(elf, b".symtab"));
+                    }
+                }
+                search.finish()
+            },
+            || if inlines { self.inlines(main, debug, addresses) } else { Found::default() },
+        );
+        let mut out = Functions { broken_units: found.broken, ..Functions::default() };
+        let mut chains = found.chains.into_iter();
+        let mut names: HashMap<Cow<'_, [u8]>, u32> = HashMap::new();
+        // Few profiles have a sample in a stub: relocations are read for the first.
+        let mut stubs = None;
+        for (&address, symbol) in addresses.iter().zip(symbols) {
+            let chain: Chain = chains.next().unwrap_or_default();
+            let mut stub = || {
+                let elf = main.filter(|elf| plt::section(elf, address).is_some())?;
+                stubs.get_or_insert_with(|| plt::Stubs::new(elf)).at(address)
+            };
+            let outermost = match symbol {
+                Some(symbol) => Some((Cow::Borrowed(symbol.name), Some(symbol.start))),
+                None => match stub() {
+                    Some(stub) => Some((Cow::Owned(stub.name), Some(stub.start))),
+                    None => chain.first().and_then(Option::as_ref).map(|name| (owned(name), None)),
+                },
+            };
+            let start = outermost.as_ref().and_then(|(_, start)| *start);
+            let mut push = |name: Cow<'_, [u8]>, inlined| {
+                let id = match names.get(&name) {
+                    Some(&id) => id,
+                    None => {
+                        let id = out.names.intern(&demangle(&name));
+                        names.insert(Cow::Owned(name.into_owned()), id);
+                        id
+                    }
+                };
+                out.all.push((id, inlined, start));
+            };
+            for name in chain.iter().skip(1).rev() {
+                push(name.as_ref().map_or(Cow::Borrowed(b"[unknown]"), owned), true);
+            }
+            if let Some((name, _)) = outermost {
+                push(name, false);
+            } else if !chain.is_empty() {
+                push(Cow::Borrowed(b"[unknown]"), false);
+            }
+            out.ends.push(out.all.len());
+        }
+        out
+    }
+
+    /// The unpacked `.gnu_debugdata` of the module, if it has one.
+    fn mini(&self, main: Option<&Elf<'_>>) -> Option<&[u8]> {
+        let unpack = || unxz(main?.section(b".gnu_debugdata")?.data);
+        self.mini.get_or_init(unpack).as_deref()
+    }
+
+    /// The chains DWARF knows. The module's own debugging information comes before that of its debug file.
+    fn inlines(&self, main: Option<&Elf<'_>>, debug: Option<&Elf<'_>>, addresses: &[u64]) -> Found {
+        // A stripped module and its debug file have headers of sections whose content only the other has.
+        let has_dwarf = |elf: &&Elf<'_>| {
+            let sections = [b".debug_info".as_slice(), b".zdebug_info"];
+            sections.iter().filter_map(|name| elf.section(name)).any(|info| !info.data.is_empty())
+        };
+        let Some(elf) = main.filter(has_dwarf).or(debug.filter(has_dwarf)) else {
+            return Found::default();
+        };
+        let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
+        let slice = |bytes| EndianSlice::new(bytes, endian);
+        let shared = self.shared.as_deref().and_then(Elf::parse);
+        let (loaded, shared) = rayon::join(|| load(elf), || shared.as_ref().map(load));
+        let shared = shared.as_ref().map(|shared| shared.borrow(|bytes| slice(bytes)));
+        let dwarf = Dwarf::new(loaded.borrow(|bytes| slice(bytes)), shared);
+        let package = self.package.as_deref().and_then(Elf::parse);
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let split = Split::new(package.as_ref(), endian, directory);
+        let mut found = dwarf.find(addresses, &split);
+        found.broken += split.missing();
+        found
+    }
+}
+
+fn owned(name: &Arc<[u8]>) -> Cow<'static, [u8]> {
+    Cow::Owned(name.to_vec())
+}
+
+/// The sections the walk reads, unpacked in parallel. `.debug_line` and locations are none of them.
+fn load<'d>(elf: &Elf<'d>) -> DwarfSections<Cow<'d, [u8]>> {
+    const READ: [SectionId; 9] = [
+        SectionId::DebugAbbrev,
+        SectionId::DebugAddr,
+        SectionId::DebugAranges,
+        SectionId::DebugInfo,
+        SectionId::DebugLineStr,
+        SectionId::DebugRanges,
+        SectionId::DebugRngLists,
+        SectionId::DebugStr,
+        SectionId::DebugStrOffsets,
+    ];
+    let mut unpacked: HashMap<SectionId, Cow<'d, [u8]>> =
+        READ.into_par_iter().map(|id| (id, elf.content(id.name()))).collect();
+    let take = |id| Ok::<_, gimli::Error>(unpacked.remove(&id).unwrap_or_default());
+    DwarfSections::load(take).unwrap_or_default()
+}
+
+/// Unpacks `.gnu_debugdata`.
+fn unxz(packed: &[u8]) -> Option<Vec<u8>> {
+    // The largest dictionary of xz's presets is 64 MB.
+    let decoder = xz4rust::XzDecoder::in_heap_with_alloc_dict_size(1 << 16, 64 << 20);
+    let size = std::num::NonZeroUsize::new(1 << 16)?;
+    let input = std::io::Cursor::new(packed.to_vec());
+    let reader = xz4rust::XzReader::new_with_buffer_size_and_decoder(input, size, decoder);
+    let mut bytes = Vec::new();
+    reader.take(LARGEST_DEBUGDATA).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}

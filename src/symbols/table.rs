@@ -1,0 +1,278 @@
+//! Symbol tables, read once against the sorted addresses instead of being sorted themselves.
+//!
+//! A table has hundreds of thousands of symbols and a profile asks for a few hundred addresses, so each symbol looks for
+//! the addresses it could name, and most find none. perf's rules say which of several symbols is chosen.
+//!
+//! ```text
+//!  symbol  [start ─────── end)         the symbol without a size ends where the next one starts
+//!  queries ─────q₁────q₂──────q₃──▶    q₁ and q₂ are in it; q₃ remembers it as the nearest before it
+//! ```
+
+use std::cmp::Reverse;
+
+use bstr::ByteSlice;
+use object::elf;
+
+use super::demangle;
+use super::elf::Elf;
+
+/// A hostile table could make every symbol hold every address; after so many comparisons only nearest symbols count.
+const MOST_VISITS: u64 = 100_000_000;
+
+/// A symbol as it stands in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Symbol<'d> {
+    /// Still mangled.
+    pub name: &'d [u8],
+    /// Where it starts, in the file's own address space.
+    pub start: u64,
+    /// Zero if it is not known.
+    pub size: u64,
+    pub function: bool,
+    pub weak: bool,
+    pub global: bool,
+}
+
+impl Symbol<'_> {
+    /// perf's choice among symbols that start at one address; the greatest wins, the first of equals.
+    fn rank(&self) -> impl Ord + use<> {
+        let name = demangle(self.name);
+        let underscores = name.iter().take_while(|&&byte| byte == b'_').count();
+        let size = self.size > 0;
+        (size, self.function, !self.weak, self.global, Reverse(underscores), name.len())
+    }
+
+    fn holds(&self, address: u64) -> bool {
+        address.checked_sub(self.start).is_some_and(|into| into < self.size)
+    }
+}
+
+/// Calls `each` with every symbol of the table called `name` (`.symtab`, `.dynsym`) that can name code.
+/// Format: the System V ABI, "Symbol Table".
+pub(super) fn symbols<'d>(elf: &Elf<'d>, name: &[u8], mut each: impl FnMut(Symbol<'d>, u16)) {
+    let Some(table) = elf.section(name) else { return };
+    let strings = elf.sections.get(table.link as usize).map_or(b"".as_slice(), |names| names.data);
+    // Which of the two layouts and byte orders is known at compile time inside the loop.
+    match (elf.wide, elf.big) {
+        (true, false) => scan(table.data, wide::<false>, strings, elf.machine, &mut each),
+        (true, true) => scan(table.data, wide::<true>, strings, elf.machine, &mut each),
+        (false, false) => scan(table.data, narrow::<false>, strings, elf.machine, &mut each),
+        (false, true) => scan(table.data, narrow::<true>, strings, elf.machine, &mut each),
+    }
+}
+
+/// One entry of a table: name, info, other, section, value, size.
+struct Raw(u32, u8, u8, u16, u64, u64);
+
+#[inline(always)]
+fn wide<const BIG: bool>(raw: &[u8; 24]) -> Raw {
+    let [a, b, c, d, info, other, e, f, value @ .., _, _, _, _, _, _, _, _] = *raw;
+    let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, size @ ..] = *raw;
+    if BIG {
+        let (value, size) = (u64::from_be_bytes(value), u64::from_be_bytes(size));
+        return Raw(
+            u32::from_be_bytes([a, b, c, d]),
+            info,
+            other,
+            u16::from_be_bytes([e, f]),
+            value,
+            size,
+        );
+    }
+    let (value, size) = (u64::from_le_bytes(value), u64::from_le_bytes(size));
+    Raw(u32::from_le_bytes([a, b, c, d]), info, other, u16::from_le_bytes([e, f]), value, size)
+}
+
+#[inline(always)]
+fn narrow<const BIG: bool>(raw: &[u8; 16]) -> Raw {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, info, other, m, n] = *raw;
+    let word = |bytes| if BIG { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+    let section = if BIG { u16::from_be_bytes([m, n]) } else { u16::from_le_bytes([m, n]) };
+    let (value, size) = (word([e, f, g, h]), word([i, j, k, l]));
+    Raw(word([a, b, c, d]), info, other, section, value.into(), size.into())
+}
+
+#[inline(always)]
+fn scan<'d, const SIZE: usize>(
+    table: &[u8],
+    read: impl Fn(&[u8; SIZE]) -> Raw,
+    strings: &'d [u8],
+    machine: u16,
+    each: &mut impl FnMut(Symbol<'d>, u16),
+) {
+    let arm = machine == elf::EM_ARM.0;
+    for raw in table.as_chunks::<SIZE>().0 {
+        let Raw(name, info, other, section, value, size) = read(raw);
+        let kind = info & 15;
+        // perf's elf_sym__is_function and elf_sym__is_label; 0 is an undefined symbol, 0xfff1 an absolute one.
+        let function = kind == 2 || kind == 10;
+        let label = kind == 0 && section != 0xfff1 && !matches!(other & 3, 1 | 2);
+        if section == 0 || name == 0 || !(function || label) {
+            continue;
+        }
+        // The name is only looked at when the symbol is near an address: most pages of the strings stay untouched.
+        let start = if arm && function { value & !1 } else { value };
+        let name = strings.get(name as usize..).unwrap_or_default();
+        let (global, weak) = (info >> 4 == 1, info >> 4 == 2);
+        each(Symbol { name, start, size, function, weak, global }, section);
+    }
+}
+
+/// The best symbol for each address so far.
+pub(super) struct Search<'a, 'd> {
+    addresses: &'a [u64],
+    /// The symbol with a size that holds the address and starts last.
+    within: Vec<Option<Symbol<'d>>>,
+    /// The symbol that starts last between the address before and this one, and where its section ends.
+    nearest: Vec<Option<(Symbol<'d>, u64)>>,
+    visits: u64,
+}
+
+impl<'a, 'd> Search<'a, 'd> {
+    /// A search for `addresses`, which are sorted and distinct.
+    pub(super) fn new(addresses: &'a [u64]) -> Self {
+        let none = addresses.len();
+        Search { addresses, within: vec![None; none], nearest: vec![None; none], visits: 0 }
+    }
+
+    /// Looks through one table of `elf`.
+    pub(super) fn table(&mut self, elf: &Elf<'d>, name: &[u8]) {
+        let ends: Vec<u64> = elf
+            .sections
+            .iter()
+            .map(|section| section.address.saturating_add(section.size))
+            .collect();
+        symbols(elf, name, |symbol, section| {
+            let end = ends.get(usize::from(section)).copied().unwrap_or(u64::MAX);
+            self.symbol(symbol, end);
+        });
+    }
+
+    /// Offers one symbol whose name may still have the rest of the string table behind it.
+    #[inline(always)]
+    fn symbol(&mut self, symbol: Symbol<'d>, end: u64) {
+        let from = self.addresses.partition_point(|&address| address < symbol.start);
+        let Some(&next) = self.addresses.get(from) else { return };
+        let is_nearer = match &self.nearest[from] {
+            Some((nearest, _)) => symbol.start >= nearest.start,
+            None => true,
+        };
+        if is_nearer || symbol.holds(next) {
+            self.candidate(symbol, end, from);
+        }
+    }
+
+    #[inline(never)]
+    fn candidate(&mut self, mut symbol: Symbol<'d>, end: u64, from: usize) {
+        symbol.name = &symbol.name[..symbol.name.find_byte(0).unwrap_or(symbol.name.len())];
+        if symbol.name.is_empty() || is_mark(symbol.name) {
+            return;
+        }
+        if better(&symbol, self.nearest[from].as_ref().map(|(nearest, _)| nearest)) {
+            self.nearest[from] = Some((symbol, end));
+        }
+        for at in from..self.addresses.len() {
+            if !symbol.holds(self.addresses[at]) || self.visits > MOST_VISITS {
+                break;
+            }
+            self.visits += 1;
+            if better(&symbol, self.within[at].as_ref()) {
+                self.within[at] = Some(symbol);
+            }
+        }
+    }
+
+    /// The symbol of each address.
+    pub(super) fn finish(self) -> Vec<Option<Symbol<'d>>> {
+        let mut before: Option<(Symbol<'d>, u64)> = None;
+        let pairs = self.addresses.iter().zip(self.within.into_iter().zip(self.nearest));
+        pairs
+            .map(|(&address, (within, nearest))| {
+                before = nearest.or(before);
+                // A symbol without a size names what lies between it and the next symbol, in its section.
+                let label = before.filter(|(symbol, end)| symbol.size == 0 && address < *end);
+                within.or(label.map(|(symbol, _)| symbol))
+            })
+            .collect()
+    }
+}
+
+fn better(symbol: &Symbol<'_>, than: Option<&Symbol<'_>>) -> bool {
+    than.is_none_or(|than| {
+        symbol.start > than.start || symbol.start == than.start && symbol.rank() > than.rank()
+    })
+}
+
+/// Marks of assemblers that name no code: `$x`, `$d.7` tell code from data, `.L0 ` is a local label.
+fn is_mark(name: &[u8]) -> bool {
+    name.starts_with(b".L")
+        || name.strip_prefix(b"$").is_some_and(|rest| {
+            matches!(rest.first(), Some(b'a' | b'd' | b't' | b'x'))
+                && matches!(rest.get(1), None | Some(b'.'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_layouts_are_read_in_both_orders() {
+        let fields = |raw: Raw| (raw.0, raw.1, raw.2, raw.3, raw.4, raw.5);
+        let wanted = (1, 0x12, 3, 4, 5, 6);
+        let mut bytes = [0; 24];
+        (bytes[0], bytes[4], bytes[5], bytes[6], bytes[8], bytes[16]) = (1, 0x12, 3, 4, 5, 6);
+        assert_eq!(fields(wide::<false>(&bytes)), wanted);
+        let mut bytes = [0; 24];
+        (bytes[3], bytes[4], bytes[5], bytes[7], bytes[15], bytes[23]) = (1, 0x12, 3, 4, 5, 6);
+        assert_eq!(fields(wide::<true>(&bytes)), wanted);
+        let mut bytes = [0; 16];
+        (bytes[0], bytes[4], bytes[8], bytes[12], bytes[13], bytes[14]) = (1, 5, 6, 0x12, 3, 4);
+        assert_eq!(fields(narrow::<false>(&bytes)), wanted);
+        let mut bytes = [0; 16];
+        (bytes[3], bytes[7], bytes[11], bytes[12], bytes[13], bytes[15]) = (1, 5, 6, 0x12, 3, 4);
+        assert_eq!(fields(narrow::<true>(&bytes)), wanted);
+    }
+
+    fn chosen(symbols: &[(&'static str, u64, u64, &str)], address: u64) -> Option<&'static str> {
+        let addresses = [address];
+        let mut search = Search::new(&addresses);
+        for &(name, start, size, flags) in symbols {
+            let has = |flag| flags.contains(flag);
+            let (function, weak, global) = (!has('n'), has('w'), has('g'));
+            let name = name.as_bytes();
+            search.symbol(Symbol { name, start, size, function, weak, global }, 0x1000);
+        }
+        search.finish()[0].and_then(|symbol| std::str::from_utf8(symbol.name).ok())
+    }
+
+    #[test]
+    fn aliases_are_chosen_as_perf_does() {
+        for (a, b) in [
+            (("a", 0x10, 8, ""), ("b", 0x10, 0, "g")),
+            (("a", 0x10, 8, ""), ("b", 0x10, 8, "gn")),
+            (("a", 0x10, 8, ""), ("b", 0x10, 8, "w")),
+            (("a", 0x10, 8, "g"), ("bb", 0x10, 8, "")),
+            (("malloc", 0x10, 8, "g"), ("__libc_malloc", 0x10, 8, "g")),
+            (("longer", 0x10, 8, "g"), ("short", 0x10, 8, "g")),
+            // The inner of two, whatever it is.
+            (("inner", 0x11, 4, "w"), ("outer", 0x10, 8, "g")),
+        ] {
+            assert_eq!(chosen(&[a, b], 0x12), Some(a.0));
+            assert_eq!(chosen(&[b, a], 0x12), Some(a.0));
+        }
+        // The first of equals.
+        assert_eq!(chosen(&[("a", 0x10, 8, "g"), ("b", 0x10, 8, "g")], 0x12), Some("a"));
+    }
+
+    #[test]
+    fn symbols_without_a_size_end_at_the_next_and_at_their_section() {
+        let table = [("label", 0x10, 0, "n"), ("f", 0x20, 4, ""), ("$x", 0x12, 0, "n")];
+        assert_eq!(chosen(&table, 0x1f), Some("label"));
+        assert_eq!(chosen(&table, 0x23), Some("f"));
+        assert_eq!(chosen(&table, 0x24), None);
+        assert_eq!(chosen(&table[..1], 0xfff), Some("label"));
+        assert_eq!(chosen(&table[..1], 0x1000), None);
+        assert_eq!(chosen(&table, 0xf), None);
+    }
+}

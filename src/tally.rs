@@ -1,0 +1,246 @@
+//! What became of the input: how much was read, and what was skipped, lost, cut or left without a name.
+//!
+//! Every stage adds its counts when it finishes, so that nothing is lost silently and law 8 holds: weight in =
+//! weight out + what the tally reports as left out. A program shows the tally once, as its quality line.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Write};
+
+use bstr::{BStr, BString, ByteSlice};
+
+/// Why something that was in the input is not in the output, though nobody asked for it to be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Loss {
+    /// The recorder could not keep up.
+    Lost,
+    /// A line or record that is not of the format.
+    Odd,
+    /// A sample of another event than the one that is folded: weights of two events cannot be added up.
+    OtherEvent,
+    /// A sample without a call chain.
+    NoStack,
+    /// The input ended in the middle.
+    CutShort,
+    /// Modules whose file is of another build than the recorded one, so that its names were not used.
+    Mismatched,
+    /// Bytes that had to be replaced, as the output format cannot hold them.
+    Replaced,
+    /// A weight that was a fraction, of which only the whole part counts.
+    Fraction,
+}
+
+impl Loss {
+    fn phrase(self) -> &'static str {
+        match self {
+            Loss::Lost => "lost by the recorder",
+            Loss::Odd => "odd lines or records skipped",
+            Loss::OtherEvent => "of other events left out (--event-filter chooses)",
+            Loss::NoStack => "without a call chain",
+            Loss::CutShort => "cut short at the end of the input",
+            Loss::Mismatched => "modules replaced since the recording",
+            Loss::Replaced => "names with bytes that had to be replaced",
+            Loss::Fraction => "weights with a fraction, which was cut off",
+        }
+    }
+}
+
+/// How many items and how much weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Samples, lines, records or names.
+    pub items: u64,
+    /// The weight they carried, in units of the event.
+    pub weight: u64,
+}
+
+/// The counts of a run. [`Display`] is the quality line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// What was read: samples, or lines of folded text, with their weight.
+    pub read: Count,
+    /// What was left out because the user asked for it.
+    pub filtered: Count,
+    /// What was left out for other reasons.
+    losses: BTreeMap<Loss, Count>,
+    /// What sums up stacks; `None` where no stage looked at stacks.
+    pub stacks: Option<Stacks>,
+    /// The first few examples of odd input, as they stood there.
+    examples: Vec<BString>,
+}
+
+/// How good the folded stacks are, by weight.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stacks {
+    /// All that was folded.
+    pub weight: u64,
+    /// Whose outermost frame is the start of a thread.
+    pub rooted: u64,
+    /// That carry a [`Truncated`](crate::sample::Kind::Truncated) mark.
+    pub truncated: u64,
+    /// That were sampled in a function without a name, by module.
+    pub unresolved: BTreeMap<BString, u64>,
+}
+
+impl Tally {
+    /// Counts what was left out.
+    pub fn lose(&mut self, loss: Loss, items: u64, weight: u64) {
+        if items > 0 {
+            let count = self.losses.entry(loss).or_default();
+            count.items += items;
+            count.weight = count.weight.saturating_add(weight);
+        }
+    }
+
+    /// Counts one odd line and remembers the first as an example.
+    pub fn odd(&mut self, line: &[u8]) {
+        self.lose(Loss::Odd, 1, 0);
+        if self.examples.is_empty() {
+            self.examples.push(line.trim_end().into());
+        }
+    }
+
+    /// What was left out for `loss`.
+    pub fn lost(&self, loss: Loss) -> Count {
+        self.losses.get(&loss).copied().unwrap_or_default()
+    }
+
+    /// All losses, in a fixed order.
+    pub fn losses(&self) -> impl Iterator<Item = (Loss, Count)> + '_ {
+        self.losses.iter().map(|(&loss, &count)| (loss, count))
+    }
+
+    /// The first odd line, if there was one.
+    pub fn example(&self) -> Option<&BStr> {
+        self.examples.first().map(|example| example.as_bstr())
+    }
+
+    /// Whether everything that was read is in the output with a name and a whole stack: what `--strict` asks for.
+    pub fn is_clean(&self) -> bool {
+        self.losses.is_empty()
+            && self
+                .stacks
+                .as_ref()
+                .is_none_or(|stacks| stacks.truncated == 0 && stacks.unresolved.is_empty())
+    }
+
+    /// Adds the counts of another run, as of another input or another worker.
+    pub fn absorb(&mut self, other: Tally) {
+        for (into, from) in [(&mut self.read, other.read), (&mut self.filtered, other.filtered)] {
+            into.items += from.items;
+            into.weight += from.weight;
+        }
+        for (loss, count) in other.losses {
+            self.lose(loss, count.items, count.weight);
+        }
+        if self.examples.is_empty() {
+            self.examples = other.examples;
+        }
+        if let Some(from) = other.stacks {
+            let into = self.stacks.get_or_insert_default();
+            into.weight += from.weight;
+            into.rooted += from.rooted;
+            into.truncated += from.truncated;
+            for (module, weight) in from.unresolved {
+                *into.unresolved.entry(module).or_default() += weight;
+            }
+        }
+    }
+}
+
+/// The quality line: `3,291 samples · 98.8 % reach a thread root · 0.4 % unresolved (libfoo.so 0.3 %) · 2 odd lines…`.
+impl Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} samples", grouped(self.read.items))?;
+        if let Some(stacks) = &self.stacks {
+            let share = |part| percent(part, stacks.weight);
+            write!(f, " · {} reach a thread root", share(stacks.rooted))?;
+            if stacks.truncated > 0 {
+                write!(f, " · {} truncated", share(stacks.truncated))?;
+            }
+            if let Some((worst, weight)) =
+                stacks.unresolved.iter().max_by_key(|(_, weight)| **weight)
+            {
+                let name =
+                    worst.rfind_byte(b'/').map_or(worst.as_bstr(), |at| worst[at + 1..].as_bstr());
+                let all = share(stacks.unresolved.values().sum());
+                write!(f, " · {all} unresolved (most in {name}: {})", share(*weight))?;
+            }
+        }
+        if self.filtered.items > 0 {
+            write!(f, " · {} filtered out", grouped(self.filtered.items))?;
+        }
+        for (loss, count) in self.losses() {
+            write!(f, " · {} {}", grouped(count.items), loss.phrase())?;
+            if let (Loss::Odd, Some(example)) = (loss, self.example()) {
+                let short: String = example.to_str_lossy().trim().chars().take(60).collect();
+                write!(f, ", the first: “{}”", short.escape_debug())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 { "0 %".into() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            let _ = out.write_char(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quality_line_says_what_was_left_out() {
+        let mut tally = Tally { read: Count { items: 3291, weight: 4000 }, ..Tally::default() };
+        assert!(tally.is_clean());
+        assert_eq!(tally.to_string(), "3,291 samples");
+        tally.odd(b"what is this\n");
+        tally.odd(b"or this\n");
+        tally.lose(Loss::OtherEvent, 300, 1000);
+        tally.lose(Loss::Lost, 0, 0);
+        tally.stacks = Some(Stacks {
+            weight: 3000,
+            rooted: 2964,
+            truncated: 0,
+            unresolved: [("/usr/lib/libfoo.so".into(), 30), ("[unknown]".into(), 3)].into(),
+        });
+        assert!(!tally.is_clean());
+        assert_eq!(
+            tally.to_string(),
+            "3,291 samples · 98.8 % reach a thread root · 1.1 % unresolved (most in libfoo.so: 1.0 %) \
+             · 2 odd lines or records skipped, the first: “what is this” \
+             · 300 of other events left out (--event-filter chooses)"
+        );
+    }
+
+    #[test]
+    fn absorbing_adds_up() {
+        let mut a = Tally::default();
+        a.lose(Loss::Odd, 1, 0);
+        let mut b = Tally {
+            stacks: Some(Stacks { weight: 2, rooted: 1, ..Stacks::default() }),
+            ..Tally::default()
+        };
+        b.odd(b"x");
+        a.absorb(b);
+        assert_eq!(a.lost(Loss::Odd), Count { items: 2, weight: 0 });
+        assert_eq!(a.stacks.map(|stacks| stacks.weight), Some(2));
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}
