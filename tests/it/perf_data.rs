@@ -14,8 +14,10 @@ use flamepipe::tally::{Loss, Tally};
 
 mod hostile;
 
-/// Forks, execs, a pipeline and a little work.
+/// Forks, execs, a pipeline and a little work, some of it by the shell itself: perf records groups of events without its
+/// children.
 const WORKLOAD: &str = "for i in 1 2 3; do /bin/ls -R /usr/include >/dev/null; done; \
+     i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; \
      (awk 'BEGIN { for (i = 0; i < 300000; i++) x += i }'); sort /etc/passwd | uniq > /dev/null";
 
 /// Runs `perf record` and answers the recording, or says that this machine cannot.
