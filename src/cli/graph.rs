@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::io::{self, Input, Output};
+use super::io::{Input, Output};
 use super::program::{Done, Failure, report};
-use super::record::RecordOptions;
+use super::record::{RecordOptions, teller};
 use super::render::GraphArgs;
 use super::script::RecordingArgs;
 use super::signals;
@@ -92,9 +92,10 @@ impl GraphOptions {
     }
 
     /// Records, draws, and passes the workload's status on, in messages under `name`.
-    pub fn run(self, name: &str, subject: Subject) -> Result<Done> {
+    pub fn run(self, name: &'static str, subject: Subject) -> Result<Done> {
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;
+        record.backend = self.recording.backend.into();
         // Before anything runs, so that an output that cannot be written does not cost a recording.
         let output = Output::create(Some(&self.output))?;
         let (recording, ended) = match subject {
@@ -141,20 +142,16 @@ impl GraphOptions {
 
     fn record(
         &self,
-        name: &str,
+        name: &'static str,
         workload: &Workload,
         config: &record::Config,
     ) -> Result<(Recording, Option<Ended>)> {
-        let mut show = |line: &str| {
-            if self.verbose {
-                io::say(name, format_args!("{line}"));
-            }
-        };
+        let mut tell = teller(name, self.verbose);
         let temporary = temporary_beside(&self.output)?;
         let path = temporary.path().to_owned();
         signals::remove_on_interrupt(&path);
         let ended = signals::left_to(|| {
-            record::recorder().record(workload, config, Destination::File(&path), &mut show)
+            record::recorder().record(workload, config, Destination::File(&path), &mut tell)
         })?;
         let recording = match ended.elsewhere.clone() {
             Some(path) => Recording { path, temporary: None },

@@ -57,9 +57,9 @@ pub struct RecordingArgs {
     #[arg(long)]
     no_inline: bool,
 
-    /// Who scripts perf.data: flamepipe itself, or the perf program
+    /// Who reads perf.data: flamepipe itself, or the perf program
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = BackendArg::Native)]
-    backend: BackendArg,
+    pub backend: BackendArg,
 
     /// Name frames as perf 6.1 does where it is wrong, to compare
     #[arg(long)]
@@ -78,10 +78,22 @@ pub struct RecordingArgs {
     debug_dir: Vec<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum BackendArg {
+/// Who does what perf can do, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BackendArg {
+    /// This library.
     Native,
+    /// The perf program.
     Perf,
+}
+
+impl From<BackendArg> for crate::record::Backend {
+    fn from(backend: BackendArg) -> Self {
+        match backend {
+            BackendArg::Native => crate::record::Backend::Auto,
+            BackendArg::Perf => crate::record::Backend::Perf,
+        }
+    }
 }
 
 impl RecordingArgs {

@@ -302,7 +302,7 @@ fn an_unprivileged_user_records_or_is_told_why() {
         return cannot_run(test, "everybody may record everything here");
     }
     assert_eq!(output.status.code(), Some(1), "{}", output.stderr.to_str_lossy());
-    let setting = format!("/proc/sys/kernel/perf_event_paranoid is {}", level.trim());
+    let setting = format!("kernel.perf_event_paranoid is {}", level.trim());
     assert!(output.stderr.contains_str(&setting), "{}", output.stderr.to_str_lossy());
     assert!(output.stderr.contains_str("sysctl kernel.perf_event_paranoid"));
 }

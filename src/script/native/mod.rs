@@ -11,6 +11,8 @@
 //! 64 Ki of them are there or the recording ends. An address is resolved once, whatever the number of batches.
 
 mod address;
+#[cfg(target_os = "linux")]
+pub(crate) mod live;
 mod modules;
 mod places;
 mod spaces;

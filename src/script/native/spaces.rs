@@ -13,6 +13,7 @@ use super::modules::{Hit, Identity, Mapped, ModuleId, Modules};
 use super::unwind::Unwinder;
 
 /// Every address space.
+#[derive(Default)]
 pub(super) struct Spaces {
     spaces: HashMap<u32, Space>,
     comms: HashMap<u32, u32>,
