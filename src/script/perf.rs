@@ -89,7 +89,8 @@ fn command(config: &Config) -> Command {
         .unwrap_or_else(|| "perf".into());
     let mut command = Command::new(program);
     // --force reads recordings that belong to another user, as those made with --root may.
-    command.args(["script", "--force"]);
+    // Of chains deeper than 127 frames it would leave out the root.
+    command.args(["script", "--force", "--max-stack", "8192"]);
     if config.no_inline {
         command.arg("--no-inline");
     }

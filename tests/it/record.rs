@@ -1,6 +1,8 @@
 //! `fg-record` with a real perf: what is recorded, whose output is whose, and how everything can end.
 #![cfg(target_os = "linux")]
 
+mod native;
+
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
 
 use crate::harness::{Cmd, Dir, bin, cannot_run, example};
 
@@ -57,9 +59,14 @@ fn stacks(dir: &Dir, recording: &[u8]) -> Vec<String> {
     text.split("\n\n").filter(|stack| !stack.trim().is_empty()).map(str::to_owned).collect()
 }
 
+/// The lines of samples; of streams, perf shows chains too, whatever the fields.
+fn heads(script: &str) -> impl Iterator<Item = &str> {
+    script.lines().filter(|line| !line.is_empty() && !line.starts_with('\t'))
+}
+
 /// How many samples there are, which is known without a look at symbols.
 fn samples(dir: &Dir, recording: &[u8]) -> usize {
-    script(dir, recording, "tid,time").lines().count()
+    heads(&script(dir, recording, "tid,time")).count()
 }
 
 /// How many of `stacks` are in `function`, in percent.

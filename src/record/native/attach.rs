@@ -7,21 +7,27 @@ use std::collections::HashSet;
 
 use super::open::Events;
 use super::queue::Queue;
-use super::threads;
+use super::threads::{self, Thread};
 use crate::error::Result;
 use crate::perf_data::Record;
 
-/// Observes `pids`; what is recorded meanwhile goes into `queue`.
-pub(super) fn attach(pids: &[u32], events: &mut Events<'_>, queue: &mut Queue) -> Result<()> {
+/// Observes `pids`; what is recorded meanwhile goes into `queue`. The answer is the threads that were there, whose names no
+/// record will tell.
+pub(super) fn attach(
+    pids: &[u32],
+    events: &mut Events<'_>,
+    queue: &mut Queue,
+) -> Result<Vec<Thread>> {
     pids.iter().try_for_each(|&pid| threads::check(pid))?;
-    let mut observed = HashSet::new();
+    let (mut observed, mut names) = (HashSet::new(), Vec::new());
     loop {
-        let all = pids.iter().flat_map(|&pid| threads::of(pid));
-        let new: Vec<u32> = all.filter(|thread| !observed.contains(thread)).collect();
+        let of = |&pid: &u32| threads::of(pid).into_iter().map(move |tid| (pid, tid));
+        let all = pids.iter().flat_map(of);
+        let new: Vec<(u32, u32)> = all.filter(|(_, tid)| !observed.contains(tid)).collect();
         if new.is_empty() {
-            return Ok(());
+            return Ok(names);
         }
-        for thread in new {
+        for (pid, tid) in new {
             let attr = events.attr();
             events.drain(|bytes| {
                 queue.push(bytes, &attr, |record| {
@@ -30,8 +36,10 @@ pub(super) fn attach(pids: &[u32], events: &mut Events<'_>, queue: &mut Queue) -
                     }
                 });
             });
-            if observed.insert(thread) {
-                events.open(Some(thread))?;
+            if observed.insert(tid) {
+                // Now, as it may be gone before all are observed.
+                names.extend(Thread::now(pid, tid));
+                events.open(Some(tid))?;
             }
         }
     }

@@ -59,6 +59,19 @@ pub(super) struct What {
     pub(super) period: Option<u64>,
 }
 
+impl What {
+    /// `PERF_COUNT_SW_DUMMY`, which never counts.
+    const TRACKER: What = What {
+        kind: 1,
+        config: 9,
+        config1: 0,
+        config2: 0,
+        only: None,
+        precise: 0,
+        period: Some(1),
+    };
+}
+
 /// Where an event counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Only {
@@ -91,8 +104,10 @@ impl Wanted {
         }
     }
 
-    /// The attr of `event`; the `first` event of a recording also tells of threads and maps.
-    pub(super) fn attr(&self, event: &What, first: bool) -> Vec<u8> {
+    /// The attr of `event`, or of the one that tells of threads and maps.
+    pub(super) fn attr(&self, event: Option<&What>) -> Vec<u8> {
+        let first = event.is_none();
+        let event = event.unwrap_or(&What::TRACKER);
         let rate = event.period.map_or(self.rate, Rate::Period);
         let (rate, is_frequency) = match rate {
             Rate::Frequency(hertz) => (hertz, true),
@@ -153,25 +168,32 @@ impl Wanted {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::perf_data::{Attr, Cursor, Endian};
-
-    #[test]
-    fn the_reader_finds_what_was_asked_for() {
-        let wanted = Wanted {
+impl Wanted {
+    pub(super) fn example() -> Wanted {
+        Wanted {
             call_graph: CallGraph::Dwarf(64000),
             rate: Rate::Frequency(997),
-            exclude_kernel: true,
+            exclude_kernel: false,
             build_id: true,
             on_exec: true,
             disabled: false,
             inherit: true,
             data_maps: false,
             watermark: 4096,
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf_data::{Attr, Cursor, Endian};
+
+    #[test]
+    fn the_reader_finds_what_was_asked_for() {
+        let wanted = Wanted { exclude_kernel: true, ..Wanted::example() };
         let event = What { kind: 1, config: 2, precise: 2, ..What::default() };
-        let bytes = wanted.attr(&event, true);
+        let bytes = wanted.attr(Some(&event));
         let endian = if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little };
         let attr = Attr::parse(&mut Cursor::new(&bytes, endian)).unwrap();
         assert_eq!((attr.kind, attr.config, attr.period_or_freq), (1, 2, 997));
@@ -180,7 +202,7 @@ mod tests {
         assert!(attr.freq() && attr.inherit() && attr.sample_id_all() && attr.use_clockid());
         assert!(attr.exclude_kernel() && attr.exclude_hv() && !attr.exclude_user());
         let periodic = What { period: Some(7), ..event };
-        let bytes = wanted.attr(&periodic, false);
+        let bytes = wanted.attr(Some(&periodic));
         let attr = Attr::parse(&mut Cursor::new(&bytes, endian)).unwrap();
         assert_eq!((attr.freq(), attr.period_or_freq), (false, 7));
     }

@@ -40,6 +40,7 @@ use event::Event;
 use open::Events;
 use queue::Queue;
 use session::Session;
+use threads::Thread;
 use wait::Wait;
 
 pub use elevated::AS_RECORDER;
@@ -184,29 +185,39 @@ impl Plan {
             }
             Workload::Pids(pids) => {
                 let mut queue = Queue::default();
-                attach::attach(pids, &mut events, &mut queue)?;
+                let threads = attach::attach(pids, &mut events, &mut queue)?;
                 let session = Session::new(&events, queue, config.raw_stacks, stream);
-                let mut session = session.map_err(cannot_write)?;
-                for &pid in pids {
-                    session
-                        .process(pid, config.raw_stacks)
-                        .map_err(Error::io(|| "cannot write the recording"))?;
-                }
+                let session = session.map_err(cannot_write)?;
+                let session = before(session, &threads, pids, config)?;
                 wait.processes(pids, session, &mut events)
             }
             Workload::System => {
                 events.open(None)?;
                 let session = Session::new(&events, Queue::default(), config.raw_stacks, stream);
-                let mut session = session.map_err(cannot_write)?;
-                for pid in threads::processes() {
-                    session
-                        .process(pid, config.raw_stacks)
-                        .map_err(Error::io(|| "cannot write the recording"))?;
-                }
+                let session = session.map_err(cannot_write)?;
+                let pids = threads::processes();
+                let threads: Vec<Thread> =
+                    pids.iter().flat_map(|&pid| threads::named(pid)).collect();
+                let session = before(session, &threads, &pids, config)?;
                 wait.processes(&[], session, &mut events)
             }
         }
     }
+}
+
+/// Tells of what was there before the recording.
+fn before<'a>(
+    mut session: Session<'a>,
+    threads: &[Thread],
+    pids: &[u32],
+    config: &Config,
+) -> Result<Session<'a>> {
+    threads
+        .iter()
+        .try_for_each(|thread| session.thread(thread))
+        .and_then(|()| pids.iter().try_for_each(|&pid| session.maps(pid, config.raw_stacks)))
+        .map_err(Error::io(|| "cannot write the recording"))?;
+    Ok(session)
 }
 
 #[cfg(test)]

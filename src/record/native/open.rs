@@ -1,7 +1,8 @@
 //! Opening events, and what is given up when the kernel refuses.
 //!
 //! An event that new threads inherit must be of one CPU, as the kernel maps no rings otherwise: so there is an event
-//! for each thread that is there already, each event and each CPU; all of a CPU share one ring.
+//! for each thread that is there already, each event and each CPU; all of a CPU share one ring. One more event tells of
+//! threads, names and maps, in a ring of its own: a lost sample is one of many, a lost map makes nonsense of all that follow.
 //!
 //! ```text
 //!  cycles are not supported ─▶ cpu-clock
@@ -35,7 +36,7 @@ pub(super) struct Events<'a> {
     ring_size: usize,
     fds: Vec<OwnedFd>,
     rings: Vec<CpuRing>,
-    /// Which event a number belongs to.
+    /// Which event a number belongs to; those that track have none.
     ids: HashMap<u64, usize>,
     tell: &'a mut dyn FnMut(&str),
 }
@@ -43,12 +44,15 @@ pub(super) struct Events<'a> {
 /// The ring of a CPU, and which of the descriptors it was mapped from.
 struct CpuRing {
     cpu: u32,
+    tracks: bool,
     ring: Ring,
     owner: usize,
 }
 
 /// The smallest ring: a record may have 64 KB.
 const SMALLEST: usize = 128 << 10;
+/// The ring of what tells of threads and maps: a few thousand of them.
+const TRACKED: usize = 256 << 10;
 
 impl<'a> Events<'a> {
     /// Nothing is opened yet. Without `events`, processor time.
@@ -61,7 +65,7 @@ impl<'a> Events<'a> {
         let [cycles, _] = Event::processor_time();
         let events = if any_event { vec![cycles] } else { events };
         let cpus = online_cpus();
-        let ring_size = ring_size(wanted.call_graph, cpus.len());
+        let ring_size = ring_size(&wanted, cpus.len());
         let (fds, rings, ids) = Default::default();
         Events { events, wanted, any_event, cpus, ring_size, fds, rings, ids, tell }
     }
@@ -96,7 +100,7 @@ impl<'a> Events<'a> {
 
     fn open_all(&mut self, thread: i32) -> Result<bool, Failure> {
         for at in 0..self.cpus.len() {
-            for event in 0..self.events.len() {
+            for event in std::iter::once(None).chain((0..self.events.len()).map(Some)) {
                 match self.open_one(event, thread, self.cpus[at])? {
                     Outcome::Open(fd) => self.attach(event, self.cpus[at], fd)?,
                     Outcome::NoThread => return Ok(false),
@@ -111,10 +115,11 @@ impl<'a> Events<'a> {
         Ok(true)
     }
 
-    fn open_one(&mut self, event: usize, thread: i32, cpu: u32) -> Result<Outcome> {
+    fn open_one(&mut self, event: Option<usize>, thread: i32, cpu: u32) -> Result<Outcome> {
         let mut raised = false;
         loop {
-            let attr = self.wanted.attr(&self.events[event].what, event == 0);
+            let named = event.map(|event| &self.events[event]);
+            let attr = self.wanted.attr(named.map(|event| &event.what));
             let error = match sys::open(&attr, thread, cpu.cast_signed()) {
                 Ok(fd) => return Ok(Outcome::Open(fd)),
                 Err(error) => error,
@@ -122,11 +127,11 @@ impl<'a> Events<'a> {
             match error.raw_os_error() {
                 Some(libc::ESRCH) => return Ok(Outcome::NoThread),
                 Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)
-                    if self.any_event && self.events[event].is_hardware() =>
+                    if self.any_event && named.is_some_and(Event::is_hardware) =>
                 {
                     let [_, clock] = Event::processor_time();
                     (self.tell)("this machine has no cycles to count: sampling cpu-clock");
-                    self.events[event] = clock;
+                    self.events = vec![clock];
                 }
                 Some(libc::ENODEV) if thread >= 0 || self.cpus.len() > 1 => {
                     return Ok(Outcome::NoCpu);
@@ -151,13 +156,16 @@ impl<'a> Events<'a> {
                         remedy: "--call-graph dwarf works everywhere".into(),
                     });
                 }
-                _ => return Err(refused(&self.events[event].name, error)),
+                _ => {
+                    let name = event.map(|event| self.events[event].name.as_str());
+                    return Err(refused(name.unwrap_or("anything"), error));
+                }
             }
         }
     }
 
-    fn may_leave_out_kernel(&self, event: usize) -> bool {
-        let only = self.events[event].what.only;
+    fn may_leave_out_kernel(&self, event: Option<usize>) -> bool {
+        let only = event.and_then(|event| self.events[event].what.only);
         !self.wanted.exclude_kernel && only.is_none_or(|only| only.user)
     }
 
@@ -173,23 +181,27 @@ impl<'a> Events<'a> {
         true
     }
 
-    fn attach(&mut self, event: usize, cpu: u32, fd: OwnedFd) -> Result<(), Failure> {
+    fn attach(&mut self, event: Option<usize>, cpu: u32, fd: OwnedFd) -> Result<(), Failure> {
         let cannot = |source| refused("the ring buffer", source);
-        match self.rings.iter().find(|ring| ring.cpu == cpu) {
+        let tracks = event.is_none();
+        match self.rings.iter().find(|ring| ring.cpu == cpu && ring.tracks == tracks) {
             Some(ring) => sys::set_output(&fd, &self.fds[ring.owner]).map_err(cannot)?,
             None => {
-                let ring = Ring::map(&fd, self.ring_size).map_err(Failure::Ring)?;
-                self.rings.push(CpuRing { cpu, ring, owner: self.fds.len() });
+                let size = if tracks { TRACKED.min(self.ring_size) } else { self.ring_size };
+                let ring = Ring::map(&fd, size).map_err(Failure::Ring)?;
+                self.rings.push(CpuRing { cpu, tracks, ring, owner: self.fds.len() });
             }
         }
-        self.ids.insert(sys::id(&fd).map_err(cannot)?, event);
+        if let Some(event) = event {
+            self.ids.insert(sys::id(&fd).map_err(cannot)?, event);
+        }
         self.fds.push(fd);
         Ok(())
     }
 
     /// How records are to be read: of all events alike.
     pub(super) fn attr(&self) -> Attr {
-        let attr = self.wanted.attr(&self.events[0].what, true);
+        let attr = self.wanted.attr(None);
         Attr::parse(&mut Cursor::new(&attr, ENDIAN)).unwrap_or_default()
     }
 
@@ -245,16 +257,21 @@ enum Outcome {
     NoCpu,
 }
 
-/// 8 MB hold 130 copies of 64,000 bytes, an eighth of a second; perf's 512 KB suffice for chains. Machines with many CPUs have
-/// less for each, 256 MB in all.
-fn ring_size(call_graph: CallGraph, cpus: usize) -> usize {
+/// An eighth of a second: at 997 Hz, 8 MB of copied stacks; perf's 512 KB are enough for chains. Machines with many CPUs have less
+/// for each, 256 MB in all.
+fn ring_size(wanted: &Wanted, cpus: usize) -> usize {
     const ALL: usize = 256 << 20;
-    let wanted: usize = match call_graph {
-        CallGraph::Dwarf(_) => 8 << 20,
-        CallGraph::Fp | CallGraph::Lbr => 512 << 10,
+    const LEAST: usize = 512 << 10;
+    let hertz = match wanted.rate {
+        Rate::Frequency(hertz) => hertz.clamp(997, 16_000) as usize,
+        Rate::Period(_) => 997,
+    };
+    let ring = match wanted.call_graph {
+        CallGraph::Dwarf(bytes) => (bytes as usize * hertz / 8).next_power_of_two(),
+        CallGraph::Fp | CallGraph::Lbr => LEAST,
     };
     let share = (ALL / cpus.max(1)).next_power_of_two();
-    wanted.min(share).max(SMALLEST)
+    ring.max(LEAST).min(share)
 }
 
 const PARANOID: &str = "kernel.perf_event_paranoid";
@@ -337,9 +354,16 @@ mod tests {
 
     #[test]
     fn rings_are_large_but_not_on_every_one_of_many_cpus() {
-        assert_eq!(ring_size(CallGraph::Dwarf(64000), 2), 8 << 20);
-        assert_eq!(ring_size(CallGraph::Dwarf(64000), 256), 1 << 20);
-        assert_eq!(ring_size(CallGraph::Fp, 2), 512 << 10);
+        let size = |call_graph, hertz, cpus| {
+            let mut wanted = Wanted::example();
+            (wanted.call_graph, wanted.rate) = (call_graph, Rate::Frequency(hertz));
+            ring_size(&wanted, cpus)
+        };
+        assert_eq!(size(CallGraph::Dwarf(64000), 997, 2), 8 << 20);
+        assert_eq!(size(CallGraph::Dwarf(64000), 4000, 2), 32 << 20);
+        assert_eq!(size(CallGraph::Dwarf(64000), 997, 256), 1 << 20);
+        assert_eq!(size(CallGraph::Dwarf(8192), 99, 2), 1 << 20);
+        assert_eq!(size(CallGraph::Fp, 997, 2), 512 << 10);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Records of all rings, put in order of time.
 //!
-//! Each CPU has its own ring, so a thread's map can lie in one and its next sample in another. What was read in one
-//! round waits for the next: what is older than anything of the round before cannot be overtaken any more.
+//! Each CPU has its own ring, so a thread's map can lie in one and its next sample in another. A record has the time when
+//! it was begun and is seen when it is whole: what is read waits until nothing older can still be underway.
 
 use crate::perf_data::{Attr, Endian, Record};
 
@@ -14,9 +14,6 @@ pub(super) const ENDIAN: Endian =
 pub(super) struct Queue {
     bytes: Vec<u8>,
     waiting: Vec<Entry>,
-    /// The latest time of the round before, and of this one.
-    before: u64,
-    latest: u64,
     spare: Vec<u8>,
 }
 
@@ -32,7 +29,7 @@ impl Queue {
     pub(super) fn push(&mut self, bytes: &[u8], attr: &Attr, see: impl FnOnce(&Record<'_>)) {
         let Some((record, id)) = Record::parse(bytes, ENDIAN, attr) else { return };
         see(&record);
-        let time = id.time.unwrap_or(self.latest);
+        let time = id.time.unwrap_or(0);
         let start = self.bytes.len();
         let copied = match record {
             Record::Sample(sample) => sample.stack_user,
@@ -43,7 +40,6 @@ impl Queue {
             None => self.bytes.extend_from_slice(bytes),
         }
         self.waiting.push(Entry { time, start, length: self.bytes.len() - start });
-        self.latest = self.latest.max(time);
     }
 
     /// A sample ends in the length that was reserved for the stack, the stack, and the length that was used.
@@ -64,15 +60,12 @@ impl Queue {
         }
     }
 
-    /// Ends a round: hands over what cannot be overtaken, in order; everything if it is the `last`. The answer is whether
-    /// there was anything.
-    pub(super) fn round<E>(
+    /// Hands over what is from before `until`, in order. The answer is whether there was anything.
+    pub(super) fn take<E>(
         &mut self,
-        last: bool,
+        until: u64,
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<bool, E> {
-        let until = if last { u64::MAX } else { self.before };
-        self.before = self.latest;
         // What has the same time stays in the order of its ring.
         self.waiting.sort_by_key(|entry| entry.time);
         let ready = self.waiting.partition_point(|entry| entry.time <= until);
@@ -111,20 +104,15 @@ mod tests {
     }
 
     #[test]
-    fn a_round_waits_for_the_next() {
+    fn what_may_be_overtaken_waits() {
         let mut queue = Queue::default();
         let mut times = Vec::new();
-        for round in [&[5, 1, 3][..], &[4, 8], &[], &[9]] {
-            round.iter().for_each(|&time| queue.push(&exit(time), &attr(has::TIME), |_| {}));
-            let mut each = |bytes: &[u8]| {
-                times.push(bytes[32]);
-                Ok::<(), ()>(())
-            };
-            queue.round(false, &mut each).unwrap();
+        for (new, until) in [(&[5, 1, 3][..], 3), (&[4, 8], 7), (&[], 8), (&[9], u64::MAX)] {
+            new.iter().for_each(|&time| queue.push(&exit(time), &attr(has::TIME), |_| {}));
+            queue.take(until, |bytes| Ok::<(), ()>(times.push(bytes[32]))).unwrap();
             times.push(0);
         }
-        queue.round(true, |bytes| Ok::<(), ()>(times.push(bytes[32]))).unwrap();
-        assert_eq!(times, [0, 1, 3, 4, 5, 0, 8, 0, 0, 9]);
+        assert_eq!(times, [1, 3, 0, 4, 5, 0, 8, 0, 9, 0]);
     }
 
     #[test]
@@ -147,6 +135,6 @@ mod tests {
             assert_eq!(sample.stack_user.unwrap().bytes, [1; 10]);
             Ok::<(), ()>(())
         };
-        assert_eq!(queue.round(true, check), Ok(true));
+        assert_eq!(queue.take(u64::MAX, check), Ok(true));
     }
 }

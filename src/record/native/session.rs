@@ -5,11 +5,15 @@ use std::io::{self, BufWriter, Write};
 use super::attr::CallGraph;
 use super::open::Events;
 use super::queue::{ENDIAN, Queue};
-use super::{kernel, threads};
+use super::threads::{self, Thread};
+use super::{kernel, sys};
 use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only};
 use crate::perf_data::{Attr, CpuMode, Head, Mmap, RawSample, Record};
 use crate::script::native::live::Live;
+
+/// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken away while it writes.
+const UNDERWAY: u64 = 30_000_000;
 
 /// What becomes of samples.
 pub(super) struct Session<'a> {
@@ -35,8 +39,8 @@ impl<'a> Session<'a> {
         let unwinds = !raw_stacks && matches!(events.wanted.call_graph, CallGraph::Dwarf(_));
         let mut writer = Writer::new(BufWriter::with_capacity(1 << 16, to))?;
         let numbers = events.numbers();
-        for (at, (event, &number)) in events.events.iter().zip(&numbers).enumerate() {
-            let attr = events.wanted.attr(&event.what, at == 0);
+        for (event, &number) in events.events.iter().zip(&numbers) {
+            let attr = events.wanted.attr(Some(&event.what));
             let attr = if unwinds { chains_only(&attr) } else { attr };
             writer.event(event.name.as_bytes(), &attr, &[number])?;
         }
@@ -51,8 +55,14 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Tells of a process that was there before; of its data maps too if it is asked.
-    pub(super) fn process(&mut self, pid: u32, data_maps: bool) -> io::Result<()> {
+    /// Tells of a thread that was there before.
+    pub(super) fn thread(&mut self, thread: &Thread) -> io::Result<()> {
+        let id = self.numbers.first().copied().unwrap_or(0);
+        self.writer.comm(thread.pid, thread.tid, &thread.comm, id)
+    }
+
+    /// Tells of what a process had mapped before; of its data maps too if it is asked.
+    pub(super) fn maps(&mut self, pid: u32, data_maps: bool) -> io::Result<()> {
         let id = self.numbers.first().copied().unwrap_or(0);
         let live = &mut self.live;
         let mut seen = |mmap: &Mmap<'_>| {
@@ -65,10 +75,11 @@ impl<'a> Session<'a> {
 
     /// Takes what is in the rings, and writes what is in order. At the end everything is.
     pub(super) fn round(&mut self, events: &mut Events<'_>, last: bool) -> io::Result<()> {
+        let until = if last { u64::MAX } else { sys::now().saturating_sub(UNDERWAY) };
         let Session { queue, attr, .. } = self;
         events.drain(|bytes| queue.push(bytes, attr, |_| {}));
         let mut queue = std::mem::take(&mut self.queue);
-        let wrote = queue.round(last, |bytes| self.write(bytes, events));
+        let wrote = queue.take(until, |bytes| self.write(bytes, events));
         self.queue = queue;
         if wrote? {
             self.writer.finished_round()?;

@@ -80,6 +80,36 @@ pub(super) fn has_the_terminal() -> bool {
     (0..=2).any(|fd| unsafe { libc::tcgetpgrp(fd) == libc::getpgrp() })
 }
 
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub(super) fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one struct.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Lets this thread go first until it is dropped, if it may: a recorder that waits for its turn among a busy workload's
+/// threads loses samples.
+pub(super) struct First(libc::c_int);
+
+impl First {
+    pub(super) fn go() -> First {
+        // SAFETY: numbers; the calling thread alone is meant. Whoever may not is not worse off.
+        unsafe {
+            let before = libc::getpriority(libc::PRIO_PROCESS, 0);
+            libc::setpriority(libc::PRIO_PROCESS, 0, -20);
+            First(before)
+        }
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, self.0) };
+    }
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -15,6 +15,11 @@ pub(super) fn of(pid: u32) -> Vec<u32> {
     numbers(&PathBuf::from(format!("/proc/{pid}/task")))
 }
 
+/// The threads of a process and their names.
+pub(super) fn named(pid: u32) -> impl Iterator<Item = Thread> {
+    of(pid).into_iter().filter_map(move |tid| Thread::now(pid, tid))
+}
+
 /// All processes.
 pub(super) fn processes() -> Vec<u32> {
     numbers(Path::new("/proc"))
@@ -47,8 +52,23 @@ pub(super) fn check(pid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Writes the name of every thread of `pid` and every executable map, or every map, which `seen` gets too, as records from before the
-/// recording. What is gone by now is left out.
+/// A thread and its name.
+pub(super) struct Thread {
+    pub(super) pid: u32,
+    pub(super) tid: u32,
+    pub(super) comm: Vec<u8>,
+}
+
+impl Thread {
+    /// As it is called now, if it is still there.
+    pub(super) fn now(pid: u32, tid: u32) -> Option<Thread> {
+        let comm = fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
+        Some(Thread { pid, tid, comm: comm.trim_end_with(|c| c == '\n').to_vec() })
+    }
+}
+
+/// Writes every executable map of `pid`, or every map, which `seen` gets too, as records from before the recording. What is
+/// gone by now is left out.
 pub(super) fn write<W: Write>(
     pid: u32,
     data_maps: bool,
@@ -56,12 +76,6 @@ pub(super) fn write<W: Write>(
     writer: &mut Writer<W>,
     seen: &mut impl FnMut(&Mmap<'_>),
 ) -> std::io::Result<()> {
-    // The process's own name comes first: threads that are not named later have it.
-    for tid in std::iter::once(pid).chain(of(pid)) {
-        if let Ok(comm) = fs::read(format!("/proc/{pid}/task/{tid}/comm")) {
-            writer.comm(pid, tid, comm.trim_end_with(|c| c == '\n'), id)?;
-        }
-    }
     let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
     for line in maps.lines() {
         if let Some(mmap) = parse(pid, line).filter(|mmap| mmap.executable || data_maps) {

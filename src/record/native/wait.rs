@@ -65,6 +65,8 @@ impl Wait {
     ) -> Result<Ended> {
         let pid = held.pid();
         let child = held.release().map_err(cannot)?;
+        // Not before: priorities are inherited.
+        let _first = sys::First::go();
         let (ended, end) = io::pipe().map_err(Error::io(|| "cannot make a pipe"))?;
         thread::scope(|scope| {
             let waiter = scope.spawn(move || {
@@ -93,6 +95,7 @@ impl Wait {
         mut session: Session<'_>,
         events: &mut Events<'_>,
     ) -> Result<Ended> {
+        let _first = sys::First::go();
         self.record(None, pids, &mut session, events)
             .map_err(Error::io(|| "cannot write the recording"))?;
         Ok(self.ended(0))
