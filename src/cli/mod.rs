@@ -18,6 +18,7 @@ pub mod record;
 pub mod render;
 pub mod rules;
 pub mod script;
+pub mod select;
 pub mod signals;
 
 pub use program::{Done, Failure, Program, main};

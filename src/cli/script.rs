@@ -7,7 +7,9 @@ use clap::{Args, Parser};
 
 use super::io::{Input, Output};
 use super::program::{Done, Program, report};
+use super::select::Select;
 use crate::error::Error;
+use crate::filter;
 use crate::fold::Format;
 use crate::sample::{FrameTable, SampleSink};
 use crate::script::{self, recording};
@@ -17,7 +19,7 @@ use crate::tally::Tally;
 /// Write the samples of a recording as text.
 ///
 /// Reads perf.data, a file or a stream, and writes what `perf script` writes: a line for each sample, a line for each
-/// frame, leaf first, and a blank line. Text that is perf-script text already passes through.
+/// frame, leaf first, and a blank line. Text that is perf-script text already passes through, less what is not selected.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-script",
@@ -28,6 +30,13 @@ of the recording's symbols. A perf.data file on standard input goes through a te
 pub struct ScriptArgs {
     #[command(flatten)]
     recording: RecordingArgs,
+
+    #[command(flatten)]
+    select: Select,
+
+    /// Begin with what the recording says about itself, as comments
+    #[arg(long)]
+    header: bool,
 
     /// Read FILE, as perf script names it
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
@@ -113,6 +122,8 @@ impl RecordingArgs {
             backend,
             no_inline: self.no_inline,
             perf_compat: self.perf_compat,
+            pids: false,
+            header: false,
             symbols,
         }
     }
@@ -122,7 +133,9 @@ impl Program for ScriptArgs {
     const NAME: &'static str = "fg-script";
 
     fn run(self) -> anyhow::Result<Done> {
-        let config = self.recording.config();
+        let mut config = self.recording.config();
+        (config.pids, config.header) = (self.select.asks_for_pids(), self.header);
+        let select = self.select.config()?;
         let path = self.input.or(self.file);
         let input = path.as_deref().map_or_else(Input::stdin, Input::open)?;
         let mut output = Output::create(self.output.as_deref())?;
@@ -140,23 +153,38 @@ impl Program for ScriptArgs {
         match format {
             Some(Format::PerfData) => {
                 let recording = recording::Recording { name, reader: Box::new(whole), path };
-                let output_name = output.name.clone();
-                let mut writer = script::Writer::new(&mut output, output_name);
-                let wanted = script::Config { places: true, ..script::Config::default() };
+                let mut sink = sink(select.unwrap_or_default(), &mut output);
                 let mut frames = FrameTable::default();
-                recording::read(&config, recording, wanted, &mut frames, &mut writer, &mut tally)?;
-                writer.finish(&mut frames, &mut tally)?;
+                // What perf scripts is passed on as it is.
+                let wanted = script::Config { places: true, text: true, addresses: false };
+                recording::read(&config, recording, wanted, &mut frames, &mut sink, &mut tally)?;
+                sink.finish(&mut frames, &mut tally)?;
             }
-            Some(Format::Script) => copy(&mut whole, &mut output)?,
+            Some(Format::Script) => match select {
+                Some(select) => {
+                    let (mut frames, mut sink) = (FrameTable::default(), sink(select, &mut output));
+                    let wanted = script::Config { text: true, ..script::Config::default() };
+                    let mut reader = script::Reader::new(wanted);
+                    reader.read(whole, &name, &mut frames, &mut sink, &mut tally)?;
+                    sink.finish(&mut frames, &mut tally)?;
+                }
+                None => copy(&mut whole, &mut output)?,
+            },
             _ if is_empty => return Err(Error::Empty { input: name }.into()),
             _ => return Err(Error::Format { input: name, expected: "perf.data".into() }.into()),
         }
         output.commit()?;
-        if !tally.is_clean() {
+        if !tally.is_clean() || tally.filtered.items > 0 {
             report(Self::NAME, self.quiet, &tally);
         }
         Ok(Done::strict(self.strict, &tally))
     }
+}
+
+/// Samples as text, less those that were not selected.
+fn sink(select: filter::Config, output: &mut Output) -> impl SampleSink {
+    let name = output.name.clone();
+    filter::SampleFilter::new(select, script::Writer::new(output, name))
 }
 
 fn copy(from: &mut dyn Read, to: &mut Output) -> Result<(), Error> {

@@ -31,6 +31,10 @@ pub struct Config {
     /// Name frames as perf 6.1 does, where it is wrong, to compare: return addresses of recorded call chains stand for
     /// themselves, so that a call that ends a function is named after the next one; no mark says that a stack was cut.
     pub perf_compat: bool,
+    /// Tell the process of each sample. The native backend always does, `perf script` only if it is asked to.
+    pub pids: bool,
+    /// Begin with what the recording says about itself: [`SampleSink::text`] is given comment lines.
+    pub header: bool,
     /// Where the native backend looks for modules and their debug files.
     pub symbols: symbols::Config,
 }
@@ -77,7 +81,8 @@ pub fn read(
         Backend::Perf => {
             let recording =
                 path.map_or_else(|| perf::Recording::Stream(reader), perf::Recording::File);
-            let config = perf::Config { no_inline: config.no_inline, ..perf::Config::default() };
+            let Config { no_inline, pids, header, .. } = *config;
+            let config = perf::Config { program: None, no_inline, pids, header };
             perf::script(&config, recording, &name, tally, |text, tally| {
                 let mut reader = Reader::new(wanted);
                 reader.read(text, &name, frames, sink, tally)?;

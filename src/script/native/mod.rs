@@ -74,7 +74,7 @@ pub fn script(
         loader: &loader,
     };
     while let Some(item) = reader.next_item()? {
-        script.item(&item);
+        script.item(&item, frames, sink, tally);
         if script.waiting.len() >= BATCH {
             script.flush(frames, sink, tally)?;
         }
@@ -115,20 +115,19 @@ struct Waiting {
 }
 
 impl Script<'_> {
-    fn item(&mut self, item: &Item<'_>) {
+    fn item(
+        &mut self,
+        item: &Item<'_>,
+        frames: &FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) {
         match item.record {
             Record::Sample(sample) => {
                 let (pid, tid) = (sample.pid.or(item.id.pid), sample.tid.or(item.id.tid));
-                let start = self.stacks.len();
-                let mut into = stack::Into {
-                    spaces: &mut self.spaces,
-                    places: &mut self.places,
-                    loader: self.loader,
-                    stack: &mut self.stacks,
-                };
-                self.builder.build(item.head.mode(), &sample, &mut into);
                 let comm = self.spaces.comm(pid, tid);
-                let stack = (start, self.stacks.len());
+                let comm_name = self.spaces.comm_name(comm);
+                let (first, start) = (self.waiting.len(), self.stacks.len());
                 let is_bare = sample.callchain.is_none() && sample.stack_user.is_none();
                 let (events, waiting, bare) = (&mut self.events, &mut self.waiting, &mut self.bare);
                 self.shares.of(item, |event, period| {
@@ -138,8 +137,23 @@ impl Script<'_> {
                     if events[event.index] != event.name {
                         events[event.index] = event.name.clone();
                     }
-                    *bare += u64::from(is_bare);
                     let (cpu, time) = (sample.cpu, sample.time);
+                    let head = Sample {
+                        comm: comm_name,
+                        pid,
+                        tid,
+                        cpu,
+                        time,
+                        event: event.name.as_bstr(),
+                        period: Some(period),
+                        ..Sample::default()
+                    };
+                    if !sink.wants(frames, &head) {
+                        tally.read.items += 1;
+                        tally.read.weight = tally.read.weight.saturating_add(period);
+                        return;
+                    }
+                    *bare += u64::from(is_bare);
                     waiting.push(Waiting {
                         comm,
                         pid,
@@ -148,9 +162,21 @@ impl Script<'_> {
                         time,
                         period,
                         event: event.index,
-                        stack,
+                        stack: (start, start),
                     });
                 });
+                if waiting.len() == first {
+                    return;
+                }
+                let mut into = stack::Into {
+                    spaces: &mut self.spaces,
+                    places: &mut self.places,
+                    loader: self.loader,
+                    stack: &mut self.stacks,
+                };
+                self.builder.build(item.head.mode(), &sample, &mut into);
+                let end = self.stacks.len();
+                self.waiting[first..].iter_mut().for_each(|waiting| waiting.stack.1 = end);
             }
             Record::Mmap(mmap) => self.spaces.map(&mmap),
             Record::Comm { pid, tid, comm, exec } => self.spaces.rename(pid, tid, comm, exec),
