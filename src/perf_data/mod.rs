@@ -35,6 +35,7 @@
 mod attr;
 mod bytes;
 mod compressed;
+mod describe;
 mod event;
 mod feature;
 mod header;

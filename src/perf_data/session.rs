@@ -3,6 +3,7 @@
 use super::attr::Attr;
 use super::bytes::{Cursor, Endian};
 use super::compressed::Inflate;
+use super::describe;
 use super::event::Events;
 use super::feature::Features;
 use super::header::{FileHeader, Section};
@@ -49,6 +50,7 @@ impl Session {
 
     /// The attrs of a file and its features.
     pub(super) fn begin_file(&mut self, header: &FileHeader, file: &[u8]) {
+        self.features.lines.insert(0, describe::layout(header));
         if self.attrs(header, file).is_none() {
             self.odd("the table of events is broken");
         }

@@ -74,6 +74,7 @@ pub fn read(
                 places: wanted.places,
                 addresses: wanted.addresses,
                 perf_compat: config.perf_compat,
+                header: config.header,
                 symbols: config.symbols.clone(),
             };
             native::script(reader, &config, frames, sink, tally)

@@ -8,6 +8,7 @@ use bstr::{BString, ByteSlice};
 
 use crate::harness::{Dir, cannot_run, example};
 
+mod header;
 mod select;
 
 /// Records with the perf program; `None`, said loudly, where that cannot be done.

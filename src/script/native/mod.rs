@@ -42,6 +42,8 @@ pub struct Config {
     pub addresses: bool,
     /// Name frames as perf 6.1 does, where it is wrong: see [`recording::Config`](super::recording::Config).
     pub perf_compat: bool,
+    /// Push what the recording says about itself as text first, as `perf script --header` writes it.
+    pub header: bool,
     /// Where to look for modules and their debug files.
     pub symbols: symbols::Config,
 }
@@ -73,11 +75,18 @@ pub fn script(
         config,
         loader: &loader,
     };
+    let mut header = config.header;
     while let Some(item) = reader.next_item()? {
         script.item(&item, frames, sink, tally);
         if script.waiting.len() >= BATCH {
+            if std::mem::take(&mut header) {
+                sink.text(&reader.features().describe())?;
+            }
             script.flush(frames, sink, tally)?;
         }
+    }
+    if header {
+        sink.text(&reader.features().describe())?;
     }
     script.flush(frames, sink, tally)?;
     reader.tally(tally);
