@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser};
 
 use super::io::{Input, Output};
+use super::logger;
 use super::program::{Done, Program, report};
 use super::script::RecordingArgs;
 use crate::fold::{self, Folder, Format, Merge, source};
@@ -126,6 +127,7 @@ impl Program for FoldArgs {
     const NAME: &'static str = "fg-fold";
 
     fn run(self) -> anyhow::Result<Done> {
+        logger::install(Self::NAME, self.quiet, self.verbose);
         let inputs = Input::open_all(&self.files)?;
         let output = Output::create(self.output.as_deref())?;
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());

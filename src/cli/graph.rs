@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::io::{Input, Output};
+use super::logger;
 use super::program::{Done, Failure, report};
 use super::record::{RecordOptions, teller};
 use super::render::GraphArgs;
@@ -93,6 +94,7 @@ impl GraphOptions {
 
     /// Records, draws, and passes the workload's status on, in messages under `name`.
     pub fn run(self, name: &'static str, subject: Subject) -> Result<Done> {
+        logger::install(name, false, 0);
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;
         record.backend = self.recording.backend.into();

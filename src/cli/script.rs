@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 
 use super::io::{Input, Output};
+use super::logger;
 use super::program::{Done, Program, report};
 use super::select::Select;
 use crate::error::Error;
@@ -133,6 +134,7 @@ impl Program for ScriptArgs {
     const NAME: &'static str = "fg-script";
 
     fn run(self) -> anyhow::Result<Done> {
+        logger::install(Self::NAME, self.quiet, 0);
         let mut config = self.recording.config();
         (config.pids, config.header) = (self.select.asks_for_pids(), self.header);
         let select = self.select.config()?;

@@ -182,6 +182,11 @@ impl Reader {
         self.session.endian
     }
 
+    /// What the input is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What the recording says about itself, as far as it is known so far.
     pub fn features(&self) -> &Features {
         &self.session.features

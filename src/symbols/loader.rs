@@ -108,7 +108,8 @@ impl Loader {
         }
         // Found without the lock: mapping and looking around takes time, and twice does no harm.
         let (found, mismatched) = self.find(&key);
-        if found.is_none() && !is_anonymous(path) {
+        // What a JIT maps as a mark is no module.
+        if found.is_none() && !is_anonymous(path) && !path.ends_with(b".dump") {
             self.warn(path, mismatched);
         }
         lock(&self.opened).entry(key).or_insert(found).clone()

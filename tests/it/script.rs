@@ -10,6 +10,7 @@ use crate::harness::{Dir, cannot_run, example};
 
 mod header;
 mod select;
+mod warnings;
 
 /// Records with the perf program; `None`, said loudly, where that cannot be done.
 fn record(dir: &Dir, test: &str, options: &str, command: &[&str]) -> Option<PathBuf> {

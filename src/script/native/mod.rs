@@ -18,6 +18,7 @@ mod places;
 mod spaces;
 mod stack;
 mod unwind;
+mod warnings;
 
 use bstr::{BString, ByteSlice};
 
@@ -90,6 +91,7 @@ pub fn script(
     }
     script.flush(frames, sink, tally)?;
     reader.tally(tally);
+    warnings::say(&reader, &loader);
     let missing = loader.warnings();
     tally.lose(Loss::Mismatched, missing.mismatched.len() as u64, 0);
     Ok(script.bare)
