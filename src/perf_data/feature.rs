@@ -49,6 +49,8 @@ pub struct Features {
     pub build_ids: Vec<BuildId>,
     /// The times of the first and the last sample, in nanoseconds.
     pub sample_time: Option<(u64, u64)>,
+    /// There is an instruction trace (Intel PT, Arm CoreSight), of which only perf can make samples.
+    pub traced: bool,
     /// All of it for people.
     pub(super) lines: describe::Lines,
     /// How many bytes of records a single compressed record may hold: the recorder's buffer.

@@ -57,6 +57,7 @@ pub use attr::{Attr, read_format, sample_type};
 pub use bytes::{Cursor, Endian, Words};
 pub use event::Event;
 pub use feature::{BuildId, Features};
+pub(crate) use header::is_old;
 pub use header::sniff;
 pub use id::SampleId;
 pub use reader::{Item, Reader};

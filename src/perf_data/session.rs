@@ -112,6 +112,10 @@ impl Session {
             kind::TRACING_DATA => {
                 return body.skip(8).and_then(|()| body.u32()).map_or(0, u64::from);
             }
+            kind::AUXTRACE_INFO => {
+                self.features.traced = true;
+                Some(())
+            }
             kind::AUXTRACE => return body.skip(8).and_then(|()| body.u64()).unwrap_or(0),
             kind::HEADER_BUILD_ID => self.features.build_id(bytes, self.endian),
             kind::HEADER_ATTR..=kind::PERF_LAST => {

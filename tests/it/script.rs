@@ -8,6 +8,7 @@ use bstr::{BString, ByteSlice};
 
 use crate::harness::{Dir, cannot_run, example};
 
+mod fallback;
 mod header;
 mod select;
 mod warnings;

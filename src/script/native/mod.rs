@@ -11,6 +11,7 @@
 //! 64 Ki of them are there or the recording ends. An address is resolved once, whatever the number of batches.
 
 mod address;
+mod beyond;
 #[cfg(target_os = "linux")]
 pub(crate) mod live;
 mod modules;
@@ -55,6 +56,9 @@ const BATCH: usize = 64 << 10;
 /// Reads a recording to its end and pushes its samples into `sink`, which is not finished. The answer is how many of them
 /// had no call chain.
 ///
+/// # Errors
+/// [`Error::Unsupported`](crate::error::Error::Unsupported), before any sample is pushed, where only perf can help.
+///
 /// Memory: a batch of samples as numbers, the distinct addresses and their names, and what of the modules' symbols is looked at.
 pub fn script(
     mut reader: Reader,
@@ -77,7 +81,14 @@ pub fn script(
         loader: &loader,
     };
     let mut header = config.header;
-    while let Some(item) = reader.next_item()? {
+    let (read, mut checked) = (tally.read.items, false);
+    loop {
+        // A stream tells its events once it has begun.
+        if !checked && !reader.events().is_empty() {
+            beyond::check_stacks(&reader)?;
+            checked = true;
+        }
+        let Some(item) = reader.next_item()? else { break };
         script.item(&item, frames, sink, tally);
         if script.waiting.len() >= BATCH {
             if std::mem::take(&mut header) {
@@ -85,6 +96,9 @@ pub fn script(
             }
             script.flush(frames, sink, tally)?;
         }
+    }
+    if tally.read.items == read && script.waiting.is_empty() {
+        beyond::check_trace(&reader)?;
     }
     if header {
         sink.text(&reader.features().describe())?;

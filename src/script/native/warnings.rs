@@ -13,6 +13,9 @@ pub(super) fn say(reader: &Reader, loader: &Loader) {
     for warning in reader.warnings() {
         log::warn!("{name}: {warning}");
     }
+    if reader.features().traced {
+        log::warn!("{name}: its instruction trace was passed over (--backend perf decodes it)");
+    }
     let found = loader.warnings();
     if !found.mismatched.is_empty() {
         let modules = listed(&found.mismatched);
