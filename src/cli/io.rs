@@ -12,17 +12,19 @@ use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
 use super::program::Failure;
-use super::signals;
+use super::{progress, signals};
 
 /// Says one thing on stderr, as `name: message`.
 pub fn say(name: &str, message: Arguments<'_>) {
     // If stderr is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{name}: {message}");
+    let (_line, mut stderr) = progress::stderr();
+    let _ = writeln!(stderr, "{name}: {message}");
 }
 
 /// Says one more line on stderr.
 pub fn say_more(line: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let (_line, mut stderr) = progress::stderr();
+    let _ = writeln!(stderr, "{line}");
 }
 
 /// An open input and its name.

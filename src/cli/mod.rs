@@ -14,6 +14,7 @@ pub mod io;
 pub mod logger;
 pub mod man;
 pub mod program;
+pub mod progress;
 pub mod record;
 pub mod render;
 pub mod rules;

@@ -1,13 +1,15 @@
 //! fg-script: perf.data → perf-script text.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser};
 
 use super::io::{Input, Output};
 use super::logger;
 use super::program::{Done, Program, report};
+use super::progress::Shown;
 use super::select::Select;
 use crate::error::Error;
 use crate::filter;
@@ -154,7 +156,13 @@ impl Program for ScriptArgs {
         let mut whole = io::Cursor::new(start).chain(reader);
         match format {
             Some(Format::PerfData) => {
-                let recording = recording::Recording { name, reader: Box::new(whole), path };
+                let progress = Arc::default();
+                // Text on the same terminal shows well enough that something happens.
+                let wanted =
+                    !self.quiet && (output.file().is_some() || !io::stdout().is_terminal());
+                let _shown = Shown::start(Self::NAME, &name, &progress, wanted);
+                let reader = Box::new(whole);
+                let recording = recording::Recording { name, reader, path, progress };
                 let mut sink = sink(select.unwrap_or_default(), &mut output);
                 let mut frames = FrameTable::default();
                 // What perf scripts is passed on as it is.

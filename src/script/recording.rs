@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Config as Wanted, Reader, native, perf};
 use crate::error::{Error, Result};
@@ -47,6 +48,8 @@ pub struct Recording {
     pub reader: Box<dyn Read + Send>,
     /// Where it is, if it is a file that can be opened again.
     pub path: Option<PathBuf>,
+    /// Is told how far the native backend has come.
+    pub progress: Arc<perf_data::Progress>,
 }
 
 /// Reads `recording` to its end and pushes its samples into `sink`, which is not finished. The answer is how many of them
@@ -65,7 +68,7 @@ pub fn read(
     if config.backend == Backend::Perf {
         return by_perf(config, recording, wanted, frames, sink, tally);
     }
-    let Recording { name, mut reader, path } = recording;
+    let Recording { name, mut reader, path, progress } = recording;
     let Some(path) = path else {
         let mut start = Vec::new();
         let reading = || format!("cannot read {name}");
@@ -74,20 +77,22 @@ pub fn read(
         let reader = Box::new(io::Cursor::new(start).chain(reader));
         if is_old {
             log::warn!("{name} is of the format before Linux 3.3: using perf script");
-            let recording = Recording { name, reader, path: None };
+            let recording = Recording { name, reader, path: None, progress };
             return by_perf(config, recording, wanted, frames, sink, tally);
         }
         let reader = perf_data::Reader::stream(reader, &name)?;
         return by_us(config, reader, wanted, frames, sink, tally);
     };
     let mut ours = Tally::default();
-    let done = open(&path, &name)
-        .and_then(|reader| by_us(config, reader, wanted, frames, sink, &mut ours));
+    let done = open(&path, &name).and_then(|mut reader| {
+        reader.tell(Arc::clone(&progress));
+        by_us(config, reader, wanted, frames, sink, &mut ours)
+    });
     match done {
         // Nothing was pushed yet: perf can begin anew.
         Err(Error::Unsupported { what, .. }) if ours.read.items == 0 => {
             log::warn!("{what}: using perf script");
-            let recording = Recording { name, reader, path: Some(path) };
+            let recording = Recording { name, reader, path: Some(path), progress };
             by_perf(config, recording, wanted, frames, sink, tally)
         }
         done => {
@@ -135,7 +140,7 @@ fn by_perf(
     sink: &mut (impl SampleSink + ?Sized),
     tally: &mut Tally,
 ) -> Result<u64> {
-    let Recording { name, reader, path } = recording;
+    let Recording { name, reader, path, .. } = recording;
     let recording = path.map_or_else(|| perf::Recording::Stream(reader), perf::Recording::File);
     let Config { no_inline, pids, header, .. } = *config;
     let config = perf::Config { program: None, no_inline, pids, header };

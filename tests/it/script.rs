@@ -10,6 +10,7 @@ use crate::harness::{Dir, cannot_run, example};
 
 mod fallback;
 mod header;
+mod progress;
 mod select;
 mod warnings;
 

@@ -4,17 +4,13 @@ use bstr::{BString, ByteSlice};
 
 use super::record;
 use crate::harness::{Cmd, Dir, cannot_run};
+use crate::record::executable;
 
 const TEXT: &str = "web  7/7   [001]  1.500000:          9 cycles:u: \n\t   1234 main+0x1 (/a)\n\n";
 
 /// A perf that always scripts the same.
 fn with_perf(dir: &Dir, program: &str) -> Cmd {
-    let perf = dir.write("perf", format!("#!/bin/sh\ncat <<'.'\n{TEXT}.\n"));
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&perf, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    let perf = executable(dir, "perf", &format!("cat <<'.'\n{TEXT}."));
     dir.cmd(program).env("PERF", perf)
 }
 
@@ -28,7 +24,6 @@ fn trace() -> Vec<u8> {
 }
 
 #[test]
-#[cfg(unix)]
 fn what_is_beyond_us_goes_through_perf() {
     let dir = Dir::new();
     dir.write("old.data", b"PERFFILE and what follows");
@@ -56,7 +51,6 @@ fn what_is_beyond_us_goes_through_perf() {
 }
 
 #[test]
-#[cfg(unix)]
 fn streams_are_not_kept() {
     let dir = Dir::new();
     let old = with_perf(&dir, "fg-fold").stdin(b"PERFFILE and what follows").run().success();
@@ -66,7 +60,6 @@ fn streams_are_not_kept() {
 }
 
 #[test]
-#[cfg(unix)]
 fn stacks_of_other_architectures_are_left_to_perf() {
     let dir = Dir::new();
     let test = "stacks_of_other_architectures";

@@ -65,7 +65,7 @@ fn readers_skip_the_header() {
     let Some(_) = record(&dir, "readers_skip_the_header", "-g -F 999", &command) else { return };
     let plain = dir.cmd("fg-script").args(["-q", "perf.data"]).stdout();
     let text = dir.cmd("fg-script").args(["--header", "-q", "perf.data"]).stdout();
-    assert!(text.ends_with(&**plain) && text.len() > plain.len());
+    assert!(text.ends_with(&plain) && text.len() > plain.len());
     let fold = |program: &str, text: &BString| dir.cmd(program).arg("-q").stdin(text).stdout();
     assert_eq!(fold("fg-fold", &text), fold("fg-fold", &plain));
     let filtered = dir.cmd("fg-filter").args(["-q", "--drop=^$"]).stdin(&text).stdout();
