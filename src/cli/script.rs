@@ -3,6 +3,7 @@
 use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser};
 
@@ -88,6 +89,11 @@ pub struct RecordingArgs {
     /// Look for debug files here, too; may be repeated
     #[arg(long, value_name = "DIRECTORY")]
     debug_dir: Vec<PathBuf>,
+
+    /// Ask the servers of DEBUGINFOD_URLS for files that are not here, through debuginfod-find; all of it may take 60
+    /// seconds, or SECONDS
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
+    debuginfod: Option<u32>,
 }
 
 /// Who does what perf can do, too.
@@ -114,6 +120,7 @@ impl RecordingArgs {
         let mut symbols = symbols::Config {
             symfs: self.symfs.clone(),
             kallsyms: self.kallsyms.clone(),
+            debuginfod: self.debuginfod.map(|seconds| Duration::from_secs(seconds.into())),
             ..Default::default()
         };
         symbols.debug_dirs.extend(self.debug_dir.iter().cloned());

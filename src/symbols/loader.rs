@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
 
-use super::debug_file::{attach, by_build_id, relative};
+use super::debug_file::{attach, by_build_id, fetch, lacks, relative};
+use super::debuginfod::{Artifact, Debuginfod};
 use super::module::Module;
 use super::vdso;
 
@@ -24,6 +26,8 @@ pub struct Config {
     pub debug_dirs: Vec<PathBuf>,
     /// Where perf keeps copies of recorded modules: `~/.debug`.
     pub build_id_cache: Option<PathBuf>,
+    /// Ask debuginfod servers for what is not found here, and take no longer than this for all of it (`--debuginfod`).
+    pub debuginfod: Option<Duration>,
 }
 
 impl Default for Config {
@@ -33,6 +37,7 @@ impl Default for Config {
             kallsyms: None,
             debug_dirs: vec!["/usr/lib/debug".into()],
             build_id_cache: std::env::var_os("HOME").map(|home| Path::new(&home).join(".debug")),
+            debuginfod: None,
         }
     }
 }
@@ -69,6 +74,7 @@ struct Key {
 #[derive(Default)]
 pub struct Loader {
     config: Config,
+    debuginfod: Option<Debuginfod>,
     opened: Mutex<HashMap<Key, Option<Arc<Module>>>>,
     warnings: Mutex<Warnings>,
 }
@@ -76,7 +82,8 @@ pub struct Loader {
 impl Loader {
     /// A loader that looks where `config` says.
     pub fn new(config: Config) -> Loader {
-        Loader { config, ..Loader::default() }
+        let debuginfod = config.debuginfod.map(Debuginfod::new);
+        Loader { config, debuginfod, ..Loader::default() }
     }
 
     /// Where it looks.
@@ -115,6 +122,16 @@ impl Loader {
         lock(&self.opened).entry(key).or_insert(found).clone()
     }
 
+    /// Asks for the debugging information of `module`, which is about to be needed, if it is not here and may be asked for.
+    pub fn complete(&self, module: &Module) {
+        if let Some(debuginfod) = &self.debuginfod
+            && lacks(module)
+        {
+            let find = |id: &[u8]| debuginfod.find(Artifact::DebugInfo, id);
+            module.fetched.get_or_init(|| fetch(module, &self.config, find));
+        }
+    }
+
     /// What went wrong so far.
     pub fn warnings(&self) -> Warnings {
         lock(&self.warnings).clone()
@@ -145,7 +162,12 @@ impl Loader {
             return (found.map(Arc::new), false);
         }
         let mut mismatched = false;
-        for path in self.places(key) {
+        let fetched = || {
+            let known = !key.build_id.is_empty() && !is_anonymous(&key.path);
+            self.debuginfod.as_ref().filter(|_| known)?.find(Artifact::Executable, &key.build_id)
+        };
+        let places = self.places(key).into_iter().map(Some);
+        for path in places.chain(std::iter::once_with(fetched)).flatten() {
             let Ok(mut module) = Module::open(&path) else { continue };
             if is_it(&module) {
                 attach(&mut module, &self.config);

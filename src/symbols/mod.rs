@@ -32,6 +32,7 @@
 //! ```
 
 mod debug_file;
+mod debuginfod;
 mod demangle;
 mod dwarf;
 mod elf;

@@ -8,6 +8,7 @@ use bstr::{BString, ByteSlice};
 
 use crate::harness::{Dir, cannot_run, example};
 
+mod debuginfod;
 mod fallback;
 mod header;
 mod progress;

@@ -188,6 +188,7 @@ impl Places {
             return self.name_by(group, keys, path, &jit, frames);
         };
         let addresses = distinct(group, keys);
+        loader.complete(file);
         let functions = file.functions(&addresses, !self.no_inline);
         let kind = Kind::of_module(path);
         for &id in group {
