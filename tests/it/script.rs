@@ -11,6 +11,7 @@ use crate::harness::{Dir, cannot_run, example};
 mod debuginfod;
 mod fallback;
 mod header;
+mod jit;
 mod progress;
 mod select;
 mod warnings;

@@ -76,6 +76,7 @@ pub fn script(
         events: Vec::new(),
         waiting: Vec::new(),
         bare: 0,
+        monotonic: false,
         stacks: Vec::new(),
         config,
         loader: &loader,
@@ -86,6 +87,9 @@ pub fn script(
         // A stream tells its events once it has begun.
         if !checked && !reader.events().is_empty() {
             beyond::check_stacks(&reader)?;
+            // CLOCK_MONOTONIC, that of jitdumps: `perf record -k mono`, as perf-inject(1) wants it, too.
+            script.monotonic =
+                reader.events().iter().all(|e| e.attr.use_clockid() && e.attr.clockid == 1);
             checked = true;
         }
         let Some(item) = reader.next_item()? else { break };
@@ -121,6 +125,8 @@ struct Script<'a> {
     waiting: Vec<Waiting>,
     /// Samples without a call chain.
     bare: u64,
+    /// Times are those of jitdumps.
+    monotonic: bool,
     /// The stacks of `waiting`, one behind the other, as ids of `places`.
     stacks: Vec<u32>,
     config: &'a Config,
@@ -222,13 +228,14 @@ impl Script<'_> {
         for waiting in self.waiting.drain(..) {
             stack.clear();
             places.clear();
+            let time = waiting.time.filter(|_| self.monotonic);
             for &place in &self.stacks[waiting.stack.0..waiting.stack.1] {
                 // The loader's `_start` has no unwind information and no caller: it is the root, nothing is cut off.
                 let is_root = |&last: &FrameId| frames.symbol(last) == "_start";
                 if place == Places::TRUNCATED && stack.last().is_some_and(is_root) {
                     continue;
                 }
-                for named in self.places.frames(place) {
+                for named in self.places.frames(place, time) {
                     stack.push(named.frame);
                     if self.config.places {
                         places.push(named.place);

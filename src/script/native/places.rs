@@ -26,6 +26,8 @@ pub(super) struct Places {
     /// Where the frames of each place stand in `named`; places from here on have none yet.
     ranges: Vec<(u32, u32)>,
     named: Vec<Named>,
+    /// Where other code lay at other times, if anywhere: from when on, and the frames then.
+    then: FastMap<u32, Vec<(u64, (u32, u32))>>,
     no_inline: bool,
     addresses: bool,
 }
@@ -58,6 +60,7 @@ impl Places {
             ids: FastMap::default(),
             ranges: Vec::new(),
             named: Vec::new(),
+            then: FastMap::default(),
             no_inline: config.no_inline,
             addresses: config.addresses,
         };
@@ -82,10 +85,16 @@ impl Places {
         self.id(key)
     }
 
-    /// The frames of a place that was resolved, leaf first.
-    pub(super) fn frames(&self, id: u32) -> &[Named] {
-        match self.ranges.get(id as usize) {
-            Some(&(start, end)) => &self.named[start as usize..end as usize],
+    /// The frames of a place that was resolved, leaf first, at a `time` of the clock of jitdumps, if it is known.
+    pub(super) fn frames(&self, id: u32, time: Option<u64>) -> &[Named] {
+        let then = || {
+            let (time, frames) = (time?, self.then.get(&id)?);
+            let after = frames.partition_point(|&(from, _)| from <= time);
+            Some(frames.get(after.saturating_sub(1))?.1)
+        };
+        let then = if self.then.is_empty() { None } else { then() };
+        match then.or_else(|| self.ranges.get(id as usize).copied()) {
+            Some((start, end)) => &self.named[start as usize..end as usize],
             None => &[],
         }
     }
@@ -225,7 +234,7 @@ impl Places {
     ) {
         for &id in group {
             let key = keys[id as usize];
-            let frame = match jit.find(key.lookup) {
+            let frame = |time: Option<u64>| match jit.find(key.lookup, time) {
                 Some((name, start)) => (
                     Frame {
                         symbol: name,
@@ -245,7 +254,11 @@ impl Places {
                     None,
                 ),
             };
-            self.name(id, keys, [frame].into_iter(), frames);
+            for time in jit.changes(key.lookup) {
+                self.name(id, keys, [frame(Some(time))].into_iter(), frames);
+                self.then.entry(id).or_default().push((time, self.ranges[id as usize]));
+            }
+            self.name(id, keys, [frame(None)].into_iter(), frames);
         }
     }
 
@@ -292,8 +305,13 @@ impl Jit {
         Jit { map: loader.perf_map(pid), dump, module: format!("/tmp/perf-{pid}.map") }
     }
 
-    fn find(&self, address: u64) -> Option<(&BStr, u64)> {
-        let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, None));
+    /// When the code at an address became other code.
+    fn changes(&self, address: u64) -> Vec<u64> {
+        self.dump.as_ref().map(|dump| dump.changes(address)).unwrap_or_default()
+    }
+
+    fn find(&self, address: u64, time: Option<u64>) -> Option<(&BStr, u64)> {
+        let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, time));
         dumped.or_else(|| self.map.as_ref()?.find(address))
     }
 }
