@@ -86,6 +86,11 @@ pub struct RecordingArgs {
     #[arg(long, value_name = "FILE")]
     kallsyms: Option<PathBuf>,
 
+    /// Read the kernel's symbols and inlined functions from its own file, if it is of the recorded build [default: where
+    /// packages put it]
+    #[arg(long, value_name = "FILE")]
+    vmlinux: Option<PathBuf>,
+
     /// Look for debug files here, too; may be repeated
     #[arg(long, value_name = "DIRECTORY")]
     debug_dir: Vec<PathBuf>,
@@ -120,6 +125,7 @@ impl RecordingArgs {
         let mut symbols = symbols::Config {
             symfs: self.symfs.clone(),
             kallsyms: self.kallsyms.clone(),
+            vmlinux: self.vmlinux.clone(),
             debuginfod: self.debuginfod.map(|seconds| Duration::from_secs(seconds.into())),
             ..Default::default()
         };

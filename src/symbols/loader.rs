@@ -13,7 +13,7 @@ use bstr::{BString, ByteSlice};
 use super::debug_file::{attach, by_build_id, fetch, lacks, relative};
 use super::debuginfod::{Artifact, Debuginfod};
 use super::module::Module;
-use super::vdso;
+use super::{vdso, vmlinux};
 
 /// Where to look for files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Config {
     pub symfs: Option<PathBuf>,
     /// The kernel's symbols instead of `/proc/kallsyms` (`--kallsyms`).
     pub kallsyms: Option<PathBuf>,
+    /// The kernel's own file, which has its inlined functions (`--vmlinux`).
+    pub vmlinux: Option<PathBuf>,
     /// Directories with debug files, `/usr/lib/debug` by default (`--debug-dir`).
     pub debug_dirs: Vec<PathBuf>,
     /// Where perf keeps copies of recorded modules: `~/.debug`.
@@ -35,6 +37,7 @@ impl Default for Config {
         Config {
             symfs: None,
             kallsyms: None,
+            vmlinux: None,
             debug_dirs: vec!["/usr/lib/debug".into()],
             build_id_cache: std::env::var_os("HOME").map(|home| Path::new(&home).join(".debug")),
             debuginfod: None,
@@ -75,6 +78,7 @@ struct Key {
 pub struct Loader {
     config: Config,
     debuginfod: Option<Debuginfod>,
+    pub(super) vmlinux: vmlinux::Slot,
     opened: Mutex<HashMap<Key, Option<Arc<Module>>>>,
     warnings: Mutex<Warnings>,
 }

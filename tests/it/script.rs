@@ -14,6 +14,7 @@ mod header;
 mod jit;
 mod progress;
 mod select;
+mod vmlinux;
 mod warnings;
 
 /// Records with the perf program; `None`, said loudly, where that cannot be done.

@@ -98,6 +98,7 @@ pub fn script(
             if std::mem::take(&mut header) {
                 sink.text(&reader.features().describe())?;
             }
+            script.spaces.learn(reader.features());
             script.flush(frames, sink, tally)?;
         }
     }
@@ -107,6 +108,7 @@ pub fn script(
     if header {
         sink.text(&reader.features().describe())?;
     }
+    script.spaces.learn(reader.features());
     script.flush(frames, sink, tally)?;
     reader.tally(tally);
     warnings::say(&reader, &loader);

@@ -5,7 +5,7 @@ use hashbrown::HashMap as FastMap;
 
 use crate::error::Result;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
-use crate::symbols::{Loader, PerfMap, Reference};
+use crate::symbols::{KernelSymbols, Loader, PerfMap, Reference};
 
 use super::Config;
 use super::address::At;
@@ -19,15 +19,18 @@ pub(super) struct Named {
     pub(super) place: Place,
 }
 
+/// A part of the frames that have names.
+type Range = (u32, u32);
+
 /// The table of places.
 pub(super) struct Places {
     keys: Vec<Key>,
     ids: FastMap<Key, u32>,
     /// Where the frames of each place stand in `named`; places from here on have none yet.
-    ranges: Vec<(u32, u32)>,
+    ranges: Vec<Range>,
     named: Vec<Named>,
     /// Where other code lay at other times, if anywhere: from when on, and the frames then.
-    then: FastMap<u32, Vec<(u64, (u32, u32))>>,
+    then: FastMap<u32, Vec<(u64, Range)>>,
     no_inline: bool,
     addresses: bool,
 }
@@ -160,10 +163,37 @@ impl Places {
             .reference
             .as_ref()
             .map(|(name, address)| Reference { name: name.as_bstr(), address: *address });
-        let symbols = loader.kernel(kernel.build_id.as_deref(), &addresses, reference)?;
+        let own = loader.vmlinux(kernel.build_id.as_deref(), reference).map(|vmlinux| {
+            let moved = vmlinux.moved;
+            let there: Vec<u64> = addresses.iter().map(|at| at.wrapping_sub(moved)).collect();
+            let asked: &[u64] = if there.is_sorted() { &there } else { &[] };
+            (vmlinux.module.functions(asked, !self.no_inline), moved)
+        });
+        let by_own = |at: usize| {
+            own.as_ref()
+                .map(|(functions, moved)| (functions.at(at), moved))
+                .filter(|(f, _)| f.len() > 0)
+        };
+        // The kernel's modules, and all of it where there is no file.
+        let symbols = match (0..addresses.len()).all(|at| by_own(at).is_some()) {
+            true => KernelSymbols::default(),
+            false => loader.kernel(kernel.build_id.as_deref(), &addresses, reference)?,
+        };
         for &id in group {
             let key = keys[id as usize];
             let at = addresses.partition_point(|&address| address < key.lookup);
+            if let Some((functions, moved)) = by_own(at) {
+                let named = functions.map(|function| {
+                    let (module, kind) = match function.inlined {
+                        true => ("inlined".into(), Kind::Inlined),
+                        false => ("[kernel.kallsyms]".into(), Kind::Kernel),
+                    };
+                    let frame = Frame { symbol: function.name, module, kind, address: None };
+                    (frame, function.start.map(|start| start.wrapping_add(*moved)))
+                });
+                self.name(id, keys, named, frames);
+                continue;
+            }
             let symbol = symbols.symbols.get(at).and_then(Option::as_ref);
             let module = symbol
                 .filter(|symbol| !symbol.module.is_empty())
