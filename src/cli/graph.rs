@@ -2,13 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::io::{Input, Output};
+use super::logger;
 use super::program::{Done, Failure, report};
+use super::progress::Shown;
 use super::record::{RecordOptions, teller};
 use super::render::GraphArgs;
 use super::script::RecordingArgs;
@@ -93,6 +96,7 @@ impl GraphOptions {
 
     /// Records, draws, and passes the workload's status on, in messages under `name`.
     pub fn run(self, name: &'static str, subject: Subject) -> Result<Done> {
+        logger::install(name, false, 0);
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;
         record.backend = self.recording.backend.into();
@@ -113,7 +117,9 @@ impl GraphOptions {
         let input = Input::open(&recording.path)?;
         let label =
             if recording.temporary.is_some() { "the recording" } else { input.name.as_str() };
-        let input = source::Input { name: label, reader: input.reader, path: input.path };
+        let progress = Arc::default();
+        let shown = Shown::start(name, label, &progress, true);
+        let input = source::Input { name: label, reader: input.reader, path: input.path, progress };
         let output_name = output.name.clone();
         let (output, tally) =
             pipeline::draw(input, config, output, &output_name).map_err(|error| match &ended {
@@ -121,6 +127,7 @@ impl GraphOptions {
                     .context(format!("the workload ended with status {}", ended.status)),
                 _ => error.into(),
             })?;
+        drop(shown);
         output.commit()?;
         report(name, false, &format_args!("wrote {output_name}: {tally}"));
         if open {

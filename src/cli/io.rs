@@ -12,17 +12,19 @@ use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
 use super::program::Failure;
-use super::signals;
+use super::{progress, signals};
 
 /// Says one thing on stderr, as `name: message`.
 pub fn say(name: &str, message: Arguments<'_>) {
     // If stderr is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{name}: {message}");
+    let (_line, mut stderr) = progress::stderr();
+    let _ = writeln!(stderr, "{name}: {message}");
 }
 
 /// Says one more line on stderr.
 pub fn say_more(line: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let (_line, mut stderr) = progress::stderr();
+    let _ = writeln!(stderr, "{line}");
 }
 
 /// An open input and its name.
@@ -33,7 +35,7 @@ pub struct Input {
     pub reader: Box<dyn Read + Send>,
     /// The same, where the input is a regular file, which can be mapped, split and read twice.
     pub file: Option<File>,
-    /// Where that file is, which the name may not tell to the byte.
+    /// Where that file is, which the name may not tell to the byte; or the directory of a recording's parts.
     pub path: Option<PathBuf>,
 }
 
@@ -48,6 +50,18 @@ impl Input {
         let name = path.display().to_string();
         let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
         let kind = file.metadata().with_context(|| format!("cannot read {name}"))?;
+        let part = path.join("data");
+        if kind.is_dir() && part.is_file() {
+            // What `perf record --threads` writes; who reads it needs the whole of it.
+            let reader = File::open(part).with_context(|| format!("cannot read {name}"))?;
+            signals::end_on_interrupt();
+            return Ok(Input {
+                name,
+                reader: Box::new(reader),
+                file: None,
+                path: Some(path.into()),
+            });
+        }
         if kind.is_dir() {
             anyhow::bail!("cannot read {name}: it is a directory");
         }

@@ -14,10 +14,12 @@ pub mod io;
 pub mod logger;
 pub mod man;
 pub mod program;
+pub mod progress;
 pub mod record;
 pub mod render;
 pub mod rules;
 pub mod script;
+pub mod select;
 pub mod signals;
 
 pub use program::{Done, Failure, Program, main};

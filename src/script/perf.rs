@@ -18,6 +18,10 @@ pub struct Config {
     pub program: Option<OsString>,
     /// Leave inlined frames out, which spares an addr2line for each address.
     pub no_inline: bool,
+    /// Tell the process of each sample, too.
+    pub pids: bool,
+    /// Write what the recording says about itself first, as comments.
+    pub header: bool,
 }
 
 /// What is to be scripted.
@@ -93,6 +97,13 @@ fn command(config: &Config) -> Command {
     command.args(["script", "--force", "--max-stack", "8192"]);
     if config.no_inline {
         command.arg("--no-inline");
+    }
+    if config.pids {
+        // Once a field is added, tracepoints lose the frames that they have by default.
+        command.args(["-F", "+pid,+ip,+sym,+symoff,+dso"]);
+    }
+    if config.header {
+        command.arg("--header");
     }
     command
 }

@@ -8,6 +8,15 @@ use bstr::{BString, ByteSlice};
 
 use crate::harness::{Dir, cannot_run, example};
 
+mod debuginfod;
+mod fallback;
+mod header;
+mod jit;
+mod progress;
+mod select;
+mod vmlinux;
+mod warnings;
+
 /// Records with the perf program; `None`, said loudly, where that cannot be done.
 fn record(dir: &Dir, test: &str, options: &str, command: &[&str]) -> Option<PathBuf> {
     let path = dir.path("perf.data");
