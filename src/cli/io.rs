@@ -116,7 +116,7 @@ pub struct Output {
 
 enum To {
     /// A stream: standard output, a terminal, a FIFO, `/dev/null`.
-    Stream(BufWriter<Box<dyn Write>>),
+    Stream(BufWriter<Box<dyn Write + Send>>),
     /// A file beside `target`, renamed to it on commit.
     File { temporary: BufWriter<NamedTempFile>, target: PathBuf },
 }
@@ -132,7 +132,7 @@ impl Output {
                 Ok(Output { name, to })
             }
             _ => {
-                let stdout: Box<dyn Write> = Box::new(io::stdout());
+                let stdout: Box<dyn Write + Send> = Box::new(io::stdout());
                 let to = To::Stream(BufWriter::with_capacity(1 << 16, stdout));
                 Ok(Output { name: "standard output".into(), to })
             }
@@ -185,7 +185,7 @@ fn open(path: &Path) -> io::Result<To> {
     let target = behind_links(path);
     let old = fs::metadata(&target).ok();
     if old.as_ref().is_some_and(|old| !old.is_file()) {
-        let stream: Box<dyn Write> = Box::new(File::options().write(true).open(&target)?);
+        let stream: Box<dyn Write + Send> = Box::new(File::options().write(true).open(&target)?);
         return Ok(To::Stream(BufWriter::with_capacity(1 << 16, stream)));
     }
     if old.as_ref().is_some_and(|old| old.permissions().readonly()) {

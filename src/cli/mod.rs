@@ -11,6 +11,7 @@ pub mod flamegraph;
 pub mod fold;
 pub mod graph;
 pub mod io;
+mod live;
 pub mod logger;
 pub mod man;
 pub mod program;

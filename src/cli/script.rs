@@ -138,6 +138,7 @@ impl RecordingArgs {
             backend,
             no_inline: self.no_inline,
             perf_compat: self.perf_compat,
+            live: false,
             pids: false,
             header: false,
             symbols,

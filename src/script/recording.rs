@@ -36,6 +36,8 @@ pub struct Config {
     pub pids: bool,
     /// Begin with what the recording says about itself: [`SampleSink::text`] is given comment lines.
     pub header: bool,
+    /// The recording is still going on: name what is there while there is time. Native only.
+    pub live: bool,
     /// Where the native backend looks for modules and their debug files.
     pub symbols: symbols::Config,
 }
@@ -126,6 +128,7 @@ fn by_us(
         places: wanted.places,
         addresses: wanted.addresses,
         perf_compat: config.perf_compat,
+        live: config.live,
         header: config.header,
         symbols: config.symbols.clone(),
     };

@@ -42,6 +42,8 @@ pub struct Config {
     pub places: bool,
     /// Keep unknown frames apart by their address.
     pub addresses: bool,
+    /// The recording is still going on: name what is there while there is time.
+    pub live: bool,
     /// Name frames as perf 6.1 does, where it is wrong: see [`recording::Config`](super::recording::Config).
     pub perf_compat: bool,
     /// Push what the recording says about itself as text first, as `perf script --header` writes it.
@@ -52,6 +54,9 @@ pub struct Config {
 
 /// How many samples wait for their names at most.
 const BATCH: usize = 64 << 10;
+/// And at first, while a recording goes on. Then twice as many: so all that is looked up more than once because of it costs no
+/// more than once again, and half of the samples at most are left for the end.
+const FIRST: usize = 256;
 
 /// Reads a recording to its end and pushes its samples into `sink`, which is not finished. The answer is how many of them
 /// had no call chain.
@@ -83,6 +88,7 @@ pub fn script(
     };
     let mut header = config.header;
     let (read, mut checked) = (tally.read.items, false);
+    let mut batch = if config.live { FIRST } else { BATCH };
     loop {
         // A stream tells its events once it has begun.
         if !checked && !reader.events().is_empty() {
@@ -94,7 +100,8 @@ pub fn script(
         }
         let Some(item) = reader.next_item()? else { break };
         script.item(&item, frames, sink, tally);
-        if script.waiting.len() >= BATCH {
+        if script.waiting.len() >= batch {
+            batch = (batch * 2).min(BATCH);
             if std::mem::take(&mut header) {
                 sink.text(&reader.features().describe())?;
             }
