@@ -28,15 +28,12 @@ use crate::tally::Tally;
 #[command(
     name = "fg-script",
     version,
-    after_help = "Memory: constant here; the perf program, which does the work, needs that \
-of the recording's symbols. A perf.data file on standard input goes through a temporary file."
+    after_help = "Memory: 65,536 samples as numbers, the distinct addresses with their names, and what of the modules' \
+symbols is looked at; constant for text. A perf.data file on standard input goes through a temporary file."
 )]
 pub struct ScriptArgs {
     #[command(flatten)]
     recording: RecordingArgs,
-
-    #[command(flatten)]
-    select: Select,
 
     /// Begin with what the recording says about itself, as comments
     #[arg(long)]
@@ -61,6 +58,9 @@ pub struct ScriptArgs {
     /// The recording [default: standard input]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+
+    #[command(flatten)]
+    select: Select,
 }
 
 /// How recordings are scripted.

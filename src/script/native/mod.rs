@@ -177,6 +177,7 @@ impl Script<'_> {
                     if events[event.index] != event.name {
                         events[event.index] = event.name.clone();
                     }
+                    *bare += u64::from(is_bare);
                     let (cpu, time) = (sample.cpu, sample.time);
                     let head = Sample {
                         comm: comm_name,
@@ -193,7 +194,6 @@ impl Script<'_> {
                         tally.read.weight = tally.read.weight.saturating_add(period);
                         return;
                     }
-                    *bare += u64::from(is_bare);
                     waiting.push(Waiting {
                         comm,
                         pid,
