@@ -145,6 +145,14 @@ impl Module {
         Some((section.address, start..start + section.data.len()))
     }
 
+    /// The content of the section called `name`, unpacked, be it in the module or in its debug file; empty if there is none.
+    pub fn content(&self, name: &str) -> Cow<'_, [u8]> {
+        let files = [Some(&*self.main), self.debug.as_deref()];
+        let mut contents =
+            files.into_iter().flatten().filter_map(Elf::parse).map(|elf| elf.content(name));
+        contents.find(|content| !content.is_empty()).unwrap_or_default()
+    }
+
     /// The address, in the file's own address space, of the byte at `offset` of the file: a sampled address less the
     /// start of its mapping plus the mapping's offset.
     pub fn address_of(&self, offset: u64) -> Option<u64> {
