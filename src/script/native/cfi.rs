@@ -90,7 +90,8 @@ impl Cfi {
             .set_text(section(b".text").0)
             .set_got(section(b".got").0);
         let bytes = Section::Mapped(bytes);
-        let header = EhFrameHdr::new(file.bytes().get(table.clone()).unwrap_or_default(), LittleEndian);
+        let header =
+            EhFrameHdr::new(file.bytes().get(table.clone()).unwrap_or_default(), LittleEndian);
         let find = if header.parse(&bases, 8).is_ok_and(|header| header.table().is_some()) {
             Find::Header(table)
         } else {
@@ -105,6 +106,11 @@ impl Cfi {
             rows: Vec::new(),
             known: FastMap::default(),
         }
+    }
+
+    /// The module's file.
+    pub(super) fn file(&self) -> &Module {
+        &self.file
     }
 
     /// The number of what is said of `address`, of the file's own address space; `None` if nothing is.

@@ -156,18 +156,19 @@ impl Places {
             let key = keys[id as usize];
             let at = addresses.partition_point(|&address| address < key.lookup);
             let symbol = symbols.symbols.get(at).and_then(Option::as_ref);
+            let named = symbol.map(|symbol| unpadded(symbol.name.as_bstr(), symbol.start, key));
             let module = symbol
                 .filter(|symbol| !symbol.module.is_empty())
                 .map(|symbol| [b"[", symbol.module.as_slice(), b"]"].concat());
             let frame = Frame {
-                symbol: symbol.map_or("[unknown]".into(), |symbol| symbol.name.as_bstr()),
+                symbol: named.map_or("[unknown]".into(), |(name, _)| name),
                 module: module
                     .as_ref()
                     .map_or("[kernel.kallsyms]".into(), |module| module.as_bstr()),
                 kind: Kind::Kernel,
                 address: None,
             };
-            self.name(id, keys, [(frame, symbol.map(|symbol| symbol.start))].into_iter(), frames);
+            self.name(id, keys, [(frame, named.map(|(_, start)| start))].into_iter(), frames);
         }
         Ok(())
     }
@@ -271,6 +272,17 @@ impl Places {
     }
 }
 
+/// The name and the start of a function of the kernel, not of the padding before it, `__pfx_rep_movs_alternative`.
+///
+/// Nothing is called from there, so what looks like a return address is where the kernel was itself interrupted: at the function's
+/// first byte, as by a page fault.
+fn unpadded(name: &BStr, start: u64, key: Key) -> (&BStr, u64) {
+    match name.strip_prefix(b"__pfx_") {
+        Some(rest) if key.shown != key.lookup => (rest.into(), key.shown),
+        _ => (name, start),
+    }
+}
+
 /// The distinct addresses of a group, which is in their order.
 fn distinct(group: &[u32], keys: &[Key]) -> Vec<u64> {
     let mut addresses: Vec<u64> = group.iter().map(|&id| keys[id as usize].lookup).collect();
@@ -294,5 +306,19 @@ impl Jit {
     fn find(&self, address: u64) -> Option<(&BStr, u64)> {
         let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, None));
         dumped.or_else(|| self.map.as_ref()?.find(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_calls_nothing() {
+        let key = |lookup| Key { whose: Whose::Kernel, lookup, shown: 0x1010 };
+        let name = |name: &'static str, lookup| unpadded(name.into(), 0x1000, key(lookup));
+        assert_eq!(name("__pfx_f", 0x100f), ("f".into(), 0x1010));
+        assert_eq!(name("__pfx_f", 0x1010), ("__pfx_f".into(), 0x1000));
+        assert_eq!(name("f", 0x100f), ("f".into(), 0x1000));
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct Found {
     pub(super) hit: Hit,
     /// As perf shows it: the place in the file.
     pub(super) in_file: u64,
+    /// It belongs to the program before the last exec.
+    pub(super) is_gone: bool,
 }
 
 impl Spaces {
@@ -190,10 +192,11 @@ impl Space {
         modules: &mut Modules,
         loader: &Loader,
     ) -> Option<Found> {
-        let map =
-            lookup(&mut self.maps, address).or_else(|| lookup(&mut self.before, address))?;
+        let map = lookup(&mut self.maps, address);
+        let is_gone = map.is_none();
+        let map = map.or_else(|| lookup(&mut self.before, address))?;
         let in_file = (address - map.start).wrapping_add(map.offset);
-        Some(Found { hit: map.hit(pid, modules, loader), in_file })
+        Some(Found { hit: map.hit(pid, modules, loader), in_file, is_gone })
     }
 
     /// Adds a map over what was there.

@@ -11,7 +11,7 @@ use crate::symbols::Loader;
 use super::address::At;
 use super::cfi::{Cfi, Row};
 use super::modules::Modules;
-use super::spaces::Space;
+use super::spaces::{Found, Space};
 
 /// An architecture whose stacks can be unwound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,9 @@ impl Machine {
         if self == Machine::Aarch64 { address & 0xffff_ffff_ffff } else { address }
     }
 }
+
+/// The link register of AArch64.
+const LINK: Register = Register(30);
 
 /// The registers of a frame, by DWARF's numbers.
 #[derive(Clone, Copy)]
@@ -154,6 +157,10 @@ impl Unwinder<'_> {
         // Where a thread was, and where it was interrupted by a signal; anything else is a return address.
         let mut exact = true;
         frames.push(At::exact(registers.ip()));
+        // Inside execve the old program's registers are still there, but its stack is the new one's.
+        if self.find(registers.ip()).map_or(stack.bytes.is_empty(), |found| found.is_gone) {
+            return true;
+        }
         for _ in 0..DEEPEST {
             match self.step(&mut registers, &mut exact, stack) {
                 // As perf prints them: the call, not what follows it.
@@ -169,25 +176,61 @@ impl Unwinder<'_> {
     fn step(&mut self, registers: &mut Registers, exact: &mut bool, stack: Stack<'_>) -> Step {
         let was_exact = std::mem::replace(exact, false);
         let lookup = registers.ip().wrapping_sub(u64::from(!was_exact));
-        let Some(found) = self.space.find(self.pid, lookup, self.modules, self.loader) else {
+        let Some(found) = self.find(lookup) else {
             return registers.follow_frame_pointer(stack);
         };
         let cfi = self.modules.cfi(found.hit.module).zip(found.hit.bias);
         let Some((cfi, bias)) = cfi else { return registers.follow_frame_pointer(stack) };
         let Some(row) = cfi.row(lookup.wrapping_sub(bias)) else {
-            // Stubs and hand-written leaves that say nothing have nothing on the stack.
-            let returns = registers.return_address_of_leaf(stack).filter(|_| was_exact);
-            let is_code =
-                |&address: &u64| self.space.find(self.pid, address, self.modules, self.loader).is_some();
-            return match returns.filter(is_code) {
-                Some(address) => registers.leave_leaf(address),
-                None => registers.follow_frame_pointer(stack),
-            };
+            return self.leave_untold(registers, was_exact, stack);
         };
         let (cfi, row) = (&*cfi, cfi.get(row));
         *exact = row.is_signal;
         registers.follow(cfi, row, was_exact, stack)
     }
+
+    /// Steps out of code that its module says nothing of: stubs, hand-written leaves, `_init`.
+    fn leave_untold(&mut self, registers: &mut Registers, exact: bool, stack: Stack<'_>) -> Step {
+        // `_init` makes room for a word to keep the stack aligned.
+        const NEAR: u64 = 4;
+        if registers.machine == Machine::Aarch64 {
+            let link = registers.get(LINK).filter(|_| exact);
+            return match link {
+                Some(address) => registers.arrive(*registers, address),
+                None => registers.follow_frame_pointer(stack),
+            };
+        }
+        let places = (0..NEAR).map(|word| registers.sp().wrapping_add(word * 8));
+        let found = places
+            .map_while(|place| Some((place, stack.word(place)?)))
+            .find(|&(_, address)| self.is_told_call(address));
+        let Some((place, address)) = found else { return registers.follow_frame_pointer(stack) };
+        let here = *registers;
+        registers.set(here.machine.sp(), Some(place.wrapping_add(8)));
+        registers.arrive(here, address)
+    }
+
+    /// Whether a call ends at `address`, in code that its module says something of.
+    fn is_told_call(&mut self, address: u64) -> bool {
+        let Some(found) = self.find(address.wrapping_sub(1)) else { return false };
+        let Some((cfi, bias)) = self.modules.cfi(found.hit.module).zip(found.hit.bias) else {
+            return false;
+        };
+        let is_told = cfi.row(address.wrapping_sub(1).wrapping_sub(bias)).is_some();
+        is_told && ends_in_call(cfi.file().bytes(), found.in_file.wrapping_add(1))
+    }
+
+    fn find(&mut self, address: u64) -> Option<Found> {
+        self.space.find(self.pid, address, self.modules, self.loader)
+    }
+}
+
+/// Whether an x86-64 call ends at `offset` of a file: `e8` and four bytes, or `ff /2` with two to seven bytes in all.
+fn ends_in_call(file: &[u8], offset: u64) -> bool {
+    let before = usize::try_from(offset).ok().and_then(|offset| file.get(..offset));
+    let Some(code) = before.and_then(|code| code.last_chunk::<7>()) else { return false };
+    code[2] == 0xe8
+        || [0, 1, 3, 4, 5].into_iter().any(|at| code[at] == 0xff && code[at + 1] >> 3 & 7 == 2)
 }
 
 impl Registers {
@@ -253,21 +296,6 @@ impl Registers {
         }
         self.set(self.machine.fp(), Some(next));
         self.set(self.machine.sp(), Some(behind.wrapping_add(8)));
-        self.arrive(here, address)
-    }
-
-    fn return_address_of_leaf(&self, stack: Stack<'_>) -> Option<u64> {
-        match self.machine {
-            Machine::X86_64 => stack.word(self.sp()),
-            Machine::Aarch64 => self.get(Register(30)).map(|address| self.machine.plain(address)),
-        }
-    }
-
-    fn leave_leaf(&mut self, address: u64) -> Step {
-        let here = *self;
-        if self.machine == Machine::X86_64 {
-            self.set(self.machine.sp(), Some(self.sp().wrapping_add(8)));
-        }
         self.arrive(here, address)
     }
 
