@@ -12,7 +12,7 @@
 //! what it stands for, exactly as the addr2line crate has it; a test holds us to it.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use gimli::{Abbreviation, AttributeValue, EntriesRaw, UnitOffset, constants};
@@ -28,7 +28,26 @@ const LONGEST_CHAIN: usize = 1000;
 const LONGEST_NAME: usize = 64 << 10;
 
 /// The functions at an address, outermost first, still mangled; `None` for one without a name.
-pub(super) type Chain = Vec<Option<Arc<[u8]>>>;
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chain {
+    names: Vec<Option<Arc<[u8]>>>,
+    /// The outermost says where its variables are, as compilers do and assemblers do not.
+    pub is_compiled: bool,
+}
+
+impl Chain {
+    fn new() -> Chain {
+        Chain::default()
+    }
+}
+
+impl Deref for Chain {
+    type Target = Vec<Option<Arc<[u8]>>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.names
+    }
+}
 
 /// The debugging information of a module.
 pub(super) struct Dwarf<'d> {
@@ -161,7 +180,7 @@ pub(super) fn find<'d>(
         Walk { file, shared, unit, addresses, chains, names, passed_over_something: false };
     let mut ok = walk.walk(true).is_ok();
     // A function inside a function that was passed over: compilers of languages that nest them do it.
-    if ok && walk.passed_over_something && walk.chains.iter().any(Vec::is_empty) {
+    if ok && walk.passed_over_something && walk.chains.iter().any(|chain| chain.is_empty()) {
         ok = walk.walk(false).is_ok();
     }
     (walk.chains, ok)
@@ -192,6 +211,7 @@ struct Walk<'a, 'd> {
 struct Die<'d> {
     bounds: Bounds<'d>,
     sibling: Option<UnitOffset>,
+    has_frame: bool,
 }
 
 impl<'a, 'd> Walk<'a, 'd> {
@@ -247,7 +267,8 @@ impl<'a, 'd> Walk<'a, 'd> {
             if !wanted.is_empty() {
                 let name = self.name_of(self.file, self.unit, offset, 16);
                 for at in wanted {
-                    self.chains[at].push(name.clone());
+                    self.chains[at].names.push(name.clone());
+                    self.chains[at].is_compiled |= function && die.has_frame;
                 }
                 around.push((depth, level + 1));
                 mute = isize::MAX;
@@ -279,6 +300,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                     die.sibling = Some(offset);
                 }
             } else {
+                die.has_frame |= attribute.name() == constants::DW_AT_frame_base;
                 die.bounds.take(attribute.name(), || attribute.value());
             }
         }

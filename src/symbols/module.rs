@@ -16,7 +16,7 @@ use super::elf::{Elf, Segment, address_of};
 use super::map::Bytes;
 use super::plt;
 use super::split::Split;
-use super::table::Search;
+use super::table::{Search, Symbol};
 use crate::error::{Error, Result};
 use crate::intern::Interner;
 
@@ -37,6 +37,19 @@ pub struct Module {
     mini: OnceLock<Option<Vec<u8>>>,
     build_id: Option<Vec<u8>>,
     segments: Vec<Segment>,
+}
+
+/// What is told of inlined functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inlines {
+    /// Nothing: an address has the one function of its symbol.
+    Hidden,
+    /// All of them.
+    #[default]
+    Shown,
+    /// All of them, and every function has the name that addr2line gives it, as in `perf script`: the outermost, too, has
+    /// that of DWARF. Only what has the name of the symbol itself is not told to be inlined.
+    AsPerf,
 }
 
 /// One function at an address.
@@ -160,11 +173,11 @@ impl Module {
     }
 
     /// The functions at each of `addresses`, which are sorted, distinct, and of the file's own address space; with
-    /// those that were inlined there if `inlines`.
+    /// those that were inlined there as `inlines` says.
     ///
     /// The outermost function has the name of the symbol table, by perf's choice among aliases, else the name DWARF
     /// gives it; inlined functions have the names of DWARF. Damaged files yield fewer names, never an error.
-    pub fn functions(&self, addresses: &[u64], inlines: bool) -> Functions {
+    pub fn functions(&self, addresses: &[u64], inlines: Inlines) -> Functions {
         let main = Elf::parse(&self.main);
         let debug = self.debug.as_deref().and_then(Elf::parse);
         let (main, debug) = (main.as_ref(), debug.as_ref());
@@ -186,7 +199,10 @@ impl Module {
                 }
                 search.finish()
             },
-            || if inlines { self.inlines(main, debug, addresses) } else { Found::default() },
+            || match inlines {
+                Inlines::Hidden => Found::default(),
+                _ => self.inlines(main, debug, addresses),
+            },
         );
         let mut out = Functions { broken_units: found.broken, ..Functions::default() };
         let mut chains = found.chains.into_iter();
@@ -207,24 +223,31 @@ impl Module {
                 },
             };
             let start = outermost.as_ref().and_then(|(_, start)| *start);
-            let mut push = |name: Cow<'_, [u8]>, inlined| {
-                let id = match names.get(&name) {
-                    Some(&id) => id,
-                    None => {
-                        let id = out.names.intern(&demangle(&name));
-                        names.insert(Cow::Owned(name.into_owned()), id);
-                        id
-                    }
-                };
-                out.all.push((id, inlined, start));
+            let mut intern = |name: Option<Cow<'_, [u8]>>| {
+                let name = name.unwrap_or(Cow::Borrowed(b"[unknown]"));
+                names.get(&name).copied().unwrap_or_else(|| {
+                    let id = out.names.intern(&demangle(&name));
+                    names.insert(Cow::Owned(name.into_owned()), id);
+                    id
+                })
             };
-            for name in chain.iter().skip(1).rev() {
-                push(name.as_ref().map_or(Cow::Borrowed(b"[unknown]"), owned), true);
-            }
-            if let Some((name, _)) = outermost {
-                push(name, false);
-            } else if !chain.is_empty() {
-                push(Cow::Borrowed(b"[unknown]"), false);
+            let by_addr2line =
+                inlines == Inlines::AsPerf && is_by_addr2line(&chain, symbol.as_ref());
+            let chain = chain.iter().map(|name| name.as_ref().map(owned));
+            if by_addr2line {
+                let base = intern(outermost.map(|(name, _)| name));
+                for name in chain.rev() {
+                    let id = intern(name);
+                    out.all.push((id, id != base, start));
+                }
+            } else {
+                let is_known = outermost.is_some() || chain.len() > 0;
+                for name in chain.skip(1).rev() {
+                    out.all.push((intern(name), true, start));
+                }
+                if is_known {
+                    out.all.push((intern(outermost.map(|(name, _)| name)), false, start));
+                }
             }
             out.ends.push(out.all.len());
         }
@@ -259,6 +282,18 @@ impl Module {
         let mut found = dwarf.find(addresses, &split);
         found.broken += split.missing();
         found
+    }
+}
+
+/// Whether addr2line names all functions of an address by DWARF. A lone function that has no linkage name there, though its
+/// symbol is one, is named by the symbol, and so is what an assembler made.
+fn is_by_addr2line(chain: &Chain, symbol: Option<&Symbol<'_>>) -> bool {
+    let is_mangled = |name: &[u8]| name.starts_with(b"_Z") || name.starts_with(b"_R");
+    match chain.as_slice() {
+        [] | [None] => false,
+        [Some(name)] if is_mangled(name) => true,
+        [Some(_)] => chain.is_compiled && !symbol.is_some_and(|symbol| is_mangled(symbol.name)),
+        _ => true,
     }
 }
 

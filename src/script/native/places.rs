@@ -5,7 +5,7 @@ use hashbrown::HashMap as FastMap;
 
 use crate::error::Result;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
-use crate::symbols::{Loader, PerfMap, Reference};
+use crate::symbols::{Inlines, Loader, PerfMap, Reference};
 
 use super::Config;
 use super::address::At;
@@ -27,6 +27,7 @@ pub(super) struct Places {
     ranges: Vec<(u32, u32)>,
     named: Vec<Named>,
     no_inline: bool,
+    inlines: Inlines,
     addresses: bool,
 }
 
@@ -59,10 +60,23 @@ impl Places {
             ranges: Vec::new(),
             named: Vec::new(),
             no_inline: config.no_inline,
+            // perf expands no inlines of recorded call chains: see `expand_as_perf`.
+            inlines: if config.no_inline || config.perf_compat {
+                Inlines::Hidden
+            } else {
+                Inlines::Shown
+            },
             addresses: config.addresses,
         };
         places.id(Key { whose: Whose::Truncated, lookup: 0, shown: 0 });
         places
+    }
+
+    /// Stacks are unwound, not recorded: perf expands their inlines.
+    pub(super) fn expand_as_perf(&mut self) {
+        if !self.no_inline {
+            self.inlines = Inlines::AsPerf;
+        }
     }
 
     pub(super) fn kernel(&mut self, at: At) -> u32 {
@@ -189,7 +203,7 @@ impl Places {
             return self.name_by(group, keys, path, &jit, frames);
         };
         let addresses = distinct(group, keys);
-        let functions = file.functions(&addresses, !self.no_inline);
+        let functions = file.functions(&addresses, self.inlines);
         let kind = Kind::of_module(path);
         for &id in group {
             let key = keys[id as usize];

@@ -99,6 +99,9 @@ impl Builder {
         sample: &RawSample<'_>,
         into: &mut Into<'_>,
     ) {
+        if self.perf_compat {
+            into.places.expand_as_perf();
+        }
         self.unwound.clear();
         let stack = sample.stack_user.map_or(&b""[..], |stack| stack.bytes);
         let complete =
