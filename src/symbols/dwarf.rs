@@ -33,6 +33,8 @@ pub(super) struct Chain {
     names: Vec<Option<Arc<[u8]>>>,
     /// The outermost says where its variables are, as compilers do and assemblers do not.
     pub is_compiled: bool,
+    /// The last name of the unit for the same code, where an assembler gives it several.
+    pub alias: Option<Arc<[u8]>>,
 }
 
 impl Chain {
@@ -256,10 +258,19 @@ impl<'a, 'd> Walk<'a, 'd> {
             spans.sort_unstable_by_key(|span| span.start);
             let mut next = 0;
             let mut wanted = Vec::new();
+            let mut aliased = Vec::new();
             for span in spans {
                 let from = span.start.max(next);
+                if level == 0 && !die.has_frame {
+                    let is_alias = |chain: &Chain| chain.len() == 1 && !chain.is_compiled;
+                    aliased.extend((from..span.end).filter(|&at| is_alias(&self.chains[at])));
+                }
                 wanted.extend((from..span.end).filter(|&at| self.chains[at].len() == level));
                 next = next.max(span.end);
+            }
+            if !aliased.is_empty() {
+                let name = self.name_of(self.file, self.unit, offset, 16);
+                aliased.into_iter().for_each(|at| self.chains[at].alias = name.clone());
             }
             if level >= LONGEST_CHAIN {
                 wanted.clear();

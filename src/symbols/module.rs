@@ -233,16 +233,16 @@ impl Module {
             };
             let by_addr2line =
                 inlines == Inlines::AsPerf && is_by_addr2line(&chain, symbol.as_ref());
-            let chain = chain.iter().map(|name| name.as_ref().map(owned));
+            let names = chain.iter().map(|name| chain.alias.as_ref().or(name.as_ref()).map(owned));
             if by_addr2line {
                 let base = intern(outermost.map(|(name, _)| name));
-                for name in chain.rev() {
+                for name in names.rev() {
                     let id = intern(name);
                     out.all.push((id, id != base, start));
                 }
             } else {
-                let is_known = outermost.is_some() || chain.len() > 0;
-                for name in chain.skip(1).rev() {
+                let is_known = outermost.is_some() || names.len() > 0;
+                for name in names.skip(1).rev() {
                     out.all.push((intern(name), true, start));
                 }
                 if is_known {
@@ -286,13 +286,12 @@ impl Module {
 }
 
 /// Whether addr2line names all functions of an address by DWARF. A lone function that has no linkage name there, though its
-/// symbol is one, is named by the symbol, and so is what an assembler made.
+/// symbol is one, is named by the symbol.
 fn is_by_addr2line(chain: &Chain, symbol: Option<&Symbol<'_>>) -> bool {
     let is_mangled = |name: &[u8]| name.starts_with(b"_Z") || name.starts_with(b"_R");
     match chain.as_slice() {
         [] | [None] => false,
-        [Some(name)] if is_mangled(name) => true,
-        [Some(_)] => chain.is_compiled && !symbol.is_some_and(|symbol| is_mangled(symbol.name)),
+        [Some(name)] => is_mangled(name) || !symbol.is_some_and(|symbol| is_mangled(symbol.name)),
         _ => true,
     }
 }

@@ -104,8 +104,9 @@ impl Builder {
         }
         self.unwound.clear();
         let stack = sample.stack_user.map_or(&b""[..], |stack| stack.bytes);
-        let complete =
-            into.spaces.unwinder(pid, into.loader).unwind(registers, stack, &mut self.unwound);
+        let mut unwinder = into.spaces.unwinder(pid, into.loader);
+        unwinder.as_perf = self.perf_compat;
+        let complete = unwinder.unwind(registers, stack, &mut self.unwound);
         for &at in &self.unwound {
             into.add(pid, CpuMode::User, at);
         }

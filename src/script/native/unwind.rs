@@ -139,6 +139,8 @@ pub(super) struct Unwinder<'a> {
     pub(super) space: &'a mut Space,
     pub(super) modules: &'a mut Modules,
     pub(super) loader: &'a Loader,
+    /// Lose stacks as perf 6.1 does: what an epilogue restored already is not known.
+    pub(super) as_perf: bool,
 }
 
 /// Deeper stacks are endless recursion, or an endless loop in broken tables.
@@ -186,7 +188,7 @@ impl Unwinder<'_> {
         };
         let (cfi, row) = (&*cfi, cfi.get(row));
         *exact = row.is_signal;
-        registers.follow(cfi, row, was_exact, stack)
+        registers.follow(cfi, row, was_exact, stack, self.as_perf)
     }
 
     /// Steps out of code that its module says nothing of: stubs, hand-written leaves, `_init`.
@@ -234,7 +236,14 @@ fn ends_in_call(file: &[u8], offset: u64) -> bool {
 }
 
 impl Registers {
-    fn follow(&mut self, cfi: &Cfi, row: &Row, exact: bool, stack: Stack<'_>) -> Step {
+    fn follow(
+        &mut self,
+        cfi: &Cfi,
+        row: &Row,
+        exact: bool,
+        stack: Stack<'_>,
+        as_perf: bool,
+    ) -> Step {
         let here = *self;
         let word = |address| stack.word(address);
         let evaluate =
@@ -254,7 +263,7 @@ impl Registers {
                 RegisterRule::Offset(offset) => {
                     let address = cfa.wrapping_add_signed(*offset);
                     // Epilogues do not say that a register was restored, though its place is free, and not copied, by then.
-                    let is_restored = exact && address < here.sp();
+                    let is_restored = exact && address < here.sp() && !as_perf;
                     word(address).or_else(|| here.get(*register).filter(|_| is_restored))
                 }
                 RegisterRule::ValOffset(offset) => Some(cfa.wrapping_add_signed(*offset)),
