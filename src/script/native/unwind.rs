@@ -139,7 +139,7 @@ pub(super) struct Unwinder<'a> {
     pub(super) space: &'a mut Space,
     pub(super) modules: &'a mut Modules,
     pub(super) loader: &'a Loader,
-    /// Lose stacks as perf 6.1 does: what an epilogue restored already is not known.
+    /// Lose stacks as perf 6.1 does: in epilogues, as what was restored already is not known, and in code that nothing is said of.
     pub(super) as_perf: bool,
 }
 
@@ -184,6 +184,9 @@ impl Unwinder<'_> {
         let cfi = self.modules.cfi(found.hit.module).zip(found.hit.bias);
         let Some((cfi, bias)) = cfi else { return registers.follow_frame_pointer(stack) };
         let Some(row) = cfi.row(lookup.wrapping_sub(bias)) else {
+            if self.as_perf {
+                return Step::Lost;
+            }
             return self.leave_untold(registers, was_exact, stack);
         };
         let (cfi, row) = (&*cfi, cfi.get(row));
@@ -320,5 +323,60 @@ impl Registers {
             address if address == from.ip() && self.sp() == from.sp() => Step::Lost,
             _ => Step::Caller,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbols::Config;
+
+    /// Unwinds a stack of words in a process of which nothing is known.
+    fn unwind(machine: Machine, ip: u64, fp: u64, words: &[u64]) -> (Vec<u64>, bool) {
+        let mut registers = Registers { machine, values: [0; 33], known: 0 };
+        let given = [(machine.ip(), ip), (machine.sp(), 0x7000), (machine.fp(), fp)];
+        given.iter().for_each(|&(register, value)| registers.set(register, Some(value)));
+        let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let (mut space, mut modules) = (Space::default(), Modules::default());
+        let loader = Loader::new(Config::default());
+        let (space, modules) = (&mut space, &mut modules);
+        let mut unwinder = Unwinder { pid: 1, space, modules, loader: &loader, as_perf: false };
+        let mut frames = Vec::new();
+        let complete = unwinder.unwind(&registers, &stack, &mut frames);
+        (frames.into_iter().map(|at| at.address).collect(), complete)
+    }
+
+    #[test]
+    fn code_of_which_nothing_is_said_has_frame_pointers() {
+        let words = [1, 2, 0x7020, 0x5001, 0, 0x6001, 3];
+        for machine in [Machine::X86_64, Machine::Aarch64] {
+            let whole = vec![0x4000, 0x5000, 0x6000];
+            assert_eq!(unwind(machine, 0x4000, 0x7010, &words), (whole, true));
+            // The copy ends before the root; frame pointers that lead back; what is no address of code.
+            assert_eq!(unwind(machine, 0x4000, 0x7010, &words[..5]), (vec![0x4000, 0x5000], false));
+            let back = [1, 2, 0x7000, 0x5001];
+            assert_eq!(unwind(machine, 0x4000, 0x7010, &back).0.len(), 2);
+            assert_eq!(unwind(machine, 0x4000, 0x7010, &[1, 2, 0, 7]), (vec![0x4000], false));
+        }
+    }
+
+    #[test]
+    fn signatures_are_no_part_of_an_address() {
+        let words = [0, 0x00e5_ffff_9000_1001];
+        let (frames, complete) = unwind(Machine::Aarch64, 0x4000, 0x7000, &words);
+        assert_eq!((frames, complete), (vec![0x4000, 0xffff_9000_1000], true));
+    }
+
+    #[test]
+    fn an_emptied_stack_of_unknown_code_is_that_of_an_exec() {
+        assert_eq!(unwind(Machine::X86_64, 0x4000, 0x7000, &[]), (vec![0x4000], true));
+    }
+
+    #[test]
+    fn calls_are_told_by_their_bytes() {
+        assert!(ends_in_call(&[0, 0, 0xe8, 1, 2, 3, 4], 7));
+        assert!(ends_in_call(&[0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0], 7));
+        assert!(ends_in_call(&[0x90, 0xff, 0x15, 1, 2, 3, 4], 7));
+        assert!(!ends_in_call(&[0x90; 9], 9) && !ends_in_call(&[0xe8, 0, 0, 0, 0], 5));
     }
 }
