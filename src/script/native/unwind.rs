@@ -139,7 +139,8 @@ pub(super) struct Unwinder<'a> {
     pub(super) space: &'a mut Space,
     pub(super) modules: &'a mut Modules,
     pub(super) loader: &'a Loader,
-    /// Lose stacks as perf 6.1 does: in epilogues, as what was restored already is not known, and in code that nothing is said of.
+    /// Lose stacks as perf 6.1 does: in epilogues, as what was restored already is not known, and in code that nothing is mapped to
+    /// or said of.
     pub(super) as_perf: bool,
 }
 
@@ -179,13 +180,13 @@ impl Unwinder<'_> {
         let was_exact = std::mem::replace(exact, false);
         let lookup = registers.ip().wrapping_sub(u64::from(!was_exact));
         let Some(found) = self.find(lookup) else {
-            return registers.follow_frame_pointer(stack);
+            return if self.as_perf { Step::Lost } else { registers.follow_frame_pointer(stack) };
         };
         let cfi = self.modules.cfi(found.hit.module).zip(found.hit.bias);
         let Some((cfi, bias)) = cfi else { return registers.follow_frame_pointer(stack) };
         let Some(row) = cfi.row(lookup.wrapping_sub(bias)) else {
             if self.as_perf {
-                return Step::Lost;
+                return registers.follow_frame_pointer(stack);
             }
             return self.leave_untold(registers, was_exact, stack);
         };
