@@ -70,6 +70,8 @@ struct Key {
 pub struct Loader {
     config: Config,
     opened: Mutex<HashMap<Key, Option<Arc<Module>>>>,
+    /// Whether processes are in containers: each has many modules.
+    contained: Mutex<HashMap<u32, bool>>,
     warnings: Mutex<Warnings>,
 }
 
@@ -99,7 +101,7 @@ impl Loader {
         }
         // Processes of this machine's own files share them.
         if self.config.symfs.is_some()
-            || pid.is_none_or(|pid| !in_container(pid)) && !is_deleted(path)
+            || pid.is_none_or(|pid| !self.is_contained(pid)) && !is_deleted(path)
         {
             key.pid = None;
         }
@@ -112,6 +114,10 @@ impl Loader {
             self.warn(path, mismatched);
         }
         lock(&self.opened).entry(key).or_insert(found).clone()
+    }
+
+    fn is_contained(&self, pid: u32) -> bool {
+        *lock(&self.contained).entry(pid).or_insert_with(|| in_container(pid))
     }
 
     /// What went wrong so far.

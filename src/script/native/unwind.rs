@@ -150,7 +150,7 @@ const DEEPEST: usize = 100_000;
 impl Unwinder<'_> {
     /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up; false if the root was not reached.
     pub(super) fn unwind(
-        &mut self,
+        mut self,
         registers: &Registers,
         stack: &[u8],
         frames: &mut Vec<At>,
@@ -341,7 +341,7 @@ mod tests {
         let (mut space, mut modules) = (Space::default(), Modules::default());
         let loader = Loader::new(Config::default());
         let (space, modules) = (&mut space, &mut modules);
-        let mut unwinder = Unwinder { pid: 1, space, modules, loader: &loader, as_perf: false };
+        let unwinder = Unwinder { pid: 1, space, modules, loader: &loader, as_perf: false };
         let mut frames = Vec::new();
         let complete = unwinder.unwind(&registers, &stack, &mut frames);
         (frames.into_iter().map(|at| at.address).collect(), complete)
