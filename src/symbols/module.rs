@@ -39,17 +39,21 @@ pub struct Module {
     segments: Vec<Segment>,
 }
 
-/// What is told of inlined functions.
+/// How the functions at an address are named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Inlines {
-    /// Nothing: an address has the one function of its symbol.
-    Hidden,
-    /// All of them.
-    #[default]
-    Shown,
-    /// All of them, and every function has the name that addr2line gives it, as in `perf script`: the outermost, too, has
-    /// that of DWARF. Only what has the name of the symbol itself is not told to be inlined.
-    AsPerf,
+pub struct Naming {
+    /// With those that were inlined there.
+    pub inlines: bool,
+    /// As `perf script` 6.1 does: with inlined functions all have the names that addr2line gives them, the outermost too, and only
+    /// what has the name of the symbol itself is not told to be inlined; stubs are counted, not looked at.
+    pub as_perf: bool,
+}
+
+impl Naming {
+    /// The one function of the symbol.
+    pub const SYMBOLS: Naming = Naming { inlines: false, as_perf: false };
+    /// All functions.
+    pub const INLINES: Naming = Naming { inlines: true, as_perf: false };
 }
 
 /// One function at an address.
@@ -173,11 +177,11 @@ impl Module {
     }
 
     /// The functions at each of `addresses`, which are sorted, distinct, and of the file's own address space; with
-    /// those that were inlined there as `inlines` says.
+    /// those that were inlined there as `naming` says.
     ///
     /// The outermost function has the name of the symbol table, by perf's choice among aliases, else the name DWARF
     /// gives it; inlined functions have the names of DWARF. Damaged files yield fewer names, never an error.
-    pub fn functions(&self, addresses: &[u64], inlines: Inlines) -> Functions {
+    pub fn functions(&self, addresses: &[u64], naming: Naming) -> Functions {
         let main = Elf::parse(&self.main);
         let debug = self.debug.as_deref().and_then(Elf::parse);
         let (main, debug) = (main.as_ref(), debug.as_ref());
@@ -197,11 +201,11 @@ impl Module {
                         mini.iter().for_each(|elf| search.table(elf, b".symtab"));
                     }
                 }
-                search.finish()
+                search.finish(naming.as_perf)
             },
-            || match inlines {
-                Inlines::Hidden => Found::default(),
-                _ => self.inlines(main, debug, addresses),
+            || match naming.inlines {
+                true => self.inlines(main, debug, addresses),
+                false => Found::default(),
             },
         );
         let mut out = Functions { broken_units: found.broken, ..Functions::default() };
@@ -213,15 +217,21 @@ impl Module {
             let chain: Chain = chains.next().unwrap_or_default();
             let mut stub = || {
                 let elf = main.filter(|elf| plt::section(elf, address).is_some())?;
-                stubs.get_or_insert_with(|| plt::Stubs::new(elf)).at(address)
+                let stubs = stubs.get_or_insert_with(|| plt::Stubs::new(elf));
+                let stub = if naming.as_perf { stubs.counted(address) } else { stubs.at(address) };
+                stub.map(|stub| (Cow::Owned(stub.name), Some(stub.start)))
             };
-            let outermost = match symbol {
-                Some(symbol) => Some((Cow::Borrowed(symbol.name), Some(symbol.start))),
-                None => match stub() {
-                    Some(stub) => Some((Cow::Owned(stub.name), Some(stub.start))),
-                    None => chain.first().and_then(Option::as_ref).map(|name| (owned(name), None)),
-                },
+            let named = symbol.map(|symbol| (Cow::Borrowed(symbol.name), Some(symbol.start)));
+            let outermost = match naming.as_perf {
+                // `_init` has no size there: it reaches over the header of `.plt` to its first stub.
+                true => stub().or(named.filter(|_| {
+                    let stubs = main.and_then(|elf| plt::section(elf, address));
+                    stubs.is_none_or(|section| section.name == b".plt")
+                })),
+                false => named.or_else(stub),
             };
+            let outermost =
+                outermost.or_else(|| chain.first()?.as_ref().map(|name| (owned(name), None)));
             let start = outermost.as_ref().and_then(|(_, start)| *start);
             let mut intern = |name: Option<Cow<'_, [u8]>>| {
                 let name = name.unwrap_or(Cow::Borrowed(b"[unknown]"));
@@ -231,18 +241,17 @@ impl Module {
                     id
                 })
             };
-            let by_addr2line =
-                inlines == Inlines::AsPerf && is_by_addr2line(&chain, symbol.as_ref());
-            let names = chain.iter().map(|name| chain.alias.as_ref().or(name.as_ref()).map(owned));
+            let by_addr2line = naming.as_perf && is_by_addr2line(&chain, symbol.as_ref());
+            let told = chain.iter().map(|name| chain.alias.as_ref().or(name.as_ref()).map(owned));
             if by_addr2line {
                 let base = intern(outermost.map(|(name, _)| name));
-                for name in names.rev() {
+                for name in told.rev() {
                     let id = intern(name);
                     out.all.push((id, id != base, start));
                 }
             } else {
-                let is_known = outermost.is_some() || names.len() > 0;
-                for name in names.skip(1).rev() {
+                let is_known = outermost.is_some() || told.len() > 0;
+                for name in told.skip(1).rev() {
                     out.all.push((intern(name), true, start));
                 }
                 if is_known {

@@ -17,14 +17,14 @@ const PYTHON: [&str; 3] = [
     "python3",
     "-c",
     "import json, re
-for i in range(40):
+for i in range(60):
     re.purge(); re.compile('(a|b)*c{%d}[^d]' % i)
     json.loads(json.dumps([{'a': [i] * 50, 'b': str(i)}] * 100))",
 ];
 const SHELL: [&str; 3] = [
     "sh",
     "-c",
-    "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do ls -l /usr/bin /usr/lib >/dev/null; sort -R /etc/passwd | grep root | wc -l; done >/dev/null",
+    "for i in 1 2 3 4 5 6 7 8; do ls -l /usr/bin /usr/lib /etc; sort /etc/passwd | grep root; done >/dev/null; ls -lR /usr/share/doc | sort | uniq >/dev/null",
 ];
 
 /// What `perf script | inferno-collapse-perf` makes of the recording, of the samples of one event.
@@ -144,7 +144,7 @@ fn reaches_roots(dir: &Dir) {
         let (first, second) =
             (frames.next().unwrap_or_default(), frames.next().unwrap_or_default());
         let is_root = match first {
-            b"_start" | b"clone3" | b"__clone3" | b"clone" | b"ret_from_fork_asm" => true,
+            b"_start" | b"_dl_start_user" | b"clone3" | b"__clone3" | b"clone" => true,
             // The `_start` of a program without symbols.
             [b'[', .., b']'] => second.starts_with(b"__libc_start_main"),
             // The new program's thread begins in there.

@@ -39,7 +39,7 @@ pub fn record(dir: &Dir, test: &str, options: &str, command: &[&str]) -> Option<
 /// The options that copy stacks of `size` bytes: rings that hold many of them, where this user may have them.
 pub fn unwound(size: u32) -> String {
     let ring = if is_root() { "8M" } else { "2M" };
-    format!("-F 997 -m {ring} --call-graph dwarf,{size}")
+    format!("-F 1997 -m {ring} --call-graph dwarf,{size}")
 }
 
 /// Root may lock as much memory as it likes.

@@ -5,7 +5,7 @@ use hashbrown::HashMap as FastMap;
 
 use crate::error::Result;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
-use crate::symbols::{Inlines, Loader, PerfMap, Reference};
+use crate::symbols::{Loader, Naming, PerfMap, Reference};
 
 use super::Config;
 use super::address::At;
@@ -27,7 +27,7 @@ pub(super) struct Places {
     ranges: Vec<(u32, u32)>,
     named: Vec<Named>,
     no_inline: bool,
-    inlines: Inlines,
+    naming: Naming,
     addresses: bool,
 }
 
@@ -61,10 +61,9 @@ impl Places {
             named: Vec::new(),
             no_inline: config.no_inline,
             // perf expands no inlines of recorded call chains: see `expand_as_perf`.
-            inlines: if config.no_inline || config.perf_compat {
-                Inlines::Hidden
-            } else {
-                Inlines::Shown
+            naming: Naming {
+                inlines: !config.no_inline && !config.perf_compat,
+                as_perf: config.perf_compat,
             },
             addresses: config.addresses,
         };
@@ -74,9 +73,7 @@ impl Places {
 
     /// Stacks are unwound, not recorded: perf expands their inlines.
     pub(super) fn expand_as_perf(&mut self) {
-        if !self.no_inline {
-            self.inlines = Inlines::AsPerf;
-        }
+        self.naming.inlines = !self.no_inline;
     }
 
     pub(super) fn kernel(&mut self, at: At) -> u32 {
@@ -203,7 +200,7 @@ impl Places {
             return self.name_by(group, keys, path, &jit, frames);
         };
         let addresses = distinct(group, keys);
-        let functions = file.functions(&addresses, self.inlines);
+        let functions = file.functions(&addresses, self.naming);
         let kind = Kind::of_module(path);
         for &id in group {
             let key = keys[id as usize];
