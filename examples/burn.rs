@@ -11,6 +11,8 @@
 //!
 //! - `--ms N`: N milliseconds of processor time for each thread (1000)
 //! - `--exit STATUS`, `--kill SIGNAL`: end with this status, or by the signal of this number
+//! - `--churn N`: instead, N threads at a time that come and go for `--ms`; each uses 4 ms, half of them at its end, and
+//!   prints its name, when it began and when it ended, in nanoseconds of `CLOCK_MONOTONIC`
 //! - `--deaf`: ignore SIGINT and SIGTERM; `--print`: say `burnt` on stdout at the end
 
 // A program to be profiled: it may do what our library may not.
@@ -18,11 +20,11 @@
 
 use std::hint::black_box;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn main() {
     let (mut total, mut status, mut signal) = (Duration::from_secs(1), 0, 0);
-    let (mut deaf, mut print) = (false, false);
+    let (mut deaf, mut print, mut churning) = (false, false, 0);
     // The program's own name need not be UTF-8.
     let arguments = std::env::args_os().skip(1);
     let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
@@ -32,12 +34,16 @@ fn main() {
             "--ms" => total = Duration::from_millis(number()),
             "--exit" => status = number() as i32,
             "--kill" => signal = number() as i32,
+            "--churn" => churning = number(),
             "--deaf" => deaf = true,
             "--print" => print = true,
             _ => std::process::exit(2),
         }
     }
     signals(deaf, 0);
+    if churning > 0 {
+        return churn(churning, total);
+    }
     let adder = named("adder", move || {
         rounds(total, |slice| {
             hot_sum(slice * 3 / 4);
@@ -55,6 +61,30 @@ fn main() {
 
 fn named(name: &str, work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
     thread::Builder::new().name(name.into()).spawn(work).expect("a thread")
+}
+
+/// Keeps `at_once` threads for as long as `total`.
+fn churn(at_once: u64, total: Duration) {
+    let end = Instant::now() + total;
+    let mut threads = std::collections::VecDeque::new();
+    for n in 0.. {
+        if threads.len() as u64 >= at_once || Instant::now() >= end {
+            let Some(oldest) = threads.pop_front() else { break };
+            thread::JoinHandle::join(oldest).expect("it ends");
+        }
+        if Instant::now() >= end {
+            continue;
+        }
+        let name = format!("churn-{n}");
+        let work = move || {
+            let began = clock(Clock::Monotonic);
+            hot_sum(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(200));
+            hot_sum(Duration::from_millis(2));
+            println!("churn-{n} {} {}", began.as_nanos(), clock(Clock::Monotonic).as_nanos());
+        };
+        threads.push_back(named(&name, work));
+    }
 }
 
 /// Calls `work` with a slice at a time until `total` is used up.
@@ -93,16 +123,29 @@ fn hot_hash(slice: Duration) {
     }
 }
 
-#[cfg(unix)]
 fn processor_time() -> Duration {
+    clock(Clock::Thread)
+}
+
+enum Clock {
+    Thread,
+    Monotonic,
+}
+
+#[cfg(unix)]
+fn clock(clock: Clock) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let clock = match clock {
+        Clock::Thread => libc::CLOCK_THREAD_CPUTIME_ID,
+        Clock::Monotonic => libc::CLOCK_MONOTONIC,
+    };
     // SAFETY: the clock is written to a timespec of ours.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    unsafe { libc::clock_gettime(clock, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(not(unix))]
-fn processor_time() -> Duration {
+fn clock(_: Clock) -> Duration {
     std::time::UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 

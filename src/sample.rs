@@ -238,6 +238,12 @@ pub struct Place {
 
 /// Takes samples: a stage, a folder, a writer of text.
 pub trait SampleSink {
+    /// Whether `sample`, which has no stack yet, is wanted at all: asked by sources to whom its stack is work. What is
+    /// not wanted is not pushed, and was counted; what is wanted may still be left out later.
+    fn wants(&mut self, _frames: &FrameTable, _sample: &Sample<'_>) -> bool {
+        true
+    }
+
     /// Takes one sample.
     fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()>;
 
@@ -251,6 +257,10 @@ pub trait SampleSink {
 }
 
 impl<S: SampleSink + ?Sized> SampleSink for Box<S> {
+    fn wants(&mut self, frames: &FrameTable, sample: &Sample<'_>) -> bool {
+        (**self).wants(frames, sample)
+    }
+
     fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
         (**self).sample(frames, sample)
     }

@@ -29,7 +29,7 @@ one of its values is enough. Different flags must all hold, and what a --drop-â€
 the names as they are read. Edits follow in the order they are listed above; where several frames of a stack match, \
 the one nearest the root counts. Above and below are those of a flame graph: the root is at the bottom.
 
-Folded text has no modules, events and times: to ask for them, filter the script text, before fg-fold. Its first frame \
+Folded text has no modules, events, CPUs and times: to ask for them, filter the script text, before fg-fold. Its first frame \
 is taken for the comm; --pid and --tid need it to end in -PID or -PID/TID, as fg-fold --pid and --tid write it.
 
 Untouched items are passed on byte for byte; without keep, drop and edit flags fg-filter is cat.

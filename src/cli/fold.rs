@@ -1,11 +1,14 @@
 //! fg-fold: any profile → folded stacks.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{ArgAction, Parser};
 
 use super::io::{Input, Output};
+use super::logger;
 use super::program::{Done, Program, report};
+use super::progress::Shown;
 use super::script::RecordingArgs;
 use crate::fold::{self, Folder, Format, Merge, source};
 use crate::folded::Writer;
@@ -126,6 +129,7 @@ impl Program for FoldArgs {
     const NAME: &'static str = "fg-fold";
 
     fn run(self) -> anyhow::Result<Done> {
+        logger::install(Self::NAME, self.quiet, self.verbose);
         let inputs = Input::open_all(&self.files)?;
         let output = Output::create(self.output.as_deref())?;
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
@@ -135,7 +139,10 @@ impl Program for FoldArgs {
         let mut folder = Folder::new(self.fold_config(), names.join(", "), merge);
         let mut source = source::Source::new(self.source_config());
         for input in inputs {
-            let input = source::Input { name: &input.name, reader: input.reader, path: input.path };
+            let Input { name, reader, path, .. } = input;
+            let progress = Arc::default();
+            let _shown = Shown::start(Self::NAME, &name, &progress, !self.quiet);
+            let input = source::Input { name: &name, reader, path, progress };
             source.feed(input, &mut folder, &mut frames, &mut tally)?;
         }
         folder.finish(&mut frames, &mut tally)?;

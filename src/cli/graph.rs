@@ -2,20 +2,24 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::io::{self, Input, Output};
+use super::io::{Input, Output};
+use super::live::{self, Drawn};
+use super::logger;
 use super::program::{Done, Failure, report};
-use super::record::RecordOptions;
+use super::progress::Shown;
+use super::record::{RecordOptions, teller};
 use super::render::GraphArgs;
 use super::script::RecordingArgs;
 use super::signals;
 use crate::fold::{self, source};
 use crate::pipeline;
-use crate::record::{self, Destination, Ended, Workload};
+use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
 
 /// The options of flamegraph 0.6.15 that both programs take, with its defaults.
@@ -35,6 +39,10 @@ pub struct GraphOptions {
 
     #[command(flatten)]
     recording: RecordingArgs,
+
+    /// Keep the recording in FILE
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
 
     /// Pass the folded stacks through a program: its name and arguments, as shell words
     #[arg(long, value_name = "COMMAND")]
@@ -92,41 +100,66 @@ impl GraphOptions {
     }
 
     /// Records, draws, and passes the workload's status on, in messages under `name`.
-    pub fn run(self, name: &str, subject: Subject) -> Result<Done> {
+    pub fn run(self, name: &'static str, subject: Subject) -> Result<Done> {
+        logger::install(name, false, 0);
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;
+        record.backend = self.recording.backend.into();
         // Before anything runs, so that an output that cannot be written does not cost a recording.
         let output = Output::create(Some(&self.output))?;
-        let (recording, ended) = match subject {
-            Subject::Recording(path) => (Recording { path, temporary: None }, None),
-            Subject::Workload(workload) => self.record(name, &workload, &record)?,
+        let (path, keep) = (self.output.clone(), self.keep.clone());
+        let (open, strict, options) = (self.open, self.strict, self.record.clone());
+        let mut tell = teller(name, self.verbose);
+        let pipeline = self.pipeline(post_process);
+        let workload = match subject {
+            Subject::Recording(path) => Err(path),
+            Subject::Workload(workload) => Ok(workload),
             Subject::Launch { command, env, cwd } => {
                 (record.env, record.cwd) = (env, Some(cwd));
-                self.record(name, &Workload::Command(command), &record)?
+                Ok(Workload::Command(command))
             }
         };
-        let path = self.output.clone();
-        let (open, strict) = (self.open, self.strict);
-        let done = ended.as_ref().map_or(Done::Ok, |ended| self.record.done(ended));
-        let config = self.pipeline(post_process);
-        let input = Input::open(&recording.path)?;
-        let label =
-            if recording.temporary.is_some() { "the recording" } else { input.name.as_str() };
-        let input = source::Input { name: label, reader: input.reader, path: input.path };
+        let recorder = record::recorder();
+        let (ended, drawn) = match workload {
+            Err(path) => {
+                let label = path.display().to_string();
+                (None, draw_file(name, &path, &label, pipeline, output)?)
+            }
+            Ok(workload) if recorder.streams(&workload, &record) => {
+                let keep = keep.as_deref();
+                let (ended, drawn) =
+                    live::draw(&*recorder, &workload, &record, pipeline, keep, output, &mut tell)?;
+                (Some(ended), drawn)
+            }
+            Ok(workload) => {
+                let temporary = temporary_beside(&path)?;
+                signals::remove_on_interrupt(temporary.path());
+                let to = Destination::File(temporary.path());
+                let ended =
+                    signals::left_to(|| recorder.record(&workload, &record, to, &mut tell))?;
+                let recording = ended.elsewhere.as_deref().unwrap_or(temporary.path());
+                if let Some(keep) = &keep {
+                    copy(recording, keep)?;
+                }
+                let label = ended.elsewhere.as_ref().map(|path| path.display().to_string());
+                let label = label.as_deref().unwrap_or("the recording");
+                let drawn = draw_file(name, recording, label, pipeline, output)?;
+                (Some(ended), drawn)
+            }
+        };
+        let Drawn { output, tally } = drawn.map_err(|error| match &ended {
+            Some(ended) if ended.status != 0 => anyhow::Error::from(error)
+                .context(format!("the workload ended with status {}", ended.status)),
+            _ => error.into(),
+        })?;
         let output_name = output.name.clone();
-        let (output, tally) =
-            pipeline::draw(input, config, output, &output_name).map_err(|error| match &ended {
-                Some(ended) if ended.status != 0 => anyhow::Error::from(error)
-                    .context(format!("the workload ended with status {}", ended.status)),
-                _ => error.into(),
-            })?;
         output.commit()?;
         report(name, false, &format_args!("wrote {output_name}: {tally}"));
         if open {
             opener::open(&path).with_context(|| format!("cannot open {output_name}"))?;
         }
         match Done::strict(strict, &tally) {
-            Done::Ok => Ok(done),
+            Done::Ok => Ok(ended.as_ref().map_or(Done::Ok, |ended| options.done(ended))),
             gate => Ok(gate),
         }
     }
@@ -137,30 +170,6 @@ impl GraphOptions {
             Some(words) if !words.is_empty() => Ok(Some(words)),
             _ => Err(Failure::Usage(format!("--post-process {line:?} is no command")).into()),
         }
-    }
-
-    fn record(
-        &self,
-        name: &str,
-        workload: &Workload,
-        config: &record::Config,
-    ) -> Result<(Recording, Option<Ended>)> {
-        let mut show = |line: &str| {
-            if self.verbose {
-                io::say(name, format_args!("{line}"));
-            }
-        };
-        let temporary = temporary_beside(&self.output)?;
-        let path = temporary.path().to_owned();
-        signals::remove_on_interrupt(&path);
-        let ended = signals::left_to(|| {
-            record::recorder().record(workload, config, Destination::File(&path), &mut show)
-        })?;
-        let recording = match ended.elsewhere.clone() {
-            Some(path) => Recording { path, temporary: None },
-            None => Recording { path, temporary: Some(temporary) },
-        };
-        Ok((recording, Some(ended)))
     }
 
     fn pipeline(self, post_process: Option<Vec<String>>) -> pipeline::Config {
@@ -186,10 +195,30 @@ impl GraphOptions {
     }
 }
 
-/// A recording, and the file to be removed after it was drawn.
-struct Recording {
-    path: PathBuf,
-    temporary: Option<tempfile::NamedTempFile>,
+/// Draws the recording at `path`, which errors call `label`.
+fn draw_file(
+    name: &'static str,
+    path: &Path,
+    label: &str,
+    pipeline: pipeline::Config,
+    output: Output,
+) -> Result<crate::error::Result<Drawn>> {
+    let input = Input::open(path)?;
+    let progress = Arc::default();
+    let _shown = Shown::start(name, label, &progress, true);
+    let input = source::Input { name: label, reader: input.reader, path: input.path, progress };
+    let output_name = output.name.clone();
+    let drawn = pipeline::draw(input, pipeline, output, &output_name);
+    Ok(drawn.map(|(output, tally)| Drawn { output, tally }))
+}
+
+/// Keeps a recording that another program has written.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let mut recording = std::fs::File::open(from).context("cannot read the recording")?;
+    let mut keep = Output::create(Some(to))?;
+    std::io::copy(&mut recording, &mut keep)
+        .with_context(|| format!("cannot write {}", keep.name))?;
+    keep.commit()
 }
 
 /// A recording can be gigabytes: it is kept where the output goes, not in a small /tmp, if that is a file.

@@ -12,17 +12,19 @@ use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
 use super::program::Failure;
-use super::signals;
+use super::{progress, signals};
 
 /// Says one thing on stderr, as `name: message`.
 pub fn say(name: &str, message: Arguments<'_>) {
     // If stderr is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{name}: {message}");
+    let (_line, mut stderr) = progress::stderr();
+    let _ = writeln!(stderr, "{name}: {message}");
 }
 
 /// Says one more line on stderr.
 pub fn say_more(line: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let (_line, mut stderr) = progress::stderr();
+    let _ = writeln!(stderr, "{line}");
 }
 
 /// An open input and its name.
@@ -33,7 +35,7 @@ pub struct Input {
     pub reader: Box<dyn Read + Send>,
     /// The same, where the input is a regular file, which can be mapped, split and read twice.
     pub file: Option<File>,
-    /// Where that file is, which the name may not tell to the byte.
+    /// Where that file is, which the name may not tell to the byte; or the directory of a recording's parts.
     pub path: Option<PathBuf>,
 }
 
@@ -48,6 +50,18 @@ impl Input {
         let name = path.display().to_string();
         let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
         let kind = file.metadata().with_context(|| format!("cannot read {name}"))?;
+        let part = path.join("data");
+        if kind.is_dir() && part.is_file() {
+            // What `perf record --threads` writes; who reads it needs the whole of it.
+            let reader = File::open(part).with_context(|| format!("cannot read {name}"))?;
+            signals::end_on_interrupt();
+            return Ok(Input {
+                name,
+                reader: Box::new(reader),
+                file: None,
+                path: Some(path.into()),
+            });
+        }
         if kind.is_dir() {
             anyhow::bail!("cannot read {name}: it is a directory");
         }
@@ -102,7 +116,7 @@ pub struct Output {
 
 enum To {
     /// A stream: standard output, a terminal, a FIFO, `/dev/null`.
-    Stream(BufWriter<Box<dyn Write>>),
+    Stream(BufWriter<Box<dyn Write + Send>>),
     /// A file beside `target`, renamed to it on commit.
     File { temporary: BufWriter<NamedTempFile>, target: PathBuf },
 }
@@ -118,7 +132,7 @@ impl Output {
                 Ok(Output { name, to })
             }
             _ => {
-                let stdout: Box<dyn Write> = Box::new(io::stdout());
+                let stdout: Box<dyn Write + Send> = Box::new(io::stdout());
                 let to = To::Stream(BufWriter::with_capacity(1 << 16, stdout));
                 Ok(Output { name: "standard output".into(), to })
             }
@@ -171,7 +185,7 @@ fn open(path: &Path) -> io::Result<To> {
     let target = behind_links(path);
     let old = fs::metadata(&target).ok();
     if old.as_ref().is_some_and(|old| !old.is_file()) {
-        let stream: Box<dyn Write> = Box::new(File::options().write(true).open(&target)?);
+        let stream: Box<dyn Write + Send> = Box::new(File::options().write(true).open(&target)?);
         return Ok(To::Stream(BufWriter::with_capacity(1 << 16, stream)));
     }
     if old.as_ref().is_some_and(|old| old.permissions().readonly()) {

@@ -1,4 +1,4 @@
-//! What the crates we use say through `log`, passed on as messages of the program.
+//! What the library and the crates we use say through `log`, passed on as messages of the program.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

@@ -11,13 +11,16 @@ pub mod flamegraph;
 pub mod fold;
 pub mod graph;
 pub mod io;
+mod live;
 pub mod logger;
 pub mod man;
 pub mod program;
+pub mod progress;
 pub mod record;
 pub mod render;
 pub mod rules;
 pub mod script;
+pub mod select;
 pub mod signals;
 
 pub use program::{Done, Failure, Program, main};

@@ -70,6 +70,15 @@ pub fn main<P: Program>() -> ExitCode {
     {
         return finish::<P>(generate::<P>(&what.to_string_lossy()).map(|()| Done::Ok));
     }
+    // Our own recorder, through sudo: whichever program we are.
+    #[cfg(target_os = "linux")]
+    if arguments.get(1).is_some_and(|first| first == crate::record::native::AS_RECORDER) {
+        return parse_and_run::<super::record::RecordArgs>(arguments.into_iter().skip(1).collect());
+    }
+    parse_and_run::<P>(arguments)
+}
+
+fn parse_and_run<P: Program>(arguments: Vec<OsString>) -> ExitCode {
     let parsed = P::command().try_get_matches_from(arguments).and_then(|matches| {
         P::from_arg_matches(&matches).map_err(|error| error.format(&mut P::command()))
     });

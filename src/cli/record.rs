@@ -4,13 +4,15 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser};
 
 use super::io::{Output, say};
+use super::script::BackendArg;
 use super::{Done, Failure, Program, signals};
-use crate::record::{Config, Destination, Ended, Workload, perf, recorder};
+use crate::record::{Config, Destination, Ended, Notice, Workload, perf, recorder};
 
 /// How to record.
 #[derive(Args, Clone, Debug)]
@@ -20,15 +22,27 @@ pub struct RecordOptions {
     #[arg(short = 'F', long = "freq", value_name = "HZ")]
     pub frequency: Option<u32>,
 
+    /// Take a sample after so many events instead of at a frequency
+    #[arg(long, value_name = "EVENTS", conflicts_with = "frequency")]
+    pub period: Option<u64>,
+
     /// Record this event, as perf spells it; may be repeated [default: processor time]
     #[arg(short = 'e', long = "event", value_name = "EVENT")]
     pub events: Vec<String>,
 
-    /// How stacks are captured: fp, lbr, dwarf or dwarf,BYTES [default: dwarf,64000]
+    /// How stacks are captured: auto, fp, lbr, dwarf or dwarf,BYTES [default: dwarf,64000]
     #[arg(long, value_name = "MODE")]
     pub call_graph: Option<String>,
 
-    /// Compress the recording, at zstd's LEVEL if given; perf only
+    /// Begin to record so many milliseconds after the workload
+    #[arg(long, value_name = "MS")]
+    pub delay: Option<u64>,
+
+    /// End the recording after so many seconds, and COMMAND with it
+    #[arg(long, value_name = "SECONDS")]
+    pub duration: Option<f64>,
+
+    /// Compress the recording, at zstd's LEVEL if given; without perf it is small anyway
     #[arg(short = 'z', long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "1")]
     pub compression_level: Option<u8>,
 
@@ -65,9 +79,15 @@ impl RecordOptions {
         else {
             return usage("the flags of --root are not shell words");
         };
+        let Ok(duration) = self.duration.map(Duration::try_from_secs_f64).transpose() else {
+            return usage("--duration takes a number of seconds");
+        };
         let usual = Config::default();
         let config = Config {
             frequency: self.frequency.unwrap_or(usual.frequency),
+            period: self.period,
+            delay: self.delay.map(Duration::from_millis),
+            duration,
             events: self.events.clone(),
             call_graph: self.call_graph.clone().unwrap_or(usual.call_graph),
             compression: self.compression_level,
@@ -89,11 +109,11 @@ impl RecordOptions {
     }
 }
 
-/// Runs COMMAND under a profiler and streams the recording to standard output.
+/// Records COMMAND, or what runs already, and streams the recording to standard output.
 ///
-/// On Linux the profiler is `perf record`, and the recording a perf.data stream; on macOS it is xctrace, on Windows
-/// blondie or dtrace, elsewhere dtrace. fg-fold reads them all. While the recording has standard output, what COMMAND
-/// prints there goes to standard error; with -o FILE it is left alone.
+/// On Linux nothing but the kernel is needed, and the recording is a perf.data stream; on macOS xctrace records, on
+/// Windows blondie or dtrace, elsewhere dtrace. fg-fold reads them all. While the recording has standard output, what
+/// COMMAND prints there goes to standard error; with -o FILE it is left alone.
 #[derive(Debug, Parser)]
 #[command(
     name = "fg-record",
@@ -119,6 +139,18 @@ pub struct RecordArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
+    /// Who records on Linux: flamepipe itself, or the perf program, which -c and a set PERF ask for too
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = BackendArg::Native)]
+    backend: BackendArg,
+
+    /// Record copied stacks as they are, as perf would: 64 KB a sample instead of a quarter
+    #[arg(long)]
+    raw_stacks: bool,
+
+    /// Be guided by another process through two FIFOs, as perf
+    #[arg(long, value_name = "COMMANDS,ANSWERS", hide = true)]
+    control: Option<String>,
+
     /// Show the command lines that run
     #[arg(short, long)]
     verbose: bool,
@@ -129,6 +161,15 @@ pub struct RecordArgs {
 
     #[command(flatten)]
     record: RecordOptions,
+}
+
+/// Says what a recorder tells: command lines only if asked.
+pub(super) fn teller(name: &'static str, verbose: bool) -> impl FnMut(Notice<'_>) {
+    move |notice| match notice {
+        Notice::Line(line) if verbose => say(name, format_args!("{line}")),
+        Notice::Line(_) => {}
+        Notice::Change(change) => say(name, format_args!("{change}")),
+    }
 }
 
 impl RecordArgs {
@@ -147,14 +188,13 @@ impl Program for RecordArgs {
     const NAME: &'static str = "fg-record";
 
     fn run(self) -> Result<Done> {
-        let (workload, config) = (self.workload(), self.record.config()?);
-        let mut show = |line: &str| {
-            if self.verbose {
-                say(Self::NAME, format_args!("{line}"));
-            }
-        };
+        let (workload, mut config) = (self.workload(), self.record.config()?);
+        (config.backend, config.raw_stacks) = (self.backend.into(), self.raw_stacks);
+        let control = self.control.as_ref().and_then(|fifos| fifos.split_once(','));
+        config.control = control.map(|(commands, answers)| (commands.into(), answers.into()));
+        let mut tell = teller(Self::NAME, self.verbose);
         let mut record = |to: Destination<'_>| {
-            signals::left_to(|| recorder().record(&workload, &config, to, &mut show))
+            signals::left_to(|| recorder().record(&workload, &config, to, &mut tell))
         };
         if cfg!(target_os = "linux")
             && let Some(file) = perf::custom_output(&config)?

@@ -60,11 +60,17 @@ pub struct Keep {
     /// Drop these threads
     #[arg(long, value_name = "TID,…", value_delimiter = ',')]
     pub drop_tid: Vec<u32>,
+    /// Keep samples of these CPUs: 0-3,5
+    #[arg(long, value_name = "CPU,…", value_delimiter = ',', value_parser = cpus)]
+    pub cpu: Vec<RangeInclusive<u32>>,
+    /// Drop samples of these CPUs
+    #[arg(long, value_name = "CPU,…", value_delimiter = ',', value_parser = cpus)]
+    pub drop_cpu: Vec<RangeInclusive<u32>>,
     /// Keep this range of time, both ends included, in seconds as the script text shows them; either may be left out
-    #[arg(long, value_name = "FROM,TO", value_parser = time)]
+    #[arg(long, value_name = "FROM,TO", value_delimiter = ' ', value_parser = time)]
     pub time: Vec<RangeInclusive<u64>>,
     /// Drop this range of time
-    #[arg(long, value_name = "FROM,TO", value_parser = time)]
+    #[arg(long, value_name = "FROM,TO", value_delimiter = ' ', value_parser = time)]
     pub drop_time: Vec<RangeInclusive<u64>>,
 }
 
@@ -107,8 +113,17 @@ fn rename(text: &str) -> anyhow::Result<Rename> {
     Ok(rename)
 }
 
+/// `5` or `0-3`.
+pub(super) fn cpus(text: &str) -> anyhow::Result<RangeInclusive<u32>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let cpu = |text: &str| text.parse().with_context(|| format!("{text:?} is no CPU"));
+    let range = cpu(first)?..=cpu(last)?;
+    anyhow::ensure!(!range.is_empty(), "it ends before it begins");
+    Ok(range)
+}
+
 /// `12.5,13` in nanoseconds.
-fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
+pub(super) fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
     let (from, to) = text.split_once(',').context("not FROM,TO")?;
     let end = |text: &str, open| if text.is_empty() { Ok(open) } else { nanoseconds(text) };
     let range = end(from, 0)?..=end(to, u64::MAX)?;
@@ -148,6 +163,7 @@ impl Keep {
         add(some(self.event, Predicate::Event), some(self.drop_event, Predicate::Event));
         add(some(self.pid, Predicate::Pid), some(self.drop_pid, Predicate::Pid));
         add(some(self.tid, Predicate::Tid), some(self.drop_tid, Predicate::Tid));
+        add(some(self.cpu, Predicate::Cpu), some(self.drop_cpu, Predicate::Cpu));
         add(some(self.time, Predicate::Time), some(self.drop_time, Predicate::Time));
         Predicate::All(all)
     }
@@ -173,7 +189,7 @@ impl EditStacks {
 }
 
 /// What a flag means, if it was typed.
-fn some<T, M>(values: Vec<T>, meaning: impl FnOnce(Vec<T>) -> M) -> Option<M> {
+pub(super) fn some<T, M>(values: Vec<T>, meaning: impl FnOnce(Vec<T>) -> M) -> Option<M> {
     (!values.is_empty()).then(|| meaning(values))
 }
 
@@ -217,6 +233,14 @@ mod tests {
             panic!("{shown}");
         };
         assert_eq!((a.as_str(), &b[..]), ("a", &b"b=c"[..]));
+    }
+
+    #[test]
+    fn cpus_are_numbers_or_ranges() {
+        assert_eq!((cpus("5").unwrap(), cpus("0-3").unwrap()), (5..=5, 0..=3));
+        for text in ["", "-", "3-", "-3", "3-1", "x", "1-2-3"] {
+            assert!(cpus(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! fg-script: perf.data → perf-script text.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser};
 
 use super::io::{Input, Output};
+use super::logger;
 use super::program::{Done, Program, report};
+use super::progress::Shown;
+use super::select::Select;
 use crate::error::Error;
+use crate::filter;
 use crate::fold::Format;
 use crate::sample::{FrameTable, SampleSink};
 use crate::script::{self, recording};
@@ -17,17 +23,21 @@ use crate::tally::Tally;
 /// Write the samples of a recording as text.
 ///
 /// Reads perf.data, a file or a stream, and writes what `perf script` writes: a line for each sample, a line for each
-/// frame, leaf first, and a blank line. Text that is perf-script text already passes through.
+/// frame, leaf first, and a blank line. Text that is perf-script text already passes through, less what is not selected.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-script",
     version,
-    after_help = "Memory: constant here; the perf program, which does the work, needs that \
-of the recording's symbols. A perf.data file on standard input goes through a temporary file."
+    after_help = "Memory: 65,536 samples as numbers, the distinct addresses with their names, and what of the modules' \
+symbols is looked at; constant for text. A perf.data file on standard input goes through a temporary file."
 )]
 pub struct ScriptArgs {
     #[command(flatten)]
     recording: RecordingArgs,
+
+    /// Begin with what the recording says about itself, as comments
+    #[arg(long)]
+    header: bool,
 
     /// Read FILE, as perf script names it
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
@@ -48,6 +58,9 @@ pub struct ScriptArgs {
     /// The recording [default: standard input]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+
+    #[command(flatten)]
+    select: Select,
 }
 
 /// How recordings are scripted.
@@ -57,9 +70,9 @@ pub struct RecordingArgs {
     #[arg(long)]
     no_inline: bool,
 
-    /// Who scripts perf.data: flamepipe itself, or the perf program
+    /// Who reads perf.data: flamepipe itself, or the perf program
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = BackendArg::Native)]
-    backend: BackendArg,
+    pub backend: BackendArg,
 
     /// Name frames as perf 6.1 does where it is wrong, to compare
     #[arg(long)]
@@ -73,15 +86,37 @@ pub struct RecordingArgs {
     #[arg(long, value_name = "FILE")]
     kallsyms: Option<PathBuf>,
 
+    /// Read the kernel's symbols and inlined functions from its own file, if it is of the recorded build [default: where
+    /// packages put it]
+    #[arg(long, value_name = "FILE")]
+    vmlinux: Option<PathBuf>,
+
     /// Look for debug files here, too; may be repeated
     #[arg(long, value_name = "DIRECTORY")]
     debug_dir: Vec<PathBuf>,
+
+    /// Ask the servers of DEBUGINFOD_URLS for files that are not here, through debuginfod-find; all of it may take 60
+    /// seconds, or SECONDS
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
+    debuginfod: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum BackendArg {
+/// Who does what perf can do, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BackendArg {
+    /// This library.
     Native,
+    /// The perf program.
     Perf,
+}
+
+impl From<BackendArg> for crate::record::Backend {
+    fn from(backend: BackendArg) -> Self {
+        match backend {
+            BackendArg::Native => crate::record::Backend::Auto,
+            BackendArg::Perf => crate::record::Backend::Perf,
+        }
+    }
 }
 
 impl RecordingArgs {
@@ -90,6 +125,8 @@ impl RecordingArgs {
         let mut symbols = symbols::Config {
             symfs: self.symfs.clone(),
             kallsyms: self.kallsyms.clone(),
+            vmlinux: self.vmlinux.clone(),
+            debuginfod: self.debuginfod.map(|seconds| Duration::from_secs(seconds.into())),
             ..Default::default()
         };
         symbols.debug_dirs.extend(self.debug_dir.iter().cloned());
@@ -101,6 +138,9 @@ impl RecordingArgs {
             backend,
             no_inline: self.no_inline,
             perf_compat: self.perf_compat,
+            live: false,
+            pids: false,
+            header: false,
             symbols,
         }
     }
@@ -110,7 +150,10 @@ impl Program for ScriptArgs {
     const NAME: &'static str = "fg-script";
 
     fn run(self) -> anyhow::Result<Done> {
-        let config = self.recording.config();
+        logger::install(Self::NAME, self.quiet, 0);
+        let mut config = self.recording.config();
+        (config.pids, config.header) = (self.select.asks_for_pids(), self.header);
+        let select = self.select.config()?;
         let path = self.input.or(self.file);
         let input = path.as_deref().map_or_else(Input::stdin, Input::open)?;
         let mut output = Output::create(self.output.as_deref())?;
@@ -127,24 +170,45 @@ impl Program for ScriptArgs {
         let mut whole = io::Cursor::new(start).chain(reader);
         match format {
             Some(Format::PerfData) => {
-                let recording = recording::Recording { name, reader: Box::new(whole), path };
-                let output_name = output.name.clone();
-                let mut writer = script::Writer::new(&mut output, output_name);
-                let wanted = script::Config { places: true, ..script::Config::default() };
+                let progress = Arc::default();
+                // Text on the same terminal shows well enough that something happens.
+                let wanted =
+                    !self.quiet && (output.file().is_some() || !io::stdout().is_terminal());
+                let _shown = Shown::start(Self::NAME, &name, &progress, wanted);
+                let reader = Box::new(whole);
+                let recording = recording::Recording { name, reader, path, progress };
+                let mut sink = sink(select.unwrap_or_default(), &mut output);
                 let mut frames = FrameTable::default();
-                recording::read(&config, recording, wanted, &mut frames, &mut writer, &mut tally)?;
-                writer.finish(&mut frames, &mut tally)?;
+                // What perf scripts is passed on as it is.
+                let wanted = script::Config { places: true, text: true, addresses: false };
+                recording::read(&config, recording, wanted, &mut frames, &mut sink, &mut tally)?;
+                sink.finish(&mut frames, &mut tally)?;
             }
-            Some(Format::Script) => copy(&mut whole, &mut output)?,
+            Some(Format::Script) => match select {
+                Some(select) => {
+                    let (mut frames, mut sink) = (FrameTable::default(), sink(select, &mut output));
+                    let wanted = script::Config { text: true, ..script::Config::default() };
+                    let mut reader = script::Reader::new(wanted);
+                    reader.read(whole, &name, &mut frames, &mut sink, &mut tally)?;
+                    sink.finish(&mut frames, &mut tally)?;
+                }
+                None => copy(&mut whole, &mut output)?,
+            },
             _ if is_empty => return Err(Error::Empty { input: name }.into()),
             _ => return Err(Error::Format { input: name, expected: "perf.data".into() }.into()),
         }
         output.commit()?;
-        if !tally.is_clean() {
+        if !tally.is_clean() || tally.filtered.items > 0 {
             report(Self::NAME, self.quiet, &tally);
         }
         Ok(Done::strict(self.strict, &tally))
     }
+}
+
+/// Samples as text, less those that were not selected.
+fn sink(select: filter::Config, output: &mut Output) -> impl SampleSink {
+    let name = output.name.clone();
+    filter::SampleFilter::new(select, script::Writer::new(output, name))
 }
 
 fn copy(from: &mut dyn Read, to: &mut Output) -> Result<(), Error> {

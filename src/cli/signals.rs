@@ -124,5 +124,6 @@ fn end(status: i32) {
         // The program is ending; a file that cannot be removed is not worth a word.
         let _ = std::fs::remove_file(path);
     }
+    drop(super::progress::stderr());
     std::process::exit(status);
 }

@@ -34,7 +34,7 @@ impl<S: FoldedSink> FoldedFilter<S> {
     /// A filter in front of `next`; fails if `config` asks for what folded stacks do not tell: modules, events, times.
     pub fn new(config: Config, next: S) -> Result<Self> {
         let judge = Judge::new(config.keep);
-        judge.refuse(&["module", "event", "time"], "folded stacks", REMEDY)?;
+        judge.refuse(&["module", "event", "cpu", "time"], "folded stacks", REMEDY)?;
         Ok(FoldedFilter {
             judge,
             editor: Editor::new(config.edits),

@@ -34,6 +34,8 @@ pub enum Predicate {
     Pid(Vec<u32>),
     /// The thread is one of these.
     Tid(Vec<u32>),
+    /// It was taken on one of these CPUs. Samples only.
+    Cpu(Vec<RangeInclusive<u32>>),
     /// It was taken in one of these ranges, in nanoseconds of the recording's clock. Samples only.
     Time(Vec<RangeInclusive<u64>>),
 }
@@ -54,6 +56,7 @@ pub(super) struct Subject<'a> {
     pub(super) plain_comm: Option<&'a BStr>,
     pub(super) pid: Option<u32>,
     pub(super) tid: Option<u32>,
+    pub(super) cpu: Option<u32>,
     pub(super) time: Option<u64>,
     /// Empty if it is not told.
     pub(super) event: &'a BStr,
@@ -82,6 +85,7 @@ enum Ask {
     Event(Vec<Regex>, Names),
     Pid(Vec<u32>),
     Tid(Vec<u32>),
+    Cpu(Vec<RangeInclusive<u32>>),
     Time(Vec<RangeInclusive<u64>>),
 }
 
@@ -98,6 +102,7 @@ impl Judge {
             Predicate::Event(patterns) => Ask::Event(patterns, Names::default()),
             Predicate::Pid(pids) => Ask::Pid(pids),
             Predicate::Tid(tids) => Ask::Tid(tids),
+            Predicate::Cpu(ranges) => Ask::Cpu(ranges),
             Predicate::Time(ranges) => Ask::Time(ranges),
         };
         Judge::Question(Question { ask, asked: false, told: false })
@@ -138,6 +143,15 @@ impl Judge {
             }),
             false => Ok(()),
         })
+    }
+
+    /// Whether no question is about the stack, so that it can be judged before there is one.
+    pub(super) fn ignores_stacks(&self) -> bool {
+        match self {
+            Judge::All(tree) | Judge::Any(tree) => tree.iter().all(Judge::ignores_stacks),
+            Judge::Not(judge) => judge.ignores_stacks(),
+            Judge::Question(question) => !matches!(question.ask, Ask::Frame(..) | Ask::Module(..)),
+        }
     }
 
     fn questions(&self, look: &mut impl FnMut(&Question) -> Result<()>) -> Result<()> {
@@ -184,6 +198,9 @@ impl Ask {
             }
             Ask::Pid(pids) => subject.pid.map(|pid| pids.contains(&pid)),
             Ask::Tid(tids) => subject.tid.map(|tid| tids.contains(&tid)),
+            Ask::Cpu(ranges) => {
+                subject.cpu.map(|cpu| ranges.iter().any(|range| range.contains(&cpu)))
+            }
             Ask::Time(ranges) => {
                 subject.time.map(|time| ranges.iter().any(|range| range.contains(&time)))
             }
@@ -198,6 +215,7 @@ impl Ask {
             Ask::Event(..) => "event",
             Ask::Pid(_) => "pid",
             Ask::Tid(_) => "tid",
+            Ask::Cpu(_) => "cpu",
             Ask::Time(_) => "time",
         }
     }

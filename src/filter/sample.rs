@@ -13,6 +13,8 @@ use crate::tally::{Count, Tally};
 /// which `places`, if the source gives them, stay with their frames. Memory: a few bytes per distinct frame.
 pub struct SampleFilter<S> {
     judge: Judge,
+    /// The judge needs no stack.
+    early: bool,
     editor: Editor,
     filtered: Count,
     slots: Vec<Slot>,
@@ -24,8 +26,10 @@ pub struct SampleFilter<S> {
 impl<S: SampleSink> SampleFilter<S> {
     /// A filter in front of `next`.
     pub fn new(config: Config, next: S) -> Self {
+        let judge = Judge::new(config.keep);
         SampleFilter {
-            judge: Judge::new(config.keep),
+            early: judge.ignores_stacks(),
+            judge,
             editor: Editor::new(config.edits),
             filtered: Count::default(),
             slots: Vec::new(),
@@ -41,18 +45,24 @@ impl<S: SampleSink> SampleFilter<S> {
     }
 }
 
+impl<S> SampleFilter<S> {
+    fn leave_out(&mut self, sample: &Sample<'_>) {
+        self.filtered.items += 1;
+        self.filtered.weight = self.filtered.weight.saturating_add(sample.weight());
+    }
+}
+
 impl<S: SampleSink> SampleSink for SampleFilter<S> {
+    fn wants(&mut self, frames: &FrameTable, sample: &Sample<'_>) -> bool {
+        let wanted = !self.early || self.judge.holds(frames, &subject(sample));
+        if !wanted {
+            self.leave_out(sample);
+        }
+        wanted && self.next.wants(frames, sample)
+    }
+
     fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
-        let subject = Subject {
-            comm: sample.comm,
-            plain_comm: None,
-            pid: sample.pid,
-            tid: sample.tid,
-            time: sample.time,
-            event: sample.event,
-            stack: sample.stack,
-        };
-        let outcome = if !self.judge.holds(frames, &subject) {
+        let outcome = if !self.judge.holds(frames, &subject(sample)) {
             Outcome::Gone
         } else if self.editor.is_idle() {
             Outcome::Unchanged
@@ -64,8 +74,7 @@ impl<S: SampleSink> SampleSink for SampleFilter<S> {
         match outcome {
             Outcome::Unchanged => self.next.sample(frames, sample),
             Outcome::Gone => {
-                self.filtered.items += 1;
-                self.filtered.weight = self.filtered.weight.saturating_add(sample.weight());
+                self.leave_out(sample);
                 Ok(())
             }
             Outcome::Changed => {
@@ -91,6 +100,19 @@ impl<S: SampleSink> SampleSink for SampleFilter<S> {
         let remedy = "record and script with that field, or leave the option out";
         self.judge.check_told("samples", remedy)?;
         self.next.finish(frames, tally)
+    }
+}
+
+fn subject<'a>(sample: &Sample<'a>) -> Subject<'a> {
+    Subject {
+        comm: sample.comm,
+        plain_comm: None,
+        pid: sample.pid,
+        tid: sample.tid,
+        cpu: sample.cpu,
+        time: sample.time,
+        event: sample.event,
+        stack: sample.stack,
     }
 }
 

@@ -4,6 +4,7 @@ use bstr::ByteSlice;
 use inferno::collapse::{Collapse, dtrace, ghcprof, sample, vsprof, vtune, xctrace};
 
 use crate::folded;
+use crate::perf_data;
 use crate::script::header::Header;
 use crate::script::line;
 
@@ -49,7 +50,7 @@ impl Format {
 
     /// The format of an input that starts with `start`, of which the last line may be cut; `None` if it is none of ours.
     pub fn sniff(start: &[u8]) -> Option<Format> {
-        if start.starts_with(b"PERFILE2") || start.starts_with(b"2ELIFREP") {
+        if perf_data::sniff(start) {
             return Some(Format::PerfData);
         }
         // A cut line may look like anything; an input of one line has no other.

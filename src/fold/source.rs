@@ -2,10 +2,12 @@
 
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Folder, Format, Merge, foreign, parallel};
 use crate::error::{Error, Result};
 use crate::folded::{self, FoldedSink};
+use crate::perf_data;
 use crate::sample::FrameTable;
 use crate::script::{self, recording};
 use crate::tally::Tally;
@@ -31,6 +33,8 @@ pub struct Input<'a> {
     pub reader: Box<dyn Read + Send>,
     /// Where it is, if it is a file that another program can open too.
     pub path: Option<PathBuf>,
+    /// Is told how far the reading of perf.data has come.
+    pub progress: Arc<perf_data::Progress>,
 }
 
 /// Feeds inputs, one after the other, into a folder.
@@ -62,7 +66,7 @@ impl Source {
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
-        let Input { name, mut reader, path } = input;
+        let Input { name, mut reader, path, progress } = input;
         let mut start = Vec::with_capacity(SNIFFED as usize);
         let reading = || format!("cannot read {name}");
         if self.config.format.is_none() {
@@ -97,8 +101,12 @@ impl Source {
                 }
             }
             Format::PerfData => {
-                let recording =
-                    recording::Recording { name: name.into(), reader: Box::new(whole), path };
+                let recording = recording::Recording {
+                    name: name.into(),
+                    reader: Box::new(whole),
+                    path,
+                    progress,
+                };
                 let wanted = reader_config(&self.config);
                 let before = tally.read.items;
                 let bare = recording::read(

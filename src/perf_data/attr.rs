@@ -97,7 +97,7 @@ pub struct Attr {
 
 impl Attr {
     /// Reads one attr and consumes as many bytes as it says it has.
-    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Option<Attr> {
+    pub fn parse(cursor: &mut Cursor<'_>) -> Option<Attr> {
         let endian = cursor.endian();
         let size = Cursor::new(cursor.rest().get(4..)?, endian).u32()?;
         let mut c = Cursor::new(cursor.take(size.max(VER0).into())?, endian);

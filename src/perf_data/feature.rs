@@ -6,22 +6,26 @@
 use bstr::BString;
 
 use super::bytes::{Cursor, Endian};
+use super::describe;
 use super::event::Events;
 use super::record::{Head, misc};
 
 /// The numbers of the features.
-mod number {
-    pub(super) const BUILD_ID: u64 = 2;
-    pub(super) const HOSTNAME: u64 = 3;
-    pub(super) const OSRELEASE: u64 = 4;
-    pub(super) const VERSION: u64 = 5;
-    pub(super) const ARCH: u64 = 6;
-    pub(super) const NRCPUS: u64 = 7;
-    pub(super) const CPUDESC: u64 = 8;
-    pub(super) const CMDLINE: u64 = 11;
-    pub(super) const EVENT_DESC: u64 = 12;
-    pub(super) const SAMPLE_TIME: u64 = 21;
-    pub(super) const COMPRESSED: u64 = 27;
+pub(super) mod number {
+    pub(in crate::perf_data) const BUILD_ID: u64 = 2;
+    pub(in crate::perf_data) const HOSTNAME: u64 = 3;
+    pub(in crate::perf_data) const OSRELEASE: u64 = 4;
+    pub(in crate::perf_data) const VERSION: u64 = 5;
+    pub(in crate::perf_data) const ARCH: u64 = 6;
+    pub(in crate::perf_data) const NRCPUS: u64 = 7;
+    pub(in crate::perf_data) const CPUDESC: u64 = 8;
+    pub(in crate::perf_data) const CPUID: u64 = 9;
+    pub(in crate::perf_data) const TOTAL_MEM: u64 = 10;
+    pub(in crate::perf_data) const CMDLINE: u64 = 11;
+    pub(in crate::perf_data) const EVENT_DESC: u64 = 12;
+    pub(in crate::perf_data) const PMU_MAPPINGS: u64 = 16;
+    pub(in crate::perf_data) const SAMPLE_TIME: u64 = 21;
+    pub(in crate::perf_data) const COMPRESSED: u64 = 27;
 }
 
 /// What was told about the machine and the recorder.
@@ -45,6 +49,10 @@ pub struct Features {
     pub build_ids: Vec<BuildId>,
     /// The times of the first and the last sample, in nanoseconds.
     pub sample_time: Option<(u64, u64)>,
+    /// There is an instruction trace (Intel PT, Arm CoreSight), of which only perf can make samples.
+    pub traced: bool,
+    /// All of it for people.
+    pub(super) lines: describe::Lines,
     /// How many bytes of records a single compressed record may hold: the recorder's buffer.
     pub(super) inflated_limit: Option<u32>,
 }
@@ -61,6 +69,11 @@ pub struct BuildId {
 }
 
 impl Features {
+    /// As the comment lines of `perf script --header`, newline included.
+    pub fn describe(&self) -> Vec<u8> {
+        describe::text(&self.lines)
+    }
+
     /// Reads one feature. `None` if its section ends too early; what was read until then is kept.
     pub(super) fn read(
         &mut self,
@@ -68,6 +81,9 @@ impl Features {
         mut c: Cursor<'_>,
         events: &mut Events,
     ) -> Option<()> {
+        if let Some(lines) = describe::feature(feature, c) {
+            self.lines.insert(feature, lines);
+        }
         let owned = |c: &mut Cursor<'_>| c.string().map(BString::from).map(Some);
         match feature {
             number::HOSTNAME => self.hostname = owned(&mut c)?,

@@ -20,7 +20,12 @@ pub(super) const PIPE_SIZE: u64 = 16;
 
 /// Whether `bytes`, the first of an input, start a perf.data file or stream of either byte order. Eight suffice.
 pub fn sniff(bytes: &[u8]) -> bool {
-    bytes.starts_with(LITTLE) || bytes.starts_with(BIG)
+    bytes.starts_with(LITTLE) || bytes.starts_with(BIG) || is_old(bytes)
+}
+
+/// Whether they start a file of the first format, which is known but not read here.
+pub(crate) fn is_old(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PERFFILE") || bytes.starts_with(b"ELIFFREP")
 }
 
 /// A part of the file.
@@ -75,10 +80,10 @@ impl Header {
             Some(LITTLE) => Endian::Little,
             Some(BIG) => Endian::Big,
             _ if bytes.is_empty() => return Err(Error::Empty { input: name.into() }),
-            Some(b"PERFFILE" | b"ELIFFREP") => {
+            Some(_) if is_old(bytes) => {
                 return Err(Error::Unsupported {
-                    what: format!("{name} is a perf.data file of the format before Linux 3.x"),
-                    remedy: "record it again".into(),
+                    what: format!("{name} is a perf.data file of the format before Linux 3.3"),
+                    remedy: "record it again, or have perf script read it (--backend perf)".into(),
                 });
             }
             _ => {
@@ -128,6 +133,7 @@ mod tests {
     #[test]
     fn magics() {
         assert!(sniff(b"PERFILE2\x68") && sniff(b"2ELIFREP"));
+        assert!(sniff(b"PERFFILE\x68") && is_old(b"PERFFILE") && !is_old(b"PERFILE2"));
         assert!(!sniff(b"PERFILE") && !sniff(b"rg 12 3.4: cycles:"));
         assert!(matches!(Header::parse(b"", "x"), Err(Error::Empty { .. })));
         assert!(matches!(Header::parse(b"PERFFILE\0", "x"), Err(Error::Unsupported { .. })));

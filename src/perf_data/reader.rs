@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::sync::Arc;
 
 use super::attr::Attr;
 use super::bytes::Endian;
@@ -11,6 +12,7 @@ use super::header::{self, FILE_SIZE, Header, PIPE_SIZE};
 use super::id::SampleId;
 use super::map::Whole;
 use super::order::Place;
+use super::progress::Progress;
 use super::record::{Head, Record};
 use super::session::Session;
 use super::source::{Source, Step, fill};
@@ -26,6 +28,7 @@ pub struct Reader {
     /// The record that was lent last.
     current: Place,
     ended: bool,
+    progress: Arc<Progress>,
 }
 
 /// A record of the kernel's (or one that perf made in its likeness), in its place in time.
@@ -92,6 +95,7 @@ impl Reader {
                 let source = Source::Stream { input, window };
                 Ok(Reader::new(name, source, Session::new(endian)))
             }
+            Err(error @ Error::Unsupported { .. }) => Err(error),
             Err(error) if !header::sniff(window.bytes()) => Err(error),
             _ => {
                 let mut spool = || -> io::Result<Whole> {
@@ -124,7 +128,14 @@ impl Reader {
     }
 
     fn new(name: &str, source: Source, session: Session) -> Reader {
-        Reader { name: name.into(), source, session, current: Place::Whole(0), ended: false }
+        Reader {
+            name: name.into(),
+            source,
+            session,
+            current: Place::Whole(0),
+            ended: false,
+            progress: Arc::default(),
+        }
     }
 
     /// The next record, in order of time; `None` at the end.
@@ -154,6 +165,9 @@ impl Reader {
     /// Reads on until a record is ready to go out.
     fn advance(&mut self) -> io::Result<()> {
         while !self.ended && !self.session.order.is_ready() {
+            if let Source::Whole { at, end, .. } = &self.source {
+                self.progress.set(*at, *end);
+            }
             match self.source.next(self.session.endian)? {
                 Step::Record(bytes, at) => {
                     let payload = self.session.admit(bytes, at);
@@ -180,6 +194,16 @@ impl Reader {
     /// The byte order, for those who read [`Item::bytes`].
     pub fn endian(&self) -> Endian {
         self.session.endian
+    }
+
+    /// Tells `progress` from now on how far it has come.
+    pub fn tell(&mut self, progress: Arc<Progress>) {
+        self.progress = progress;
+    }
+
+    /// What the input is called.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What the recording says about itself, as far as it is known so far.

@@ -3,6 +3,7 @@
 use super::attr::Attr;
 use super::bytes::{Cursor, Endian};
 use super::compressed::Inflate;
+use super::describe;
 use super::event::Events;
 use super::feature::Features;
 use super::header::{FileHeader, Section};
@@ -49,6 +50,7 @@ impl Session {
 
     /// The attrs of a file and its features.
     pub(super) fn begin_file(&mut self, header: &FileHeader, file: &[u8]) {
+        self.features.lines.insert(0, describe::layout(header));
         if self.attrs(header, file).is_none() {
             self.odd("the table of events is broken");
         }
@@ -109,6 +111,10 @@ impl Session {
             // Their size does not count what follows them; that of TRACING_DATA is rounded up already.
             kind::TRACING_DATA => {
                 return body.skip(8).and_then(|()| body.u32()).map_or(0, u64::from);
+            }
+            kind::AUXTRACE_INFO => {
+                self.features.traced = true;
+                Some(())
             }
             kind::AUXTRACE => return body.skip(8).and_then(|()| body.u64()).unwrap_or(0),
             kind::HEADER_BUILD_ID => self.features.build_id(bytes, self.endian),

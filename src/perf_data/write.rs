@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use super::attr::sample_type as has;
-use super::record::kind;
+use super::record::{CpuMode, FileId, Mmap, kind};
 
 /// The fields of the samples that are written.
 ///
@@ -15,9 +15,13 @@ use super::record::kind;
 pub const SAMPLE_TYPE: u64 =
     has::IDENTIFIER | has::IP | has::TID | has::TIME | has::CPU | has::PERIOD | has::CALLCHAIN;
 
+/// The last entry of a user call chain that was not followed to its root. No program has code there: other readers show an
+/// unknown function.
+pub const TRUNCATED: u64 = u64::from_be_bytes(*b"truncate");
+
 /// `PERFILE2`, as a number in the machine's byte order.
 const MAGIC: u64 = 0x3245_4c49_4652_4550;
-/// Where `sample_type` and `read_format` are in a `perf_event_attr`.
+/// Where `sample_type` is in a `perf_event_attr`.
 const ATTR_SAMPLE_TYPE: usize = 24;
 /// The most bytes of a record: its size is a `u16`, and all are of whole words.
 const MOST: usize = 65528;
@@ -48,6 +52,15 @@ pub struct NewSample<'a> {
     pub chain: &'a [u64],
 }
 
+/// The attr of an event whose samples are replaced by those that [`Writer::sample`] writes.
+pub fn chains_only(attr: &[u8]) -> Vec<u8> {
+    let mut attr = attr.to_vec();
+    if let Some(fields) = attr.get_mut(ATTR_SAMPLE_TYPE..ATTR_SAMPLE_TYPE + 8) {
+        fields.copy_from_slice(&SAMPLE_TYPE.to_ne_bytes());
+    }
+    attr
+}
+
 impl<W: Write> Writer<W> {
     /// Starts the stream.
     ///
@@ -59,19 +72,13 @@ impl<W: Write> Writer<W> {
         Ok(Writer { out, record: Vec::new() })
     }
 
-    /// Announces an event: its name, the `perf_event_attr` it was opened with, and the ids of its file descriptors.
-    /// All events come before all records.
+    /// Announces an event: its name, the `perf_event_attr` of its records, and a number they carry as IDENTIFIER. All events
+    /// come before all records. With [`chains_only`], the attr of an event whose samples are replaced.
     pub fn event(&mut self, name: &[u8], attr: &[u8], ids: &[u64]) -> io::Result<()> {
-        let mut attr = attr.to_vec();
-        if let Some(fields) = attr.get_mut(ATTR_SAMPLE_TYPE..ATTR_SAMPLE_TYPE + 16) {
-            let (samples, read_format) = fields.split_at_mut(8);
-            samples.copy_from_slice(&SAMPLE_TYPE.to_ne_bytes());
-            read_format.fill(0);
-        }
         // Of very many ids, as of many CPUs, the first record has as many as it can hold; nobody has that many.
         let room = (MOST - 8).saturating_sub(attr.len()) / 8;
         self.begin(kind::HEADER_ATTR, 0);
-        self.record.extend_from_slice(&attr);
+        self.record.extend_from_slice(attr);
         ids.iter().take(room).for_each(|&id| self.u64(id));
         self.end()?;
         const NAME: u64 = 2;
@@ -94,9 +101,35 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Passes on a whole record as the kernel wrote it.
-    pub fn record(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.write_all(bytes)
+    /// Passes on a whole record as the kernel wrote it, but for the number of its event, which is `id` from now on: it is
+    /// the first word of a sample, the last of other records.
+    pub fn record(&mut self, bytes: &[u8], id: u64) -> io::Result<()> {
+        self.record.clear();
+        self.record.extend_from_slice(bytes);
+        let is_sample = bytes.starts_with(&kind::SAMPLE.to_ne_bytes());
+        let word = if is_sample {
+            self.record.get_mut(8..16)
+        } else {
+            self.record.last_chunk_mut::<8>().map(|word| &mut word[..])
+        };
+        if let Some(word) = word {
+            word.copy_from_slice(&id.to_ne_bytes());
+        }
+        self.out.write_all(&self.record)
+    }
+
+    /// Tells which build of a file is meant by its path: `pid` is `u32::MAX` for the kernel, whose records have a `misc` of 1.
+    pub fn build_id(&mut self, misc: u16, pid: u32, id: &[u8], path: &[u8]) -> io::Result<()> {
+        const LENGTH_IS_TOLD: u16 = 1 << 15;
+        let id = id.get(..20).unwrap_or(id);
+        self.begin(kind::HEADER_BUILD_ID, misc | LENGTH_IS_TOLD);
+        self.u32(pid);
+        let start = self.record.len();
+        self.record.extend_from_slice(id);
+        self.record.resize(start + 20, 0);
+        self.record.extend_from_slice(&[id.len() as u8, 0, 0, 0]);
+        self.text(path);
+        self.end()
     }
 
     /// Names a thread that was there before the recording; `id` is of any event.
@@ -109,35 +142,41 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Maps a file that was there before the recording: `prot` and `flags` as of mmap(2), `file` is
-    /// device major, minor and inode.
-    #[expect(clippy::too_many_arguments, reason = "they are the record's fields, in its order")]
-    pub fn mmap2(
-        &mut self,
-        misc: u16,
-        pid: u32,
-        range: std::ops::Range<u64>,
-        offset: u64,
-        file: (u32, u32, u64),
-        prot: u32,
-        flags: u32,
-        path: &[u8],
-        id: u64,
-    ) -> io::Result<()> {
-        self.begin(kind::MMAP2, misc);
-        self.u32(pid);
-        self.u32(pid);
-        self.u64(range.start);
-        self.u64(range.end.saturating_sub(range.start));
-        self.u64(offset);
-        self.u32(file.0);
-        self.u32(file.1);
-        self.u64(file.2);
-        self.u64(0);
-        self.u32(prot);
-        self.u32(flags);
-        self.text(path);
-        self.synthetic(pid, pid, id);
+    /// Maps a file that was there before the recording; `id` is of any event.
+    pub fn mmap2(&mut self, mmap: &Mmap<'_>, id: u64) -> io::Result<()> {
+        const HAS_BUILD_ID: u16 = 1 << 14;
+        let mode = match mmap.mode {
+            CpuMode::Unknown => 0,
+            CpuMode::Kernel => 1,
+            CpuMode::User => 2,
+            CpuMode::Hypervisor => 3,
+            CpuMode::GuestKernel => 4,
+            CpuMode::GuestUser => 5,
+        };
+        let is_build_id = matches!(mmap.file, FileId::BuildId(_));
+        self.begin(kind::MMAP2, if is_build_id { mode | HAS_BUILD_ID } else { mode });
+        self.u32(mmap.pid);
+        self.u32(mmap.tid);
+        [mmap.start, mmap.len, mmap.offset].into_iter().for_each(|word| self.u64(word));
+        match mmap.file {
+            FileId::Path => self.record.extend_from_slice(&[0; 24]),
+            FileId::Inode { major, minor, inode, generation } => {
+                self.u32(major);
+                self.u32(minor);
+                self.u64(inode);
+                self.u64(generation);
+            }
+            FileId::BuildId(id) => {
+                let id = id.get(..20).unwrap_or(id);
+                self.record.extend_from_slice(&[id.len() as u8, 0, 0, 0]);
+                self.record.extend_from_slice(id);
+                self.record.resize(self.record.len() + 20 - id.len(), 0);
+            }
+        }
+        self.u32(mmap.prot.unwrap_or(0));
+        self.u32(mmap.flags.unwrap_or(0));
+        self.text(mmap.path);
+        self.synthetic(mmap.pid, mmap.tid, id);
         self.end()
     }
 

@@ -14,7 +14,8 @@ use crate::tally::{Count, Tally};
 /// Memory: what the program writes.
 pub struct Command<S> {
     name: String,
-    program: Running,
+    words: Vec<String>,
+    program: Option<Running>,
     /// The program has closed its input: `head -1` has seen enough.
     closed: bool,
     next: S,
@@ -38,9 +39,23 @@ struct Running {
 }
 
 impl<S: FoldedSink> Command<S> {
-    /// Starts the program named by the first of `words`, with the others as its arguments.
-    pub fn start(words: &[String], next: S) -> Result<Self> {
-        let name = name(words);
+    /// The program is named by the first of `words`, the others are its arguments. It starts when there is something to
+    /// write: the Ctrl-C that ends a recording must not end it.
+    pub fn new(words: Vec<String>, next: S) -> Self {
+        Command { name: name(&words), words, program: None, closed: false, next }
+    }
+
+    /// The program, started if it is not yet.
+    fn program(&mut self) -> Result<&mut Running> {
+        let program = match self.program.take() {
+            Some(program) => program,
+            None => self.start()?,
+        };
+        Ok(self.program.insert(program))
+    }
+
+    fn start(&self) -> Result<Running> {
+        let Command { name, words, .. } = self;
         let spawn = |source| {
             Error::Spawn {
             program: name.clone(),
@@ -61,7 +76,7 @@ impl<S: FoldedSink> Command<S> {
                 stdout.read_to_end(&mut text).map(|_| text)
             })
         });
-        Ok(Command { name, program: Running { child, to, from }, closed: false, next })
+        Ok(Running { child, to, from })
     }
 
     /// The next sink.
@@ -86,23 +101,24 @@ impl<S: FoldedSink> FoldedSink for Command<S> {
         if self.closed {
             return Ok(());
         }
-        let written = self.program.to.as_mut().map_or(Ok(()), |to| to.folded(frames, folded));
+        let to = self.program()?.to.as_mut();
+        let written = to.map_or(Ok(()), |to| to.folded(frames, folded));
         self.forgive(written)
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        let written = self.program.to.take().map_or(Ok(()), |mut to| to.finish(frames, tally));
+        let to = self.program()?.to.take();
+        let written = to.map_or(Ok(()), |mut to| to.finish(frames, tally));
         self.forgive(written)?;
-        let reading = || format!("cannot read what {} writes", self.name);
-        let text = match self.program.from.take().map(JoinHandle::join) {
+        let name = self.name.clone();
+        let program = self.program()?;
+        let reading = || format!("cannot read what {name} writes");
+        let text = match program.from.take().map(JoinHandle::join) {
             Some(Ok(text)) => text.map_err(Error::io(reading))?,
             _ => Vec::new(),
         };
-        let status = self
-            .program
-            .child
-            .wait()
-            .map_err(Error::io(|| format!("cannot wait for {}", self.name)))?;
+        let status =
+            program.child.wait().map_err(Error::io(|| format!("cannot wait for {name}")))?;
         if !status.success() {
             let program = format!("the post-process command `{}`", self.name);
             return Err(Error::Child { program, status, said: String::new() });

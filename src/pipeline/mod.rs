@@ -7,10 +7,12 @@
 //! They are the stages of the binaries with other ends plugged in, so that `fg-script X | fg-fold | COMMAND | fg-render` writes
 //! the same bytes; scripts/flamegraph.sh is that pipeline, and a test compares them.
 
+mod channel;
 mod command;
 
 use std::io::Write;
 
+pub use channel::{Reader, Sender, channel};
 pub use command::Command;
 
 use crate::error::Result;
@@ -54,7 +56,7 @@ pub fn draw<W: Write>(
         Some(words) => {
             let name = command::output_of(&command::name(&words));
             let renderer = Renderer::new(config.render, name, out, output);
-            let command = Command::start(&words, renderer)?;
+            let command = Command::new(words, renderer);
             let (command, tally) = fold_into(recording, config.source, config.fold, command)?;
             Ok((command.into_next().into_inner(), tally))
         }

@@ -38,7 +38,7 @@ mod windows {
     use std::process::Stdio;
 
     use super::super::child;
-    use super::super::{Destination, Ended, Recorder};
+    use super::super::{Destination, Ended, Notice, Recorder};
     use super::{Config, Error, Result, Workload, command};
 
     /// The blondie crate.
@@ -50,17 +50,17 @@ mod windows {
             workload: &Workload,
             config: &Config,
             to: Destination<'_>,
-            show: &mut dyn FnMut(&str),
+            tell: &mut dyn FnMut(Notice<'_>),
         ) -> Result<Ended> {
             let line = command(workload, config)?;
-            show(&child::shown(line));
+            tell(Notice::Line(&child::shown(line)));
             let failed = |error: blondie::Error| Error::Unsupported {
                 what: format!("blondie cannot record: {error:?}"),
                 remedy: "it needs an administrator's rights".into(),
             };
             let mut command = child::command(line, config, Stdio::inherit())?;
             let written = match to {
-                Destination::Stdout(stream) => {
+                Destination::Stdout(stream) | Destination::Stream(stream) => {
                     command.stdout(std::io::stderr());
                     let trace = blondie::trace_command(command, false).map_err(failed)?;
                     trace.write_dtrace(&mut *stream).map_err(failed)?;

@@ -25,8 +25,11 @@ pub(super) enum Stdout<'a> {
     Ours,
     /// Our stderr, as a stream has our stdout.
     Stderr,
-    /// A stream to be copied to here as it comes.
+    /// A stream to be copied to here as it comes, which has our stdout.
     Stream(&'a mut dyn Write),
+    /// A stream beside our stdout, which is the workload's.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the kernel's own recorder's"))]
+    Beside(&'a mut dyn Write),
 }
 
 impl Stdout<'_> {
@@ -34,7 +37,7 @@ impl Stdout<'_> {
         match self {
             Stdout::Ours => Stdio::inherit(),
             Stdout::Stderr => io::stderr().into(),
-            Stdout::Stream(_) => Stdio::piped(),
+            Stdout::Stream(_) | Stdout::Beside(_) => Stdio::piped(),
         }
     }
 
@@ -42,7 +45,7 @@ impl Stdout<'_> {
     #[cfg(target_os = "linux")]
     pub(super) fn for_workload(&self) -> Stdio {
         match self {
-            Stdout::Ours => Stdio::inherit(),
+            Stdout::Ours | Stdout::Beside(_) => Stdio::inherit(),
             Stdout::Stderr | Stdout::Stream(_) => io::stderr().into(),
         }
     }
@@ -102,7 +105,7 @@ pub(super) fn drain(
     failed: impl FnOnce(),
 ) -> io::Result<u64> {
     match (child.stdout.take(), stdout) {
-        (Some(from), Stdout::Stream(to)) => copy(from, to, failed),
+        (Some(from), Stdout::Stream(to) | Stdout::Beside(to)) => copy(from, to, failed),
         _ => Ok(0),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::child::{self, Stdout};
 use super::{
-    Config, Destination, Ended, Recorder, Workload, deposit, privileged, program, scratch,
+    Config, Destination, Ended, Notice, Recorder, Workload, deposit, privileged, program, scratch,
 };
 use crate::error::{Error, Result};
 
@@ -35,14 +35,14 @@ impl Recorder for Dtrace {
         workload: &Workload,
         config: &Config,
         to: Destination<'_>,
-        show: &mut dyn FnMut(&str),
+        tell: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Ended> {
         let folder = scratch()?;
         let stacks = folder.path().join("stacks");
         // dtrace appends, and what we make stays ours even if dtrace is root.
         std::fs::write(&stacks, b"").map_err(Error::io(|| "cannot make a temporary file"))?;
         let line = command_line(&self.program, workload, config, &stacks)?;
-        show(&child::shown(&line));
+        tell(Notice::Line(&child::shown(&line)));
         let taken = matches!(to, Destination::Stdout(_));
         let stdout = if taken { Stdout::Stderr } else { Stdout::Ours };
         let exit = child::run(&line, config, stdout, "install dtrace, or name it with DTRACE")?;

@@ -29,8 +29,7 @@ use super::{Config, scratch};
 use crate::error::{Error, Result};
 
 /// A process that is forked and waits to become its program.
-struct Held {
-    /// Its number, now and as the program.
+pub(super) struct Held {
     pid: u32,
     gate: PipeWriter,
     /// `spawn` returns when the program has begun.
@@ -38,7 +37,7 @@ struct Held {
 }
 
 impl Held {
-    fn new(mut command: Command) -> io::Result<Held> {
+    pub(super) fn new(mut command: Command) -> io::Result<Held> {
         let (gate_reader, gate) = io::pipe()?;
         let (mut pid_reader, pid_writer) = io::pipe()?;
         let gate_fd = gate.as_raw_fd();
@@ -58,8 +57,13 @@ impl Held {
         Ok(Held { pid: u32::from_ne_bytes(pid), gate, spawning })
     }
 
+    /// Its number, now and as the program.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Lets it go. Dropping it instead ends it.
-    fn release(mut self) -> io::Result<Child> {
+    pub(super) fn release(mut self) -> io::Result<Child> {
         self.gate.write_all(b"!")?;
         self.spawning.join().map_err(|_| io::ErrorKind::Other)?
     }

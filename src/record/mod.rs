@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 
@@ -20,7 +21,11 @@ mod child;
 mod dtrace;
 #[cfg(target_os = "linux")]
 mod held;
+#[cfg(target_os = "linux")]
+mod linux;
 mod lookup;
+#[cfg(target_os = "linux")]
+pub mod native;
 pub mod perf;
 mod signals;
 mod xctrace;
@@ -39,12 +44,24 @@ pub enum Workload {
 /// How it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Who records; Linux only.
+    pub backend: Backend,
     /// Samples a second and processor, in Hz.
     pub frequency: u32,
+    /// A sample after so many events, in place of the frequency.
+    pub period: Option<u64>,
     /// Events in perf's spelling; none is the recorder's own choice, processor time.
     pub events: Vec<String>,
     /// How stacks are captured, in perf's spelling: `fp`, `lbr`, `dwarf,BYTES`.
     pub call_graph: String,
+    /// Record copied stacks as they are, instead of the call chains that are found on them: what perf would write.
+    pub raw_stacks: bool,
+    /// Begin to record so long after the workload.
+    pub delay: Option<Duration>,
+    /// End the recording, and a command with it, after so long.
+    pub duration: Option<Duration>,
+    /// Two FIFOs by which another process guides the recorder, as perf's `--control=fifo:COMMANDS,ANSWERS`.
+    pub control: Option<(PathBuf, PathBuf)>,
     /// Compress the recording at this zstd level (1 to 22); perf only.
     pub compression: Option<u8>,
     /// In place of all of the above: perf's arguments as one line of shell words, or a dtrace script.
@@ -61,9 +78,15 @@ impl Default for Config {
     /// As flamegraph 0.6.15 records.
     fn default() -> Config {
         Config {
+            backend: Backend::Auto,
             frequency: 997,
+            period: None,
             events: Vec::new(),
             call_graph: "dwarf,64000".into(),
+            raw_stacks: false,
+            delay: None,
+            duration: None,
+            control: None,
             compression: None,
             custom: None,
             root: None,
@@ -73,10 +96,31 @@ impl Default for Config {
     }
 }
 
+/// Who records on Linux.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The kernel, through perf_event_open(2); perf where `PERF` names it, a custom command is given, or only perf knows how.
+    #[default]
+    Auto,
+    /// The perf program.
+    Perf,
+}
+
+/// What a recorder tells before and while it works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// A command line that is run.
+    Line(&'a str),
+    /// What is done otherwise than asked for or usual, and why.
+    Change(&'a str),
+}
+
 /// Where the recording goes.
 pub enum Destination<'a> {
     /// A stream that has our standard output; what the workload prints there goes to stderr instead.
     Stdout(&'a mut dyn Write),
+    /// A stream beside our standard output, which stays the workload's: for recorders that can, see [`Recorder::streams`].
+    Stream(&'a mut dyn Write),
     /// A file that exists, is empty and stays the caller's even if the recorder is privileged. The workload's standard
     /// streams are its own.
     File(&'a Path),
@@ -95,7 +139,7 @@ pub struct Ended {
 
 /// A profiler.
 pub trait Recorder {
-    /// Records `workload` to its end, or until an interrupt. Each command line is told to `show` before it runs.
+    /// Records `workload` to its end, or until an interrupt.
     ///
     /// # Errors
     /// The workload or the profiler cannot be run, the profiler fails before it has recorded anything, the destination
@@ -105,18 +149,26 @@ pub trait Recorder {
         workload: &Workload,
         config: &Config,
         to: Destination<'_>,
-        show: &mut dyn FnMut(&str),
+        tell: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Ended>;
+
+    /// Whether it can write to a [`Destination::Stream`] while it records.
+    fn streams(&self, workload: &Workload, config: &Config) -> bool {
+        let _ = (workload, config);
+        false
+    }
 }
 
-/// This system's recorder; `PERF`, `XCTRACE` and `DTRACE` name its program.
+/// This system's recorder; `PERF`, `XCTRACE` and `DTRACE` name its program, where it is one.
 pub fn recorder() -> Box<dyn Recorder> {
-    if cfg!(target_os = "linux") {
-        Box::new(perf::Perf::from_env())
-    } else if cfg!(target_os = "macos") {
-        Box::new(xctrace::Xctrace::from_env())
-    } else {
-        dtrace_or_blondie()
+    #[cfg(target_os = "linux")]
+    let linux = Some(linux::Linux);
+    #[cfg(not(target_os = "linux"))]
+    let linux = None::<dtrace::Dtrace>;
+    match linux {
+        Some(linux) => Box::new(linux),
+        None if cfg!(target_os = "macos") => Box::new(xctrace::Xctrace::from_env()),
+        None => dtrace_or_blondie(),
     }
 }
 
@@ -147,8 +199,10 @@ fn deposit(from: &Path, to: Destination<'_>) -> Result<u64> {
     let mut from_file =
         File::open(from).map_err(Error::io(|| format!("cannot read {}", from.display())))?;
     match to {
-        Destination::Stdout(stream) => std::io::copy(&mut from_file, stream)
-            .map_err(Error::io(|| "cannot write to standard output")),
+        Destination::Stdout(stream) | Destination::Stream(stream) => {
+            std::io::copy(&mut from_file, stream)
+                .map_err(Error::io(|| "cannot write to standard output"))
+        }
         Destination::File(path) => {
             let copied =
                 File::create(path).and_then(|mut to| std::io::copy(&mut from_file, &mut to));

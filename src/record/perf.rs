@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::child::{self, Exit, Stdout};
 use super::lookup::check_runnable;
-use super::{Config, Destination, Ended, Recorder, Workload, privileged, program};
+use super::{Backend, Config, Destination, Ended, Notice, Recorder, Workload, privileged, program};
 use crate::error::{Error, Result};
 
 /// `perf record`, by the name of its program.
@@ -26,6 +26,11 @@ pub struct Perf {
 }
 
 impl Perf {
+    /// Whether the program can be run.
+    pub fn is_there(&self) -> bool {
+        check_runnable(&self.program).is_ok()
+    }
+
     /// The perf that `PERF` names.
     pub fn from_env() -> Perf {
         Perf { program: program("PERF", "perf"), large_rings: may_lock_memory() }
@@ -38,7 +43,7 @@ impl Recorder for Perf {
         workload: &Workload,
         config: &Config,
         to: Destination<'_>,
-        show: &mut dyn FnMut(&str),
+        tell: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Ended> {
         if let Workload::Command(command) = workload {
             check_runnable(command.first().map_or("".as_ref(), OsString::as_os_str))?;
@@ -54,12 +59,12 @@ impl Recorder for Perf {
                     let pid = Workload::Pids(vec![pid]);
                     let mut line = command_line(self, &pid, config, output)?;
                     line.push(format!("--control=fifo:{fifos}").into());
-                    show(&child::shown(&line));
+                    tell(Notice::Line(&child::shown(&line)));
                     Ok(line)
                 });
             }
             let line = command_line(self, workload, config, output)?;
-            show(&child::shown(&line));
+            tell(Notice::Line(&child::shown(&line)));
             child::run(&line, config, stdout, remedy)
         };
         let (exit, recorded) = match (&elsewhere, to) {
@@ -70,7 +75,7 @@ impl Recorder for Perf {
                 // An old recording is none of this run's.
                 (exit, u64::from(written() != before))
             }
-            (None, Destination::Stdout(stream)) => {
+            (None, Destination::Stdout(stream) | Destination::Stream(stream)) => {
                 let exit = run(Path::new("-"), Stdout::Stream(stream))?;
                 let streamed = exit.streamed;
                 (exit, streamed)
@@ -96,6 +101,12 @@ impl Recorder for Perf {
     }
 }
 
+/// Whether perf is to record: by name, by a command of its own, or by `PERF`.
+pub fn is_wanted(config: &Config) -> bool {
+    let named = std::env::var_os("PERF").is_some_and(|name| !name.is_empty());
+    named || config.backend == Backend::Perf || config.custom.is_some()
+}
+
 /// perf's command line, with `sudo` where it is asked for: `perf record -F 997 --call-graph dwarf,64000 -g -o … CMD`.
 ///
 /// # Errors
@@ -110,7 +121,12 @@ pub fn command_line(
     if let Some(words) = custom_words(config)? {
         line.extend(words.into_iter().map(OsString::from));
     } else {
-        line.extend(["record".into(), "-F".into(), config.frequency.to_string().into()]);
+        line.push("record".into());
+        line.extend(match config.period {
+            Some(period) => ["-c".into(), period.to_string().into()],
+            None => ["-F".into(), config.frequency.to_string().into()],
+        });
+        line.extend(config.delay.map(|delay| format!("-D={}", delay.as_millis()).into()));
         for event in &config.events {
             line.extend(["-e".into(), event.into()]);
         }

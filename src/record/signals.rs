@@ -8,6 +8,9 @@
 #[cfg(not(unix))]
 pub(super) use elsewhere::{Signals, end};
 #[cfg(unix)]
+#[cfg(target_os = "linux")]
+pub(super) use unix::send;
+#[cfg(unix)]
 pub(super) use unix::{Signals, end};
 
 /// Whose number signals are forwarded to.
@@ -103,7 +106,8 @@ mod unix {
         children.into_iter().for_each(|child| send(child, SIGKILL));
     }
 
-    fn send(pid: u32, signal: i32) {
+    /// Sends a signal. A process that is gone does not mind.
+    pub(in super::super) fn send(pid: u32, signal: i32) {
         if let Ok(pid @ 1..) = libc::pid_t::try_from(pid) {
             // SAFETY: kill takes two numbers. A process that is gone is an error nobody minds.
             unsafe { libc::kill(pid, signal) };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::child::{self, Stdout};
 use super::{
-    Config, Destination, Ended, Recorder, Workload, deposit, privileged, program, scratch,
+    Config, Destination, Ended, Notice, Recorder, Workload, deposit, privileged, program, scratch,
 };
 use crate::error::{Error, Result};
 
@@ -27,13 +27,13 @@ impl Recorder for Xctrace {
         workload: &Workload,
         config: &Config,
         to: Destination<'_>,
-        show: &mut dyn FnMut(&str),
+        tell: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Ended> {
         let remedy = "install Xcode, or name xctrace with XCTRACE";
         let folder = scratch()?;
         let trace = folder.path().join("flamepipe.trace");
         let record = record_line(&self.program, workload, config, &trace)?;
-        show(&child::shown(&record));
+        tell(Notice::Line(&child::shown(&record)));
         let taken = matches!(to, Destination::Stdout(_));
         let stdout = if taken { Stdout::Stderr } else { Stdout::Ours };
         let recorded = child::run(&record, config, stdout, remedy)?;
@@ -41,9 +41,9 @@ impl Recorder for Xctrace {
             return Err(failed(&record, recorded.status));
         }
         let export = export_line(&self.program, &trace);
-        show(&child::shown(&export));
+        tell(Notice::Line(&child::shown(&export)));
         let exported = match to {
-            Destination::Stdout(stream) => {
+            Destination::Stdout(stream) | Destination::Stream(stream) => {
                 child::run(&export, config, Stdout::Stream(stream), remedy)?
             }
             Destination::File(_) => {

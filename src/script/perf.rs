@@ -18,6 +18,10 @@ pub struct Config {
     pub program: Option<OsString>,
     /// Leave inlined frames out, which spares an addr2line for each address.
     pub no_inline: bool,
+    /// Tell the process of each sample, too.
+    pub pids: bool,
+    /// Write what the recording says about itself first, as comments.
+    pub header: bool,
 }
 
 /// What is to be scripted.
@@ -89,9 +93,17 @@ fn command(config: &Config) -> Command {
         .unwrap_or_else(|| "perf".into());
     let mut command = Command::new(program);
     // --force reads recordings that belong to another user, as those made with --root may.
-    command.args(["script", "--force"]);
+    // Of chains deeper than 127 frames it would leave out the root.
+    command.args(["script", "--force", "--max-stack", "8192"]);
     if config.no_inline {
         command.arg("--no-inline");
+    }
+    if config.pids {
+        // Once a field is added, tracepoints lose the frames that they have by default.
+        command.args(["-F", "+pid,+ip,+sym,+symoff,+dso"]);
+    }
+    if config.header {
+        command.arg("--header");
     }
     command
 }

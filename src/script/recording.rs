@@ -1,11 +1,12 @@
 //! perf.data → samples, by ourselves or by the perf program.
 
 use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Config as Wanted, Reader, native, perf};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::perf_data;
 use crate::sample::{FrameTable, SampleSink};
 use crate::symbols;
@@ -31,6 +32,12 @@ pub struct Config {
     /// Name frames as perf 6.1 does, where it is wrong, to compare: return addresses of recorded call chains stand for
     /// themselves, so that a call that ends a function is named after the next one; no mark says that a stack was cut.
     pub perf_compat: bool,
+    /// Tell the process of each sample. The native backend always does, `perf script` only if it is asked to.
+    pub pids: bool,
+    /// Begin with what the recording says about itself: [`SampleSink::text`] is given comment lines.
+    pub header: bool,
+    /// The recording is still going on: name what is there while there is time. Native only.
+    pub live: bool,
     /// Where the native backend looks for modules and their debug files.
     pub symbols: symbols::Config,
 }
@@ -43,12 +50,15 @@ pub struct Recording {
     pub reader: Box<dyn Read + Send>,
     /// Where it is, if it is a file that can be opened again.
     pub path: Option<PathBuf>,
+    /// Is told how far the native backend has come.
+    pub progress: Arc<perf_data::Progress>,
 }
 
 /// Reads `recording` to its end and pushes its samples into `sink`, which is not finished. The answer is how many of them
 /// had no call chain, only the place where they were taken.
 ///
-/// Memory: see [`native::script`] and [`perf::script`].
+/// What is beyond the native backend goes through perf, and that is said; a stream only if its first bytes tell, as
+/// nothing is kept of it. Memory: see [`native::script`] and [`perf::script`].
 pub fn read(
     config: &Config,
     recording: Recording,
@@ -57,32 +67,89 @@ pub fn read(
     sink: &mut (impl SampleSink + ?Sized),
     tally: &mut Tally,
 ) -> Result<u64> {
-    let Recording { name, reader, path } = recording;
-    match config.backend {
-        Backend::Native => {
-            let file = path.and_then(|path| File::open(path).ok());
-            let reader = match file {
-                Some(file) => perf_data::Reader::open(&file, &name)?,
-                None => perf_data::Reader::stream(reader, &name)?,
-            };
-            let config = native::Config {
-                no_inline: config.no_inline,
-                places: wanted.places,
-                addresses: wanted.addresses,
-                perf_compat: config.perf_compat,
-                symbols: config.symbols.clone(),
-            };
-            native::script(reader, &config, frames, sink, tally)
+    if config.backend == Backend::Perf {
+        return by_perf(config, recording, wanted, frames, sink, tally);
+    }
+    let Recording { name, mut reader, path, progress } = recording;
+    let Some(path) = path else {
+        let mut start = Vec::new();
+        let reading = || format!("cannot read {name}");
+        (&mut reader).take(8).read_to_end(&mut start).map_err(Error::io(reading))?;
+        let is_old = perf_data::is_old(&start);
+        let reader = Box::new(io::Cursor::new(start).chain(reader));
+        if is_old {
+            log::warn!("{name} is of the format before Linux 3.3: using perf script");
+            let recording = Recording { name, reader, path: None, progress };
+            return by_perf(config, recording, wanted, frames, sink, tally);
         }
-        Backend::Perf => {
-            let recording =
-                path.map_or_else(|| perf::Recording::Stream(reader), perf::Recording::File);
-            let config = perf::Config { no_inline: config.no_inline, ..perf::Config::default() };
-            perf::script(&config, recording, &name, tally, |text, tally| {
-                let mut reader = Reader::new(wanted);
-                reader.read(text, &name, frames, sink, tally)?;
-                Ok(reader.without_chain())
-            })
+        let reader = perf_data::Reader::stream(reader, &name)?;
+        return by_us(config, reader, wanted, frames, sink, tally);
+    };
+    let mut ours = Tally::default();
+    let done = open(&path, &name).and_then(|mut reader| {
+        reader.tell(Arc::clone(&progress));
+        by_us(config, reader, wanted, frames, sink, &mut ours)
+    });
+    match done {
+        // Nothing was pushed yet: perf can begin anew.
+        Err(Error::Unsupported { what, .. }) if ours.read.items == 0 => {
+            log::warn!("{what}: using perf script");
+            let recording = Recording { name, reader, path: Some(path), progress };
+            by_perf(config, recording, wanted, frames, sink, tally)
+        }
+        done => {
+            tally.absorb(ours);
+            done
         }
     }
+}
+
+fn open(path: &Path, name: &str) -> Result<perf_data::Reader> {
+    if path.is_dir() {
+        return Err(Error::Unsupported {
+            what: format!("{name} is a directory, of `perf record --threads`"),
+            remedy: "have perf script read it (--backend perf)".into(),
+        });
+    }
+    let file = File::open(path).map_err(Error::io(|| format!("cannot read {name}")))?;
+    perf_data::Reader::open(&file, name)
+}
+
+fn by_us(
+    config: &Config,
+    reader: perf_data::Reader,
+    wanted: Wanted,
+    frames: &mut FrameTable,
+    sink: &mut (impl SampleSink + ?Sized),
+    tally: &mut Tally,
+) -> Result<u64> {
+    let config = native::Config {
+        no_inline: config.no_inline,
+        places: wanted.places,
+        addresses: wanted.addresses,
+        perf_compat: config.perf_compat,
+        live: config.live,
+        header: config.header,
+        symbols: config.symbols.clone(),
+    };
+    native::script(reader, &config, frames, sink, tally)
+}
+
+fn by_perf(
+    config: &Config,
+    recording: Recording,
+    wanted: Wanted,
+    frames: &mut FrameTable,
+    sink: &mut (impl SampleSink + ?Sized),
+    tally: &mut Tally,
+) -> Result<u64> {
+    let Recording { name, reader, path, .. } = recording;
+    let recording = path.map_or_else(|| perf::Recording::Stream(reader), perf::Recording::File);
+    let Config { no_inline, pids, header, .. } = *config;
+    let config = perf::Config { program: None, no_inline, pids, header };
+    perf::script(&config, recording, &name, tally, |text, tally| {
+        let mut reader = Reader::new(wanted);
+        reader.read(text, &name, frames, sink, tally)?;
+        Ok(reader.without_chain())
+    })
 }

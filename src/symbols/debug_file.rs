@@ -35,6 +35,33 @@ pub(super) fn attach(module: &mut Module, config: &Config) {
     (module.debug, module.shared, module.package) = (debug, shared, package);
 }
 
+/// Whether debugging information for `module` is still to be found.
+pub(super) fn lacks(module: &Module) -> bool {
+    let has = |elf: &Elf<'_>, name: &[u8]| elf.section(name).is_some_and(|s| !s.data.is_empty());
+    let has_dwarf = |elf: Elf<'_>| has(&elf, b".debug_info") || has(&elf, b".zdebug_info");
+    module.debug.is_none() && Elf::parse(module.bytes()).is_some_and(|elf| !has_dwarf(elf))
+}
+
+/// The debugging information of `module` out of what `find` finds by build-id, and what that shares with others.
+pub(super) fn fetch(
+    module: &Module,
+    config: &Config,
+    find: impl Fn(&[u8]) -> Option<PathBuf>,
+) -> (Option<Bytes>, Option<Bytes>) {
+    let open = |id: &[u8]| {
+        let path = find(id)?;
+        let bytes = Bytes::open(&path).ok()?;
+        let is_it = Elf::parse(&bytes)?.build_id().is_some_and(|its| same_build(id, its));
+        is_it.then_some((path, bytes))
+    };
+    let Some((path, debug)) = module.build_id().and_then(open) else { return (None, None) };
+    let shared = Elf::parse(&debug).and_then(|elf| {
+        let (_, id) = elf.alt_link()?;
+        shared_file(&path, &elf, config).or_else(|| Some(open(id)?.1))
+    });
+    (Some(debug), shared)
+}
+
 fn debug_file(module: &Module, elf: &Elf<'_>, config: &Config) -> Option<(PathBuf, Bytes)> {
     let is_it = |bytes: &Bytes, checksum: Option<u32>| {
         let Some(debug) = Elf::parse(bytes) else { return false };
@@ -75,10 +102,15 @@ fn debug_file(module: &Module, elf: &Elf<'_>, config: &Config) -> Option<(PathBu
     by_id.into_iter().find_map(|path| open(path, None)).or_else(by_link)
 }
 
+/// A build-id as it is written.
+pub(super) fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Where files are kept by build-id: debug directories first, then perf's cache.
 pub(super) fn by_build_id(id: &[u8], config: &Config) -> Vec<PathBuf> {
     let Some((first, rest)) = id.split_first() else { return Vec::new() };
-    let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let rest = hex(rest);
     let folder = Path::new(".build-id").join(format!("{first:02x}"));
     let mut files: Vec<PathBuf> = config
         .debug_directories()

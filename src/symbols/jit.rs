@@ -206,15 +206,29 @@ impl Jitdump {
     /// The name at `address` as of `time` and where its code starts. Without a time, or with one before all code that
     /// was there, the last, or the first, code counts.
     pub fn find(&self, address: u64, time: Option<u64>) -> Option<(&BStr, u64)> {
-        let from = address.saturating_sub(self.longest);
-        let from = self.codes.partition_point(|code| code.start < from);
-        let until = self.codes.partition_point(|code| code.start <= address);
-        let there =
-            self.codes.get(from..until)?.iter().filter(|code| address - code.start < code.size);
+        let there = self.there(address);
         let then = |code: &&Dumped| time.is_none_or(|time| code.time <= time);
         let latest = there.clone().filter(then).max_by_key(|code| code.time);
         let code = latest.or_else(|| there.min_by_key(|code| code.time))?;
         Some((self.names.get(code.name as usize)?.as_bstr(), code.start))
+    }
+
+    /// When something else came to lie at `address`, in order: from each of these times on, [`find`](Jitdump::find) answers
+    /// differently. Empty where there was nothing else ever.
+    pub fn changes(&self, address: u64) -> Vec<u64> {
+        let mut times: Vec<u64> = self.there(address).map(|code| code.time).collect();
+        times.sort_unstable();
+        times.dedup();
+        if times.len() > 1 { times } else { Vec::new() }
+    }
+
+    /// All code that ever lay at `address`.
+    fn there(&self, address: u64) -> impl Iterator<Item = &Dumped> + Clone {
+        let from = address.saturating_sub(self.longest);
+        let from = self.codes.partition_point(|code| code.start < from);
+        let until = self.codes.partition_point(|code| code.start <= address);
+        let codes = self.codes.get(from..until).unwrap_or_default();
+        codes.iter().filter(move |code| address - code.start < code.size)
     }
 }
 
@@ -310,6 +324,8 @@ mod tests {
             let found = read.find(address, time).map(|(name, _)| name);
             assert_eq!(found, name.map(BStr::new), "{address:x} at {time:?}");
         }
+        assert_eq!(read.changes(0x1004), [10, 20]);
+        assert!(read.changes(0x1014).is_empty() && read.changes(0xfff).is_empty());
         assert_eq!(Jitdump::read(b"ELF"), None);
         assert_eq!(Jitdump::read(&bytes[..bytes.len() - 3]).unwrap().odd, 1);
     }

@@ -61,8 +61,7 @@ impl Loader {
             (Some(path), _) => path.clone(),
             (None, None) => running.to_owned(),
             (None, Some(id)) => {
-                let notes = std::fs::read("/sys/kernel/notes").unwrap_or_default();
-                let is_running = notes_build_id(&notes).is_some_and(|its| same_build(its, id));
+                let is_running = running_build_id().is_some_and(|its| same_build(&its, id));
                 let entries = by_build_id(id, self.config()).into_iter();
                 let copy = entries.map(|entry| entry.join("kallsyms")).find(|path| path.is_file());
                 // The kernel writes its list anew for each reader, which takes longer than all that we do with it. perf's copy
@@ -87,6 +86,12 @@ impl Loader {
         };
         kernel_symbols(&path, addresses, reference)
     }
+}
+
+/// The build-id of the running kernel.
+pub(super) fn running_build_id() -> Option<Vec<u8>> {
+    let notes = std::fs::read("/sys/kernel/notes").ok()?;
+    notes_build_id(&notes).map(<[u8]>::to_vec)
 }
 
 /// The build-id among the notes of the running kernel: name size, content size and type, each four bytes in our own

@@ -6,12 +6,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
 
-use super::debug_file::{attach, by_build_id, relative};
+use super::debug_file::{attach, by_build_id, fetch, lacks, relative};
+use super::debuginfod::{Artifact, Debuginfod};
 use super::module::Module;
-use super::vdso;
+use super::{vdso, vmlinux};
 
 /// Where to look for files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +22,14 @@ pub struct Config {
     pub symfs: Option<PathBuf>,
     /// The kernel's symbols instead of `/proc/kallsyms` (`--kallsyms`).
     pub kallsyms: Option<PathBuf>,
+    /// The kernel's own file, which has its inlined functions (`--vmlinux`).
+    pub vmlinux: Option<PathBuf>,
     /// Directories with debug files, `/usr/lib/debug` by default (`--debug-dir`).
     pub debug_dirs: Vec<PathBuf>,
     /// Where perf keeps copies of recorded modules: `~/.debug`.
     pub build_id_cache: Option<PathBuf>,
+    /// Ask debuginfod servers for what is not found here, and take no longer than this for all of it (`--debuginfod`).
+    pub debuginfod: Option<Duration>,
 }
 
 impl Default for Config {
@@ -31,8 +37,10 @@ impl Default for Config {
         Config {
             symfs: None,
             kallsyms: None,
+            vmlinux: None,
             debug_dirs: vec!["/usr/lib/debug".into()],
             build_id_cache: std::env::var_os("HOME").map(|home| Path::new(&home).join(".debug")),
+            debuginfod: None,
         }
     }
 }
@@ -69,6 +77,8 @@ struct Key {
 #[derive(Default)]
 pub struct Loader {
     config: Config,
+    debuginfod: Option<Debuginfod>,
+    pub(super) vmlinux: vmlinux::Slot,
     opened: Mutex<HashMap<Key, Option<Arc<Module>>>>,
     /// Whether processes are in containers: each has many modules.
     contained: Mutex<HashMap<u32, bool>>,
@@ -78,7 +88,8 @@ pub struct Loader {
 impl Loader {
     /// A loader that looks where `config` says.
     pub fn new(config: Config) -> Loader {
-        Loader { config, ..Loader::default() }
+        let debuginfod = config.debuginfod.map(Debuginfod::new);
+        Loader { config, debuginfod, ..Loader::default() }
     }
 
     /// Where it looks.
@@ -110,7 +121,8 @@ impl Loader {
         }
         // Found without the lock: mapping and looking around takes time, and twice does no harm.
         let (found, mismatched) = self.find(&key);
-        if found.is_none() && !is_anonymous(path) {
+        // What a JIT maps as a mark is no module.
+        if found.is_none() && !is_anonymous(path) && !path.ends_with(b".dump") {
             self.warn(path, mismatched);
         }
         lock(&self.opened).entry(key).or_insert(found).clone()
@@ -118,6 +130,16 @@ impl Loader {
 
     fn is_contained(&self, pid: u32) -> bool {
         *lock(&self.contained).entry(pid).or_insert_with(|| in_container(pid))
+    }
+
+    /// Asks for the debugging information of `module`, which is about to be needed, if it is not here and may be asked for.
+    pub fn complete(&self, module: &Module) {
+        if let Some(debuginfod) = &self.debuginfod
+            && lacks(module)
+        {
+            let find = |id: &[u8]| debuginfod.find(Artifact::DebugInfo, id);
+            module.fetched.get_or_init(|| fetch(module, &self.config, find));
+        }
     }
 
     /// What went wrong so far.
@@ -150,7 +172,12 @@ impl Loader {
             return (found.map(Arc::new), false);
         }
         let mut mismatched = false;
-        for path in self.places(key) {
+        let fetched = || {
+            let known = !key.build_id.is_empty() && !is_anonymous(&key.path);
+            self.debuginfod.as_ref().filter(|_| known)?.find(Artifact::Executable, &key.build_id)
+        };
+        let places = self.places(key).into_iter().map(Some);
+        for path in places.chain(std::iter::once_with(fetched)).flatten() {
             let Ok(mut module) = Module::open(&path) else { continue };
             if is_it(&module) {
                 attach(&mut module, &self.config);

@@ -32,6 +32,7 @@
 //! ```
 
 mod debug_file;
+mod debuginfod;
 mod demangle;
 mod dwarf;
 mod elf;
@@ -45,6 +46,7 @@ mod split;
 mod table;
 mod units;
 mod vdso;
+mod vmlinux;
 
 pub use demangle::demangle;
 pub use elf::Segment;
@@ -52,3 +54,4 @@ pub use jit::{Jitdump, PerfMap};
 pub use kallsyms::{KernelSymbol, KernelSymbols, Reference};
 pub use loader::{Config, Loader, Warnings};
 pub use module::{Function, Functions, Module, Naming};
+pub use vmlinux::Vmlinux;

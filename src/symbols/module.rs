@@ -33,6 +33,8 @@ pub struct Module {
     pub(super) shared: Option<Bytes>,
     /// The module's split units (`.dwp`).
     pub(super) package: Option<Bytes>,
+    /// `debug` and `shared`, where they had to be fetched.
+    pub(super) fetched: OnceLock<(Option<Bytes>, Option<Bytes>)>,
     /// `.gnu_debugdata`, unpacked: the symbols a distribution leaves in a stripped module.
     mini: OnceLock<Option<Vec<u8>>>,
     build_id: Option<Vec<u8>>,
@@ -127,6 +129,7 @@ impl Module {
             debug: None,
             shared: None,
             package: None,
+            fetched: OnceLock::new(),
             mini: OnceLock::new(),
             build_id,
             segments,
@@ -183,7 +186,8 @@ impl Module {
     /// gives it; inlined functions have the names of DWARF. Damaged files yield fewer names, never an error.
     pub fn functions(&self, addresses: &[u64], naming: Naming) -> Functions {
         let main = Elf::parse(&self.main);
-        let debug = self.debug.as_deref().and_then(Elf::parse);
+        let fetched = self.fetched.get().and_then(|(debug, _)| debug.as_ref());
+        let debug = self.debug.as_ref().or(fetched).and_then(|debug| Elf::parse(debug));
         let (main, debug) = (main.as_ref(), debug.as_ref());
         let has_table =
             |elf: &&Elf<'_>| elf.section(b".symtab").is_some_and(|table| !table.data.is_empty());
@@ -281,7 +285,8 @@ impl Module {
         };
         let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
         let slice = |bytes| EndianSlice::new(bytes, endian);
-        let shared = self.shared.as_deref().and_then(Elf::parse);
+        let fetched = self.fetched.get().and_then(|(_, shared)| shared.as_ref());
+        let shared = self.shared.as_ref().or(fetched).and_then(|shared| Elf::parse(shared));
         let (loaded, shared) = rayon::join(|| load(elf), || shared.as_ref().map(load));
         let shared = shared.as_ref().map(|shared| shared.borrow(|bytes| slice(bytes)));
         let dwarf = Dwarf::new(loaded.borrow(|bytes| slice(bytes)), shared);

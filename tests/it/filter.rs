@@ -130,7 +130,9 @@ fn odd_inputs() {
 
 #[test]
 fn what_folded_text_does_not_tell_is_refused() {
-    for flags in ["--module=a", "--event=a", "--time=1,2", "--drop-time=,2", "--drop-module=a"] {
+    for flags in
+        ["--module=a", "--event=a", "--time=1,2", "--cpu=0", "--drop-time=,2", "--drop-module=a"]
+    {
         run(&[flags], WEB).code(1).says("folded stacks do not tell their").says("fg-script");
     }
     for flags in ["--pid=7", "--drop-tid=7"] {

@@ -61,7 +61,12 @@ fn drawn(text: &str, through_cat: bool) -> BString {
         ..Default::default()
     };
     let reader = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
-    let input = flamepipe::fold::source::Input { name: "text", reader, path: None };
+    let input = flamepipe::fold::source::Input {
+        name: "text",
+        reader,
+        path: None,
+        progress: Default::default(),
+    };
     flamepipe::pipeline::draw(input, config, Vec::new(), "memory").unwrap().0.into()
 }
 

@@ -196,16 +196,31 @@ fn ctrl_c_while_recording_draws_what_there_is() {
     if !perf_works("ctrl_c_while_recording_draws_what_there_is") {
         return;
     }
-    let dir = Dir::new();
-    let args =
-        [&SMALL[..], &["--no-inline", "--", burn().to_str().unwrap(), "--ms", "15000"]].concat();
-    let child = start(&dir, "flamegraph", &args, Stdio::null());
-    wait_until("a recording", || size(&dir, ".recording") > 2_000_000);
-    kill("INT", child.id(), true);
-    let (status, _, said) = finish(child);
-    assert_eq!(status, Some(130), "{said}");
-    assert_eq!(dir.names(), ["flamegraph.svg"]);
-    assert!(share(&dir.read("flamegraph.svg"), "burn::hot_hash") > 20.0);
+    let burn = burn().to_str().unwrap();
+    for more in [&["--keep", "kept"][..], &["--post-process", "cat"], &["--backend", "perf"]] {
+        let dir = Dir::new();
+        let args = [&SMALL[..], more, &["--no-inline", "--", burn, "--ms", "15000"]].concat();
+        let child = start(&dir, "flamegraph", &args, Stdio::null());
+        if more.contains(&"perf") {
+            wait_until("a recording", || size(&dir, ".recording") > 2_000_000);
+        } else {
+            // Nothing tells from outside how far it is.
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        kill("INT", child.id(), true);
+        let (status, _, said) = finish(child);
+        assert_eq!(status, Some(130), "{said}");
+        let svg = dir.read("flamegraph.svg");
+        assert!(share(&svg, "burn::hot_hash") > 20.0);
+        if more.contains(&"kept") {
+            assert_eq!(dir.names(), ["flamegraph.svg", "kept"]);
+            let again = ["--no-inline", "--perfdata", "kept", "-o", "again"];
+            dir.cmd("flamegraph").args(again).run().success();
+            assert_eq!(dir.read("again"), svg, "drawn while it was recorded, or later");
+        } else {
+            assert_eq!(dir.names(), ["flamegraph.svg"]);
+        }
+    }
 }
 
 /// The size of the file whose name ends so, 0 without one.

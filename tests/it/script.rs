@@ -5,6 +5,15 @@ use bstr::ByteSlice;
 use crate::harness::{Dir, example};
 use crate::recording::{record, sums};
 
+mod debuginfod;
+mod fallback;
+mod header;
+mod jit;
+mod progress;
+mod select;
+mod vmlinux;
+mod warnings;
+
 #[test]
 fn unwound_stacks_reach_the_root_of_their_thread() {
     let dir = Dir::new();

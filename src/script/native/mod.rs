@@ -11,12 +11,16 @@
 //! 64 Ki of them are there or the recording ends. An address is resolved once, whatever the number of batches.
 
 mod address;
+mod beyond;
 mod cfi;
+#[cfg(target_os = "linux")]
+pub(crate) mod live;
 mod modules;
 mod places;
 mod spaces;
 mod stack;
 mod unwind;
+mod warnings;
 
 use bstr::{BString, ByteSlice};
 
@@ -39,17 +43,27 @@ pub struct Config {
     pub places: bool,
     /// Keep unknown frames apart by their address.
     pub addresses: bool,
+    /// The recording is still going on: name what is there while there is time.
+    pub live: bool,
     /// Name frames as perf 6.1 does, where it is wrong: see [`recording::Config`](super::recording::Config).
     pub perf_compat: bool,
+    /// Push what the recording says about itself as text first, as `perf script --header` writes it.
+    pub header: bool,
     /// Where to look for modules and their debug files.
     pub symbols: symbols::Config,
 }
 
 /// How many samples wait for their names at most.
 const BATCH: usize = 64 << 10;
+/// And at first, while a recording goes on. Then twice as many: so all that is looked up more than once because of it costs no
+/// more than once again, and half of the samples at most are left for the end.
+const FIRST: usize = 256;
 
 /// Reads a recording to its end and pushes its samples into `sink`, which is not finished. The answer is how many of them
 /// had no call chain.
+///
+/// # Errors
+/// [`Error::Unsupported`](crate::error::Error::Unsupported), before any sample is pushed, where only perf can help.
 ///
 /// Memory: a batch of samples as numbers, the distinct addresses and their names, and what of the modules' symbols is looked at.
 pub fn script(
@@ -68,18 +82,44 @@ pub fn script(
         events: Vec::new(),
         waiting: Vec::new(),
         bare: 0,
+        monotonic: false,
         stacks: Vec::new(),
         config,
         loader: &loader,
     };
-    while let Some(item) = reader.next_item()? {
-        script.item(&item);
-        if script.waiting.len() >= BATCH {
+    let mut header = config.header;
+    let (read, mut checked) = (tally.read.items, false);
+    let mut batch = if config.live { FIRST } else { BATCH };
+    loop {
+        // A stream tells its events once it has begun.
+        if !checked && !reader.events().is_empty() {
+            beyond::check_stacks(&reader)?;
+            // CLOCK_MONOTONIC, that of jitdumps: `perf record -k mono`, as perf-inject(1) wants it, too.
+            script.monotonic =
+                reader.events().iter().all(|e| e.attr.use_clockid() && e.attr.clockid == 1);
+            checked = true;
+        }
+        let Some(item) = reader.next_item()? else { break };
+        script.item(&item, frames, sink, tally);
+        if script.waiting.len() >= batch {
+            batch = (batch * 2).min(BATCH);
+            if std::mem::take(&mut header) {
+                sink.text(&reader.features().describe())?;
+            }
+            script.spaces.learn(reader.features());
             script.flush(frames, sink, tally)?;
         }
     }
+    if tally.read.items == read && script.waiting.is_empty() {
+        beyond::check_trace(&reader)?;
+    }
+    if header {
+        sink.text(&reader.features().describe())?;
+    }
+    script.spaces.learn(reader.features());
     script.flush(frames, sink, tally)?;
     reader.tally(tally);
+    warnings::say(&reader, &loader);
     let missing = loader.warnings();
     tally.lose(Loss::Mismatched, missing.mismatched.len() as u64, 0);
     Ok(script.bare)
@@ -95,6 +135,8 @@ struct Script<'a> {
     waiting: Vec<Waiting>,
     /// Samples without a call chain.
     bare: u64,
+    /// Times are those of jitdumps.
+    monotonic: bool,
     /// The stacks of `waiting`, one behind the other, as ids of `places`.
     stacks: Vec<u32>,
     config: &'a Config,
@@ -114,20 +156,19 @@ struct Waiting {
 }
 
 impl Script<'_> {
-    fn item(&mut self, item: &Item<'_>) {
+    fn item(
+        &mut self,
+        item: &Item<'_>,
+        frames: &FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) {
         match item.record {
             Record::Sample(sample) => {
                 let (pid, tid) = (sample.pid.or(item.id.pid), sample.tid.or(item.id.tid));
-                let start = self.stacks.len();
-                let mut into = stack::Into {
-                    spaces: &mut self.spaces,
-                    places: &mut self.places,
-                    loader: self.loader,
-                    stack: &mut self.stacks,
-                };
-                self.builder.build(item.head.mode(), &sample, &mut into);
                 let comm = self.spaces.comm(pid, tid);
-                let stack = (start, self.stacks.len());
+                let comm_name = self.spaces.comm_name(comm);
+                let (first, start) = (self.waiting.len(), self.stacks.len());
                 let is_bare = sample.callchain.is_none() && sample.stack_user.is_none();
                 let (events, waiting, bare) = (&mut self.events, &mut self.waiting, &mut self.bare);
                 self.shares.of(item, |event, period| {
@@ -139,6 +180,21 @@ impl Script<'_> {
                     }
                     *bare += u64::from(is_bare);
                     let (cpu, time) = (sample.cpu, sample.time);
+                    let head = Sample {
+                        comm: comm_name,
+                        pid,
+                        tid,
+                        cpu,
+                        time,
+                        event: event.name.as_bstr(),
+                        period: Some(period),
+                        ..Sample::default()
+                    };
+                    if !sink.wants(frames, &head) {
+                        tally.read.items += 1;
+                        tally.read.weight = tally.read.weight.saturating_add(period);
+                        return;
+                    }
                     waiting.push(Waiting {
                         comm,
                         pid,
@@ -147,9 +203,21 @@ impl Script<'_> {
                         time,
                         period,
                         event: event.index,
-                        stack,
+                        stack: (start, start),
                     });
                 });
+                if waiting.len() == first {
+                    return;
+                }
+                let mut into = stack::Into {
+                    spaces: &mut self.spaces,
+                    places: &mut self.places,
+                    loader: self.loader,
+                    stack: &mut self.stacks,
+                };
+                self.builder.build(item.head.mode(), &sample, &mut into);
+                let end = self.stacks.len();
+                self.waiting[first..].iter_mut().for_each(|waiting| waiting.stack.1 = end);
             }
             Record::Mmap(mmap) => self.spaces.map(&mmap),
             Record::Comm { pid, tid, comm, exec } => self.spaces.rename(pid, tid, comm, exec),
@@ -170,6 +238,7 @@ impl Script<'_> {
         for waiting in self.waiting.drain(..) {
             stack.clear();
             places.clear();
+            let time = waiting.time.filter(|_| self.monotonic);
             for &place in &self.stacks[waiting.stack.0..waiting.stack.1] {
                 // The loader's `_start` has no unwind information and no caller: it is the root, nothing is cut off. A stack
                 // that is lost at once in `__GI___execve` went with the old program: what called it is no more.
@@ -182,7 +251,7 @@ impl Script<'_> {
                 if place == Places::TRUNCATED && stack.last().is_some_and(is_root) {
                     continue;
                 }
-                for named in self.places.frames(place) {
+                for named in self.places.frames(place, time) {
                     stack.push(named.frame);
                     if self.config.places {
                         places.push(named.place);

@@ -5,7 +5,7 @@ use hashbrown::HashMap as FastMap;
 
 use crate::error::Result;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
-use crate::symbols::{Loader, Naming, PerfMap, Reference};
+use crate::symbols::{KernelSymbols, Loader, Naming, PerfMap, Reference};
 
 use super::Config;
 use super::address::At;
@@ -19,13 +19,18 @@ pub(super) struct Named {
     pub(super) place: Place,
 }
 
+/// A part of the frames that have names.
+type Range = (u32, u32);
+
 /// The table of places.
 pub(super) struct Places {
     keys: Vec<Key>,
     ids: FastMap<Key, u32>,
     /// Where the frames of each place stand in `named`; places from here on have none yet.
-    ranges: Vec<(u32, u32)>,
+    ranges: Vec<Range>,
     named: Vec<Named>,
+    /// Where other code lay at other times, if anywhere: from when on, and the frames then.
+    then: FastMap<u32, Vec<(u64, Range)>>,
     no_inline: bool,
     naming: Naming,
     addresses: bool,
@@ -59,6 +64,7 @@ impl Places {
             ids: FastMap::default(),
             ranges: Vec::new(),
             named: Vec::new(),
+            then: FastMap::default(),
             no_inline: config.no_inline,
             // perf expands no inlines of recorded call chains: see `expand_as_perf`.
             naming: Naming {
@@ -93,10 +99,16 @@ impl Places {
         self.id(key)
     }
 
-    /// The frames of a place that was resolved, leaf first.
-    pub(super) fn frames(&self, id: u32) -> &[Named] {
-        match self.ranges.get(id as usize) {
-            Some(&(start, end)) => &self.named[start as usize..end as usize],
+    /// The frames of a place that was resolved, leaf first, at a `time` of the clock of jitdumps, if it is known.
+    pub(super) fn frames(&self, id: u32, time: Option<u64>) -> &[Named] {
+        let then = || {
+            let (time, frames) = (time?, self.then.get(&id)?);
+            let after = frames.partition_point(|&(from, _)| from <= time);
+            Some(frames.get(after.saturating_sub(1))?.1)
+        };
+        let then = if self.then.is_empty() { None } else { then() };
+        match then.or_else(|| self.ranges.get(id as usize).copied()) {
+            Some((start, end)) => &self.named[start as usize..end as usize],
             None => &[],
         }
     }
@@ -162,10 +174,38 @@ impl Places {
             .reference
             .as_ref()
             .map(|(name, address)| Reference { name: name.as_bstr(), address: *address });
-        let symbols = loader.kernel(kernel.build_id.as_deref(), &addresses, reference)?;
+        let own = loader.vmlinux(kernel.build_id.as_deref(), reference).map(|vmlinux| {
+            let moved = vmlinux.moved;
+            let there: Vec<u64> = addresses.iter().map(|at| at.wrapping_sub(moved)).collect();
+            let asked: &[u64] = if there.is_sorted() { &there } else { &[] };
+            let inlines = !self.no_inline && !self.naming.as_perf;
+            (vmlinux.module.functions(asked, Naming { inlines, ..Naming::SYMBOLS }), moved)
+        });
+        let by_own = |at: usize| {
+            own.as_ref()
+                .map(|(functions, moved)| (functions.at(at), moved))
+                .filter(|(f, _)| f.len() > 0)
+        };
+        // The kernel's modules, and all of it where there is no file.
+        let symbols = match (0..addresses.len()).all(|at| by_own(at).is_some()) {
+            true => KernelSymbols::default(),
+            false => loader.kernel(kernel.build_id.as_deref(), &addresses, reference)?,
+        };
         for &id in group {
             let key = keys[id as usize];
             let at = addresses.partition_point(|&address| address < key.lookup);
+            if let Some((functions, moved)) = by_own(at) {
+                let named = functions.map(|function| {
+                    let (module, kind) = match function.inlined {
+                        true => ("inlined".into(), Kind::Inlined),
+                        false => ("[kernel.kallsyms]".into(), Kind::Kernel),
+                    };
+                    let frame = Frame { symbol: function.name, module, kind, address: None };
+                    (frame, function.start.map(|start| start.wrapping_add(*moved)))
+                });
+                self.name(id, keys, named, frames);
+                continue;
+            }
             let symbol = symbols.symbols.get(at).and_then(Option::as_ref);
             let named = symbol.map(|symbol| unpadded(symbol.name.as_bstr(), symbol.start, key));
             let module = symbol
@@ -200,6 +240,7 @@ impl Places {
             return self.name_by(group, keys, path, &jit, frames);
         };
         let addresses = distinct(group, keys);
+        loader.complete(file);
         let functions = file.functions(&addresses, self.naming);
         let kind = Kind::of_module(path);
         for &id in group {
@@ -236,7 +277,7 @@ impl Places {
     ) {
         for &id in group {
             let key = keys[id as usize];
-            let frame = match jit.find(key.lookup) {
+            let frame = |time: Option<u64>| match jit.find(key.lookup, time) {
                 Some((name, start)) => (
                     Frame {
                         symbol: name,
@@ -256,7 +297,11 @@ impl Places {
                     None,
                 ),
             };
-            self.name(id, keys, [frame].into_iter(), frames);
+            for time in jit.changes(key.lookup) {
+                self.name(id, keys, [frame(Some(time))].into_iter(), frames);
+                self.then.entry(id).or_default().push((time, self.ranges[id as usize]));
+            }
+            self.name(id, keys, [frame(None)].into_iter(), frames);
         }
     }
 
@@ -314,8 +359,13 @@ impl Jit {
         Jit { map: loader.perf_map(pid), dump, module: format!("/tmp/perf-{pid}.map") }
     }
 
-    fn find(&self, address: u64) -> Option<(&BStr, u64)> {
-        let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, None));
+    /// When the code at an address became other code.
+    fn changes(&self, address: u64) -> Vec<u64> {
+        self.dump.as_ref().map(|dump| dump.changes(address)).unwrap_or_default()
+    }
+
+    fn find(&self, address: u64, time: Option<u64>) -> Option<(&BStr, u64)> {
+        let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, time));
         dumped.or_else(|| self.map.as_ref()?.find(address))
     }
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bstr::{BStr, BString};
 
 use crate::intern::Interner;
-use crate::perf_data::{FileId, Mmap, Reader, Task};
+use crate::perf_data::{BuildId, Features, FileId, Mmap, Reader, Task};
 use crate::symbols::Loader;
 
 use super::modules::{Hit, Identity, Mapped, ModuleId, Modules};
 use super::unwind::Unwinder;
 
 /// Every address space.
+#[derive(Default)]
 pub(super) struct Spaces {
     spaces: HashMap<u32, Space>,
     comms: HashMap<u32, u32>,
@@ -86,6 +87,13 @@ impl Spaces {
             build_ids,
             kernel,
         }
+    }
+
+    /// A stream tells the build of its kernel late.
+    pub(super) fn learn(&mut self, features: &Features) {
+        let of_kernel = |id: &&BuildId| id.path == "[kernel.kallsyms]";
+        let told = || features.build_ids.iter().find(of_kernel).map(|id| id.id.clone());
+        self.kernel.build_id = self.kernel.build_id.take().or_else(told);
     }
 
     pub(super) fn kernel(&self) -> &Kernel {

@@ -5,6 +5,7 @@
 //! address of each part, is exact.
 
 use crate::perf_data::sample::{CONTEXT_KERNEL, CONTEXT_MAX, CONTEXT_USER};
+use crate::perf_data::write::TRUNCATED;
 use crate::perf_data::{CpuMode, RawSample, Reader};
 use crate::symbols::Loader;
 
@@ -69,6 +70,10 @@ impl Builder {
                 continue;
             }
             user |= mode == CpuMode::User;
+            if word == TRUNCATED && !self.perf_compat {
+                into.stack.push(Places::TRUNCATED);
+                continue;
+            }
             into.add(
                 pid,
                 mode,

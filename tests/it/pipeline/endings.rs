@@ -220,8 +220,8 @@ fn without_perf_it_is_said_what_is_missing() {
     let file = dir.write("no-program", "text");
     dir.write("x.data", b"PERFILE2\x10\0\0\0\0\0\0\0");
     for (program, args) in [
-        ("flamegraph", &["/bin/true"][..]),
-        ("fg-record", &["-o", "x", "/bin/true"]),
+        ("flamegraph", &["--backend", "perf", "/bin/true"][..]),
+        ("fg-record", &["--backend", "perf", "-o", "x", "/bin/true"]),
         ("flamegraph", &["--backend", "perf", "--perfdata", "x.data"]),
         ("fg-script", &["--backend", "perf", "x.data"]),
         ("fg-fold", &["--backend", "perf", "x.data"]),

@@ -1,0 +1,98 @@
+//! How far the reading of a long recording has come: one line on a terminal's stderr, and only there.
+//!
+//! The line appears after half a second, is drawn again only when it says something else, at most five times a second,
+//! and is gone before anything else is said and at the end.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::perf_data::Progress;
+
+/// When the line appears.
+const AFTER: Duration = Duration::from_millis(500);
+/// When it is looked at again.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Whether the line is there. Whoever writes to stderr holds this.
+static SHOWN: Mutex<bool> = Mutex::new(false);
+
+/// Standard error, from which the line was taken away.
+pub fn stderr() -> (MutexGuard<'static, bool>, io::Stderr) {
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stderr = io::stderr();
+    if std::mem::take(&mut *shown) {
+        // To the start of the line, and nothing in it.
+        let _ = stderr.write_all(b"\r\x1b[K");
+    }
+    (shown, stderr)
+}
+
+/// The thread that shows a [`Progress`]. Dropping it takes the line away.
+pub struct Shown {
+    end: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Shown {
+    /// Shows `progress` in the name of a program that reads `input`, if `wanted` and stderr is a terminal.
+    pub fn start(name: &'static str, input: &str, progress: &Arc<Progress>, wanted: bool) -> Shown {
+        if !wanted || !io::stderr().is_terminal() {
+            return Shown { end: None, thread: None };
+        }
+        let (end, ended) = mpsc::channel();
+        let (input, progress) = (input.escape_debug().to_string(), Arc::clone(progress));
+        let show = move || {
+            let (mut wait, mut last) = (AFTER, String::new());
+            while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                wait = EVERY;
+                let Some(line) = progress.get().map(|(read, whole)| line(&input, read, whole))
+                else {
+                    continue;
+                };
+                if line != last {
+                    let (mut shown, mut stderr) = stderr();
+                    *shown = write!(stderr, "{name}: {line}").is_ok();
+                    last = line;
+                }
+            }
+            drop(stderr());
+        };
+        // Without a thread there is no line, which is no loss.
+        let thread = std::thread::Builder::new().name("progress".into()).spawn(show).ok();
+        Shown { end: Some(end), thread }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Short, as a line that is broken by the terminal cannot be taken away.
+fn line(input: &str, read: u64, whole: u64) -> String {
+    let short: String =
+        input.chars().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect();
+    match (read as f64 * 100.0 / whole as f64) as u64 {
+        100.. => format!("naming the functions in {short}"),
+        percent => format!("reading {short}: {percent} %"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_short() {
+        assert_eq!(line("perf.data", 1, 3), "reading perf.data: 33 %");
+        assert_eq!(line("perf.data", 3, 3), "naming the functions in perf.data");
+        assert!(line(&"x/".repeat(200), 1, 3).len() < 70);
+    }
+}

@@ -1,0 +1,127 @@
+//! Which samples are scripted, by flags that mean what they mean to `perf script`: lists of exact names and numbers.
+//!
+//! They become the same [`Predicate`]s as fg-filter's, which take expressions instead: one filter, two ways to type it.
+
+use std::ops::RangeInclusive;
+
+use clap::Args;
+use regex::bytes::Regex;
+
+use super::rules::{cpus, some, time};
+use crate::error::Error;
+use crate::filter::{Config, Predicate};
+
+/// Which samples are scripted; all flags must hold.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Select samples")]
+pub struct Select {
+    /// Only threads of these names
+    #[arg(short, long, alias = "comms", value_name = "COMM,…", value_delimiter = ',')]
+    comm: Vec<String>,
+    /// Only these processes
+    #[arg(long, value_name = "PID,…", value_delimiter = ',')]
+    pid: Vec<u32>,
+    /// Only these threads
+    #[arg(long, value_name = "TID,…", value_delimiter = ',')]
+    tid: Vec<u32>,
+    /// Only these CPUs: 0-3,5
+    #[arg(short = 'C', long, value_name = "CPU,…", value_delimiter = ',', value_parser = cpus)]
+    cpu: Vec<RangeInclusive<u32>>,
+    /// Only these events, with any modifiers if named without: cycles is cycles:u, too
+    #[arg(long, value_name = "EVENT,…")]
+    event: Vec<String>,
+    /// Only this range of time, both ends included, in seconds as the text shows them; either may be left out, several
+    /// are separated by blanks
+    #[arg(long, value_name = "START,STOP", value_delimiter = ' ', value_parser = time)]
+    time: Vec<RangeInclusive<u64>>,
+}
+
+impl Select {
+    /// What these flags mean; `None` if everything is wanted.
+    pub fn config(self) -> Result<Option<Config>, Error> {
+        let comm = exact(self.comm.iter().map(String::as_str), "")?;
+        let event = exact(self.event.iter().flat_map(|list| events(list)), MODIFIERS)?;
+        let all: Vec<Predicate> = [
+            some(comm, Predicate::Comm),
+            some(self.pid, Predicate::Pid),
+            some(self.tid, Predicate::Tid),
+            some(self.cpu, Predicate::Cpu),
+            some(event, Predicate::Event),
+            some(self.time, Predicate::Time),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let keep = Config { keep: Predicate::All(all), edits: Vec::new() };
+        Ok((!keep.keeps_everything()).then_some(keep))
+    }
+
+    /// Whether the processes of samples must be known.
+    pub fn asks_for_pids(&self) -> bool {
+        !self.pid.is_empty()
+    }
+}
+
+/// `:u`, `:ppp` and their like.
+const MODIFIERS: &str = "(:[A-Za-z]{1,8})?";
+
+/// Expressions that match these names as a whole, with or without `tail`.
+fn exact<'a>(names: impl Iterator<Item = &'a str>, tail: &str) -> Result<Vec<Regex>, Error> {
+    let whole = |name: &str| Regex::new(&format!(r"\A{}{tail}\z", regex::escape(name)));
+    let broken =
+        |error: regex::Error| Error::Unsupported { what: error.to_string(), remedy: String::new() };
+    names.map(whole).collect::<Result<_, _>>().map_err(broken)
+}
+
+/// The names in a list of events: commas between slashes belong to a name, `cpu/event=0x3c,umask=0/`.
+fn events(list: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    list.split(move |c: char| {
+        inside ^= c == '/';
+        c == ',' && !inside
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+
+    fn config(flags: &[&str]) -> Option<Config> {
+        let command = Select::augment_args(clap::Command::new("x").no_binary_name(true));
+        let matches = command.try_get_matches_from(flags).unwrap();
+        Select::from_arg_matches(&matches).unwrap().config().unwrap()
+    }
+
+    #[test]
+    fn no_flags_keep_everything() {
+        assert!(config(&[]).is_none());
+        assert!(config(&["--pid", "1"]).is_some());
+    }
+
+    #[test]
+    fn lists_are_those_of_perf() {
+        let flags = ["--comms", "a.b,c", "-C", "0-3,5", "--time", "1,2 3,", "--event", "x/a,b/,y"];
+        let shown = format!("{:?}", config(&flags).unwrap().keep);
+        let wanted =
+            r#"All([Comm([Regex("\\Aa\\.b\\z"), Regex("\\Ac\\z")]), Cpu([0..=3, 5..=5]), "#;
+        assert!(shown.starts_with(wanted), "{shown}");
+        assert!(shown.contains("Time([1000000000..=2000000000, 3000000000..="), "{shown}");
+        assert!(shown.contains(r#"Regex("\\Ax/a,b/("#) && shown.contains(r#"\\Ay("#), "{shown}");
+    }
+
+    #[test]
+    fn events_match_with_any_modifiers() {
+        let pattern = &exact(["cycles", "sched:sched_switch"].into_iter(), MODIFIERS).unwrap();
+        for (event, wanted) in [
+            ("cycles", true),
+            ("cycles:ppp", true),
+            ("cycles-ct", false),
+            ("sched:sched_switch", true),
+            ("sched:sched_wakeup", false),
+        ] {
+            assert_eq!(pattern.iter().any(|p| p.is_match(event.as_bytes())), wanted, "{event}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A pipe within the process: what a recorder writes is read while the workload still runs.
+
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// Pieces that may wait: of a recording, some ten thousand samples.
+const PIECES: usize = 256;
+
+/// The end that is written to. The reader sees the end of the stream only after [`Sender::finish`]; dropped before, it
+/// makes reading fail, so that nobody takes a part for the whole.
+pub struct Sender(SyncSender<Option<Vec<u8>>>);
+
+/// The end that is read.
+pub struct Reader {
+    pieces: Receiver<Option<Vec<u8>>>,
+    piece: io::Cursor<Vec<u8>>,
+    finished: bool,
+}
+
+/// Makes a pipe.
+pub fn channel() -> (Sender, Reader) {
+    let (sender, pieces) = sync_channel(PIECES);
+    (Sender(sender), Reader { pieces, piece: io::Cursor::default(), finished: false })
+}
+
+impl Sender {
+    /// Ends the stream.
+    pub fn finish(self) {
+        // Without a reader there is nobody to tell.
+        let _ = self.0.send(None);
+    }
+}
+
+impl Write for Sender {
+    /// Never fails: if the reader is gone its own error says why, and the recording goes on for the workload's sake.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.send(Some(bytes.to_vec()));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.piece.read(buffer)?;
+            if read > 0 || buffer.is_empty() || self.finished {
+                return Ok(read);
+            }
+            match self.pieces.recv() {
+                Ok(Some(piece)) => self.piece = io::Cursor::new(piece),
+                Ok(None) => self.finished = true,
+                Err(_) => return Err(io::Error::other("the recording failed")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_comes_through_in_order() {
+        let (mut to, mut from) = channel();
+        let writer = std::thread::spawn(move || {
+            (0..1000u32).for_each(|n| to.write_all(&n.to_le_bytes()).unwrap());
+            to.finish();
+        });
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        writer.join().unwrap();
+        assert!(bytes.chunks(4).eq((0..1000u32).map(u32::to_le_bytes)));
+    }
+
+    #[test]
+    fn a_part_is_not_taken_for_the_whole() {
+        let (mut to, mut from) = channel();
+        to.write_all(b"half").unwrap();
+        drop(to);
+        assert!(from.read_to_end(&mut Vec::new()).is_err());
+        let (mut to, from) = channel();
+        drop(from);
+        to.write_all(b"nobody reads").unwrap();
+    }
+}

@@ -1,0 +1,209 @@
+//! What an event is asked to record, as bytes: `struct perf_event_attr`.
+//!
+//! Source: `include/uapi/linux/perf_event.h`; the reader's half is `perf_data::Attr`.
+
+use crate::perf_data::sample_type as has;
+
+/// How stacks are captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallGraph {
+    /// Registers and this many bytes of the stack are copied, and unwound here.
+    Dwarf(u32),
+    /// The kernel follows frame pointers.
+    Fp,
+    /// The CPU remembers its last calls.
+    Lbr,
+}
+
+/// What is common to all events of a recording, and changes as the kernel refuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) call_graph: CallGraph,
+    /// Samples a second, or events a sample.
+    pub(super) rate: Rate,
+    /// Leave the kernel out, as one must at `perf_event_paranoid` 2.
+    pub(super) exclude_kernel: bool,
+    /// Have the kernel tell build ids of what is mapped: since Linux 5.12.
+    pub(super) build_id: bool,
+    /// Start with the next exec.
+    pub(super) on_exec: bool,
+    /// Start only when told.
+    pub(super) disabled: bool,
+    /// New threads and children too.
+    pub(super) inherit: bool,
+    /// Tell of maps that hold no code, too: perf unwinds with them.
+    pub(super) data_maps: bool,
+    /// Half the ring, in bytes: we are woken when that is full.
+    pub(super) watermark: u32,
+}
+
+/// How often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rate {
+    Frequency(u64),
+    Period(u64),
+}
+
+/// One event: type and configuration, as perf_event_open(2) has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct What {
+    pub(super) kind: u32,
+    pub(super) config: u64,
+    pub(super) config1: u64,
+    pub(super) config2: u64,
+    /// `:u`, `:k`, `:h`: only there.
+    pub(super) only: Option<Only>,
+    /// How many `p` its name has.
+    pub(super) precise: u8,
+    /// A period of its own, in place of the recording's rate.
+    pub(super) period: Option<u64>,
+}
+
+impl What {
+    /// `PERF_COUNT_SW_DUMMY`, which never counts.
+    const TRACKER: What = What {
+        kind: 1,
+        config: 9,
+        config1: 0,
+        config2: 0,
+        only: None,
+        precise: 0,
+        period: Some(1),
+    };
+}
+
+/// Where an event counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Only {
+    pub(super) user: bool,
+    pub(super) kernel: bool,
+    pub(super) hypervisor: bool,
+}
+
+/// `PERF_ATTR_SIZE_VER7`. Older kernels take what they do not know as long as it is zero; perf up to 6.3 takes any attr in a
+/// recording to be this long.
+const SIZE: usize = 128;
+
+/// The general registers of x86-64, without the segments; all of aarch64.
+const REGISTERS: u64 = if cfg!(target_arch = "aarch64") { (1 << 33) - 1 } else { 0xff_0fff };
+
+/// `PERF_SAMPLE_BRANCH_USER | CALL_STACK | NO_FLAGS | NO_CYCLES`, what perf asks for.
+const BRANCHES: u64 = 1 | 1 << 11 | 1 << 14 | 1 << 15;
+
+/// The fields of samples that are taken over as they are.
+const COMMON: u64 =
+    has::IDENTIFIER | has::IP | has::TID | has::TIME | has::CPU | has::PERIOD | has::CALLCHAIN;
+
+impl Wanted {
+    /// The fields of a sample.
+    pub(super) fn sample_type(&self) -> u64 {
+        match self.call_graph {
+            CallGraph::Dwarf(_) => COMMON | has::REGS_USER | has::STACK_USER,
+            CallGraph::Fp => COMMON,
+            CallGraph::Lbr => COMMON | has::BRANCH_STACK,
+        }
+    }
+
+    /// The attr of `event`, or of the one that tells of threads and maps.
+    pub(super) fn attr(&self, event: Option<&What>) -> Vec<u8> {
+        let first = event.is_none();
+        let event = event.unwrap_or(&What::TRACKER);
+        let rate = event.period.map_or(self.rate, Rate::Period);
+        let (rate, is_frequency) = match rate {
+            Rate::Frequency(hertz) => (hertz, true),
+            Rate::Period(events) => (events, false),
+        };
+        let (registers, stack) = match self.call_graph {
+            CallGraph::Dwarf(bytes) => (REGISTERS, bytes),
+            _ => (0, 0),
+        };
+        let branches = if self.call_graph == CallGraph::Lbr { BRANCHES } else { 0 };
+        let only = event.only.unwrap_or(Only { user: true, kernel: true, hypervisor: true });
+        let flags: [(u32, bool); 18] = [
+            (0, self.disabled || self.on_exec),
+            (1, self.inherit),
+            (4, !only.user),
+            (5, !only.kernel || self.exclude_kernel),
+            (6, !only.hypervisor || self.exclude_kernel),
+            (8, first), // mmap
+            (9, first), // comm
+            (10, is_frequency),
+            (12, self.on_exec),
+            (13, first), // task
+            (14, true),  // watermark
+            (17, first && self.data_maps),
+            (18, true), // sample_id_all
+            (20, true), // exclude_guest
+            // The user's part is found on the copied stack.
+            (22, matches!(self.call_graph, CallGraph::Dwarf(_))),
+            (23, first), // mmap2
+            (24, first), // comm_exec
+            (25, true),  // use_clockid
+        ];
+        let flags = flags.iter().fold(0u64, |all, &(bit, on)| all | u64::from(on) << bit);
+        let flags =
+            flags | u64::from(event.precise.min(3)) << 15 | u64::from(first && self.build_id) << 34;
+        let mut attr = Vec::with_capacity(SIZE);
+        let u32 = |value: u32, attr: &mut Vec<u8>| attr.extend(value.to_ne_bytes());
+        let u64 = |value: u64, attr: &mut Vec<u8>| attr.extend(value.to_ne_bytes());
+        u32(event.kind, &mut attr);
+        u32(SIZE as u32, &mut attr);
+        u64(event.config, &mut attr);
+        u64(rate, &mut attr);
+        u64(self.sample_type(), &mut attr);
+        u64(0, &mut attr); // read_format
+        u64(flags, &mut attr);
+        u32(self.watermark, &mut attr);
+        u32(0, &mut attr); // bp_type
+        u64(event.config1, &mut attr);
+        u64(event.config2, &mut attr);
+        u64(branches, &mut attr);
+        u64(registers, &mut attr);
+        u32(stack, &mut attr);
+        // Times of JITs' dumps are of this clock too.
+        u32(libc::CLOCK_MONOTONIC.cast_unsigned(), &mut attr);
+        attr.resize(SIZE, 0);
+        attr
+    }
+}
+
+#[cfg(test)]
+impl Wanted {
+    pub(super) fn example() -> Wanted {
+        Wanted {
+            call_graph: CallGraph::Dwarf(64000),
+            rate: Rate::Frequency(997),
+            exclude_kernel: false,
+            build_id: true,
+            on_exec: true,
+            disabled: false,
+            inherit: true,
+            data_maps: false,
+            watermark: 4096,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf_data::{Attr, Cursor, Endian};
+
+    #[test]
+    fn the_reader_finds_what_was_asked_for() {
+        let wanted = Wanted { exclude_kernel: true, ..Wanted::example() };
+        let event = What { kind: 1, config: 2, precise: 2, ..What::default() };
+        let bytes = wanted.attr(Some(&event));
+        let endian = if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little };
+        let attr = Attr::parse(&mut Cursor::new(&bytes, endian)).unwrap();
+        assert_eq!((attr.kind, attr.config, attr.period_or_freq), (1, 2, 997));
+        assert_eq!((attr.stack_user, attr.regs_user), (64000, REGISTERS));
+        assert_eq!((attr.clockid, attr.precise_ip()), (libc::CLOCK_MONOTONIC, 2));
+        assert!(attr.freq() && attr.inherit() && attr.sample_id_all() && attr.use_clockid());
+        assert!(attr.exclude_kernel() && attr.exclude_hv() && !attr.exclude_user());
+        let periodic = What { period: Some(7), ..event };
+        let bytes = wanted.attr(Some(&periodic));
+        let attr = Attr::parse(&mut Cursor::new(&bytes, endian)).unwrap();
+        assert_eq!((attr.freq(), attr.period_or_freq), (false, 7));
+    }
+}

@@ -1,0 +1,111 @@
+//! `--root`: only the recorder is root. The workload is forked here, held, and runs as whom it was started; what records it
+//! is ourselves once more, through sudo, and its stream comes back through a pipe, so that all files are the caller's.
+
+use std::ffi::OsString;
+
+use super::super::child::{self, Stdout};
+use super::super::{Config, Destination, Ended, Notice, Workload, held, privileged};
+use crate::error::{Error, Result};
+
+/// The first argument that makes any of our programs fg-record.
+pub const AS_RECORDER: &str = "--as-fg-record";
+
+/// Runs the recorder through sudo.
+pub(in super::super) fn run(
+    workload: &Workload,
+    config: &Config,
+    to: Destination<'_>,
+    tell: &mut dyn FnMut(Notice<'_>),
+) -> Result<Ended> {
+    let mut file;
+    let stdout = match to {
+        Destination::Stdout(stream) => Stdout::Stream(stream),
+        Destination::Stream(stream) => Stdout::Beside(stream),
+        Destination::File(path) => {
+            let cannot = Error::io(|| format!("cannot write {}", path.display()));
+            file = std::fs::File::options().write(true).open(path).map_err(cannot)?;
+            Stdout::Beside(&mut file)
+        }
+    };
+    let remedy = "install sudo, or run all of it as root";
+    let mut line = |workload: &Workload, control: Option<&str>| {
+        let line = privileged(command_line(workload, config, control)?, config);
+        tell(Notice::Line(&child::shown(&line)));
+        Ok(line)
+    };
+    let exit = match workload {
+        Workload::Command(command) => held::run(command, config, stdout, remedy, |pid, fifos| {
+            line(&Workload::Pids(vec![pid]), Some(fifos))
+        })?,
+        _ => child::run(&line(workload, None)?, &Config::default(), stdout, remedy)?,
+    };
+    if exit.streamed == 0 && !exit.interrupted {
+        return Err(Error::Child {
+            program: "sudo".into(),
+            status: exit.status,
+            said: ": nothing was recorded, for the reason given above".into(),
+        });
+    }
+    let status = exit.workload.map_or(0, child::code);
+    Ok(Ended { status, interrupted: exit.interrupted, elsewhere: None })
+}
+
+/// Ourselves as fg-record, with what `config` asks for.
+fn command_line(
+    workload: &Workload,
+    config: &Config,
+    control: Option<&str>,
+) -> Result<Vec<OsString>> {
+    let program = std::env::current_exe().map_err(Error::io(|| "cannot find ourselves"))?;
+    let mut line = vec![program.into_os_string(), AS_RECORDER.into()];
+    let mut add = |words: &[&str]| line.extend(words.iter().map(OsString::from));
+    match config.period {
+        Some(period) => add(&["--period", &period.to_string()]),
+        None => add(&["-F", &config.frequency.to_string()]),
+    }
+    for event in &config.events {
+        add(&["-e", event]);
+    }
+    add(&["--call-graph", &config.call_graph]);
+    if config.raw_stacks {
+        add(&["--raw-stacks"]);
+    }
+    if let Some(delay) = config.delay {
+        add(&["--delay", &delay.as_millis().to_string()]);
+    }
+    if let Some(duration) = config.duration {
+        add(&["--duration", &duration.as_secs_f64().to_string()]);
+    }
+    if let Some(control) = control {
+        add(&["--control", control]);
+    }
+    match workload {
+        Workload::Pids(pids) => {
+            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            add(&["-p", &pids.join(",")]);
+        }
+        _ => add(&["-a"]),
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_asks_for_what_the_config_asks_for() {
+        let config = Config {
+            events: vec!["cpu-clock".into()],
+            raw_stacks: true,
+            duration: Some(std::time::Duration::from_millis(1500)),
+            ..Config::default()
+        };
+        let line = command_line(&Workload::Pids(vec![1, 2]), &config, Some("a,b")).unwrap();
+        let words: Vec<_> = line[1..].iter().map(|word| word.to_str().unwrap()).collect();
+        assert_eq!(
+            words.join(" "),
+            "--as-fg-record -F 997 -e cpu-clock --call-graph dwarf,64000 --raw-stacks --duration 1.5 --control a,b -p 1,2"
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! Linux: perf_event_open(2), by ourselves. Nothing is needed but the kernel.
+//!
+//! ```text
+//!  event::Event    what a name means            open::Events    an event for each thread and CPU, a ring for each CPU
+//!  threads         what ran before              ring::Ring ─▶ queue::Queue ─▶ session::Session ─▶ perf.data stream
+//!  wait::Wait      the end: Ctrl-C, exits                       in order         unwound
+//! ```
+//!
+//! The kernel copies registers and the top of the stack into the rings; they are unwound as they arrive and leave as call
+//! chains, a quarter of a kilobyte a sample instead of 64.
+
+mod attach;
+mod attr;
+mod control;
+mod elevated;
+mod event;
+mod frame_pointers;
+mod kernel;
+mod open;
+mod queue;
+mod ring;
+mod session;
+mod sys;
+mod threads;
+mod wait;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use super::child::{self, Stdout};
+use super::held::Held;
+use super::lookup::check_runnable;
+use super::{Config, Destination, Ended, Notice, Workload};
+use crate::error::{Error, Result};
+
+use attr::{CallGraph, Rate, Wanted};
+use event::Event;
+use open::Events;
+use queue::Queue;
+use session::Session;
+use threads::Thread;
+use wait::Wait;
+
+pub use elevated::AS_RECORDER;
+
+/// What is wanted, once it is known that it can be done here.
+pub struct Plan {
+    events: Vec<Event>,
+    wanted: Wanted,
+    /// How stacks are captured, and why, if that was left to us.
+    choice: Option<String>,
+}
+
+impl Plan {
+    /// Reads the names in `config`. A problem, a phrase, is something that perf may still know how to do.
+    pub(super) fn new(workload: &Workload, config: &Config) -> Result<Plan, String> {
+        let sys = Path::new("/sys");
+        let names = config.events.iter().flat_map(|names| split_events(names));
+        let events: Vec<Event> =
+            names.map(|name| Event::parse(name, sys)).collect::<Result<_, _>>()?;
+        let rate = config.period.map_or(Rate::Frequency(config.frequency.into()), Rate::Period);
+        let (call_graph, choice) = match config.call_graph.as_str() {
+            "auto" => choose(workload),
+            mode => (call_graph(mode)?, None),
+        };
+        Ok(Plan {
+            events,
+            choice,
+            wanted: Wanted {
+                call_graph,
+                rate,
+                exclude_kernel: false,
+                build_id: true,
+                on_exec: false,
+                disabled: config.delay.is_some(),
+                inherit: true,
+                data_maps: config.raw_stacks,
+                // A large sample is 64 KB: we are woken when some are there, long before a ring is full.
+                watermark: 128 << 10,
+            },
+        })
+    }
+}
+
+/// `cycles,page-faults`; the commas of `cpu/event=1,umask=2/` are its own.
+fn split_events(names: &str) -> Vec<&str> {
+    if names.starts_with('{') {
+        return vec![names];
+    }
+    let (mut inside, mut start, mut parts) = (false, 0, Vec::new());
+    for (at, byte) in names.bytes().enumerate() {
+        match byte {
+            b'/' => inside = !inside,
+            b',' if !inside => {
+                parts.extend(names.get(start..at));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.extend(names.get(start..));
+    parts
+}
+
+/// Frame pointers where the program really has them; copied stacks, which always work, where not.
+fn choose(workload: &Workload) -> (CallGraph, Option<String>) {
+    let program = match workload {
+        Workload::Command(command) => command.first().cloned().unwrap_or_default(),
+        Workload::Pids(pids) if pids.len() == 1 => format!("/proc/{}/exe", pids[0]).into(),
+        _ => OsString::new(),
+    };
+    match frame_pointers::of(&program) {
+        Ok(why) => (CallGraph::Fp, Some(format!("stacks by frame pointers: {why}"))),
+        Err(why) => {
+            (CallGraph::Dwarf(64000), Some(format!("stacks by dwarf, not frame pointers: {why}")))
+        }
+    }
+}
+
+fn call_graph(mode: &str) -> Result<CallGraph, String> {
+    /// perf's own limit: records have 64 KB.
+    const MOST: u32 = 65_000;
+    match mode.split_once(',').unwrap_or((mode, "64000")) {
+        ("fp", _) => Ok(CallGraph::Fp),
+        ("lbr", _) => Ok(CallGraph::Lbr),
+        ("dwarf", bytes) => match bytes.parse() {
+            Ok(bytes @ 8..=MOST) => Ok(CallGraph::Dwarf(bytes & !7)),
+            _ => Err(format!("a stack of {bytes} bytes cannot be copied: 8 to {MOST}")),
+        },
+        _ => Err(format!("the call graph {mode} is perf's")),
+    }
+}
+
+impl Plan {
+    /// As [`Recorder::record`](super::Recorder::record).
+    pub(super) fn run(
+        self,
+        workload: &Workload,
+        config: &Config,
+        to: Destination<'_>,
+        tell: &mut dyn FnMut(Notice<'_>),
+    ) -> Result<Ended> {
+        if config.root.is_some() {
+            return elevated::run(workload, config, to, tell);
+        }
+        let mut change = |change: &str| tell(Notice::Change(change));
+        let Plan { events, mut wanted, choice } = self;
+        if let Some(choice) = choice {
+            change(&choice);
+        }
+        let waits_for_exec = matches!(workload, Workload::Command(_)) && config.delay.is_none();
+        wanted.on_exec = waits_for_exec;
+        let mut events = Events::new(events, wanted, &mut change);
+        let mut file;
+        let (stdout, stream): (Stdout<'_>, &mut dyn Write) = match to {
+            Destination::Stdout(stream) => (Stdout::Stderr, stream),
+            Destination::Stream(stream) => (Stdout::Ours, stream),
+            Destination::File(path) => {
+                let cannot = Error::io(|| format!("cannot write {}", path.display()));
+                file = File::options().write(true).open(path).map_err(cannot)?;
+                (Stdout::Ours, &mut file)
+            }
+        };
+        let wait = Wait::new(config)?;
+        let cannot_write = Error::io(|| "cannot write the recording");
+        match workload {
+            Workload::Command(command) => {
+                check_runnable(command.first().map_or("".as_ref(), OsString::as_os_str))?;
+                let cannot = |source| Error::Spawn {
+                    program: command
+                        .first()
+                        .map(|name| name.to_string_lossy().into())
+                        .unwrap_or_default(),
+                    source,
+                    remedy: String::new(),
+                };
+                let line = child::command(command, config, stdout.for_workload())?;
+                let held = Held::new(line).map_err(cannot)?;
+                events.open(Some(held.pid()))?;
+                let session = Session::new(&events, Queue::default(), config.raw_stacks, stream);
+                let session = session.map_err(cannot_write)?;
+                wait.command(held, cannot, session, &mut events)
+            }
+            Workload::Pids(pids) => {
+                let mut queue = Queue::default();
+                let threads = attach::attach(pids, &mut events, &mut queue)?;
+                let session = Session::new(&events, queue, config.raw_stacks, stream);
+                let session = session.map_err(cannot_write)?;
+                let session = before(session, &threads, pids, config)?;
+                wait.processes(pids, session, &mut events)
+            }
+            Workload::System => {
+                events.open(None)?;
+                let session = Session::new(&events, Queue::default(), config.raw_stacks, stream);
+                let session = session.map_err(cannot_write)?;
+                let pids = threads::processes();
+                let threads: Vec<Thread> =
+                    pids.iter().flat_map(|&pid| threads::named(pid)).collect();
+                let session = before(session, &threads, &pids, config)?;
+                wait.processes(&[], session, &mut events)
+            }
+        }
+    }
+}
+
+/// Tells of what was there before the recording.
+fn before<'a>(
+    mut session: Session<'a>,
+    threads: &[Thread],
+    pids: &[u32],
+    config: &Config,
+) -> Result<Session<'a>> {
+    threads
+        .iter()
+        .try_for_each(|thread| session.thread(thread))
+        .and_then(|()| pids.iter().try_for_each(|&pid| session.maps(pid, config.raw_stacks)))
+        .map_err(Error::io(|| "cannot write the recording"))?;
+    Ok(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_parted_by_commas() {
+        assert_eq!(
+            split_events("cycles,cpu/a=1,b=2/u,faults"),
+            ["cycles", "cpu/a=1,b=2/u", "faults"]
+        );
+        assert_eq!(split_events("{a,b}:S"), ["{a,b}:S"]);
+    }
+
+    #[test]
+    fn call_graphs_are_perfs() {
+        assert_eq!(call_graph("dwarf"), Ok(CallGraph::Dwarf(64000)));
+        assert_eq!(call_graph("dwarf,16389"), Ok(CallGraph::Dwarf(16384)));
+        assert_eq!(call_graph("fp"), Ok(CallGraph::Fp));
+        assert_eq!(call_graph("lbr"), Ok(CallGraph::Lbr));
+        for odd in ["dwarf,x", "dwarf,70000", "no", ""] {
+            assert!(call_graph(odd).is_err(), "{odd}");
+        }
+    }
+}

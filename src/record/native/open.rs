@@ -1,0 +1,379 @@
+//! Opening events, and what is given up when the kernel refuses.
+//!
+//! An event that new threads inherit must be of one CPU, as the kernel maps no rings otherwise: so there is an event
+//! for each thread that is there already, each event and each CPU; all of a CPU share one ring. One more event tells of
+//! threads, names and maps, in a ring of its own: a lost sample is one of many, a lost map makes nonsense of all that follow.
+//!
+//! ```text
+//!  cycles are not supported ─▶ cpu-clock
+//!  the kernel is off limits ─▶ without it          perf_event_paranoid 2
+//!  no more locked memory    ─▶ half the ring       perf_event_mlock_kb
+//!  no more open files       ─▶ raise the limit     ulimit -n
+//!  nothing is allowed       ─▶ an error with the remedy
+//! ```
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use super::attr::{CallGraph, Rate, Wanted};
+use super::event::Event;
+use super::queue::ENDIAN;
+use super::ring::Ring;
+use super::sys;
+use crate::error::{Error, Result};
+use crate::perf_data::{Attr, Cursor};
+
+/// Events that are open.
+pub(super) struct Events<'a> {
+    /// As they are recorded, after what was given up.
+    pub(super) events: Vec<Event>,
+    pub(super) wanted: Wanted,
+    /// Nobody chose the event, so another one may take its place.
+    any_event: bool,
+    cpus: Vec<u32>,
+    ring_size: usize,
+    fds: Vec<OwnedFd>,
+    rings: Vec<CpuRing>,
+    /// Which event a number belongs to; those that track have none.
+    ids: HashMap<u64, usize>,
+    tell: &'a mut dyn FnMut(&str),
+}
+
+/// The ring of a CPU, and which of the descriptors it was mapped from.
+struct CpuRing {
+    cpu: u32,
+    tracks: bool,
+    ring: Ring,
+    owner: usize,
+}
+
+/// The smallest ring: a record may have 64 KB.
+const SMALLEST: usize = 128 << 10;
+/// The ring of what tells of threads and maps: a few thousand of them.
+const TRACKED: usize = 256 << 10;
+
+impl<'a> Events<'a> {
+    /// Nothing is opened yet. Without `events`, processor time.
+    pub(super) fn new(
+        events: Vec<Event>,
+        wanted: Wanted,
+        tell: &'a mut dyn FnMut(&str),
+    ) -> Events<'a> {
+        let any_event = events.is_empty();
+        let [cycles, _] = Event::processor_time();
+        let events = if any_event { vec![cycles] } else { events };
+        let cpus = online_cpus();
+        let ring_size = ring_size(&wanted, cpus.len());
+        let (fds, rings, ids) = Default::default();
+        Events { events, wanted, any_event, cpus, ring_size, fds, rings, ids, tell }
+    }
+
+    /// Observes a thread, and those that it starts; all threads without one. False if it is gone.
+    pub(super) fn open(&mut self, thread: Option<u32>) -> Result<bool> {
+        let wanted = self.ring_size;
+        loop {
+            match self.open_all(thread.map_or(-1, u32::cast_signed)) {
+                Err(Failure::Ring(_)) if self.ring_size > SMALLEST => {
+                    // All have the same size, or the first would leave nothing for the others.
+                    self.ring_size /= 2;
+                    self.rings.clear();
+                    self.fds.clear();
+                    self.ids.clear();
+                }
+                Err(Failure::Ring(error)) => return Err(refused("the ring buffer", error)),
+                Err(Failure::Other(error)) => return Err(error),
+                Ok(there) => {
+                    if self.ring_size < wanted {
+                        (self.tell)(&format!(
+                            "ring buffers of {} KB instead of {}: perf_event_mlock_kb and ulimit -l allow no more",
+                            self.ring_size >> 10,
+                            wanted >> 10
+                        ));
+                    }
+                    return Ok(there);
+                }
+            }
+        }
+    }
+
+    fn open_all(&mut self, thread: i32) -> Result<bool, Failure> {
+        for at in 0..self.cpus.len() {
+            for event in std::iter::once(None).chain((0..self.events.len()).map(Some)) {
+                match self.open_one(event, thread, self.cpus[at])? {
+                    Outcome::Open(fd) => self.attach(event, self.cpus[at], fd)?,
+                    Outcome::NoThread => return Ok(false),
+                    Outcome::NoCpu => {}
+                }
+            }
+        }
+        if self.rings.is_empty() {
+            let what = "no CPU can be observed".into();
+            return Err(Error::Unsupported { what, remedy: String::new() }.into());
+        }
+        Ok(true)
+    }
+
+    fn open_one(&mut self, event: Option<usize>, thread: i32, cpu: u32) -> Result<Outcome> {
+        let mut raised = false;
+        loop {
+            let named = event.map(|event| &self.events[event]);
+            let attr = self.wanted.attr(named.map(|event| &event.what));
+            let error = match sys::open(&attr, thread, cpu.cast_signed()) {
+                Ok(fd) => return Ok(Outcome::Open(fd)),
+                Err(error) => error,
+            };
+            match error.raw_os_error() {
+                Some(libc::ESRCH) => return Ok(Outcome::NoThread),
+                Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)
+                    if self.any_event && named.is_some_and(Event::is_hardware) =>
+                {
+                    let [_, clock] = Event::processor_time();
+                    (self.tell)("this machine has no cycles to count: sampling cpu-clock");
+                    self.events = vec![clock];
+                }
+                Some(libc::ENODEV) if thread >= 0 || self.cpus.len() > 1 => {
+                    return Ok(Outcome::NoCpu);
+                }
+                Some(libc::EINVAL) if self.wanted.build_id => self.wanted.build_id = false,
+                Some(libc::EINVAL) if self.too_fast() => {}
+                Some(libc::EMFILE) if !raised => {
+                    raised = true;
+                    sys::raise_file_limit();
+                }
+                Some(libc::EACCES | libc::EPERM) if self.may_leave_out_kernel(event) => {
+                    (self.tell)(&format!(
+                        "without the kernel, which {PARANOID} {} keeps from you",
+                        paranoid().unwrap_or_default()
+                    ));
+                    self.wanted.exclude_kernel = true;
+                    self.events.iter_mut().for_each(Event::without_kernel);
+                }
+                Some(libc::EOPNOTSUPP) if self.wanted.call_graph == CallGraph::Lbr => {
+                    return Err(Error::Unsupported {
+                        what: "this CPU does not remember its last calls (lbr), or its virtual machine hides it".into(),
+                        remedy: "--call-graph dwarf works everywhere".into(),
+                    });
+                }
+                _ => {
+                    let name = event.map(|event| self.events[event].name.as_str());
+                    return Err(refused(name.unwrap_or("anything"), error));
+                }
+            }
+        }
+    }
+
+    fn may_leave_out_kernel(&self, event: Option<usize>) -> bool {
+        let only = event.and_then(|event| self.events[event].what.only);
+        !self.wanted.exclude_kernel && only.is_none_or(|only| only.user)
+    }
+
+    /// Lowers a frequency that the kernel does not allow. False if that is not the matter.
+    fn too_fast(&mut self) -> bool {
+        let Rate::Frequency(wanted) = self.wanted.rate else { return false };
+        let most = setting("kernel/perf_event_max_sample_rate").and_then(|most| most.parse().ok());
+        let Some(most) = most.filter(|&most| most < wanted) else { return false };
+        (self.tell)(&format!(
+            "{most} Hz instead of {wanted} Hz: kernel.perf_event_max_sample_rate allows no more"
+        ));
+        self.wanted.rate = Rate::Frequency(most);
+        true
+    }
+
+    fn attach(&mut self, event: Option<usize>, cpu: u32, fd: OwnedFd) -> Result<(), Failure> {
+        let cannot = |source| refused("the ring buffer", source);
+        let tracks = event.is_none();
+        match self.rings.iter().find(|ring| ring.cpu == cpu && ring.tracks == tracks) {
+            Some(ring) => sys::set_output(&fd, &self.fds[ring.owner]).map_err(cannot)?,
+            None => {
+                let size = if tracks { TRACKED.min(self.ring_size) } else { self.ring_size };
+                let ring = Ring::map(&fd, size).map_err(Failure::Ring)?;
+                self.rings.push(CpuRing { cpu, tracks, ring, owner: self.fds.len() });
+            }
+        }
+        if let Some(event) = event {
+            self.ids.insert(sys::id(&fd).map_err(cannot)?, event);
+        }
+        self.fds.push(fd);
+        Ok(())
+    }
+
+    /// How records are to be read: of all events alike.
+    pub(super) fn attr(&self) -> Attr {
+        let attr = self.wanted.attr(None);
+        Attr::parse(&mut Cursor::new(&attr, ENDIAN)).unwrap_or_default()
+    }
+
+    /// Which event a number in a record belongs to.
+    pub(super) fn event_of(&self, id: u64) -> Option<usize> {
+        self.ids.get(&id).copied()
+    }
+
+    /// A number for each event, by which its records go in the recording.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        let of = |event| self.ids.iter().filter(|(_, of)| **of == event).map(|(&id, _)| id).min();
+        (0..self.events.len()).map(|event| of(event).unwrap_or(0)).collect()
+    }
+
+    /// Hands over each whole record that is there.
+    pub(super) fn drain(&mut self, mut each: impl FnMut(&[u8])) {
+        self.rings.iter_mut().for_each(|ring| ring.ring.drain(&mut each));
+    }
+
+    /// What to poll, to be woken before a ring is full.
+    pub(super) fn poll(&self) -> impl Iterator<Item = libc::pollfd> + '_ {
+        self.rings.iter().map(|ring| sys::readable(self.fds[ring.owner].as_raw_fd()))
+    }
+
+    pub(super) fn enable(&self) -> io::Result<()> {
+        self.fds.iter().try_for_each(sys::enable)
+    }
+
+    /// Stops all events. What cannot be stopped is over already.
+    pub(super) fn disable(&self) {
+        for fd in &self.fds {
+            let _ = sys::disable(fd);
+        }
+    }
+}
+
+/// Why events could not be opened.
+enum Failure {
+    /// What may be locked in memory is limited for each user: EPERM, or ENOMEM.
+    Ring(io::Error),
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Other(error)
+    }
+}
+
+enum Outcome {
+    Open(OwnedFd),
+    NoThread,
+    NoCpu,
+}
+
+/// An eighth of a second: at 997 Hz, 8 MB of copied stacks; perf's 512 KB are enough for chains. Machines with many CPUs have less
+/// for each, 256 MB in all.
+fn ring_size(wanted: &Wanted, cpus: usize) -> usize {
+    const ALL: usize = 256 << 20;
+    const LEAST: usize = 512 << 10;
+    let hertz = match wanted.rate {
+        Rate::Frequency(hertz) => hertz.clamp(997, 16_000) as usize,
+        Rate::Period(_) => 997,
+    };
+    let ring = match wanted.call_graph {
+        CallGraph::Dwarf(bytes) => (bytes as usize * hertz / 8).next_power_of_two(),
+        CallGraph::Fp | CallGraph::Lbr => LEAST,
+    };
+    let share = (ALL / cpus.max(1)).next_power_of_two();
+    ring.max(LEAST).min(share)
+}
+
+const PARANOID: &str = "kernel.perf_event_paranoid";
+
+/// The value of a kernel setting.
+fn setting(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
+    Some(text.trim().to_owned())
+}
+
+fn paranoid() -> Option<String> {
+    setting("kernel/perf_event_paranoid")
+}
+
+/// What cannot be opened: the setting as it is, what it costs, and the least that would do.
+fn refused(event: &str, error: io::Error) -> Error {
+    let unsupported =
+        |what: String, remedy: &str| Error::Unsupported { what, remedy: remedy.into() };
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => {
+            let level = paranoid().unwrap_or_else(|| "not to be read".into());
+            let number: i32 = level.parse().unwrap_or(2);
+            if number > 2 {
+                unsupported(
+                    format!("nobody but root may record: {PARANOID} is {level}"),
+                    "allow your own programs with `sudo sysctl kernel.perf_event_paranoid=2` (1: the kernel's part too; -1: \
+                     everything), or record with --root",
+                )
+            } else {
+                unsupported(
+                    format!("the kernel refuses to record {event}: {PARANOID} is {level}"),
+                    "other users' processes, whole machines and tracepoints take --root or `sudo sysctl \
+                     kernel.perf_event_paranoid=-1`; a container needs the capability PERFMON and a seccomp profile that \
+                     allows perf_event_open",
+                )
+            }
+        }
+        Some(libc::EMFILE | libc::ENFILE) => unsupported(
+            "more threads, CPUs and events than files may be open".into(),
+            "raise the limit with `ulimit -n`, as root, or record fewer processes",
+        ),
+        Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP) => unsupported(
+            format!("this machine cannot count {event}"),
+            "virtual machines often have no hardware events: cpu-clock always works",
+        ),
+        Some(libc::ENOSYS) => unsupported(
+            "this kernel has no perf_event_open".into(),
+            "it takes a Linux with CONFIG_PERF_EVENTS",
+        ),
+        _ => Error::Io { doing: format!("cannot record {event}"), source: error },
+    }
+}
+
+/// `0-3,8`: those that run now.
+fn online_cpus() -> Vec<u32> {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let cpus = cpu_list(list.trim());
+    if cpus.is_empty() { vec![0] } else { cpus }
+}
+
+fn cpu_list(list: &str) -> Vec<u32> {
+    let range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?)
+    };
+    list.split(',').filter_map(range).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus() {
+        assert_eq!(cpu_list("0-2,5"), [0, 1, 2, 5]);
+        assert_eq!(cpu_list("0"), [0]);
+        assert!(cpu_list("").is_empty());
+        assert!(!online_cpus().is_empty());
+    }
+
+    #[test]
+    fn rings_are_large_but_not_on_every_one_of_many_cpus() {
+        let size = |call_graph, hertz, cpus| {
+            let mut wanted = Wanted::example();
+            (wanted.call_graph, wanted.rate) = (call_graph, Rate::Frequency(hertz));
+            ring_size(&wanted, cpus)
+        };
+        assert_eq!(size(CallGraph::Dwarf(64000), 997, 2), 8 << 20);
+        assert_eq!(size(CallGraph::Dwarf(64000), 4000, 2), 32 << 20);
+        assert_eq!(size(CallGraph::Dwarf(64000), 997, 256), 1 << 20);
+        assert_eq!(size(CallGraph::Dwarf(8192), 99, 2), 1 << 20);
+        assert_eq!(size(CallGraph::Fp, 997, 2), 512 << 10);
+    }
+
+    #[test]
+    fn refusals_name_their_remedy() {
+        let remedy = |errno| {
+            let error = refused("cycles", io::Error::from_raw_os_error(errno));
+            error.remedy().map(str::to_owned).unwrap_or_default()
+        };
+        assert!(remedy(libc::EACCES).contains("sysctl kernel.perf_event_paranoid"));
+        assert!(remedy(libc::EMFILE).contains("ulimit -n"));
+        assert!(remedy(libc::ENOENT).contains("cpu-clock"));
+    }
+}

@@ -1,0 +1,137 @@
+//! A recording that is going on: out of the rings, unwound, into the stream.
+
+use std::io::{self, BufWriter, Write};
+
+use super::attr::CallGraph;
+use super::open::Events;
+use super::queue::{ENDIAN, Queue};
+use super::threads::{self, Thread};
+use super::{kernel, sys};
+use crate::perf_data::sample::CONTEXT_USER;
+use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only};
+use crate::perf_data::{Attr, CpuMode, Head, Mmap, RawSample, Record};
+use crate::script::native::live::Live;
+
+/// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken away while it writes.
+const UNDERWAY: u64 = 30_000_000;
+
+/// What becomes of samples.
+pub(super) struct Session<'a> {
+    writer: Writer<BufWriter<&'a mut dyn Write>>,
+    /// As the events were opened.
+    attr: Attr,
+    /// The number of each event in the recording.
+    numbers: Vec<u64>,
+    queue: Queue,
+    /// Unwinds, unless stacks are to be recorded as they are or come as chains.
+    live: Option<Live>,
+    chain: Vec<u64>,
+}
+
+impl<'a> Session<'a> {
+    /// Starts the stream: what is recorded, and on which machine. In `queue` is what was recorded already.
+    pub(super) fn new(
+        events: &Events<'_>,
+        queue: Queue,
+        raw_stacks: bool,
+        to: &'a mut dyn Write,
+    ) -> io::Result<Session<'a>> {
+        let unwinds = !raw_stacks && matches!(events.wanted.call_graph, CallGraph::Dwarf(_));
+        let mut writer = Writer::new(BufWriter::with_capacity(1 << 16, to))?;
+        let numbers = events.numbers();
+        for (event, &number) in events.events.iter().zip(&numbers) {
+            let attr = events.wanted.attr(Some(&event.what));
+            let attr = if unwinds { chains_only(&attr) } else { attr };
+            writer.event(event.name.as_bytes(), &attr, &[number])?;
+        }
+        kernel::write(&mut writer, numbers.first().copied().unwrap_or(0), &events.wanted)?;
+        Ok(Session {
+            writer,
+            attr: events.attr(),
+            numbers,
+            queue,
+            live: unwinds.then(Live::new),
+            chain: Vec::new(),
+        })
+    }
+
+    /// Tells of a thread that was there before.
+    pub(super) fn thread(&mut self, thread: &Thread) -> io::Result<()> {
+        let id = self.numbers.first().copied().unwrap_or(0);
+        self.writer.comm(thread.pid, thread.tid, &thread.comm, id)
+    }
+
+    /// Tells of what a process had mapped before; of its data maps too if it is asked.
+    pub(super) fn maps(&mut self, pid: u32, data_maps: bool) -> io::Result<()> {
+        let id = self.numbers.first().copied().unwrap_or(0);
+        let live = &mut self.live;
+        let mut seen = |mmap: &Mmap<'_>| {
+            if let Some(live) = live {
+                live.note(&Record::Mmap(*mmap));
+            }
+        };
+        threads::write(pid, data_maps, id, &mut self.writer, &mut seen)
+    }
+
+    /// Takes what is in the rings, and writes what is in order. At the end everything is.
+    pub(super) fn round(&mut self, events: &mut Events<'_>, last: bool) -> io::Result<()> {
+        let until = if last { u64::MAX } else { sys::now().saturating_sub(UNDERWAY) };
+        let Session { queue, attr, .. } = self;
+        events.drain(|bytes| queue.push(bytes, attr, |_| {}));
+        let mut queue = std::mem::take(&mut self.queue);
+        let wrote = queue.take(until, |bytes| self.write(bytes, events));
+        self.queue = queue;
+        if wrote? {
+            self.writer.finished_round()?;
+            self.writer.get_mut().flush()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8], events: &Events<'_>) -> io::Result<()> {
+        let parsed = Head::parse(bytes, ENDIAN).zip(Record::parse(bytes, ENDIAN, &self.attr));
+        let Some((head, (record, id))) = parsed else { return Ok(()) };
+        let event = id.id.and_then(|id| events.event_of(id)).unwrap_or(0);
+        let number = self.numbers.get(event).copied().unwrap_or(0);
+        match (record, &mut self.live) {
+            (Record::Sample(sample), Some(live)) => {
+                chain_of(head.mode(), &sample, live, &mut self.chain);
+                self.writer.sample(&NewSample {
+                    misc: head.misc,
+                    id: number,
+                    ip: sample.ip.unwrap_or(0),
+                    pid: sample.pid.unwrap_or(0),
+                    tid: sample.tid.unwrap_or(0),
+                    time: sample.time.unwrap_or(0),
+                    cpu: sample.cpu.unwrap_or(0),
+                    period: sample.period.unwrap_or(1),
+                    chain: &self.chain,
+                })
+            }
+            (record, live) => {
+                if let Some(live) = live {
+                    live.note(&record);
+                }
+                self.writer.record(bytes, number)
+            }
+        }
+    }
+}
+
+/// The kernel's part of the chain as it came, then the user's as it is found on the stack.
+///
+/// A stack that was not followed to its root ends in [`TRUNCATED`].
+fn chain_of(mode: CpuMode, sample: &RawSample<'_>, live: &mut Live, chain: &mut Vec<u64>) {
+    chain.clear();
+    let kernel = sample.callchain.iter().flat_map(|chain| chain.iter());
+    chain.extend(kernel.take_while(|&word| word != CONTEXT_USER));
+    let start = chain.len();
+    chain.push(CONTEXT_USER);
+    match live.unwind(sample, chain) {
+        Some(true) => {}
+        Some(false) => chain.push(TRUNCATED),
+        // A 32-bit program, or another machine's registers: only where it was is known.
+        None if mode == CpuMode::User => chain.extend(sample.ip),
+        None => chain.truncate(start),
+    }
+}

@@ -1,0 +1,115 @@
+//! perf_event_open(2) and the system calls around it, without meaning of their own.
+#![expect(unsafe_code, reason = "system calls that libc does not wrap")]
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// `PERF_EVENT_IOC_*`: `_IO('$', n)`, and `_IOR('$', 7, __u64 *)`.
+const ENABLE: libc::Ioctl = 0x2400;
+const DISABLE: libc::Ioctl = 0x2401;
+const SET_OUTPUT: libc::Ioctl = 0x2405;
+const ID: libc::Ioctl = 0x8008_2407u32 as libc::Ioctl;
+
+/// Opens an event for the thread `pid` (-1 for all) on `cpu`. `attr` is a `struct perf_event_attr`.
+pub(super) fn open(attr: &[u8], pid: i32, cpu: i32) -> io::Result<OwnedFd> {
+    const FD_CLOEXEC: libc::c_ulong = 8;
+    const NO_GROUP: i32 = -1;
+    // SAFETY: the attr says its size, which is that of the slice; the rest are numbers.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), pid, cpu, NO_GROUP, FD_CLOEXEC)
+    };
+    match RawFd::try_from(fd) {
+        // SAFETY: a descriptor that was opened just now and is nobody else's.
+        Ok(fd @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The number that the event's records carry.
+pub(super) fn id(event: &OwnedFd) -> io::Result<u64> {
+    let mut id = 0u64;
+    // SAFETY: the call writes one u64.
+    check(unsafe { libc::ioctl(event.as_raw_fd(), ID, &raw mut id) })?;
+    Ok(id)
+}
+
+/// Starts counting, in all inherited events too.
+pub(super) fn enable(event: &OwnedFd) -> io::Result<()> {
+    // SAFETY: a number, for a descriptor that is open.
+    check(unsafe { libc::ioctl(event.as_raw_fd(), ENABLE, 0) })
+}
+
+/// Stops counting, in all inherited events too.
+pub(super) fn disable(event: &OwnedFd) -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { libc::ioctl(event.as_raw_fd(), DISABLE, 0) })
+}
+
+/// Lets `event` write into the ring buffer of `owner`.
+pub(super) fn set_output(event: &OwnedFd, owner: &OwnedFd) -> io::Result<()> {
+    // SAFETY: two descriptors that are open.
+    check(unsafe { libc::ioctl(event.as_raw_fd(), SET_OUTPUT, owner.as_raw_fd()) })
+}
+
+/// Waits until one of `fds` can be read or `timeout` milliseconds are over. Tells which can, and which never will again.
+pub(super) fn poll(fds: &mut [libc::pollfd], timeout: i32) {
+    // SAFETY: the array and its length. A signal that ends the wait early is as good as the timeout.
+    unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+}
+
+/// One of `fds` for [`poll`].
+pub(super) fn readable(fd: RawFd) -> libc::pollfd {
+    libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
+}
+
+/// Raises the limit of open files as far as one may.
+pub(super) fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get one struct. That it cannot be raised is noticed when a file cannot be opened.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
+/// Whether Ctrl-C on our terminal reaches this process group.
+pub(super) fn has_the_terminal() -> bool {
+    // SAFETY: numbers.
+    (0..=2).any(|fd| unsafe { libc::tcgetpgrp(fd) == libc::getpgrp() })
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub(super) fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one struct.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Lets this thread go first until it is dropped, if it may: a recorder that waits for its turn among a busy workload's
+/// threads loses samples.
+pub(super) struct First(libc::c_int);
+
+impl First {
+    pub(super) fn go() -> First {
+        // SAFETY: numbers; the calling thread alone is meant. Whoever may not is not worse off.
+        unsafe {
+            let before = libc::getpriority(libc::PRIO_PROCESS, 0);
+            libc::setpriority(libc::PRIO_PROCESS, 0, -20);
+            First(before)
+        }
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, self.0) };
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,151 @@
+//! What was there before the recording: threads, their names and their maps, out of /proc.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bstr::{BStr, ByteSlice};
+
+use crate::error::{Error, Result};
+use crate::perf_data::write::Writer;
+use crate::perf_data::{FileId, Mmap};
+
+/// The threads of a process, in order; none if it is gone.
+pub(super) fn of(pid: u32) -> Vec<u32> {
+    numbers(&PathBuf::from(format!("/proc/{pid}/task")))
+}
+
+/// The threads of a process and their names.
+pub(super) fn named(pid: u32) -> impl Iterator<Item = Thread> {
+    of(pid).into_iter().filter_map(move |tid| Thread::now(pid, tid))
+}
+
+/// All processes.
+pub(super) fn processes() -> Vec<u32> {
+    numbers(Path::new("/proc"))
+}
+
+fn numbers(folder: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let name = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    let mut numbers: Vec<u32> = entries.filter_map(|entry| name(entry.ok()?)).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Whether a process has ended; one that nobody has waited for yet has, too.
+pub(super) fn has_ended(pid: u32) -> bool {
+    // `4711 (a name) Z 1 …`: the name may hold anything, parentheses too.
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once_str(") ").and_then(|(_, rest)| rest.first().copied());
+    matches!(state, None | Some(b'Z' | b'X'))
+}
+
+/// Checks that there is such a process.
+pub(super) fn check(pid: u32) -> Result<()> {
+    if has_ended(pid) {
+        return Err(Error::Unsupported {
+            what: format!("there is no process {pid}"),
+            remedy: "`pgrep -l NAME` lists processes".into(),
+        });
+    }
+    Ok(())
+}
+
+/// A thread and its name.
+pub(super) struct Thread {
+    pub(super) pid: u32,
+    pub(super) tid: u32,
+    pub(super) comm: Vec<u8>,
+}
+
+impl Thread {
+    /// As it is called now, if it is still there.
+    pub(super) fn now(pid: u32, tid: u32) -> Option<Thread> {
+        let comm = fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
+        Some(Thread { pid, tid, comm: comm.trim_end_with(|c| c == '\n').to_vec() })
+    }
+}
+
+/// Writes every executable map of `pid`, or every map, which `seen` gets too, as records from before the recording. What is
+/// gone by now is left out.
+pub(super) fn write<W: Write>(
+    pid: u32,
+    data_maps: bool,
+    id: u64,
+    writer: &mut Writer<W>,
+    seen: &mut impl FnMut(&Mmap<'_>),
+) -> std::io::Result<()> {
+    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    for line in maps.lines() {
+        if let Some(mmap) = parse(pid, line).filter(|mmap| mmap.executable || data_maps) {
+            seen(&mmap);
+            writer.mmap2(&mmap, id)?;
+        }
+    }
+    Ok(())
+}
+
+/// A line of maps: `7f1c2a000000-7f1c2a028000 r-xp 00028000 fe:00 131127   /usr/lib/libc.so.6`.
+fn parse(pid: u32, line: &[u8]) -> Option<Mmap<'_>> {
+    let mut words = line.splitn_str(6, " ");
+    let (start, end) = words.next()?.split_once_str("-")?;
+    let (start, end) = (hex(start)?, hex(end)?);
+    let access = words.next()?;
+    let offset = hex(words.next()?)?;
+    let (major, minor) = words.next()?.split_once_str(":")?;
+    let inode = words.next()?.to_str().ok()?.parse().ok()?;
+    let bit =
+        |at: usize, bit: u32| if access.get(at).is_some_and(|c| *c != b'-') { bit } else { 0 };
+    let prot = bit(0, 1) | bit(1, 2) | bit(2, 4);
+    let path = words.next().unwrap_or_default().trim_start();
+    Some(Mmap {
+        pid,
+        tid: pid,
+        start,
+        len: end.checked_sub(start)?,
+        offset,
+        file: FileId::Inode {
+            major: hex(major)? as u32,
+            minor: hex(minor)? as u32,
+            inode,
+            generation: 0,
+        },
+        prot: Some(prot),
+        flags: Some(if access.get(3) == Some(&b's') { 1 } else { 2 }),
+        executable: prot & 4 != 0,
+        mode: crate::perf_data::CpuMode::User,
+        // What has no name is the program's own, as of a JIT.
+        path: if path.is_empty() { BStr::new("//anon") } else { path.as_bstr() },
+    })
+}
+
+fn hex(digits: &[u8]) -> Option<u64> {
+    u64::from_str_radix(digits.to_str().ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_read() {
+        let line =
+            b"7f00-7f10 r-xp 00001000 fe:01 42                         /usr/lib/a b.so (deleted)";
+        let mmap = parse(7, line).unwrap();
+        assert_eq!((mmap.start, mmap.len, mmap.offset, mmap.prot), (0x7f00, 0x10, 0x1000, Some(5)));
+        assert_eq!(mmap.path, "/usr/lib/a b.so (deleted)");
+        let inode = FileId::Inode { major: 0xfe, minor: 1, inode: 42, generation: 0 };
+        assert_eq!((mmap.file, mmap.flags), (inode, Some(2)));
+        assert_eq!(parse(7, b"7f00-7f10 rwxp 00000000 00:00 0 ").unwrap().path, "//anon");
+        assert!(!parse(7, b"7f00-7f10 rw-p 00000000 00:00 0").unwrap().executable);
+        assert!(parse(7, b"nonsense").is_none());
+    }
+
+    #[test]
+    fn we_are_there() {
+        let pid = std::process::id();
+        assert!(of(pid).contains(&pid) && processes().contains(&pid) && !has_ended(pid));
+        assert!(has_ended(0) && of(0).is_empty() && check(0).is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! The end of a recording: the workload's, a signal, or the time that was set.
+//!
+//! The first SIGINT or SIGTERM ends the recording. A terminal's Ctrl-C has reached the workload too; a signal to us
+//! alone goes on to it. If that does not end it within a second it gets SIGTERM, and SIGKILL at the second signal.
+
+use std::io::{self, PipeReader, Read};
+use std::os::fd::AsRawFd;
+use std::process::{Child, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::SigId;
+use signal_hook::consts::{SIGINT, SIGKILL, SIGTERM};
+use signal_hook::low_level::{pipe, unregister};
+
+use super::super::child::code;
+use super::super::held::Held;
+use super::super::signals::send;
+use super::super::{Config, Ended};
+use super::control::Control;
+use super::open::Events;
+use super::session::Session;
+use super::{sys, threads};
+use crate::error::{Error, Result};
+
+/// How long the rings are left alone at most. They wake us when they fill up.
+const ROUND: i32 = 50;
+/// How long a workload may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Signals that are caught, and times that are set.
+pub(super) struct Wait {
+    signals: PipeReader,
+    registered: Vec<SigId>,
+    seen: usize,
+    control: Option<Control>,
+    delay: Option<Duration>,
+    duration: Option<Duration>,
+    began: Instant,
+}
+
+impl Wait {
+    /// Catches signals from now on.
+    pub(super) fn new(config: &Config) -> Result<Wait> {
+        let cannot = || Error::io(|| "cannot catch signals");
+        let (signals, writer) = io::pipe().map_err(cannot())?;
+        let mut registered = Vec::new();
+        for signal in [SIGINT, SIGTERM] {
+            let writer = writer.try_clone().map_err(cannot())?;
+            registered.push(pipe::register(signal, writer).map_err(cannot())?);
+        }
+        let control = config.control.as_ref().map(Control::open).transpose();
+        let control = control.map_err(Error::io(|| "cannot open the FIFOs of --control"))?;
+        let (delay, duration, began) = (config.delay, config.duration, Instant::now());
+        Ok(Wait { signals, registered, seen: 0, control, delay, duration, began })
+    }
+
+    /// Lets a command go, and records to its end.
+    pub(super) fn command(
+        mut self,
+        held: Held,
+        cannot: impl FnOnce(io::Error) -> Error,
+        mut session: Session<'_>,
+        events: &mut Events<'_>,
+    ) -> Result<Ended> {
+        let pid = held.pid();
+        let child = held.release().map_err(cannot)?;
+        // Not before: priorities are inherited.
+        let _first = sys::First::go();
+        let (ended, end) = io::pipe().map_err(Error::io(|| "cannot make a pipe"))?;
+        thread::scope(|scope| {
+            let waiter = scope.spawn(move || {
+                let mut child: Child = child;
+                let status = child.wait();
+                drop(end);
+                status
+            });
+            let recorded = self.record(Some((pid, &ended)), &[], &mut session, events);
+            if recorded.is_err() {
+                // Nobody reads what it writes any more.
+                send(pid, SIGINT);
+            }
+            let status = waiter.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+            recorded.map_err(Error::io(|| "cannot write the recording"))?;
+            let status: ExitStatus =
+                status.map_err(Error::io(|| "cannot wait for the workload"))?;
+            Ok(self.ended(code(status)))
+        })
+    }
+
+    /// Records `pids` until all have ended, or everything if there are none.
+    pub(super) fn processes(
+        mut self,
+        pids: &[u32],
+        mut session: Session<'_>,
+        events: &mut Events<'_>,
+    ) -> Result<Ended> {
+        let _first = sys::First::go();
+        self.record(None, pids, &mut session, events)
+            .map_err(Error::io(|| "cannot write the recording"))?;
+        Ok(self.ended(0))
+    }
+
+    fn ended(&self, status: u8) -> Ended {
+        Ended { status, interrupted: self.seen > 0, elsewhere: None }
+    }
+
+    fn record(
+        &mut self,
+        child: Option<(u32, &PipeReader)>,
+        pids: &[u32],
+        session: &mut Session<'_>,
+        events: &mut Events<'_>,
+    ) -> io::Result<()> {
+        let (mut stopped, mut insisted): (Option<Instant>, _) = (None, false);
+        loop {
+            let woken = self.sleep(child, events);
+            let now = Instant::now();
+            if self.delay.is_some_and(|delay| now - self.began >= delay) {
+                self.delay = None;
+                events.enable()?;
+            }
+            let mut new = 0;
+            if woken.signal {
+                new = self.signals.read(&mut [0; 64])?;
+                self.seen += new;
+            }
+            let mut is_time = self.duration.is_some_and(|duration| now - self.began >= duration);
+            if woken.control
+                && let Some(control) = &mut self.control
+            {
+                is_time |= control.obey()?;
+            }
+            match (stopped, child) {
+                (None, _) if self.seen > 0 || is_time => {
+                    events.disable();
+                    stopped = Some(now);
+                    if let Some((pid, _)) = child.filter(|_| is_time || !sys::has_the_terminal()) {
+                        send(pid, SIGINT);
+                    }
+                }
+                (Some(_), Some((pid, _))) if new > 0 => send(pid, SIGKILL),
+                (Some(since), Some((pid, _))) if now - since >= GRACE && !insisted => {
+                    send(pid, SIGTERM);
+                    insisted = true;
+                }
+                _ => {}
+            }
+            session.round(events, false)?;
+            let over = match child {
+                Some(_) => woken.ended,
+                None if pids.is_empty() => stopped.is_some(),
+                None => stopped.is_some() || pids.iter().all(|&pid| threads::has_ended(pid)),
+            };
+            if over {
+                events.disable();
+                return session.round(events, true);
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn sleep(&self, child: Option<(u32, &PipeReader)>, events: &Events<'_>) -> Woken {
+        // A descriptor of -1 is none.
+        let child = child.map_or(-1, |(_, ended)| ended.as_raw_fd());
+        let control = self.control.as_ref().map_or(-1, Control::fd);
+        let mut fds = [self.signals.as_raw_fd(), child, control].map(sys::readable).to_vec();
+        fds.extend(events.poll());
+        sys::poll(&mut fds, ROUND);
+        let (own, rings) = fds.split_at(3);
+        // The ring of a thread that is gone says so for ever.
+        if rings.iter().any(|fd| fd.revents & !libc::POLLIN != 0) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let is = |at: usize| own.get(at).is_some_and(|fd| fd.revents != 0);
+        Woken { signal: is(0), ended: is(1), control: is(2) }
+    }
+}
+
+/// What ended a wait.
+struct Woken {
+    signal: bool,
+    ended: bool,
+    control: bool,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.registered.drain(..).for_each(|signal| {
+            unregister(signal);
+        });
+    }
+}

@@ -1,0 +1,47 @@
+//! The same unwinding while a recording is still going on: for a recorder that keeps call chains instead of copied stacks.
+
+use crate::perf_data::{RawSample, Record};
+use crate::symbols::{self, Loader};
+
+use super::address::At;
+use super::spaces::Spaces;
+use super::unwind::{Machine, Registers};
+
+/// Knows what the observed processes have mapped, and unwinds their stacks.
+pub(crate) struct Live {
+    machine: Option<Machine>,
+    spaces: Spaces,
+    loader: Loader,
+    frames: Vec<At>,
+}
+
+impl Live {
+    pub(crate) fn new() -> Live {
+        let loader = Loader::new(symbols::Config::default());
+        Live { machine: Machine::of(None), spaces: Spaces::default(), loader, frames: Vec::new() }
+    }
+
+    /// Takes note of maps, names, forks and execs, in order of time.
+    pub(crate) fn note(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Mmap(mmap) => self.spaces.map(mmap),
+            Record::Comm { pid, tid, comm, exec } => self.spaces.rename(*pid, *tid, comm, *exec),
+            Record::Fork(task) => self.spaces.fork(task),
+            _ => {}
+        }
+    }
+
+    /// Appends the user part of a sample's stack, leaf first: where the thread was, then return addresses. `None` if
+    /// there is nothing to unwind, as of a kernel thread; false if the root was not reached.
+    pub(crate) fn unwind(&mut self, sample: &RawSample<'_>, chain: &mut Vec<u64>) -> Option<bool> {
+        let registers = Registers::of(self.machine?, sample)?;
+        let stack = sample.stack_user.map_or(&b""[..], |stack| stack.bytes);
+        let unwinder = self.spaces.unwinder(sample.pid?, &self.loader);
+        self.frames.clear();
+        let complete = unwinder.unwind(&registers, stack, &mut self.frames);
+        // Unwound return addresses are those of the calls, one less.
+        let back = |(at, frame): (usize, &At)| frame.address + u64::from(at > 0);
+        chain.extend(self.frames.iter().enumerate().map(back));
+        Some(complete)
+    }
+}

@@ -1,0 +1,53 @@
+//! What the user should know about a recording and its modules, in a few short lines through `log`.
+//!
+//! Counts are the tally's; these lines say what no count can: what is wrong with the recording, and which modules it was.
+
+use bstr::{BString, ByteSlice};
+
+use crate::perf_data::Reader;
+use crate::symbols::Loader;
+
+/// Says what `reader` and `loader` have to say.
+pub(super) fn say(reader: &Reader, loader: &Loader) {
+    let name = reader.name();
+    for warning in reader.warnings() {
+        log::warn!("{name}: {warning}");
+    }
+    if reader.features().traced {
+        log::warn!("{name}: its instruction trace was passed over (--backend perf decodes it)");
+    }
+    let found = loader.warnings();
+    if !found.mismatched.is_empty() {
+        let modules = listed(&found.mismatched);
+        log::warn!(
+            "{name}: not the build that was recorded, so its names were not used: {modules}"
+        );
+    }
+    if !found.missing.is_empty() {
+        let modules = listed(&found.missing);
+        log::warn!("{name}: functions have no names as there is no file (--symfs): {modules}");
+    }
+}
+
+/// The first few.
+fn listed(names: &[BString]) -> String {
+    const SHOWN: usize = 3;
+    let shown = names.iter().take(SHOWN).map(|name| name.to_str_lossy().escape_debug().to_string());
+    let mut list = shown.collect::<Vec<_>>().join(", ");
+    if let more @ 1.. = names.len().saturating_sub(SHOWN) {
+        list += &format!(" and {more} more");
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_short() {
+        let names = ["/a", "/b\n", "/c", "/d", "/e"].map(BString::from);
+        assert_eq!(listed(&names[..2]), "/a, /b\\n");
+        assert_eq!(listed(&names), "/a, /b\\n, /c and 2 more");
+    }
+}

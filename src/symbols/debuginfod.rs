@@ -1,0 +1,197 @@
+//! Files by build-id from debuginfod servers, through elfutils' debuginfod-find: only when asked for.
+//!
+//! The program knows the servers (`DEBUGINFOD_URLS`) and keeps what it gets in a cache, in which we look first. Only
+//! modules that were hit are asked for, one after the other, and all of it together takes no longer than was allowed.
+//! Sources: debuginfod-find(1), debuginfod_find_debuginfo(3).
+
+use std::env;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::debug_file::hex;
+
+/// Who asks, and how long it may still take.
+pub(super) struct Debuginfod {
+    /// Where debuginfod-find keeps files, in the order it looks there itself.
+    caches: Vec<PathBuf>,
+    /// `None` once there is no use in asking.
+    left: Mutex<Option<Duration>>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Artifact {
+    /// What `.debug_info` and `.symtab` are in.
+    DebugInfo,
+    /// The module itself.
+    Executable,
+}
+
+impl Artifact {
+    fn name(self) -> &'static str {
+        match self {
+            Artifact::DebugInfo => "debuginfo",
+            Artifact::Executable => "executable",
+        }
+    }
+}
+
+impl Debuginfod {
+    /// All questions together may take as long as `limit`.
+    pub(super) fn new(limit: Duration) -> Debuginfod {
+        let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        Debuginfod {
+            caches: caches(|name| var(name).map(PathBuf::from)),
+            left: Mutex::new(Some(limit)),
+        }
+    }
+
+    /// Where there is the file of this build now.
+    pub(super) fn find(&self, artifact: Artifact, build_id: &[u8]) -> Option<PathBuf> {
+        let id = hex(unpadded(build_id));
+        let cached = self.caches.iter().map(|cache| cache.join(&id).join(artifact.name()));
+        // That a server has no such file is kept as an empty one.
+        let is_whole = |path: &PathBuf| path.metadata().is_ok_and(|file| file.len() > 0);
+        cached.into_iter().find(is_whole).or_else(|| self.ask(artifact, &id))
+    }
+
+    /// Asks, with the others waiting: two downloads at once are not twice as fast.
+    fn ask(&self, artifact: Artifact, id: &str) -> Option<PathBuf> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = (*left)?;
+        if env::var_os("DEBUGINFOD_URLS").is_none_or(|urls| urls.is_empty()) {
+            *left = None;
+            log::warn!(
+                "--debuginfod: no server is named in DEBUGINFOD_URLS: only its cache is looked at"
+            );
+            return None;
+        }
+        log::info!("asking debuginfod for the {} of {id}", artifact.name());
+        let began = Instant::now();
+        let mut command = Command::new("debuginfod-find");
+        command.args([artifact.name(), id]);
+        let answer = within(command, limit);
+        *left = limit.checked_sub(began.elapsed());
+        match answer {
+            Ok(Some(path)) => return Some(path),
+            Ok(None) => {}
+            Err(error) => {
+                *left = None;
+                log::warn!(
+                    "--debuginfod: cannot run debuginfod-find: {error} (Debian has it in the package debuginfod)"
+                );
+                return None;
+            }
+        }
+        if left.is_none() {
+            let seconds = limit.as_secs_f32().ceil();
+            log::warn!("--debuginfod: no answer for {seconds} s: no more is asked for");
+        }
+        None
+    }
+}
+
+/// What `command` prints, a path, if it does so in time.
+fn within(mut command: Command, limit: Duration) -> io::Result<Option<PathBuf>> {
+    // So that it ends by itself, and cleans up, before it has to be killed.
+    command.env("DEBUGINFOD_MAXTIME", limit.as_secs().max(1).to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let succeeded = wait(&mut child, limit)?;
+    let mut said = Vec::new();
+    if let (true, Some(stdout)) = (succeeded, child.stdout.take()) {
+        // A path is shorter, so that it cannot have blocked while nobody read.
+        stdout.take(1 << 14).read_to_end(&mut said)?;
+    }
+    let said = String::from_utf8_lossy(&said);
+    let path = said.lines().next().map(str::trim).filter(|path| !path.is_empty());
+    Ok(path.map(PathBuf::from))
+}
+
+/// Waits for `child`, which is killed if it takes longer.
+fn wait(child: &mut Child, limit: Duration) -> io::Result<bool> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The directories debuginfod-find keeps files in: the named one, or that of the user, and where it used to be.
+fn caches(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
+    if let Some(named) = var("DEBUGINFOD_CACHE_PATH") {
+        return vec![named];
+    }
+    let home = var("HOME");
+    let under = |folder: &str| home.as_ref().map(|home| home.join(folder));
+    let user = var("XDG_CACHE_HOME").or_else(|| under(".cache"));
+    let now = user.map(|cache| cache.join("debuginfod_client"));
+    under(".debuginfod_client_cache").into_iter().chain(now).collect()
+}
+
+/// perf pads build-ids to 20 bytes; those that are shorter have 16 or 8.
+fn unpadded(id: &[u8]) -> &[u8] {
+    match id {
+        [short @ .., 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] if short.len() == 8 => short,
+        [short @ .., 0, 0, 0, 0] if short.len() == 16 => short,
+        id => id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_are_those_of_debuginfod_find() {
+        let with = |known: &[(&str, &str)]| {
+            let var = |name: &str| {
+                known.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+            };
+            caches(var)
+        };
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let old = "/h/.debuginfod_client_cache";
+        assert_eq!(with(&[("DEBUGINFOD_CACHE_PATH", "/c"), ("HOME", "/h")]), paths(&["/c"]));
+        assert_eq!(with(&[("HOME", "/h")]), paths(&[old, "/h/.cache/debuginfod_client"]));
+        let xdg = [("HOME", "/h"), ("XDG_CACHE_HOME", "/x")];
+        assert_eq!(with(&xdg), paths(&[old, "/x/debuginfod_client"]));
+        assert_eq!(with(&[]), paths(&[]));
+    }
+
+    #[test]
+    fn build_ids_lose_their_padding() {
+        let padded = |id: usize, zeros: usize| [vec![7; id], vec![0; zeros]].concat();
+        assert_eq!(unpadded(&padded(16, 4)).len(), 16);
+        assert_eq!(unpadded(&padded(8, 12)).len(), 8);
+        assert_eq!(unpadded(&padded(20, 0)).len(), 20);
+        assert_eq!(unpadded(&padded(17, 3)).len(), 20);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn nobody_is_waited_for_longer_than_allowed() {
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            within(command, Duration::from_millis(300)).unwrap()
+        };
+        let began = Instant::now();
+        assert_eq!(shell("echo /late; exec sleep 60"), None);
+        assert!(began.elapsed() < Duration::from_secs(20));
+        assert_eq!(shell("echo /found"), Some("/found".into()));
+        assert_eq!(shell("echo /found; exit 1"), None);
+        assert_eq!(shell("true"), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! The kernel's own file, `vmlinux`, where there is one: it has what kallsyms has not, inlined functions.
+//!
+//! Distributions ship it with their debug packages; kernel developers have it in their build directory. One that was
+//! named is taken at its word unless the recording tells another build-id; one that is found has to have the right one.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::debug_file::{by_build_id, relative};
+use super::elf::Elf;
+use super::kallsyms::{Reference, running_build_id};
+use super::loader::{Loader, rooted, same_build};
+use super::module::Module;
+use super::table;
+
+/// A vmlinux, and how far the recorded kernel lay from its addresses.
+pub struct Vmlinux<'a> {
+    /// The file.
+    pub module: &'a Module,
+    /// What is added to an address of the file.
+    pub moved: u64,
+}
+
+/// The file, once it was looked for.
+pub(super) type Slot = OnceLock<Option<Module>>;
+
+impl Loader {
+    /// The file of the recorded kernel: that of `--vmlinux`, else one with its build-id in the usual places. `None`
+    /// without a `reference` that says where the kernel was.
+    pub fn vmlinux(
+        &self,
+        build_id: Option<&[u8]>,
+        reference: Option<Reference<'_>>,
+    ) -> Option<Vmlinux<'_>> {
+        let reference = reference?;
+        let module = self.vmlinux.get_or_init(|| self.find_vmlinux(build_id)).as_ref()?;
+        let there = address_of(module, reference.name)?;
+        Some(Vmlinux { module, moved: reference.address.wrapping_sub(there) })
+    }
+
+    fn find_vmlinux(&self, build_id: Option<&[u8]>) -> Option<Module> {
+        let is =
+            |module: &Module, id: &[u8]| module.build_id().is_some_and(|its| same_build(its, id));
+        if let Some(named) = &self.config().vmlinux {
+            let name = named.as_os_str().as_encoded_bytes();
+            let module = match Module::open(named) {
+                Ok(module) => module,
+                Err(_) => {
+                    self.warn(name, false);
+                    return None;
+                }
+            };
+            let another = build_id.is_some_and(|id| !is(&module, id));
+            if another {
+                self.warn(name, true);
+            }
+            return (!another).then_some(module);
+        }
+        let config = self.config();
+        if config.kallsyms.is_some() {
+            return None;
+        }
+        let running = || config.symfs.is_none().then(running_build_id)?;
+        let id = build_id.map(<[u8]>::to_vec).or_else(running)?;
+        let files = places(self, &id).into_iter().filter_map(|path| Module::open(&path).ok());
+        files.into_iter().find(|module| is(module, &id) && has_names(module))
+    }
+}
+
+/// Where packages and `make modules_install` put it.
+fn places(loader: &Loader, id: &[u8]) -> Vec<PathBuf> {
+    let config = loader.config();
+    let mut places = by_build_id(id, config);
+    if let Ok(release) = std::fs::read_to_string("/proc/sys/kernel/osrelease") {
+        let release = release.trim();
+        let boot = format!("/boot/vmlinux-{release}");
+        let modules = format!("/lib/modules/{release}");
+        for path in [boot.clone(), format!("{modules}/vmlinux"), format!("{modules}/build/vmlinux")]
+        {
+            places.push(rooted(config, Path::new(&path)));
+        }
+        for directory in config.debug_directories() {
+            places.push(directory.join(relative(Path::new(&boot))));
+            places.push(directory.join(relative(Path::new(&modules))).join("vmlinux"));
+        }
+    }
+    places
+}
+
+fn has_names(module: &Module) -> bool {
+    let table = Elf::parse(module.bytes());
+    table.is_some_and(|elf| elf.section(b".symtab").is_some_and(|table| !table.data.is_empty()))
+}
+
+/// The address of the symbol called `wanted`.
+fn address_of(module: &Module, wanted: &[u8]) -> Option<u64> {
+    let elf = Elf::parse(module.bytes())?;
+    let mut found = None;
+    table::symbols(&elf, b".symtab", |symbol, _| {
+        let name = symbol.name.get(..wanted.len() + 1);
+        if found.is_none() && name.is_some_and(|name| name.strip_suffix(b"\0") == Some(wanted)) {
+            found = Some(symbol.start);
+        }
+    });
+    found
+}

@@ -1,0 +1,220 @@
+//! The kernel's own sampling: what is promised of it beyond what perf does.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// fg-record, as it is used without options.
+fn recorded(dir: &Dir, args: &[&str]) -> BString {
+    dir.cmd("fg-record").args(["-o", "x"]).args(args).run();
+    dir.read("x")
+}
+
+fn folded(dir: &Dir, args: &[&str]) -> Vec<(String, u64)> {
+    let folded = dir.cmd("fg-fold").args(["-q"]).args(args).arg("x").stdout().to_string();
+    let line = |line: &str| {
+        let (stack, weight) = line.rsplit_once(' ')?;
+        Some((stack.to_owned(), weight.parse().ok()?))
+    };
+    folded.lines().filter_map(line).collect()
+}
+
+fn weight(stacks: &[(String, u64)], of: impl Fn(&str) -> bool) -> f64 {
+    let sum =
+        |stacks: &mut dyn Iterator<Item = &(String, u64)>| stacks.map(|(_, n)| n).sum::<u64>();
+    100.0 * sum(&mut stacks.iter().filter(|(stack, _)| of(stack))) as f64
+        / sum(&mut stacks.iter()).max(1) as f64
+}
+
+#[test]
+fn nothing_is_lost_and_little_is_written() {
+    if !perf_works("nothing_is_lost_and_little_is_written") {
+        return;
+    }
+    let dir = Dir::new();
+    let recording = recorded(&dir, &["-F", "997", burn().to_str().unwrap(), "--ms", "600"]);
+    let samples = samples(&dir, &recording);
+    // Two threads, each of which uses 600 ms.
+    let expected = 2.0 * 0.6 * 997.0;
+    assert!((samples as f64 / expected - 1.0).abs() < 0.03, "{samples} samples, not {expected}");
+    let size = recording.len() / samples;
+    assert!(size < 350, "{size} bytes a sample");
+    let outcome = dir.cmd("fg-fold").arg("x").run().success();
+    assert!(!outcome.stderr.contains_str("lost"), "{}", outcome.stderr);
+    let stacks = folded(&dir, &[]);
+    let rooted = weight(&stacks, |stack| stack.contains(";_start;") || stack.contains(";clone3;"));
+    assert!(rooted >= 99.0, "{rooted} % reach a root");
+}
+
+#[test]
+fn perf_reads_the_same_stacks() {
+    if !perf_works("perf_reads_the_same_stacks") {
+        return;
+    }
+    for program in
+        [&[burn().to_str().unwrap(), "--ms", "200"][..], &["python3", "-c", "sum(range(5000000))"]]
+    {
+        let dir = Dir::new();
+        recorded(&dir, program);
+        let names = |line: &(String, u64)| {
+            // perf 6.1 does not tell some stubs' names, nor does it know our mark of a truncated stack.
+            let frame = |frame: &str| match frame {
+                _ if frame.ends_with("@plt") => "@plt".to_owned(),
+                "[truncated]" => "[unknown]".to_owned(),
+                _ => frame.to_owned(),
+            };
+            (line.0.split(';').map(frame).collect::<Vec<_>>().join(";"), line.1)
+        };
+        let sums = |backend: &str| {
+            let mut sums = std::collections::BTreeMap::new();
+            let options = ["--no-inline", "--perf-compat", "--backend", backend];
+            for (stack, weight) in folded(&dir, &options).iter().map(names) {
+                *sums.entry(stack).or_insert(0) += weight;
+            }
+            sums
+        };
+        let (ours, perfs) = (sums("native"), sums("perf"));
+        let same = |(stack, &weight): (&String, &u64)| weight.min(*ours.get(stack).unwrap_or(&0));
+        let same: u64 = perfs.iter().map(same).sum();
+        let all: u64 = perfs.values().sum();
+        assert!(all > 0 && same as f64 >= 0.999 * all as f64, "{program:?}: {same} of {all}");
+        let report = dir.cmd("perf").args(["report", "--stdio", "-i", "x"]).stdout();
+        assert!(report.contains_str("of event 'c"), "{report}");
+    }
+}
+
+#[test]
+fn threads_that_come_and_go_are_all_there() {
+    if !perf_works("threads_that_come_and_go_are_all_there") {
+        return;
+    }
+    let dir = Dir::new();
+    let mut churn = Command::new(burn());
+    churn.args(["--churn", "200", "--ms", "3500"]).stdout(Stdio::piped());
+    let mut churn = churn.spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let recording = recorded(&dir, &["-p", &churn.id().to_string(), "--duration", "2"]);
+    let mut said = String::new();
+    churn.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    churn.wait().unwrap();
+    let text = script(&dir, &recording, "comm,time");
+    let mut seen = BTreeSet::new();
+    let mut times = Vec::new();
+    for line in heads(&text) {
+        let (comm, time) = line.trim().split_once(' ').unwrap();
+        seen.insert(comm.to_owned());
+        times.push(time.trim().trim_end_matches(':').parse::<f64>().unwrap());
+    }
+    let (first, last) = (times[0], times[times.len() - 1]);
+    let mut threads = 0;
+    for line in said.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let second = |word: &str| word.parse::<f64>().unwrap() / 1e9;
+        if second(words[1]) > first && second(words[2]) < last {
+            threads += 1;
+            assert!(seen.contains(words[0]), "{} is not there", words[0]);
+        }
+    }
+    assert!(threads > 20, "{threads} threads came and went");
+    assert!(seen.iter().all(|comm| comm.starts_with("churn-") || comm == "burn"), "{seen:?}");
+}
+
+#[test]
+fn short_children_have_their_names() {
+    if !perf_works("short_children_have_their_names") {
+        return;
+    }
+    let dir = Dir::new();
+    let loops = "i=0; while [ $i -lt 500 ]; do /bin/echo $i; i=$((i + 1)); done >/dev/null";
+    recorded(&dir, &["-F", "4000", "sh", "-c", loops]);
+    let stacks = folded(&dir, &[]);
+    let named = |name: &str| weight(&stacks, |stack| stack.split(';').next() == Some(name));
+    // The shell itself has little to do.
+    assert!(named("echo") > 50.0, "{} % in echo", named("echo"));
+    assert!(named("echo") + named("sh") > 99.9, "{stacks:?}");
+}
+
+#[test]
+fn every_end_of_a_workload() {
+    if !perf_works("every_end_of_a_workload") {
+        return;
+    }
+    let dir = Dir::new();
+    let run = |script: &str| dir.cmd("fg-record").args(["-o", "x", "sh", "-c", script]).run();
+    run("exit 0").success();
+    // What it leaves in the background is not waited for.
+    let began = Instant::now();
+    run("sleep 20 >/dev/null 2>&1 & exit 3").code(3);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    run(&format!("exec {} --ms 50 --exit 5", burn().display())).code(5);
+    assert!(samples(&dir, &dir.read("x")) > 80);
+    let began = Instant::now();
+    let burn = burn().to_str().unwrap();
+    let limited = ["-o", "x", "--duration", "0.3", burn, "--ms", "20000"];
+    dir.cmd("fg-record").args(limited).run().code(130);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let recording = dir.read("x");
+    assert!(samples(&dir, &recording) > 50, "{}", samples(&dir, &recording));
+    let late = ["-o", "x", "--delay", "200", burn, "--ms", "400"];
+    dir.cmd("fg-record").args(late).run().success();
+    let count = samples(&dir, &dir.read("x"));
+    assert!((50..780).contains(&count), "{count} samples, without those of the first 200 ms");
+}
+
+#[test]
+fn what_only_perf_can_do_it_does_and_what_nobody_can_is_said() {
+    if !perf_works("what_only_perf_can_do_it_does") {
+        return;
+    }
+    let dir = Dir::new();
+    let groups = ["-e", "{cpu-clock,task-clock}:S", "-o", "x", "true"];
+    dir.cmd("fg-record").args(groups).run().success().says("recording with perf");
+    let outcome = dir.cmd("fg-record").args(["--call-graph", "lbr", "-o", "y", "true"]).run();
+    if outcome.stderr.contains_str("last calls") {
+        outcome.code(1).says("--call-graph dwarf");
+        assert_eq!(dir.names(), ["x"]);
+    }
+    let auto = ["--call-graph", "auto", "-o", "x", "true"];
+    dir.cmd("fg-record").args(auto).run().success().says("stacks by dwarf, not frame pointers");
+}
+
+/// Runs what follows with perf_event_open refused, as containers do.
+const SECCOMP: &str = r#"
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_perf_event_open, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { 4, code };
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        return 99;
+    execvp(argv[1], argv + 1);
+    return 98;
+}
+"#;
+
+#[test]
+fn a_container_that_forbids_it_is_told_apart() {
+    let dir = Dir::new();
+    dir.write("deny.c", SECCOMP);
+    dir.cmd("cc").args(["-o", "deny", "deny.c"]).run().success();
+    let fg_record = bin("fg-record");
+    let mark = ["sh", "-c", "echo ran"];
+    let outcome = dir.cmd("./deny").arg(fg_record).args(["-o", "x"]).args(mark).run();
+    if outcome.status.code() == Some(99) {
+        return cannot_run("a_container_that_forbids_it_is_told_apart", "no seccomp here");
+    }
+    let outcome = outcome.code(1).says("the kernel refuses to record").says("seccomp profile");
+    assert_eq!(outcome.stdout, "", "the workload has not begun");
+    assert_eq!(dir.names(), ["deny", "deny.c"]);
+}
