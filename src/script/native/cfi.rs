@@ -276,7 +276,8 @@ mod tests {
         let mut told = Vec::new();
         for round in 0..100_usize {
             let mut bytes = whole.clone();
-            for (name, turns) in [(&b".eh_frame"[..], round % 300), (b".eh_frame_hdr", round % 17)] {
+            for (name, turns) in [(&b".eh_frame"[..], round % 300), (b".eh_frame_hdr", round % 17)]
+            {
                 let Some((_, range)) = module.section(name) else { continue };
                 for turn in 0..turns {
                     let place = (turn * 7919 + round * 104_729).wrapping_mul(0x9e37_79b9) >> 3;
