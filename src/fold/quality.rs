@@ -43,7 +43,15 @@ impl Quality {
     /// Counts `stack`, leaf first.
     pub(super) fn look(&mut self, frames: &FrameTable, stack: &[FrameId], weight: u64) {
         self.stacks.weight += weight;
-        if stack.last().is_some_and(|&root| self.is_root(frames, root)) {
+        let mut ends = stack.iter().rev().copied();
+        let (last, before) = (ends.next(), ends.next());
+        // The `_start` of a program without symbols.
+        let is_start = |&last: &FrameId| {
+            let called = before.map(|before| frames.symbol(before));
+            frames.symbol(last) == "[unknown]"
+                && called.is_some_and(|called| called.starts_with(b"__libc_start_main"))
+        };
+        if last.is_some_and(|last| is_start(&last) || self.is_root(frames, last)) {
             self.stacks.rooted += weight;
         }
         if stack.iter().any(|&frame| frames.kind(frame) == Kind::Truncated) {
@@ -61,7 +69,10 @@ impl Quality {
             self.roots.resize(id.index() + 1, None);
         }
         *self.roots[id.index()].get_or_insert_with(|| {
-            THREAD_ROOTS.iter().any(|&root| frames.symbol(id) == BStr::new(root))
+            let symbol = frames.symbol(id);
+            // Inside execve the old stack is gone: the new program begins there.
+            THREAD_ROOTS.iter().any(|&root| symbol == BStr::new(root))
+                || symbol.ends_with(b"execve")
         })
     }
 }

@@ -12,7 +12,7 @@
 //! what it stands for, exactly as the addr2line crate has it; a test holds us to it.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use gimli::{Abbreviation, AttributeValue, EntriesRaw, UnitOffset, constants};
@@ -28,7 +28,28 @@ const LONGEST_CHAIN: usize = 1000;
 const LONGEST_NAME: usize = 64 << 10;
 
 /// The functions at an address, outermost first, still mangled; `None` for one without a name.
-pub(super) type Chain = Vec<Option<Arc<[u8]>>>;
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chain {
+    names: Vec<Option<Arc<[u8]>>>,
+    /// The outermost says where its variables are, as compilers do and assemblers do not.
+    pub is_compiled: bool,
+    /// The last name of the unit for the same code, where an assembler gives it several.
+    pub alias: Option<Arc<[u8]>>,
+}
+
+impl Chain {
+    fn new() -> Chain {
+        Chain::default()
+    }
+}
+
+impl Deref for Chain {
+    type Target = Vec<Option<Arc<[u8]>>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.names
+    }
+}
 
 /// The debugging information of a module.
 pub(super) struct Dwarf<'d> {
@@ -161,7 +182,7 @@ pub(super) fn find<'d>(
         Walk { file, shared, unit, addresses, chains, names, passed_over_something: false };
     let mut ok = walk.walk(true).is_ok();
     // A function inside a function that was passed over: compilers of languages that nest them do it.
-    if ok && walk.passed_over_something && walk.chains.iter().any(Vec::is_empty) {
+    if ok && walk.passed_over_something && walk.chains.iter().any(|chain| chain.is_empty()) {
         ok = walk.walk(false).is_ok();
     }
     (walk.chains, ok)
@@ -192,6 +213,7 @@ struct Walk<'a, 'd> {
 struct Die<'d> {
     bounds: Bounds<'d>,
     sibling: Option<UnitOffset>,
+    has_frame: bool,
 }
 
 impl<'a, 'd> Walk<'a, 'd> {
@@ -236,10 +258,19 @@ impl<'a, 'd> Walk<'a, 'd> {
             spans.sort_unstable_by_key(|span| span.start);
             let mut next = 0;
             let mut wanted = Vec::new();
+            let mut aliased = Vec::new();
             for span in spans {
                 let from = span.start.max(next);
+                if level == 0 && !die.has_frame {
+                    let is_alias = |chain: &Chain| chain.len() == 1 && !chain.is_compiled;
+                    aliased.extend((from..span.end).filter(|&at| is_alias(&self.chains[at])));
+                }
                 wanted.extend((from..span.end).filter(|&at| self.chains[at].len() == level));
                 next = next.max(span.end);
+            }
+            if !aliased.is_empty() {
+                let name = self.name_of(self.file, self.unit, offset, 16);
+                aliased.into_iter().for_each(|at| self.chains[at].alias = name.clone());
             }
             if level >= LONGEST_CHAIN {
                 wanted.clear();
@@ -247,7 +278,8 @@ impl<'a, 'd> Walk<'a, 'd> {
             if !wanted.is_empty() {
                 let name = self.name_of(self.file, self.unit, offset, 16);
                 for at in wanted {
-                    self.chains[at].push(name.clone());
+                    self.chains[at].names.push(name.clone());
+                    self.chains[at].is_compiled |= function && die.has_frame;
                 }
                 around.push((depth, level + 1));
                 mute = isize::MAX;
@@ -279,6 +311,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                     die.sibling = Some(offset);
                 }
             } else {
+                die.has_frame |= attribute.name() == constants::DW_AT_frame_base;
                 die.bounds.take(attribute.name(), || attribute.value());
             }
         }

@@ -49,29 +49,40 @@ pub struct Reference<'a> {
 
 impl Loader {
     /// The kernel's symbols at each of `addresses`, which are sorted and distinct: from the file of `--kallsyms`, else
-    /// of the running kernel, else from perf's cache. None, with a warning, if the recorded kernel is another.
+    /// of the running kernel, or perf's copy of that, else from perf's cache. None, with a warning, if the recorded kernel is another.
     pub fn kernel(
         &self,
         build_id: Option<&[u8]>,
         addresses: &[u64],
         reference: Option<Reference<'_>>,
     ) -> Result<KernelSymbols> {
-        let running = || Path::new("/proc/kallsyms").to_owned();
+        let running = Path::new("/proc/kallsyms");
         let path = match (&self.config().kallsyms, build_id) {
-            (Some(path), _) => Some(path.clone()),
-            (None, None) => Some(running()),
+            (Some(path), _) => path.clone(),
+            (None, None) => running.to_owned(),
             (None, Some(id)) => {
                 let is_running = running_build_id().is_some_and(|its| same_build(&its, id));
-                let cached = || {
-                    let entries = by_build_id(id, self.config()).into_iter();
-                    entries.map(|entry| entry.join("kallsyms")).find(|path| path.is_file())
-                };
-                if is_running { Some(running()) } else { cached() }
+                let entries = by_build_id(id, self.config()).into_iter();
+                let copy = entries.map(|entry| entry.join("kallsyms")).find(|path| path.is_file());
+                // The kernel writes its list anew for each reader, which takes longer than all that we do with it. perf's copy
+                // of the same build has the same functions, but modules lie elsewhere after each start.
+                if let Some(copy) = copy.as_ref().filter(|_| is_running && reference.is_some())
+                    && let Ok(found) = kernel_symbols(copy, addresses, reference)
+                    && found.symbols.iter().flatten().filter(|it| it.module.is_empty()).count()
+                        == addresses.len()
+                {
+                    return Ok(found);
+                }
+                match copy {
+                    _ if is_running => running.to_owned(),
+                    Some(copy) => copy,
+                    None => {
+                        self.warn(b"[kernel.kallsyms]", true);
+                        let symbols = vec![None; addresses.len()];
+                        return Ok(KernelSymbols { symbols, hidden: false });
+                    }
+                }
             }
-        };
-        let Some(path) = path else {
-            self.warn(b"[kernel.kallsyms]", true);
-            return Ok(KernelSymbols { symbols: vec![None; addresses.len()], hidden: false });
         };
         kernel_symbols(&path, addresses, reference)
     }
@@ -289,6 +300,31 @@ mod tests {
         assert_eq!(notes_build_id(&notes), Some(&[1, 2, 3][..]));
         assert_eq!(notes_build_id(&notes[..20]), None);
         assert_eq!(notes_build_id(b""), None);
+    }
+
+    #[test]
+    fn a_copy_of_the_running_kernel_names_all_but_modules() {
+        let notes = std::fs::read("/sys/kernel/notes").unwrap_or_default();
+        let Some(id) = notes_build_id(&notes) else { return };
+        let cache = tempfile::tempdir().unwrap();
+        let config = Config { build_id_cache: Some(cache.path().into()), ..Config::default() };
+        let entry = by_build_id(id, &config).pop().unwrap();
+        std::fs::create_dir_all(&entry).unwrap();
+        std::fs::write(
+            entry.join("kallsyms"),
+            "ffffffff81000000 T _text\nffffffff81001000 T from_the_copy\nffffffffc0000000 t m\t[m]\n",
+        )
+        .unwrap();
+        let loader = Loader::new(config);
+        let reference = Some(Reference { name: b"_text".into(), address: 0xffff_ffff_9000_0000 });
+        let name = |addresses: &[u64], reference| {
+            let found = loader.kernel(Some(id), addresses, reference).unwrap();
+            found.symbols[0].as_ref().map(|symbol| symbol.name.to_string())
+        };
+        let copied = Some("from_the_copy".to_string());
+        assert_eq!(name(&[0xffff_ffff_9000_1010], reference), copied);
+        assert_ne!(name(&[0xffff_ffff_9000_1010, 0xffff_ffff_cf00_0010], reference), copied);
+        assert_ne!(name(&[0xffff_ffff_8100_1010], None), copied);
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub struct Loader {
     debuginfod: Option<Debuginfod>,
     pub(super) vmlinux: vmlinux::Slot,
     opened: Mutex<HashMap<Key, Option<Arc<Module>>>>,
+    /// Whether processes are in containers: each has many modules.
+    contained: Mutex<HashMap<u32, bool>>,
     warnings: Mutex<Warnings>,
 }
 
@@ -110,7 +112,7 @@ impl Loader {
         }
         // Processes of this machine's own files share them.
         if self.config.symfs.is_some()
-            || pid.is_none_or(|pid| !in_container(pid)) && !is_deleted(path)
+            || pid.is_none_or(|pid| !self.is_contained(pid)) && !is_deleted(path)
         {
             key.pid = None;
         }
@@ -124,6 +126,10 @@ impl Loader {
             self.warn(path, mismatched);
         }
         lock(&self.opened).entry(key).or_insert(found).clone()
+    }
+
+    fn is_contained(&self, pid: u32) -> bool {
+        *lock(&self.contained).entry(pid).or_insert_with(|| in_container(pid))
     }
 
     /// Asks for the debugging information of `module`, which is about to be needed, if it is not here and may be asked for.

@@ -21,10 +21,10 @@
 //! [`Warnings`]). Start with [`module`](Module), then read `table` and `dwarf`.
 //!
 //! ```no_run
-//! # use flamepipe::symbols::{Config, Loader};
+//! # use flamepipe::symbols::{Config, Loader, Naming};
 //! let loader = Loader::new(Config::default());
 //! if let Some(module) = loader.module(b"/usr/bin/rg", None, None) {
-//!     let functions = module.functions(&[0x1000, 0x2000], true);
+//!     let functions = module.functions(&[0x1000, 0x2000], Naming::INLINES);
 //!     for function in functions.at(0) {
 //!         assert!(function.inlined || function.start <= Some(0x1000));
 //!     }
@@ -53,5 +53,5 @@ pub use elf::Segment;
 pub use jit::{Jitdump, PerfMap};
 pub use kallsyms::{KernelSymbol, KernelSymbols, Reference};
 pub use loader::{Config, Loader, Warnings};
-pub use module::{Function, Functions, Module};
+pub use module::{Function, Functions, Module, Naming};
 pub use vmlinux::Vmlinux;

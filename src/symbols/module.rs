@@ -16,7 +16,7 @@ use super::elf::{Elf, Segment, address_of};
 use super::map::Bytes;
 use super::plt;
 use super::split::Split;
-use super::table::Search;
+use super::table::{Search, Symbol};
 use crate::error::{Error, Result};
 use crate::intern::Interner;
 
@@ -39,6 +39,23 @@ pub struct Module {
     mini: OnceLock<Option<Vec<u8>>>,
     build_id: Option<Vec<u8>>,
     segments: Vec<Segment>,
+}
+
+/// How the functions at an address are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// With those that were inlined there.
+    pub inlines: bool,
+    /// As `perf script` 6.1 does: with inlined functions all have the names that addr2line gives them, the outermost too, and only
+    /// what has the name of the symbol itself is not told to be inlined; stubs are counted, not looked at.
+    pub as_perf: bool,
+}
+
+impl Naming {
+    /// The one function of the symbol.
+    pub const SYMBOLS: Naming = Naming { inlines: false, as_perf: false };
+    /// All functions.
+    pub const INLINES: Naming = Naming { inlines: true, as_perf: false };
 }
 
 /// One function at an address.
@@ -148,6 +165,14 @@ impl Module {
         Some((section.address, start..start + section.data.len()))
     }
 
+    /// The content of the section called `name`, unpacked, be it in the module or in its debug file; empty if there is none.
+    pub fn content(&self, name: &str) -> Cow<'_, [u8]> {
+        let files = [Some(&*self.main), self.debug.as_deref()];
+        let mut contents =
+            files.into_iter().flatten().filter_map(Elf::parse).map(|elf| elf.content(name));
+        contents.find(|content| !content.is_empty()).unwrap_or_default()
+    }
+
     /// The address, in the file's own address space, of the byte at `offset` of the file: a sampled address less the
     /// start of its mapping plus the mapping's offset.
     pub fn address_of(&self, offset: u64) -> Option<u64> {
@@ -155,11 +180,11 @@ impl Module {
     }
 
     /// The functions at each of `addresses`, which are sorted, distinct, and of the file's own address space; with
-    /// those that were inlined there if `inlines`.
+    /// those that were inlined there as `naming` says.
     ///
     /// The outermost function has the name of the symbol table, by perf's choice among aliases, else the name DWARF
     /// gives it; inlined functions have the names of DWARF. Damaged files yield fewer names, never an error.
-    pub fn functions(&self, addresses: &[u64], inlines: bool) -> Functions {
+    pub fn functions(&self, addresses: &[u64], naming: Naming) -> Functions {
         let main = Elf::parse(&self.main);
         let fetched = self.fetched.get().and_then(|(debug, _)| debug.as_ref());
         let debug = self.debug.as_ref().or(fetched).and_then(|debug| Elf::parse(debug));
@@ -180,9 +205,12 @@ impl Module {
                         mini.iter().for_each(|elf| search.table(elf, b".symtab"));
                     }
                 }
-                search.finish()
+                search.finish(naming.as_perf)
             },
-            || if inlines { self.inlines(main, debug, addresses) } else { Found::default() },
+            || match naming.inlines {
+                true => self.inlines(main, debug, addresses),
+                false => Found::default(),
+            },
         );
         let mut out = Functions { broken_units: found.broken, ..Functions::default() };
         let mut chains = found.chains.into_iter();
@@ -193,34 +221,46 @@ impl Module {
             let chain: Chain = chains.next().unwrap_or_default();
             let mut stub = || {
                 let elf = main.filter(|elf| plt::section(elf, address).is_some())?;
-                stubs.get_or_insert_with(|| plt::Stubs::new(elf)).at(address)
+                let stubs = stubs.get_or_insert_with(|| plt::Stubs::new(elf));
+                let stub = if naming.as_perf { stubs.counted(address) } else { stubs.at(address) };
+                stub.map(|stub| (Cow::Owned(stub.name), Some(stub.start)))
             };
-            let outermost = match symbol {
-                Some(symbol) => Some((Cow::Borrowed(symbol.name), Some(symbol.start))),
-                None => match stub() {
-                    Some(stub) => Some((Cow::Owned(stub.name), Some(stub.start))),
-                    None => chain.first().and_then(Option::as_ref).map(|name| (owned(name), None)),
-                },
+            let named = symbol.map(|symbol| (Cow::Borrowed(symbol.name), Some(symbol.start)));
+            let outermost = match naming.as_perf {
+                // `_init` has no size there: it reaches over the header of `.plt` to its first stub.
+                true => stub().or(named.filter(|_| {
+                    let stubs = main.and_then(|elf| plt::section(elf, address));
+                    stubs.is_none_or(|section| section.name == b".plt")
+                })),
+                false => named.or_else(stub),
             };
+            let outermost =
+                outermost.or_else(|| chain.first()?.as_ref().map(|name| (owned(name), None)));
             let start = outermost.as_ref().and_then(|(_, start)| *start);
-            let mut push = |name: Cow<'_, [u8]>, inlined| {
-                let id = match names.get(&name) {
-                    Some(&id) => id,
-                    None => {
-                        let id = out.names.intern(&demangle(&name));
-                        names.insert(Cow::Owned(name.into_owned()), id);
-                        id
-                    }
-                };
-                out.all.push((id, inlined, start));
+            let mut intern = |name: Option<Cow<'_, [u8]>>| {
+                let name = name.unwrap_or(Cow::Borrowed(b"[unknown]"));
+                names.get(&name).copied().unwrap_or_else(|| {
+                    let id = out.names.intern(&demangle(&name));
+                    names.insert(Cow::Owned(name.into_owned()), id);
+                    id
+                })
             };
-            for name in chain.iter().skip(1).rev() {
-                push(name.as_ref().map_or(Cow::Borrowed(b"[unknown]"), owned), true);
-            }
-            if let Some((name, _)) = outermost {
-                push(name, false);
-            } else if !chain.is_empty() {
-                push(Cow::Borrowed(b"[unknown]"), false);
+            let by_addr2line = naming.as_perf && is_by_addr2line(&chain, symbol.as_ref());
+            let told = chain.iter().map(|name| chain.alias.as_ref().or(name.as_ref()).map(owned));
+            if by_addr2line {
+                let base = intern(outermost.map(|(name, _)| name));
+                for name in told.rev() {
+                    let id = intern(name);
+                    out.all.push((id, id != base, start));
+                }
+            } else {
+                let is_known = outermost.is_some() || told.len() > 0;
+                for name in told.skip(1).rev() {
+                    out.all.push((intern(name), true, start));
+                }
+                if is_known {
+                    out.all.push((intern(outermost.map(|(name, _)| name)), false, start));
+                }
             }
             out.ends.push(out.all.len());
         }
@@ -256,6 +296,17 @@ impl Module {
         let mut found = dwarf.find(addresses, &split);
         found.broken += split.missing();
         found
+    }
+}
+
+/// Whether addr2line names all functions of an address by DWARF. A lone function that has no linkage name there, though its
+/// symbol is one, is named by the symbol.
+fn is_by_addr2line(chain: &Chain, symbol: Option<&Symbol<'_>>) -> bool {
+    let is_mangled = |name: &[u8]| name.starts_with(b"_Z") || name.starts_with(b"_R");
+    match chain.as_slice() {
+        [] | [None] => false,
+        [Some(name)] => is_mangled(name) || !symbol.is_some_and(|symbol| is_mangled(symbol.name)),
+        _ => true,
     }
 }
 

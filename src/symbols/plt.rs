@@ -85,6 +85,18 @@ impl<'e, 'd> Stubs<'e, 'd> {
         })
     }
 
+    /// The stub at `address` as perf 6.1 has it: the nth of `.plt` jumps to what the nth relocation is for.
+    pub(super) fn counted(&self, address: u64) -> Option<Stub> {
+        let section = self.elf.section(b".plt")?;
+        let header = if self.elf.machine == elf::EM_AARCH64.0 { 2 * SIZE } else { SIZE };
+        let into = address.checked_sub(section.address).filter(|&into| into < section.size)?;
+        let index = into.checked_sub(header)? / SIZE;
+        let &(table, symbol) = self.in_order.get(usize::try_from(index).ok()?)?;
+        let name = self.name(table, symbol).unwrap_or_default();
+        let name = [name, b"@plt".as_slice()].concat();
+        Some(Stub { name, start: section.address + header + index * SIZE })
+    }
+
     fn name(&self, table: u32, symbol: u64) -> Option<&'d [u8]> {
         let table = self.elf.sections.get(table as usize)?;
         let strings = self.elf.sections.get(table.link as usize)?.data;

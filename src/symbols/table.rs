@@ -182,15 +182,16 @@ impl<'a, 'd> Search<'a, 'd> {
         }
     }
 
-    /// The symbol of each address.
-    pub(super) fn finish(self) -> Vec<Option<Symbol<'d>>> {
+    /// The symbol of each address; of perf's, those without a size do not end with their section.
+    pub(super) fn finish(self, as_perf: bool) -> Vec<Option<Symbol<'d>>> {
         let mut before: Option<(Symbol<'d>, u64)> = None;
         let pairs = self.addresses.iter().zip(self.within.into_iter().zip(self.nearest));
         pairs
             .map(|(&address, (within, nearest))| {
                 before = nearest.or(before);
                 // A symbol without a size names what lies between it and the next symbol, in its section.
-                let label = before.filter(|(symbol, end)| symbol.size == 0 && address < *end);
+                let label =
+                    before.filter(|(symbol, end)| symbol.size == 0 && (as_perf || address < *end));
                 within.or(label.map(|(symbol, _)| symbol))
             })
             .collect()
@@ -243,7 +244,7 @@ mod tests {
             let name = name.as_bytes();
             search.symbol(Symbol { name, start, size, function, weak, global }, 0x1000);
         }
-        search.finish()[0].and_then(|symbol| std::str::from_utf8(symbol.name).ok())
+        search.finish(false)[0].and_then(|symbol| std::str::from_utf8(symbol.name).ok())
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn memory(start: u64, size: u64) -> Option<Vec<u8>> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::symbols::Naming;
 
     #[test]
     fn the_vdso_has_names() {
@@ -40,7 +41,7 @@ mod tests {
             .flat_map(|segment| (segment.address..segment.address + segment.file_size).step_by(16))
             .collect();
         addresses.dedup();
-        let found = vdso.functions(&addresses, true);
+        let found = vdso.functions(&addresses, Naming::INLINES);
         let named = (0..found.len()).flat_map(|at| found.at(at));
         assert!(named.into_iter().any(|function| function.name.ends_with(b"clock_gettime")));
     }

@@ -9,7 +9,9 @@
 )]
 
 mod harness;
+mod recording;
 
+mod agreement;
 mod cargo;
 mod cli;
 mod diff;
@@ -22,3 +24,4 @@ mod record;
 mod render;
 mod script;
 mod symbols;
+mod unwinding;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bstr::{BString, ByteSlice};
-use flamepipe::symbols::{Config, Loader, Module, demangle};
+use flamepipe::symbols::{Config, Loader, Module, Naming, demangle};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use crate::harness::{Dir, bin, cannot_run};
@@ -113,7 +113,7 @@ fn without_tables(mut bytes: Vec<u8>) -> Vec<u8> {
 type Frames = Vec<(BString, bool)>;
 
 fn ours(module: &Module, addresses: &[u64]) -> Vec<Frames> {
-    let found = module.functions(addresses, true);
+    let found = module.functions(addresses, Naming::INLINES);
     assert_eq!(found.len(), addresses.len());
     (0..addresses.len())
         .map(|at| found.at(at).map(|frame| (frame.name.into(), frame.inlined)).collect())
@@ -324,7 +324,7 @@ fn the_table_scan_equals_a_full_search() {
         let addresses = addresses(&bytes, 700);
         let wanted = naive_table(&bytes, &addresses);
         let module = Module::open(&path).unwrap();
-        let found = module.functions(&addresses, false);
+        let found = module.functions(&addresses, Naming::SYMBOLS);
         for (at, wanted) in wanted.iter().enumerate() {
             let found = found.at(at).next().map(|found| (found.name.into(), found.start.unwrap()));
             assert_eq!(&found, wanted, "{} at {:#x}", path.display(), addresses[at]);
@@ -359,7 +359,7 @@ fn stubs_of_the_plt_have_the_names_objdump_gives_them() {
         assert!(stubs.len() > 3, "{}", listing.to_str_lossy());
         let addresses: Vec<u64> = stubs.iter().map(|(address, _)| address + 4).collect();
         let module = Module::open(&program).unwrap();
-        let found = module.functions(&addresses, true);
+        let found = module.functions(&addresses, Naming::INLINES);
         for (at, (address, name)) in stubs.iter().enumerate() {
             let found: Vec<_> =
                 found.at(at).map(|found| (found.name.into(), found.start)).collect();
@@ -482,7 +482,10 @@ fn split_units_are_found_loose_and_packed() {
         assert_eq!(loaded(&config, &split, &addresses), wanted, "{version} packed");
         std::fs::remove_file(package).unwrap();
         let module = Module::open(&split).unwrap();
-        assert!(module.functions(&addresses, true).broken_units > 0, "what is missing is counted");
+        assert!(
+            module.functions(&addresses, Naming::INLINES).broken_units > 0,
+            "what is missing is counted"
+        );
     }
 }
 
@@ -546,7 +549,7 @@ fn damaged_files_have_fewer_names_and_nothing_worse() {
         }
         let began = std::time::Instant::now();
         if let Ok(module) = Module::from_bytes(Path::new("damaged"), bytes) {
-            module.functions(&addresses, true);
+            module.functions(&addresses, Naming::INLINES);
         }
         assert!(began.elapsed().as_secs() < 20, "case {case} took {:?}", began.elapsed());
     }

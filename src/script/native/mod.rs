@@ -12,6 +12,7 @@
 
 mod address;
 mod beyond;
+mod cfi;
 #[cfg(target_os = "linux")]
 pub(crate) mod live;
 mod modules;
@@ -239,8 +240,14 @@ impl Script<'_> {
             places.clear();
             let time = waiting.time.filter(|_| self.monotonic);
             for &place in &self.stacks[waiting.stack.0..waiting.stack.1] {
-                // The loader's `_start` has no unwind information and no caller: it is the root, nothing is cut off.
-                let is_root = |&last: &FrameId| frames.symbol(last) == "_start";
+                // The loader's `_start` has no unwind information and no caller: it is the root, nothing is cut off. A stack
+                // that is lost at once in `__GI___execve` went with the old program: what called it is no more.
+                let is_root = |&last: &FrameId| {
+                    let symbol = frames.symbol(last);
+                    symbol == "_start"
+                        || symbol.ends_with(b"execve")
+                        || symbol.ends_with(b"execveat")
+                };
                 if place == Places::TRUNCATED && stack.last().is_some_and(is_root) {
                     continue;
                 }

@@ -7,6 +7,8 @@ use bstr::BString;
 
 use crate::symbols::{Loader, Module, Segment};
 
+use super::cfi::Cfi;
+
 /// The number of a module: [`Modules::get`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ModuleId(u32);
@@ -24,6 +26,8 @@ pub(super) struct Mapped {
     pub(super) file: Option<Arc<Module>>,
     /// The process, where there is no file: its JIT may have named the code.
     pub(super) pid: u32,
+    /// Read when a stack leads there first.
+    cfi: Option<Box<Cfi>>,
 }
 
 /// A map whose module was looked for.
@@ -46,6 +50,13 @@ impl Modules {
         &self.list[id.0 as usize]
     }
 
+    /// What unwinds the frames of a module; `None` without a file.
+    pub(super) fn cfi(&mut self, id: ModuleId) -> Option<&mut Cfi> {
+        let Mapped { file, cfi, .. } = &mut self.list[id.0 as usize];
+        let file = file.as_ref()?;
+        Some(cfi.get_or_insert_with(|| Box::new(Cfi::new(file))))
+    }
+
     /// Looks for the file of a map at `start` that shows `file` from `offset` on.
     ///
     /// Modules are told apart by their names and their files, so that a library that a thousand processes use is one;
@@ -64,7 +75,7 @@ impl Modules {
         let bias = file.as_ref().and_then(|file| bias(file.segments(), start, offset));
         let Modules { list, known } = self;
         let module = *known.entry((path.clone(), which)).or_insert_with(|| {
-            list.push(Mapped { path: path.clone(), file, pid });
+            list.push(Mapped { path: path.clone(), file, pid, cfi: None });
             ModuleId(list.len() as u32 - 1)
         });
         Hit { module, bias }

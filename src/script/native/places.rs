@@ -5,7 +5,7 @@ use hashbrown::HashMap as FastMap;
 
 use crate::error::Result;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
-use crate::symbols::{KernelSymbols, Loader, PerfMap, Reference};
+use crate::symbols::{KernelSymbols, Loader, Naming, PerfMap, Reference};
 
 use super::Config;
 use super::address::At;
@@ -32,6 +32,7 @@ pub(super) struct Places {
     /// Where other code lay at other times, if anywhere: from when on, and the frames then.
     then: FastMap<u32, Vec<(u64, Range)>>,
     no_inline: bool,
+    naming: Naming,
     addresses: bool,
 }
 
@@ -65,10 +66,20 @@ impl Places {
             named: Vec::new(),
             then: FastMap::default(),
             no_inline: config.no_inline,
+            // perf expands no inlines of recorded call chains: see `expand_as_perf`.
+            naming: Naming {
+                inlines: !config.no_inline && !config.perf_compat,
+                as_perf: config.perf_compat,
+            },
             addresses: config.addresses,
         };
         places.id(Key { whose: Whose::Truncated, lookup: 0, shown: 0 });
         places
+    }
+
+    /// Stacks are unwound, not recorded: perf expands their inlines.
+    pub(super) fn expand_as_perf(&mut self) {
+        self.naming.inlines = !self.no_inline;
     }
 
     pub(super) fn kernel(&mut self, at: At) -> u32 {
@@ -167,7 +178,8 @@ impl Places {
             let moved = vmlinux.moved;
             let there: Vec<u64> = addresses.iter().map(|at| at.wrapping_sub(moved)).collect();
             let asked: &[u64] = if there.is_sorted() { &there } else { &[] };
-            (vmlinux.module.functions(asked, !self.no_inline), moved)
+            let inlines = !self.no_inline && !self.naming.as_perf;
+            (vmlinux.module.functions(asked, Naming { inlines, ..Naming::SYMBOLS }), moved)
         });
         let by_own = |at: usize| {
             own.as_ref()
@@ -195,18 +207,19 @@ impl Places {
                 continue;
             }
             let symbol = symbols.symbols.get(at).and_then(Option::as_ref);
+            let named = symbol.map(|symbol| unpadded(symbol.name.as_bstr(), symbol.start, key));
             let module = symbol
                 .filter(|symbol| !symbol.module.is_empty())
                 .map(|symbol| [b"[", symbol.module.as_slice(), b"]"].concat());
             let frame = Frame {
-                symbol: symbol.map_or("[unknown]".into(), |symbol| symbol.name.as_bstr()),
+                symbol: named.map_or("[unknown]".into(), |(name, _)| name),
                 module: module
                     .as_ref()
                     .map_or("[kernel.kallsyms]".into(), |module| module.as_bstr()),
                 kind: Kind::Kernel,
                 address: None,
             };
-            self.name(id, keys, [(frame, symbol.map(|symbol| symbol.start))].into_iter(), frames);
+            self.name(id, keys, [(frame, named.map(|(_, start)| start))].into_iter(), frames);
         }
         Ok(())
     }
@@ -228,7 +241,7 @@ impl Places {
         };
         let addresses = distinct(group, keys);
         loader.complete(file);
-        let functions = file.functions(&addresses, !self.no_inline);
+        let functions = file.functions(&addresses, self.naming);
         let kind = Kind::of_module(path);
         for &id in group {
             let key = keys[id as usize];
@@ -315,6 +328,17 @@ impl Places {
     }
 }
 
+/// The name and the start of a function of the kernel, not of the padding before it, `__pfx_rep_movs_alternative`.
+///
+/// Nothing is called from there, so what looks like a return address is where the kernel was itself interrupted: at the function's
+/// first byte, as by a page fault.
+fn unpadded(name: &BStr, start: u64, key: Key) -> (&BStr, u64) {
+    match name.strip_prefix(b"__pfx_") {
+        Some(rest) if key.shown != key.lookup => (rest.into(), key.shown),
+        _ => (name, start),
+    }
+}
+
 /// The distinct addresses of a group, which is in their order.
 fn distinct(group: &[u32], keys: &[Key]) -> Vec<u64> {
     let mut addresses: Vec<u64> = group.iter().map(|&id| keys[id as usize].lookup).collect();
@@ -343,5 +367,19 @@ impl Jit {
     fn find(&self, address: u64, time: Option<u64>) -> Option<(&BStr, u64)> {
         let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, time));
         dumped.or_else(|| self.map.as_ref()?.find(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_calls_nothing() {
+        let key = |lookup| Key { whose: Whose::Kernel, lookup, shown: 0x1010 };
+        let name = |name: &'static str, lookup| unpadded(name.into(), 0x1000, key(lookup));
+        assert_eq!(name("__pfx_f", 0x100f), ("f".into(), 0x1010));
+        assert_eq!(name("__pfx_f", 0x1010), ("__pfx_f".into(), 0x1000));
+        assert_eq!(name("f", 0x100f), ("f".into(), 0x1000));
     }
 }

@@ -37,8 +37,6 @@ pub(super) struct Space {
     maps: BTreeMap<u64, Map>,
     /// Those of the program before the last exec: samples inside of execve still carry its addresses.
     before: BTreeMap<u64, Map>,
-    /// Made when a stack is unwound first, and again when the maps have changed.
-    pub(super) unwinder: Option<Unwinder>,
     /// The jitdump that is mapped, as a mark, by what writes it.
     pub(super) jitdump: Option<BString>,
 }
@@ -69,6 +67,8 @@ pub(super) struct Found {
     pub(super) hit: Hit,
     /// As perf shows it: the place in the file.
     pub(super) in_file: u64,
+    /// It belongs to the program before the last exec.
+    pub(super) is_gone: bool,
 }
 
 impl Spaces {
@@ -136,7 +136,6 @@ impl Spaces {
         if exec {
             let space = self.space(pid);
             space.before = std::mem::take(&mut space.maps);
-            space.unwinder = None;
             space.jitdump = None;
         }
     }
@@ -182,36 +181,34 @@ impl Spaces {
 
     /// What lies at `address` in process `pid`.
     pub(super) fn find(&mut self, pid: u32, address: u64, loader: &Loader) -> Option<Found> {
-        let space = self.spaces.get_mut(&pid)?;
-        let map =
-            lookup(&mut space.maps, address).or_else(|| lookup(&mut space.before, address))?;
-        let in_file = (address - map.start).wrapping_add(map.offset);
-        Some(Found { hit: map.hit(pid, &mut self.modules, loader), in_file })
+        self.spaces.get_mut(&pid)?.find(pid, address, &mut self.modules, loader)
     }
 
-    /// The unwinder of process `pid`, which knows its maps.
-    pub(super) fn unwinder(&mut self, pid: u32, loader: &Loader) -> &mut Unwinder {
-        let Spaces { spaces, modules, .. } = self;
-        let Space { maps, before, unwinder, .. } = spaces.entry(pid).or_default();
-        unwinder.get_or_insert_with(|| {
-            let mut unwinder = Unwinder::default();
-            // Until something is mapped after an exec, the old program is still there.
-            let maps = if maps.is_empty() { before } else { maps };
-            for map in maps.values_mut() {
-                let hit = map.hit(pid, modules, loader);
-                if let (Some(file), Some(bias)) = (&modules.get(hit.module).file, hit.bias) {
-                    unwinder.add(file, map.start..map.end, bias);
-                }
-            }
-            unwinder
-        })
+    /// What unwinds the stacks of process `pid`.
+    pub(super) fn unwinder<'a>(&'a mut self, pid: u32, loader: &'a Loader) -> Unwinder<'a> {
+        let space = self.spaces.entry(pid).or_default();
+        Unwinder { pid, space, modules: &mut self.modules, loader, as_perf: false }
     }
 }
 
 impl Space {
+    /// What lies at `address`; until something is mapped after an exec, the old program is still there.
+    pub(super) fn find(
+        &mut self,
+        pid: u32,
+        address: u64,
+        modules: &mut Modules,
+        loader: &Loader,
+    ) -> Option<Found> {
+        let map = lookup(&mut self.maps, address);
+        let is_gone = map.is_none();
+        let map = map.or_else(|| lookup(&mut self.before, address))?;
+        let in_file = (address - map.start).wrapping_add(map.offset);
+        Some(Found { hit: map.hit(pid, modules, loader), in_file, is_gone })
+    }
+
     /// Adds a map over what was there.
     fn put(&mut self, map: Map) {
-        self.unwinder = None;
         let covered: Vec<u64> = self
             .maps
             .range(..map.end)

@@ -104,10 +104,18 @@ impl Builder {
         sample: &RawSample<'_>,
         into: &mut Into<'_>,
     ) {
-        self.unwound.clear();
         let stack = sample.stack_user.map_or(&b""[..], |stack| stack.bytes);
-        let complete =
-            into.spaces.unwinder(pid, into.loader).unwind(registers, stack, &mut self.unwound);
+        if self.perf_compat {
+            into.places.expand_as_perf();
+            // perf forgets where the thread was, too.
+            if stack.is_empty() {
+                return;
+            }
+        }
+        self.unwound.clear();
+        let mut unwinder = into.spaces.unwinder(pid, into.loader);
+        unwinder.as_perf = self.perf_compat;
+        let complete = unwinder.unwind(registers, stack, &mut self.unwound);
         for &at in &self.unwound {
             into.add(pid, CpuMode::User, at);
         }

@@ -1,16 +1,17 @@
-//! User stacks out of registers and the bytes of the stack, by the unwind tables of the modules: framehop does the steps.
+//! User stacks out of registers and the bytes of the stack: a step for each frame, by the module's call frame information.
+//!
+//! All registers are followed, as code of the dynamic linker and signal trampolines keep the frame's address elsewhere than in the
+//! stack and frame pointers. Code that nothing is said of, such as a JIT's, is hoped to keep frame pointers.
 
-use std::ops::{Deref, Range};
-use std::sync::Arc;
-
-use framehop::aarch64::{CacheAarch64, PtrAuthMask, UnwindRegsAarch64, UnwinderAarch64};
-use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
-use framehop::{ExplicitModuleSectionInfo, FrameAddress, Unwinder as _};
+use gimli::{CfaRule, Register, RegisterRule};
 
 use crate::perf_data::RawSample;
-use crate::symbols::Module;
+use crate::symbols::Loader;
 
 use super::address::At;
+use super::cfi::{Cfi, Row};
+use super::modules::Modules;
+use super::spaces::{Found, Space};
 
 /// An architecture whose stacks can be unwound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,145 +29,355 @@ impl Machine {
             _ => None,
         }
     }
-}
 
-/// What unwinding starts from.
-#[derive(Clone, Copy)]
-pub(super) struct Registers {
-    machine: Machine,
-    ip: u64,
-    sp: u64,
-    fp: u64,
-    lr: u64,
-}
+    /// The number that DWARF gives to a register of `enum perf_event_x86_regs` or `perf_event_arm_regs`.
+    fn dwarf(self, perf: u32) -> Option<Register> {
+        Some(Register(match (self, perf) {
+            // Of a, b, c, d, si, di, bp, sp, ip: DWARF has d, c, b after a.
+            (Machine::X86_64, 0..=8) => [0, 3, 2, 1, 4, 5, 6, 7, 16][perf as usize],
+            (Machine::X86_64, 16..=23) => perf as u16 - 8,
+            (Machine::Aarch64, 0..=32) => perf as u16,
+            _ => return None,
+        }))
+    }
 
-impl Registers {
-    /// Those of `sample`, if it has them: numbers are those of `enum perf_event_x86_regs` and `perf_event_arm_regs`.
-    pub(super) fn of(machine: Machine, sample: &RawSample<'_>) -> Option<Registers> {
-        const ABI_64: u64 = 2;
-        let regs = sample.regs_user.filter(|regs| regs.abi == ABI_64)?;
-        let (ip, sp, fp, lr) = match machine {
-            Machine::X86_64 => (8, 7, 6, None),
-            Machine::Aarch64 => (32, 31, 29, Some(30)),
-        };
-        let lr = lr.and_then(|lr| regs.get(lr)).unwrap_or(0);
-        Some(Registers { machine, ip: regs.get(ip)?, sp: regs.get(sp)?, fp: regs.get(fp)?, lr })
+    fn ip(self) -> Register {
+        Register(if self == Machine::X86_64 { 16 } else { 32 })
+    }
+
+    fn sp(self) -> Register {
+        Register(if self == Machine::X86_64 { 7 } else { 31 })
+    }
+
+    fn fp(self) -> Register {
+        Register(if self == Machine::X86_64 { 6 } else { 29 })
+    }
+
+    /// The address in a register: the upper bits may be a signature (`paciasp`).
+    fn plain(self, address: u64) -> u64 {
+        if self == Machine::Aarch64 { address & 0xffff_ffff_ffff } else { address }
     }
 }
 
-/// Unwinds the stacks of one process.
-#[derive(Default)]
-pub(super) struct Unwinder {
-    x86_64: UnwinderX86_64<Part>,
-    aarch64: UnwinderAarch64<Part>,
-    caches: Caches,
+/// The link register of AArch64.
+const LINK: Register = Register(30);
+
+/// The registers of a frame, by DWARF's numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Registers {
+    machine: Machine,
+    values: [u64; 33],
+    /// Bits of those that have a value.
+    known: u64,
 }
 
-#[derive(Default)]
-struct Caches {
-    x86_64: CacheX86_64,
-    aarch64: CacheAarch64,
+impl Registers {
+    /// Those of `sample`, if it has what unwinding needs.
+    pub(super) fn of(machine: Machine, sample: &RawSample<'_>) -> Option<Registers> {
+        const ABI_64: u64 = 2;
+        let recorded = sample.regs_user.filter(|regs| regs.abi == ABI_64)?;
+        let mut registers = Registers { machine, values: [0; 33], known: 0 };
+        let numbers = (0..64).filter(|number| recorded.mask >> number & 1 == 1);
+        for (number, value) in numbers.zip(recorded.values.iter()) {
+            if let Some(register) = machine.dwarf(number) {
+                registers.set(register, Some(value));
+            }
+        }
+        registers.get(machine.ip())?;
+        registers.get(machine.sp())?;
+        Some(registers)
+    }
+
+    fn get(&self, register: Register) -> Option<u64> {
+        let value = *self.values.get(usize::from(register.0))?;
+        (self.known >> register.0 & 1 == 1).then_some(value)
+    }
+
+    fn set(&mut self, register: Register, value: Option<u64>) {
+        if let Some(slot) = self.values.get_mut(usize::from(register.0)) {
+            *slot = value.unwrap_or(0);
+            self.known = self.known & !(1 << register.0) | u64::from(value.is_some()) << register.0;
+        }
+    }
+
+    fn ip(&self) -> u64 {
+        self.get(self.machine.ip()).unwrap_or(0)
+    }
+
+    fn sp(&self) -> u64 {
+        self.get(self.machine.sp()).unwrap_or(0)
+    }
+}
+
+/// The copied part of a stack.
+#[derive(Clone, Copy)]
+struct Stack<'a> {
+    start: u64,
+    bytes: &'a [u8],
+}
+
+impl Stack<'_> {
+    fn word(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        self.bytes.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+    }
+}
+
+/// Where a step led.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Caller,
+    /// There is none: a thread began here.
+    Root,
+    /// There is one, but it was not found: mostly the copy of the stack ends before.
+    Lost,
+}
+
+/// Unwinds the stacks of one process.
+pub(super) struct Unwinder<'a> {
+    pub(super) pid: u32,
+    pub(super) space: &'a mut Space,
+    pub(super) modules: &'a mut Modules,
+    pub(super) loader: &'a Loader,
+    /// Lose stacks as perf 6.1 does: in epilogues, as what was restored already is not known, and in code that nothing is mapped to
+    /// or said of.
+    pub(super) as_perf: bool,
 }
 
 /// Deeper stacks are endless recursion, or an endless loop in broken tables.
 const DEEPEST: usize = 100_000;
 
-impl Unwinder {
-    /// Adds what is mapped at `range` and lies `bias` from its own address space.
-    pub(super) fn add(&mut self, file: &Arc<Module>, range: Range<u64>, bias: u64) {
-        let sections = || {
-            let section = |name: &[u8]| {
-                let (address, bytes) = file.section(name)?;
-                let end = address + bytes.len() as u64;
-                Some((address..end, Part { file: Some(file.clone()), bytes }))
-            };
-            let (eh_frame_svma, eh_frame) = section(b".eh_frame").unzip();
-            let (eh_frame_hdr_svma, eh_frame_hdr) = section(b".eh_frame_hdr").unzip();
-            let (text_svma, text) = section(b".text").unzip();
-            let got_svma = section(b".got").map(|(range, _)| range);
-            ExplicitModuleSectionInfo {
-                base_svma: 0,
-                text_svma,
-                text,
-                got_svma,
-                eh_frame_svma,
-                eh_frame,
-                eh_frame_hdr_svma,
-                eh_frame_hdr,
-                ..Default::default()
-            }
-        };
-        let name = || file.path().display().to_string();
-        self.x86_64.add_module(framehop::Module::new(name(), range.clone(), bias, sections()));
-        self.aarch64.add_module(framehop::Module::new(name(), range, bias, sections()));
-    }
-
-    /// Appends the frames from `registers` to the root; false if the root was not reached.
+impl Unwinder<'_> {
+    /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up; false if the root was not reached.
     pub(super) fn unwind(
-        &mut self,
+        mut self,
         registers: &Registers,
         stack: &[u8],
         frames: &mut Vec<At>,
     ) -> bool {
-        let Registers { machine, ip, sp, fp, lr } = *registers;
-        let mut read = |address: u64| {
-            let at = usize::try_from(address.checked_sub(sp).ok_or(())?).map_err(|_| ())?;
-            stack
-                .get(at..)
-                .and_then(|rest| rest.first_chunk())
-                .map(|word| u64::from_le_bytes(*word))
-                .ok_or(())
-        };
-        let mut push = |frame: FrameAddress| {
-            frames.push(match frame {
-                FrameAddress::InstructionPointer(ip) => At::exact(ip),
+        let stack = Stack { start: registers.sp(), bytes: stack };
+        let mut registers = *registers;
+        // Where a thread was, and where it was interrupted by a signal; anything else is a return address.
+        let mut exact = true;
+        frames.push(At::exact(registers.ip()));
+        // Inside execve the old program's registers are still there, but its stack is the new one's.
+        if self.find(registers.ip()).map_or(stack.bytes.is_empty(), |found| found.is_gone) {
+            return true;
+        }
+        for _ in 0..DEEPEST {
+            match self.step(&mut registers, &mut exact, stack) {
                 // As perf prints them: the call, not what follows it.
-                FrameAddress::ReturnAddress(address) => At::exact(address.get() - 1),
-            });
+                Step::Caller => frames.push(At::exact(registers.ip() - u64::from(!exact))),
+                Step::Root => return true,
+                Step::Lost => return false,
+            }
+        }
+        false
+    }
+
+    /// Makes the registers those of the caller.
+    fn step(&mut self, registers: &mut Registers, exact: &mut bool, stack: Stack<'_>) -> Step {
+        let was_exact = std::mem::replace(exact, false);
+        let lookup = registers.ip().wrapping_sub(u64::from(!was_exact));
+        let Some(found) = self.find(lookup) else {
+            return if self.as_perf { Step::Lost } else { registers.follow_frame_pointer(stack) };
         };
-        match machine {
-            Machine::X86_64 => {
-                let regs = UnwindRegsX86_64::new(ip, sp, fp);
-                let mut steps =
-                    self.x86_64.iter_frames(ip, regs, &mut self.caches.x86_64, &mut read);
-                run(|| steps.next(), &mut push)
+        let cfi = self.modules.cfi(found.hit.module).zip(found.hit.bias);
+        let Some((cfi, bias)) = cfi else { return registers.follow_frame_pointer(stack) };
+        let Some(row) = cfi.row(lookup.wrapping_sub(bias)) else {
+            if self.as_perf {
+                return registers.follow_frame_pointer(stack);
             }
-            Machine::Aarch64 => {
-                let regs =
-                    UnwindRegsAarch64::new_with_ptr_auth_mask(PtrAuthMask::new_24_40(), lr, sp, fp);
-                let mut steps =
-                    self.aarch64.iter_frames(ip, regs, &mut self.caches.aarch64, &mut read);
-                run(|| steps.next(), &mut push)
+            return self.leave_untold(registers, was_exact, stack);
+        };
+        let (cfi, row) = (&*cfi, cfi.get(row));
+        *exact = row.is_signal;
+        registers.follow(cfi, row, was_exact, stack, self.as_perf)
+    }
+
+    /// Steps out of code that its module says nothing of: stubs, hand-written leaves, `_init`.
+    fn leave_untold(&mut self, registers: &mut Registers, exact: bool, stack: Stack<'_>) -> Step {
+        // `_init` makes room for a word to keep the stack aligned.
+        const NEAR: u64 = 4;
+        if registers.machine == Machine::Aarch64 {
+            let link = registers.get(LINK).filter(|_| exact);
+            return match link {
+                Some(address) => registers.arrive(*registers, address),
+                None => registers.follow_frame_pointer(stack),
+            };
+        }
+        let places = (0..NEAR).map(|word| registers.sp().wrapping_add(word * 8));
+        let found = places
+            .map_while(|place| Some((place, stack.word(place)?)))
+            .find(|&(_, address)| self.is_told_call(address));
+        let Some((place, address)) = found else { return registers.follow_frame_pointer(stack) };
+        let here = *registers;
+        registers.set(here.machine.sp(), Some(place.wrapping_add(8)));
+        registers.arrive(here, address)
+    }
+
+    /// Whether a call ends at `address`, in code that its module says something of.
+    fn is_told_call(&mut self, address: u64) -> bool {
+        let Some(found) = self.find(address.wrapping_sub(1)) else { return false };
+        let Some((cfi, bias)) = self.modules.cfi(found.hit.module).zip(found.hit.bias) else {
+            return false;
+        };
+        let is_told = cfi.row(address.wrapping_sub(1).wrapping_sub(bias)).is_some();
+        is_told && ends_in_call(cfi.file().bytes(), found.in_file.wrapping_add(1))
+    }
+
+    fn find(&mut self, address: u64) -> Option<Found> {
+        self.space.find(self.pid, address, self.modules, self.loader)
+    }
+}
+
+/// Whether an x86-64 call ends at `offset` of a file: `e8` and four bytes, or `ff /2` with two to seven bytes in all.
+fn ends_in_call(file: &[u8], offset: u64) -> bool {
+    let before = usize::try_from(offset).ok().and_then(|offset| file.get(..offset));
+    let Some(code) = before.and_then(|code| code.last_chunk::<7>()) else { return false };
+    code[2] == 0xe8
+        || [0, 1, 3, 4, 5].into_iter().any(|at| code[at] == 0xff && code[at + 1] >> 3 & 7 == 2)
+}
+
+impl Registers {
+    fn follow(
+        &mut self,
+        cfi: &Cfi,
+        row: &Row,
+        exact: bool,
+        stack: Stack<'_>,
+        as_perf: bool,
+    ) -> Step {
+        let here = *self;
+        let word = |address| stack.word(address);
+        let evaluate =
+            |code, initial| cfi.evaluate(row, code, initial, |register| here.get(register), word);
+        let cfa = match &row.cfa {
+            CfaRule::RegisterAndOffset { register, offset } => {
+                here.get(*register).map(|base| base.wrapping_add_signed(*offset))
             }
+            CfaRule::Expression(code) => evaluate(code, None),
+        };
+        let Some(cfa) = cfa else { return Step::Lost };
+        self.set(self.machine.sp(), Some(cfa));
+        let mut tells_return = false;
+        for (register, rule) in &row.registers {
+            let value = match rule {
+                RegisterRule::SameValue => here.get(*register),
+                RegisterRule::Offset(offset) => {
+                    let address = cfa.wrapping_add_signed(*offset);
+                    // Epilogues do not say that a register was restored, though its place is free, and not copied, by then.
+                    let is_restored = exact && address < here.sp() && !as_perf;
+                    word(address).or_else(|| here.get(*register).filter(|_| is_restored))
+                }
+                RegisterRule::ValOffset(offset) => Some(cfa.wrapping_add_signed(*offset)),
+                RegisterRule::Register(other) => here.get(*other),
+                RegisterRule::Expression(code) => evaluate(code, Some(cfa)).and_then(word),
+                RegisterRule::ValExpression(code) => evaluate(code, Some(cfa)),
+                RegisterRule::Constant(value) => Some(*value),
+                _ => None,
+            };
+            if *register == row.return_address {
+                tells_return = !matches!(rule, RegisterRule::Undefined);
+            }
+            self.set(*register, value);
+        }
+        // On AArch64 a leaf's return address is still in its register, and nothing is said of it.
+        if !tells_return && (!exact || row.return_address == self.machine.ip()) {
+            return Step::Root;
+        }
+        let moves = self.sp() > here.sp() || exact || row.is_signal;
+        match self.get(row.return_address) {
+            Some(address) if moves => self.arrive(here, address),
+            _ => Step::Lost,
+        }
+    }
+
+    /// The caller of code that keeps frame pointers: `[fp]` is the caller's, its return address lies behind.
+    fn follow_frame_pointer(&mut self, stack: Stack<'_>) -> Step {
+        let here = *self;
+        let Some(fp) = here.get(self.machine.fp()) else { return Step::Lost };
+        if fp == 0 {
+            return Step::Root;
+        }
+        let behind = fp.wrapping_add(8);
+        let (Some(next), Some(address)) = (stack.word(fp), stack.word(behind)) else {
+            return Step::Lost;
+        };
+        if behind < here.sp() {
+            return Step::Lost;
+        }
+        self.set(self.machine.fp(), Some(next));
+        self.set(self.machine.sp(), Some(behind.wrapping_add(8)));
+        self.arrive(here, address)
+    }
+
+    /// The caller was found to be at `address`.
+    fn arrive(&mut self, from: Registers, address: u64) -> Step {
+        // The first page is never mapped, and the upper half is the kernel's.
+        const CODE: std::ops::Range<u64> = 0x1000..1 << 56;
+        let address = self.machine.plain(address);
+        self.set(self.machine.ip(), Some(address));
+        match address {
+            0 => Step::Root,
+            address if !CODE.contains(&address) => Step::Lost,
+            address if address == from.ip() && self.sp() == from.sp() => Step::Lost,
+            _ => Step::Caller,
         }
     }
 }
 
-fn run(
-    mut step: impl FnMut() -> Result<Option<FrameAddress>, framehop::Error>,
-    push: &mut impl FnMut(FrameAddress),
-) -> bool {
-    for _ in 0..DEEPEST {
-        match step() {
-            Ok(Some(frame)) => push(frame),
-            Ok(None) => return true,
-            Err(_) => return false,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbols::Config;
+
+    /// Unwinds a stack of words in a process of which nothing is known.
+    fn unwind(machine: Machine, ip: u64, fp: u64, words: &[u64]) -> (Vec<u64>, bool) {
+        let mut registers = Registers { machine, values: [0; 33], known: 0 };
+        let given = [(machine.ip(), ip), (machine.sp(), 0x7000), (machine.fp(), fp)];
+        given.iter().for_each(|&(register, value)| registers.set(register, Some(value)));
+        let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let (mut space, mut modules) = (Space::default(), Modules::default());
+        let loader = Loader::new(Config::default());
+        let (space, modules) = (&mut space, &mut modules);
+        let unwinder = Unwinder { pid: 1, space, modules, loader: &loader, as_perf: false };
+        let mut frames = Vec::new();
+        let complete = unwinder.unwind(&registers, &stack, &mut frames);
+        (frames.into_iter().map(|at| at.address).collect(), complete)
+    }
+
+    #[test]
+    fn code_of_which_nothing_is_said_has_frame_pointers() {
+        let words = [1, 2, 0x7020, 0x5001, 0, 0x6001, 3];
+        for machine in [Machine::X86_64, Machine::Aarch64] {
+            let whole = vec![0x4000, 0x5000, 0x6000];
+            assert_eq!(unwind(machine, 0x4000, 0x7010, &words), (whole, true));
+            // The copy ends before the root; frame pointers that lead back; what is no address of code.
+            assert_eq!(unwind(machine, 0x4000, 0x7010, &words[..5]), (vec![0x4000, 0x5000], false));
+            let back = [1, 2, 0x7000, 0x5001];
+            assert_eq!(unwind(machine, 0x4000, 0x7010, &back).0.len(), 2);
+            assert_eq!(unwind(machine, 0x4000, 0x7010, &[1, 2, 0, 7]), (vec![0x4000], false));
         }
     }
-    false
-}
 
-/// A section of a module, where it is mapped; by default none.
-#[derive(Default)]
-struct Part {
-    file: Option<Arc<Module>>,
-    bytes: Range<usize>,
-}
+    #[test]
+    fn signatures_are_no_part_of_an_address() {
+        let words = [0, 0x00e5_ffff_9000_1001];
+        let (frames, complete) = unwind(Machine::Aarch64, 0x4000, 0x7000, &words);
+        assert_eq!((frames, complete), (vec![0x4000, 0xffff_9000_1000], true));
+    }
 
-impl Deref for Part {
-    type Target = [u8];
+    #[test]
+    fn an_emptied_stack_of_unknown_code_is_that_of_an_exec() {
+        assert_eq!(unwind(Machine::X86_64, 0x4000, 0x7000, &[]), (vec![0x4000], true));
+    }
 
-    fn deref(&self) -> &[u8] {
-        self.file.as_ref().and_then(|file| file.bytes().get(self.bytes.clone())).unwrap_or_default()
+    #[test]
+    fn calls_are_told_by_their_bytes() {
+        assert!(ends_in_call(&[0, 0, 0xe8, 1, 2, 3, 4], 7));
+        assert!(ends_in_call(&[0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0], 7));
+        assert!(ends_in_call(&[0x90, 0xff, 0x15, 1, 2, 3, 4], 7));
+        assert!(!ends_in_call(&[0x90; 9], 9) && !ends_in_call(&[0xe8, 0, 0, 0, 0], 5));
     }
 }

@@ -1,0 +1,55 @@
+//! Frames that are hard to unwind, of `tests/fixtures/frames.c`, whose calls are known.
+
+use std::process::Command;
+
+use bstr::ByteSlice;
+
+use crate::harness::{Dir, cannot_run, repo};
+use crate::recording::{record, sums};
+
+#[test]
+fn every_frame_is_left_by_what_is_said_of_it() {
+    if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) {
+        return cannot_run("every_frame_is_left", "the functions are written for x86-64 Linux");
+    }
+    for flags in [
+        // What compilers do by default: .eh_frame, and the linker's table of it.
+        &[][..],
+        &["-Wl,--no-eh-frame-hdr"],
+        // As Go has it: .debug_frame alone, and that packed.
+        &["-g", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-gz"],
+    ] {
+        let dir = Dir::new();
+        let mut cc = Command::new("cc");
+        cc.args(["-O1", "-fomit-frame-pointer", "-o"]).arg(dir.path("frames")).args(flags);
+        let done = cc.arg(repo().join("tests/fixtures/frames.c")).output().unwrap();
+        assert!(done.status.success(), "{}", done.stderr.to_str_lossy());
+        let options = "-F 1997 --call-graph dwarf,4096";
+        if record(&dir, "every_frame_is_left", options, &["./frames"]).is_none() {
+            return;
+        }
+        let folded = dir.cmd("fg-fold").args(["-q", "--no-inline", "perf.data"]).stdout();
+        let sums = sums(&folded);
+        for calls in [
+            "main;in_rbx",
+            "main;calls_from_rbx;inside;spin",
+            "main;untold;inside;spin",
+            // After the signal's trampoline, which has no symbol, comes where the thread was.
+            ";main;raise;__pthread_kill_implementation;[libc.so.6];handler;spin",
+        ] {
+            let calls = calls.trim_start_matches(';');
+            let last = calls.rsplit(';').next().unwrap();
+            let (mut whole, mut other) = (0, 0);
+            for (stack, weight) in &sums {
+                let is_leaf = stack.split_str(";").any(|frame| frame == last.as_bytes());
+                let is_whole = stack.contains_str("_start;") && stack.contains_str(calls);
+                whole += u64::from(is_whole) * weight;
+                other += u64::from(is_leaf && !stack.contains_str("_start;")) * weight;
+            }
+            assert!(
+                whole > 10_000_000 && other == 0,
+                "{flags:?} {calls}: {whole} {other}\n{folded}"
+            );
+        }
+    }
+}
