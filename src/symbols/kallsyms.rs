@@ -8,8 +8,9 @@
 //! (The arrow is a tab.) Symbols have no sizes: one ends where the next begins. The last alias in the file is chosen, as perf does.
 //! Source: kernel/kallsyms.c, `s_show`.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
+use std::sync::{Arc, PoisonError};
 
 use bstr::{BStr, BString, ByteSlice};
 
@@ -67,7 +68,7 @@ impl Loader {
                 // The kernel writes its list anew for each reader, which takes longer than all that we do with it. perf's copy
                 // of the same build has the same functions, but modules lie elsewhere after each start.
                 if let Some(copy) = copy.as_ref().filter(|_| is_running && reference.is_some())
-                    && let Ok(found) = kernel_symbols(copy, addresses, reference)
+                    && let Ok(found) = self.listed(copy, addresses, reference)
                     && found.symbols.iter().flatten().filter(|it| it.module.is_empty()).count()
                         == addresses.len()
                 {
@@ -84,12 +85,40 @@ impl Loader {
                 }
             }
         };
-        kernel_symbols(&path, addresses, reference)
+        self.listed(&path, addresses, reference)
+    }
+
+    /// The symbols at each of `addresses`, which are sorted and distinct, from the file at `path`.
+    fn listed(
+        &self,
+        path: &Path,
+        addresses: &[u64],
+        reference: Option<Reference<'_>>,
+    ) -> Result<KernelSymbols> {
+        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = match kernels.get(path) {
+            Some(text) => Arc::clone(text),
+            None => {
+                let doing = || format!("cannot read {}", path.display());
+                let text = Arc::new(read(path).map_err(Error::io(doing))?);
+                kernels.insert(path.to_owned(), Arc::clone(&text));
+                text
+            }
+        };
+        Ok(find(&text, addresses, reference))
     }
 }
 
+/// The kernel formats the text while it is read, a page at a time; the size of the file is said to be 0.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(16 << 20);
+    std::fs::File::open(path)?.read_to_end(&mut text)?;
+    text.shrink_to_fit();
+    Ok(text)
+}
+
 /// The build-id of the running kernel.
-pub(super) fn running_build_id() -> Option<Vec<u8>> {
+pub(crate) fn running_build_id() -> Option<Vec<u8>> {
     let notes = std::fs::read("/sys/kernel/notes").ok()?;
     notes_build_id(&notes).map(<[u8]>::to_vec)
 }
@@ -108,21 +137,6 @@ fn notes_build_id(mut notes: &[u8]) -> Option<&[u8]> {
         }
         notes = notes.get(end.checked_next_multiple_of(4)?..)?;
     }
-}
-
-/// The symbols at each of `addresses`, which are sorted and distinct, from the file at `path`.
-pub(super) fn kernel_symbols(
-    path: &Path,
-    addresses: &[u64],
-    reference: Option<Reference<'_>>,
-) -> Result<KernelSymbols> {
-    // The kernel formats the text while it is read, a page at a time; the size of the file is said to be 0.
-    let mut text = Vec::with_capacity(16 << 20);
-    let doing = || format!("cannot read {}", path.display());
-    std::fs::File::open(path)
-        .and_then(|mut file| file.read_to_end(&mut text))
-        .map_err(Error::io(doing))?;
-    Ok(find(&text, addresses, reference))
 }
 
 /// One line, with its name at its place in the text.
@@ -165,7 +179,7 @@ fn lines<'a>(text: &'a [u8], mut each: impl FnMut(Line<'a>)) {
     }
 }
 
-/// [`kernel_symbols`] of a text.
+/// The symbols at each of `addresses`, which are sorted and distinct.
 pub(super) fn find(
     text: &[u8],
     addresses: &[u64],

@@ -83,6 +83,8 @@ pub struct Loader {
     /// Whether processes are in containers: each has many modules.
     contained: Mutex<HashMap<u32, bool>>,
     warnings: Mutex<Warnings>,
+    /// Lists of the kernel's symbols that were read: a recording that is still going on asks again and again.
+    pub(super) kernels: Mutex<HashMap<PathBuf, Arc<Vec<u8>>>>,
 }
 
 impl Loader {

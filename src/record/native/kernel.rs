@@ -8,6 +8,7 @@ use bstr::ByteSlice;
 use super::attr::Wanted;
 use crate::perf_data::write::Writer;
 use crate::perf_data::{CpuMode, FileId, Mmap};
+use crate::symbols::running_build_id;
 
 /// The numbers of features: `HEADER_HOSTNAME` and its like in perf's header.h.
 const HOSTNAME: u64 = 3;
@@ -47,8 +48,8 @@ pub(super) fn write<W: Write>(writer: &mut Writer<W>, id: u64, wanted: &Wanted) 
             },
             id,
         )?;
-        if let Some(build_id) = build_id(&fs::read("/sys/kernel/notes").unwrap_or_default()) {
-            writer.build_id(1, u32::MAX, build_id, KERNEL)?;
+        if let Some(build_id) = running_build_id() {
+            writer.build_id(1, u32::MAX, &build_id, KERNEL)?;
         }
     }
     Ok(())
@@ -71,43 +72,4 @@ fn start() -> Option<(Vec<u8>, u64)> {
         }
     }
     None
-}
-
-/// The id in notes: their name's length, their content's, their type, the name, the content.
-fn build_id(mut notes: &[u8]) -> Option<&[u8]> {
-    const BUILD_ID: u32 = 3;
-    loop {
-        let mut word = || {
-            let (word, rest) = notes.split_first_chunk()?;
-            notes = rest;
-            Some(u32::from_ne_bytes(*word))
-        };
-        let (name, content, kind) = (word()? as usize, word()? as usize, word()?);
-        let (owner, rest) = notes.split_at_checked(name.next_multiple_of(4))?;
-        let found = rest.get(..content)?;
-        if kind == BUILD_ID && owner.starts_with(b"GNU\0") {
-            return Some(found);
-        }
-        notes = rest.get(content.next_multiple_of(4)..)?;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_build_id_is_one_of_the_notes() {
-        let note = |kind: u32, name: &[u8], content: &[u8]| {
-            let words = [name.len() as u32, content.len() as u32, kind];
-            let mut note: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            note.extend(name);
-            note.resize(note.len().next_multiple_of(4), 0);
-            note.extend(content);
-            note
-        };
-        let notes = [note(6, b"Linux\0", &[1, 2, 3, 4]), note(3, b"GNU\0", &[9; 20])].concat();
-        assert_eq!(build_id(&notes), Some(&[9; 20][..]));
-        assert_eq!(build_id(&notes[..30]), None);
-    }
 }

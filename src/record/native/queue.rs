@@ -109,7 +109,11 @@ mod tests {
         let mut times = Vec::new();
         for (new, until) in [(&[5, 1, 3][..], 3), (&[4, 8], 7), (&[], 8), (&[9], u64::MAX)] {
             new.iter().for_each(|&time| queue.push(&exit(time), &attr(has::TIME), |_| {}));
-            queue.take(until, |bytes| Ok::<(), ()>(times.push(bytes[32]))).unwrap();
+            let taken = queue.take(until, |bytes| {
+                times.push(bytes[32]);
+                Ok::<(), ()>(())
+            });
+            taken.unwrap();
             times.push(0);
         }
         assert_eq!(times, [1, 3, 0, 4, 5, 0, 8, 0, 9, 0]);

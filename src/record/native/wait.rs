@@ -25,6 +25,8 @@ use crate::error::{Error, Result};
 
 /// How long the rings are left alone at most. They wake us when they fill up.
 const ROUND: i32 = 50;
+/// The same where they cannot wake us.
+const SHORT: i32 = 10;
 /// How long a workload may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -167,13 +169,13 @@ impl Wait {
         let mut fds = [self.signals.as_raw_fd(), child, control].map(sys::readable).to_vec();
         fds.extend(events.poll());
         sys::poll(&mut fds, ROUND);
-        let (own, rings) = fds.split_at(3);
-        let is = |at: usize| own.get(at).is_some_and(|fd| fd.revents != 0);
-        // The ring of a thread that is gone says so for ever.
+        let (own, rings) = fds.split_at_mut(3);
+        // The ring of a thread that is gone says so for ever: then it is left alone for a while.
         let is_gone = |fd: &libc::pollfd| fd.revents & !libc::POLLIN != 0;
-        if !own.iter().any(|fd| fd.revents != 0) && rings.iter().any(is_gone) {
-            thread::sleep(Duration::from_millis(10));
+        if own.iter().all(|fd| fd.revents == 0) && rings.iter().any(is_gone) {
+            sys::poll(own, SHORT);
         }
+        let is = |at: usize| own.get(at).is_some_and(|fd| fd.revents != 0);
         Woken { signal: is(0), ended: is(1), control: is(2) }
     }
 }
