@@ -168,11 +168,12 @@ impl Wait {
         fds.extend(events.poll());
         sys::poll(&mut fds, ROUND);
         let (own, rings) = fds.split_at(3);
+        let is = |at: usize| own.get(at).is_some_and(|fd| fd.revents != 0);
         // The ring of a thread that is gone says so for ever.
-        if rings.iter().any(|fd| fd.revents & !libc::POLLIN != 0) {
+        let is_gone = |fd: &libc::pollfd| fd.revents & !libc::POLLIN != 0;
+        if !own.iter().any(|fd| fd.revents != 0) && rings.iter().any(is_gone) {
             thread::sleep(Duration::from_millis(10));
         }
-        let is = |at: usize| own.get(at).is_some_and(|fd| fd.revents != 0);
         Woken { signal: is(0), ended: is(1), control: is(2) }
     }
 }
