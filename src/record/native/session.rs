@@ -26,6 +26,8 @@ pub(super) struct Session<'a> {
     /// Unwinds, unless stacks are to be recorded as they are or come as chains.
     live: Option<Live>,
     chain: Vec<u64>,
+    /// Something of it is out already.
+    pub(super) has_begun: bool,
 }
 
 impl<'a> Session<'a> {
@@ -52,6 +54,7 @@ impl<'a> Session<'a> {
             queue,
             live: unwinds.then(Live::new),
             chain: Vec::new(),
+            has_begun: false,
         })
     }
 
@@ -84,6 +87,7 @@ impl<'a> Session<'a> {
         if wrote? {
             self.writer.finished_round()?;
             self.writer.get_mut().flush()?;
+            self.has_begun = true;
         }
         Ok(())
     }
@@ -94,6 +98,14 @@ impl<'a> Session<'a> {
         let event = id.id.and_then(|id| events.event_of(id)).unwrap_or(0);
         let number = self.numbers.get(event).copied().unwrap_or(0);
         match (record, &mut self.live) {
+            (Record::Sample(sample), _)
+                if id
+                    .id
+                    .zip(sample.tid)
+                    .is_some_and(|(id, tid)| events.is_inherited_twice(id, tid)) =>
+            {
+                Ok(())
+            }
             (Record::Sample(sample), Some(live)) => {
                 chain_of(head.mode(), &sample, live, &mut self.chain);
                 self.writer.sample(&NewSample {
