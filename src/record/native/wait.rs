@@ -79,10 +79,6 @@ impl Wait {
             });
             let recorded = self.record(Some((pid, &ended)), &[], &mut session, events);
             let is_full = is_full(&recorded, &session, events);
-            if recorded.is_err() {
-                // Nobody reads what it writes any more.
-                send(pid, SIGINT);
-            }
             let status = waiter.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
             if !is_full {
                 recorded.map_err(Error::io(|| "cannot write the recording"))?;
@@ -120,6 +116,8 @@ impl Wait {
         events: &mut Events<'_>,
     ) -> io::Result<()> {
         let (mut stopped, mut insisted): (Option<Instant>, _) = (None, false);
+        // What cannot be written ends the recording; the workload is waited for all the same.
+        let mut written = Ok(());
         loop {
             let woken = self.sleep(child, events);
             let now = Instant::now();
@@ -138,6 +136,7 @@ impl Wait {
             {
                 is_time |= control.obey()?;
             }
+            is_time |= written.is_err();
             match (stopped, child) {
                 (None, _) if self.seen > 0 || is_time => {
                     events.disable();
@@ -153,7 +152,9 @@ impl Wait {
                 }
                 _ => {}
             }
-            session.round(events, false)?;
+            if written.is_ok() {
+                written = session.round(events, false);
+            }
             let over = match child {
                 Some(_) => woken.ended,
                 None if pids.is_empty() => stopped.is_some(),
@@ -161,7 +162,7 @@ impl Wait {
             };
             if over {
                 events.disable();
-                return session.round(events, true);
+                return written.and_then(|()| session.round(events, true));
             }
         }
     }
