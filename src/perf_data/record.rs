@@ -332,7 +332,8 @@ impl<'a> Mmap<'a> {
             path: b"".into(),
         };
         if head.kind == kind::MMAP2 {
-            if head.misc & misc::BIT_14 != 0 {
+            // Linux sets the bit of an event that did not ask for ids if another one did: then a device's number is here.
+            if head.misc & misc::BIT_14 != 0 && c.rest().first().is_some_and(|&size| size <= 20) {
                 let size = c.u8()?;
                 c.skip(3)?;
                 let id = c.take(20)?;
