@@ -282,7 +282,8 @@ mod tests {
         let problem = config("-c record -F 9 ./bin").unwrap_err().to_string();
         assert_eq!(problem, "Cannot pass both a custom command and a frequency.");
         assert!(config("-c record -e cycles ./bin").is_err());
-        assert!(config("-c ' ./bin").is_err(), "an open quote");
+        // Elsewhere it is a script of dtrace's.
+        assert_eq!(config("-c ' ./bin").is_err(), cfg!(target_os = "linux"), "an open quote");
     }
 
     #[test]
