@@ -28,6 +28,10 @@ demo OUT="demo.svg":
 bench *ARGS:
     cargo bench {{ ARGS }}
 
+# The code for macOS and Windows checked, the tests that can run anywhere run as Windows programs under wine
+cross *STEPS="--clippy mac win wine":
+    scripts/cross {{ STEPS }}
+
 # Licences, sources and duplicates of the dependencies
 deny:
     cargo deny check

@@ -223,10 +223,9 @@ mod tests {
                 "target_directory":"/w/target","build_directory":{build},"version":1}}"#
             );
             let metadata = cargo_metadata::MetadataCommand::parse(json).unwrap();
-            let (root, deps) = output_folders(Path::new(executable), &metadata);
-            (root.display().to_string(), deps.display().to_string())
+            output_folders(Path::new(executable), &metadata)
         };
-        let is = |root: &str, deps: &str| (root.to_owned(), deps.to_owned());
+        let is = |root: &str, deps: &str| (PathBuf::from(root), PathBuf::from(deps));
         let plain = is("/w/target/release", "/w/target/release/deps");
         assert_eq!(folders("/w/target/release/x", None), plain);
         assert_eq!(folders("/w/target/release/examples/x", None), plain);

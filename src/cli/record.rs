@@ -114,6 +114,8 @@ impl RecordOptions {
 /// On Linux nothing but the kernel is needed, and the recording is a perf.data stream; on macOS xctrace records, on
 /// Windows blondie or dtrace, elsewhere dtrace. fg-fold reads them all. While the recording has standard output, what
 /// COMMAND prints there goes to standard error; with -o FILE it is left alone.
+///
+/// Recording was tested on Linux alone: for macOS and Windows it is compiled, and the command lines are tested.
 #[derive(Debug, Parser)]
 #[command(
     name = "fg-record",
@@ -280,7 +282,8 @@ mod tests {
         let problem = config("-c record -F 9 ./bin").unwrap_err().to_string();
         assert_eq!(problem, "Cannot pass both a custom command and a frequency.");
         assert!(config("-c record -e cycles ./bin").is_err());
-        assert!(config("-c ' ./bin").is_err(), "an open quote");
+        // Elsewhere it is a script of dtrace's.
+        assert_eq!(config("-c ' ./bin").is_err(), cfg!(target_os = "linux"), "an open quote");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Only the call of blondie needs Windows; what it is asked for is decided, and tested, everywhere.
 
-use super::{Config, Workload};
+use super::{Config, Workload, refuse_linux_only};
 use crate::error::{Error, Result};
 
 /// The command that blondie starts, or why it cannot record this.
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
     expect(dead_code, reason = "its caller is compiled on Windows alone")
 )]
 fn command<'a>(workload: &'a Workload, config: &Config) -> Result<&'a [std::ffi::OsString]> {
+    refuse_linux_only("blondie", config)?;
     let usual = Config::default();
     let cannot = |what: &str| {
         Err(Error::Unsupported {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::child::{self, Stdout};
 use super::{
-    Config, Destination, Ended, Notice, Recorder, Workload, deposit, privileged, program, scratch,
+    Config, Destination, Ended, Notice, Recorder, Workload, deposit, privileged, program,
+    refuse_linux_only, scratch,
 };
 use crate::error::{Error, Result};
 
@@ -66,6 +67,7 @@ fn command_line(
     config: &Config,
     output: &Path,
 ) -> Result<Vec<OsString>> {
+    refuse_linux_only("dtrace", config)?;
     if !config.events.is_empty() {
         return Err(Error::Unsupported {
             what: "dtrace has no perf events".into(),

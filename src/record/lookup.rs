@@ -63,11 +63,10 @@ fn runnable(_: &Path) -> Result<(), io::ErrorKind> {
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn what_cannot_run_is_told_apart() {
         let kind = |program: &str| match check_runnable(OsStr::new(program)) {

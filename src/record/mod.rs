@@ -167,7 +167,10 @@ pub fn recorder() -> Box<dyn Recorder> {
     let linux = None::<dtrace::Dtrace>;
     match linux {
         Some(linux) => Box::new(linux),
-        None if cfg!(target_os = "macos") => Box::new(xctrace::Xctrace::from_env()),
+        // As flamegraph does: dtrace there only for whoever names it.
+        None if cfg!(target_os = "macos") && std::env::var_os("DTRACE").is_none() => {
+            Box::new(xctrace::Xctrace::from_env())
+        }
         None => dtrace_or_blondie(),
     }
 }
@@ -185,6 +188,25 @@ fn dtrace_or_blondie() -> Box<dyn Recorder> {
 /// The program that the variable names, or the usual one.
 fn program(variable: &str, usual: &str) -> OsString {
     std::env::var_os(variable).filter(|name| !name.is_empty()).unwrap_or_else(|| usual.into())
+}
+
+/// Refuses what `recorder` cannot do because only those of Linux can, by the first option that asks for it.
+fn refuse_linux_only(recorder: &str, config: &Config) -> Result<()> {
+    let usual = Config::default();
+    let asked = [
+        ("--period", config.period != usual.period),
+        ("--call-graph", config.call_graph != usual.call_graph),
+        ("--raw-stacks", config.raw_stacks != usual.raw_stacks),
+        ("--delay", config.delay != usual.delay),
+        ("--duration", config.duration != usual.duration),
+        ("--control", config.control != usual.control),
+        ("--compression-level", config.compression != usual.compression),
+    ];
+    let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) else { return Ok(()) };
+    Err(Error::Unsupported {
+        what: format!("{recorder} has nothing like {option}"),
+        remedy: "leave it out".into(),
+    })
 }
 
 /// `line` as `config` wants it run: the one place that knows of sudo.
@@ -229,6 +251,14 @@ mod tests {
         assert_eq!(privileged(line(), &Config::default()), line());
         let root = Config { root: Some(vec!["-E".into(), "-n".into()]), ..Config::default() };
         assert_eq!(privileged(line(), &root), ["sudo", "-E", "-n", "perf", "record"]);
+    }
+
+    #[test]
+    fn what_only_linux_can_do_is_refused_by_name() {
+        assert!(refuse_linux_only("dtrace", &Config::default()).is_ok());
+        let late = Config { delay: Some(Duration::from_millis(1)), ..Config::default() };
+        let refused = refuse_linux_only("dtrace", &late).unwrap_err().to_string();
+        assert!(refused.contains("dtrace has nothing like --delay"), "{refused}");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::child::{self, Stdout};
 use super::{
-    Config, Destination, Ended, Notice, Recorder, Workload, deposit, privileged, program, scratch,
+    Config, Destination, Ended, Notice, Recorder, Workload, deposit, privileged, program,
+    refuse_linux_only, scratch,
 };
 use crate::error::{Error, Result};
 
@@ -90,6 +91,7 @@ fn record_line(
     let cannot = |what: &str| {
         Err(Error::Unsupported { what: format!("xctrace {what}"), remedy: String::new() })
     };
+    refuse_linux_only("xctrace", config)?;
     let usual = Config::default();
     if config.frequency != usual.frequency {
         return cannot("cannot sample at a frequency of your choice");

@@ -51,6 +51,7 @@ mod vmlinux;
 pub use demangle::demangle;
 pub use elf::Segment;
 pub use jit::{Jitdump, PerfMap};
+#[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;
 pub use kallsyms::{KernelSymbol, KernelSymbols, Reference};
 pub use loader::{Config, Loader, Warnings};

@@ -5,7 +5,10 @@ use bstr::ByteSlice;
 use crate::harness::{Dir, example};
 use crate::recording::{record, sums};
 
+// With programs that are shell scripts.
+#[cfg(target_os = "linux")]
 mod debuginfod;
+#[cfg(target_os = "linux")]
 mod fallback;
 mod header;
 mod jit;
