@@ -10,9 +10,9 @@ use std::path::Path;
 use bstr::ByteSlice;
 use rayon::prelude::*;
 
-use super::{Config, Folder, Merge};
+use super::{Folder, Merge};
 use crate::error::{Error, Result};
-use crate::folded::FoldedSink;
+use crate::folded::{FoldedSink, OFF_CPU};
 use crate::sample::FrameTable;
 use crate::script::{self, header::Header};
 use crate::tally::Tally;
@@ -43,7 +43,7 @@ pub(super) fn fold<S: FoldedSink>(
         || first_event(&mut file).map_err(Error::io(reading)),
         |event| Ok(Some(event)),
     )?;
-    let folds = Config { event, ..folder.config().clone() };
+    let folds = folder.config().clone();
     let folded: Vec<Result<_>> = borders
         .par_windows(2)
         .map(|part| {
@@ -51,6 +51,7 @@ pub(super) fn fold<S: FoldedSink>(
             file.seek(SeekFrom::Start(part[0])).map_err(Error::io(reading))?;
             let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
             let mut folder = Folder::new(folds.clone(), name.clone(), Nowhere);
+            folder.expect(event.clone());
             let text = file.take(part[1] - part[0]);
             script::Reader::new(config).read(text, &name, &mut frames, &mut folder, &mut tally)?;
             Ok((folder, frames, tally))
@@ -112,13 +113,18 @@ fn first_event(file: &mut File) -> io::Result<Option<bstr::BString>> {
     let mut start = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.take(1 << 20).read_to_end(&mut start)?;
-    let header = start.lines().filter(|line| !line.starts_with(b"#")).find_map(Header::parse);
-    Ok(header.map(|header| header.event.to_owned()).filter(|event| !event.is_empty()))
+    let headers = start.lines().filter(|line| !line.starts_with(b"#")).filter_map(Header::parse);
+    let mut events = headers.map(|header| header.event);
+    Ok(events
+        .find(|event| *event != OFF_CPU)
+        .filter(|event| !event.is_empty())
+        .map(ToOwned::to_owned))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fold::Config;
     use crate::folded::Writer;
     use crate::sample::SampleSink;
     use proptest::prelude::*;
@@ -135,12 +141,12 @@ mod tests {
     proptest! {
         #[test]
         fn parts_make_no_difference(
-            samples in prop::collection::vec((0usize..3, prop::collection::vec(0usize..4, 0..4), 0usize..9), 0..40),
+            samples in prop::collection::vec((0usize..4, prop::collection::vec(0usize..4, 0..4), 0usize..9), 0..40),
             parts in 2u64..6,
         ) {
             let mut text = String::from("# comment\n");
             for (event, stack, gap) in samples {
-                text += &format!("app 7 1.5: 10 {}: \n", ["cycles", "faults", "cycles:u"][event]);
+                text += &format!("app 7 1.5: 10 {}: \n", ["cpu-clock", "faults", "cpu-clock:u", "off-cpu"][event]);
                 for frame in stack {
                     text += &format!("\t{:>16x} f{frame}+0x1 (/a)\n", frame * 4096);
                 }
