@@ -130,7 +130,7 @@ impl RecordOptions {
     after_help = "\
 Exit status: that of COMMAND, 128 + n if signal n killed it; 0 with -p; 1 if nothing could be recorded; 2 usage.
 Environment: PERF, XCTRACE and DTRACE name the profiler's program.
-Memory: constant; the stream is passed on as it comes.
+Memory: on Linux 8 MB for each CPU, and the maps of the processes; the stream is passed on as it comes.
 
 Example: fg-record ./server --port 80 | fg-fold | fg-render > flamegraph.svg"
 )]

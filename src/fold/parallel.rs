@@ -7,14 +7,14 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
 use rayon::prelude::*;
 
 use super::{Folder, Merge};
 use crate::error::{Error, Result};
 use crate::folded::{FoldedSink, OFF_CPU};
-use crate::sample::FrameTable;
-use crate::script::{self, header::Header};
+use crate::sample::{FrameTable, Sample, SampleSink};
+use crate::script;
 use crate::tally::Tally;
 
 /// Below this many bytes a thread costs more than it saves.
@@ -39,10 +39,10 @@ pub(super) fn fold<S: FoldedSink>(
     let mut file = File::open(path).map_err(Error::io(reading))?;
     let borders = borders(&mut file, parts).map_err(Error::io(reading))?;
     // The first event of the file is the one that is folded, in every part.
-    let event = folder.event().map_or_else(
-        || first_event(&mut file).map_err(Error::io(reading)),
-        |event| Ok(Some(event)),
-    )?;
+    let event = match folder.event() {
+        None => first_event(&mut file, &name)?,
+        known => known,
+    };
     let folds = folder.config().clone();
     let folded: Vec<Result<_>> = borders
         .par_windows(2)
@@ -109,16 +109,29 @@ fn end_of_sample(file: &mut File, from: u64) -> io::Result<Option<u64>> {
     }
 }
 
-fn first_event(file: &mut File) -> io::Result<Option<bstr::BString>> {
-    let mut start = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.take(1 << 20).read_to_end(&mut start)?;
-    let headers = start.lines().filter(|line| !line.starts_with(b"#")).filter_map(Header::parse);
-    let mut events = headers.map(|header| header.event);
-    Ok(events
-        .find(|event| *event != OFF_CPU)
-        .filter(|event| !event.is_empty())
-        .map(ToOwned::to_owned))
+/// The first event that decides what is folded, if it is in the first megabyte.
+fn first_event(file: &mut File, name: &str) -> Result<Option<BString>> {
+    file.seek(SeekFrom::Start(0)).map_err(Error::io(|| format!("cannot read {name}")))?;
+    let (mut first, mut reader) = (First(None), script::Reader::new(script::Config::default()));
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    reader.read(file.take(1 << 20), name, &mut frames, &mut first, &mut tally)?;
+    Ok(first.0)
+}
+
+/// Remembers the event of the first sample that has one, but for those that go beside another.
+struct First(Option<BString>);
+
+impl SampleSink for First {
+    fn sample(&mut self, _: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
+        if self.0.is_none() && !sample.event.is_empty() && sample.event != OFF_CPU {
+            self.0 = Some(sample.event.into());
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +139,6 @@ mod tests {
     use super::*;
     use crate::fold::Config;
     use crate::folded::Writer;
-    use crate::sample::SampleSink;
     use proptest::prelude::*;
 
     fn folded(path: &Path, parts: u64) -> (Vec<u8>, Tally) {

@@ -11,6 +11,7 @@ use inferno::collapse::perf as oracle;
 use proptest::prelude::*;
 
 use crate::harness::Dir;
+use crate::recording::record;
 
 #[path = "../naive/fold.rs"]
 mod naive;
@@ -216,6 +217,50 @@ fn folded(text: &str) -> String {
     fold(text.as_bytes(), &Config::default()).0.to_string()
 }
 
+/// What perf prints of real programs, with each option alone, all, and none.
+#[test]
+fn real_recordings_fold_as_inferno_folds_them() {
+    let test = "real_recordings_fold_as_inferno_folds_them";
+    let dd = ["dd", "if=/dev/zero", "of=/dev/null", "bs=512", "count=200000"];
+    let python = ["python3", "-c", "import json\nfor i in range(9): json.dumps([i] * 99999)"];
+    let shell =
+        ["sh", "-c", "for i in 1 2 3; do ls -R /usr/lib >/dev/null; sort /etc/passwd; done"];
+    for (options, command) in [
+        ("-F 1997 -g -e cpu-clock", &dd[..]),
+        ("-F 997 --call-graph dwarf,16384 -e cpu-clock", &python),
+        // perf pads shorter names of events, and then inferno takes each sample for 1.
+        ("-F 1997 -g -e minor-faults,major-faults", &shell),
+    ] {
+        let event = options
+            .split([' ', ','])
+            .find(|word| word.len() > 2 && word[1..].contains('-') && !word.starts_with("--"));
+        let dir = Dir::new();
+        let Some(_) = record(&dir, test, options, command) else { return };
+        let text = dir.cmd("perf").args(["script", "-i", "perf.data"]).stdout();
+        assert!(text.lines().filter(|line| line.is_empty()).count() > 20, "{options}");
+        let alone = |bit: u32| {
+            let on = |which| bit == which || bit == 7;
+            Config {
+                kernel: on(0),
+                jit: on(1),
+                addresses: on(2),
+                pid: on(3),
+                tid: on(4),
+                event: if on(5) { event.map(Into::into) } else { None },
+                skip_after: on(6).then(|| "do_syscall_64".into()).into_iter().collect(),
+            }
+        };
+        for bit in 0..=8 {
+            let config = alone(bit);
+            assert_eq!(
+                fold(&text[..], &config).0,
+                inferno(&text, &config),
+                "{options}: {config:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn where_inferno_is_wrong() {
     let one = |line: &str| {
@@ -281,6 +326,11 @@ fn events_keep_their_names_and_their_samples() {
     // inferno cuts event names at their first colon, and so adds up two tracepoints.
     assert_eq!(
         folded(&(sample("sched:sched_switch") + &sample("sched:sched_wakeup"))),
+        "app;f 10\n"
+    );
+    // perf pads the names of events to one width; then inferno takes the period for 1.
+    assert_eq!(
+        folded("app 7 1.5:   10   cpu-clock: \n\t              10 f (/a)\n\n"),
         "app;f 10\n"
     );
     // inferno keeps one half of a hybrid CPU and loses the other silently.

@@ -1,12 +1,15 @@
 //! Observing every thread of processes that run already.
 //!
-//! Threads come and go while we look. One that is started by a thread that is observed already inherits what observes it,
-//! which a FORK record in a ring tells; any other one is there when we look again.
+//! Threads come and go while we look. One that is started by a thread that is observed already, on all CPUs, inherits what
+//! observes it, which a FORK record in a ring tells; any other one is there when we look again. One that inherited on some
+//! CPUs only is observed anew, and what it inherited does not count: see [`Events::is_inherited_twice`].
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::open::Events;
 use super::queue::Queue;
+use super::sys;
 use super::threads::{self, Thread};
 use crate::error::Result;
 use crate::perf_data::Record;
@@ -19,11 +22,12 @@ pub(super) fn attach(
     queue: &mut Queue,
 ) -> Result<Vec<Thread>> {
     pids.iter().try_for_each(|&pid| threads::check(pid))?;
-    let (mut observed, mut names) = (HashSet::new(), Vec::new());
+    // Since when each thread is observed on all CPUs.
+    let (mut observed, mut names) = (HashMap::new(), Vec::new());
     loop {
         let of = |&pid: &u32| threads::of(pid).into_iter().map(move |tid| (pid, tid));
         let all = pids.iter().flat_map(of);
-        let new: Vec<(u32, u32)> = all.filter(|(_, tid)| !observed.contains(tid)).collect();
+        let new: Vec<(u32, u32)> = all.filter(|(_, tid)| !observed.contains_key(tid)).collect();
         if new.is_empty() {
             return Ok(names);
         }
@@ -31,15 +35,18 @@ pub(super) fn attach(
             let attr = events.attr();
             events.drain(|bytes| {
                 queue.push(bytes, &attr, |record| {
-                    if let Record::Fork(task) = record {
-                        observed.insert(task.tid);
+                    if let Record::Fork(task) = record
+                        && observed.get(&task.ptid).is_some_and(|&since| since <= task.time)
+                    {
+                        observed.insert(task.tid, task.time);
                     }
                 });
             });
-            if observed.insert(tid) {
+            if let Entry::Vacant(entry) = observed.entry(tid) {
                 // Now, as it may be gone before all are observed.
                 names.extend(Thread::now(pid, tid));
                 events.open(Some(tid))?;
+                entry.insert(sys::now());
             }
         }
     }

@@ -64,9 +64,12 @@ impl OffCpu {
                         self.threads.insert(tid, Thread::Blocked(blocked));
                     }
                     Thread::Blocked(blocked) if !out => return Some((blocked, id.time?)),
-                    Thread::Over => drop(self.threads.insert(tid, Thread::Over)),
+                    // What tells of a thread that was found while it was being attached to may come twice.
+                    blocked @ (Thread::Blocked(_) | Thread::Over) => {
+                        drop(self.threads.insert(tid, blocked));
+                    }
                     // Preempted; or what belongs between was lost.
-                    Thread::Leaving(_) | Thread::Blocked(_) => {}
+                    Thread::Leaving(_) => {}
                 }
             }
             _ => {}
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_record_costs_what_it_told() {
+    fn what_is_lost_costs_what_it_told_and_what_comes_twice_counts_once() {
         let mut off = OffCpu::default();
         leaves(&mut off, 2);
         assert_eq!(switch(&mut off, false, false, 4), None);
@@ -175,7 +178,8 @@ mod tests {
         leaves(&mut off, 6);
         switch(&mut off, true, false, 7);
         switch(&mut off, true, false, 8);
-        assert_eq!(switch(&mut off, false, false, 9), None);
+        assert_eq!(switch(&mut off, false, false, 9), Some(3));
+        assert_eq!(switch(&mut off, false, false, 10), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //!  nothing is allowed       ─▶ an error with the remedy
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -36,8 +36,10 @@ pub(super) struct Events<'a> {
     ring_size: usize,
     fds: Vec<OwnedFd>,
     rings: Vec<CpuRing>,
-    /// Which event a number belongs to; those that track have none.
-    ids: HashMap<u64, usize>,
+    /// Which event a number belongs to, and the thread it was opened for; those that track have none.
+    ids: HashMap<u64, (usize, i32)>,
+    /// The threads that events were opened for.
+    threads: HashSet<i32>,
     /// When they were stopped, in nanoseconds.
     pub(super) ended: Option<u64>,
     tell: &'a mut dyn FnMut(&str),
@@ -68,8 +70,9 @@ impl<'a> Events<'a> {
         let events = if any_event { vec![cycles] } else { events };
         let cpus = online_cpus();
         let ring_size = ring_size(&wanted, cpus.len());
-        let (fds, rings, ids, ended) = Default::default();
-        Events { events, wanted, any_event, cpus, ring_size, fds, rings, ids, ended, tell }
+        let (fds, rings, ids, threads) = Default::default();
+        let ended = None;
+        Events { events, wanted, any_event, cpus, ring_size, fds, rings, ids, threads, ended, tell }
     }
 
     /// Observes a thread, and those that it starts; all threads without one. False if it is gone.
@@ -104,12 +107,13 @@ impl<'a> Events<'a> {
         for at in 0..self.cpus.len() {
             for event in std::iter::once(None).chain((0..self.events.len()).map(Some)) {
                 match self.open_one(event, thread, self.cpus[at])? {
-                    Outcome::Open(fd) => self.attach(event, self.cpus[at], fd)?,
+                    Outcome::Open(fd) => self.attach(event, thread, self.cpus[at], fd)?,
                     Outcome::NoThread => return Ok(false),
                     Outcome::NoCpu => {}
                 }
             }
         }
+        self.threads.insert(thread);
         if self.rings.is_empty() {
             let what = "no CPU can be observed".into();
             return Err(Error::Unsupported { what, remedy: String::new() }.into());
@@ -188,7 +192,13 @@ impl<'a> Events<'a> {
         true
     }
 
-    fn attach(&mut self, event: Option<usize>, cpu: u32, fd: OwnedFd) -> Result<(), Failure> {
+    fn attach(
+        &mut self,
+        event: Option<usize>,
+        thread: i32,
+        cpu: u32,
+        fd: OwnedFd,
+    ) -> Result<(), Failure> {
         let cannot = |source| refused("the ring buffer", source);
         let tracks = event.is_none();
         match self.rings.iter().find(|ring| ring.cpu == cpu && ring.tracks == tracks) {
@@ -201,7 +211,7 @@ impl<'a> Events<'a> {
             }
         }
         if let Some(event) = event {
-            self.ids.insert(sys::id(&fd).map_err(cannot)?, event);
+            self.ids.insert(sys::id(&fd).map_err(cannot)?, (event, thread));
         }
         self.fds.push(fd);
         Ok(())
@@ -213,14 +223,25 @@ impl<'a> Events<'a> {
         Attr::parse(&mut Cursor::new(&attr, ENDIAN)).unwrap_or_default()
     }
 
+    /// Says what is done otherwise than asked for.
+    pub(super) fn tell(&mut self, change: &str) {
+        (self.tell)(change);
+    }
+
     /// Which event a number in a record belongs to.
     pub(super) fn event_of(&self, id: u64) -> Option<usize> {
-        self.ids.get(&id).copied()
+        self.ids.get(&id).map(|&(event, _)| event)
+    }
+
+    /// Whether a record of `thread` by the event with this number repeats one by an event of the thread's own.
+    pub(super) fn is_inherited_twice(&self, id: u64, thread: u32) -> bool {
+        let thread = thread.cast_signed();
+        self.threads.contains(&thread) && self.ids.get(&id).is_some_and(|&(_, of)| of != thread)
     }
 
     /// A number for each event, by which its records go in the recording.
     pub(super) fn numbers(&self) -> Vec<u64> {
-        let of = |event| self.ids.iter().filter(|(_, of)| **of == event).map(|(&id, _)| id).min();
+        let of = |event| self.ids.iter().filter(|(_, of)| of.0 == event).map(|(&id, _)| id).min();
         (0..self.events.len()).map(|event| of(event).unwrap_or(0)).collect()
     }
 

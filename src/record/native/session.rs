@@ -29,6 +29,8 @@ pub(super) struct Session<'a> {
     chain: Vec<u64>,
     /// Threads that are blocked, if that is recorded.
     off: Option<OffCpu>,
+    /// Something of it is out already.
+    pub(super) has_begun: bool,
 }
 
 impl<'a> Session<'a> {
@@ -56,6 +58,7 @@ impl<'a> Session<'a> {
             live: unwinds.then(Live::new),
             chain: Vec::new(),
             off: events.wanted.switches.then(OffCpu::default),
+            has_begun: false,
         })
     }
 
@@ -92,6 +95,7 @@ impl<'a> Session<'a> {
         if wrote {
             self.writer.finished_round()?;
             self.writer.get_mut().flush()?;
+            self.has_begun = true;
         }
         Ok(())
     }
@@ -105,6 +109,14 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         match (record, &mut self.live) {
+            (Record::Sample(sample), _)
+                if id
+                    .id
+                    .zip(sample.tid)
+                    .is_some_and(|(id, tid)| events.is_inherited_twice(id, tid)) =>
+            {
+                Ok(())
+            }
             (Record::Sample(sample), Some(live)) => {
                 chain_of(head.mode(), &sample, live, &mut self.chain);
                 self.writer.sample(&NewSample {

@@ -78,12 +78,15 @@ impl Wait {
                 status
             });
             let recorded = self.record(Some((pid, &ended)), &[], &mut session, events);
+            let is_full = is_full(&recorded, &session, events);
             if recorded.is_err() {
                 // Nobody reads what it writes any more.
                 send(pid, SIGINT);
             }
             let status = waiter.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
-            recorded.map_err(Error::io(|| "cannot write the recording"))?;
+            if !is_full {
+                recorded.map_err(Error::io(|| "cannot write the recording"))?;
+            }
             let status: ExitStatus =
                 status.map_err(Error::io(|| "cannot wait for the workload"))?;
             Ok(self.ended(code(status)))
@@ -98,8 +101,10 @@ impl Wait {
         events: &mut Events<'_>,
     ) -> Result<Ended> {
         let _first = sys::First::go();
-        self.record(None, pids, &mut session, events)
-            .map_err(Error::io(|| "cannot write the recording"))?;
+        let recorded = self.record(None, pids, &mut session, events);
+        if !is_full(&recorded, &session, events) {
+            recorded.map_err(Error::io(|| "cannot write the recording"))?;
+        }
         Ok(self.ended(0))
     }
 
@@ -177,6 +182,21 @@ impl Wait {
         }
         let is = |at: usize| own.get(at).is_some_and(|fd| fd.revents != 0);
         Woken { signal: is(0), ended: is(1), control: is(2) }
+    }
+}
+
+/// Whether the disk is full. Then the recording ends with what is there.
+fn is_full(recorded: &io::Result<()>, session: &Session<'_>, events: &mut Events<'_>) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let full = |error: &io::Error| {
+        matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) && session.has_begun
+    };
+    match recorded {
+        Err(error) if full(error) => {
+            events.tell(&format!("the recording ends here: {error}"));
+            true
+        }
+        _ => false,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use bstr::ByteSlice;
 
+use super::record;
 use crate::harness::{Cmd, Dir, cannot_run, example};
 use crate::record::{executable, path};
-use crate::recording::record;
 
 /// Answers out of `store`, and keeps a list of what it was asked for.
 const FIND: &str =

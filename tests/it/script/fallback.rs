@@ -2,9 +2,9 @@
 
 use bstr::{BString, ByteSlice};
 
+use super::record;
 use crate::harness::{Cmd, Dir, cannot_run};
 use crate::record::executable;
-use crate::recording::record;
 
 const TEXT: &str = "web  7/7   [001]  1.500000:          9 cycles:u: \n\t   1234 main+0x1 (/a)\n\n";
 

@@ -3,8 +3,8 @@
 use bstr::{BString, ByteSlice};
 use inferno::collapse::{Collapse, perf};
 
+use super::record;
 use crate::harness::{Dir, cannot_run};
-use crate::recording::record;
 
 /// Lines that only perf prints: of the file, not of the recording, or of what `-I` would show.
 const PERFS: [&str; 7] = [

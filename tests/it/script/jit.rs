@@ -4,8 +4,8 @@ use std::process::Command;
 
 use bstr::ByteSlice;
 
+use super::record;
 use crate::harness::{Dir, cannot_run};
-use crate::recording::record;
 
 /// Runs the same bytes at the same place under two names, and says so in a jitdump.
 const PROGRAM: &str = r#"

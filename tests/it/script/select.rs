@@ -2,8 +2,8 @@
 
 use bstr::{BString, ByteSlice};
 
+use super::record;
 use crate::harness::{Cmd, Dir};
-use crate::recording::record;
 
 const SHELL: [&str; 3] = [
     "sh",

@@ -2,8 +2,8 @@
 
 use bstr::ByteSlice;
 
+use super::record;
 use crate::harness::{Cmd, Dir, bin, example};
-use crate::recording::record;
 
 /// Without perf's own copies of the modules.
 fn cmd(dir: &Dir, program: &str) -> Cmd {
