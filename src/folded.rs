@@ -12,6 +12,11 @@ use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable};
 use crate::tally::Tally;
 
+/// The root of stacks sampled on the processor, where those of threads that were blocked are beside them. Both weigh nanoseconds.
+pub const ON_CPU: &[u8] = b"on-cpu";
+/// The root of stacks of threads that were blocked; also the event's name in a recording.
+pub const OFF_CPU: &[u8] = b"off-cpu";
+
 /// A stack and its weight. It borrows everything: an item lives for one push.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Folded<'a> {

@@ -24,7 +24,9 @@ use crate::tally::Tally;
 #[command(
     name = "fg-fold",
     version,
-    after_help = "Memory: the distinct stacks and frames, whatever the length of the input. \
+    after_help = "A recording of fg-record --off-cpu has two events, both in nanoseconds: they are folded under the roots `on-cpu` and `off-cpu`. \
+Of any other events one is folded and the rest is counted.\n\
+Memory: the distinct stacks and frames, whatever the length of the input. \
 Formats of other profilers are held as a whole."
 )]
 pub struct FoldArgs {
@@ -52,7 +54,7 @@ pub struct FoldArgs {
     #[arg(long)]
     tid: bool,
 
-    /// Event to fold [default: the first one met]
+    /// Event to fold [default: the first one met, and off-cpu beside cpu-clock or task-clock]
     #[arg(long, value_name = "EVENT")]
     event_filter: Option<String>,
 

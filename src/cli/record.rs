@@ -34,6 +34,10 @@ pub struct RecordOptions {
     #[arg(long, value_name = "MODE")]
     pub call_graph: Option<String>,
 
+    /// Record where threads are blocked, too, and for how long: Linux, without perf
+    #[arg(long)]
+    pub off_cpu: bool,
+
     /// Begin to record so many milliseconds after the workload
     #[arg(long, value_name = "MS")]
     pub delay: Option<u64>,
@@ -74,6 +78,9 @@ impl RecordOptions {
                 return usage("a custom command names its own events and call graphs");
             }
         }
+        if self.off_cpu && !cfg!(target_os = "linux") {
+            return usage("--off-cpu takes Linux");
+        }
         let Some(root) =
             self.root.as_deref().map_or(Some(None), |flags| shlex::split(flags).map(Some))
         else {
@@ -90,6 +97,7 @@ impl RecordOptions {
             duration,
             events: self.events.clone(),
             call_graph: self.call_graph.clone().unwrap_or(usual.call_graph),
+            off_cpu: self.off_cpu,
             compression: self.compression_level,
             custom: self.custom_cmd.clone(),
             root,

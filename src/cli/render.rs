@@ -122,7 +122,7 @@ pub struct RenderArgs {
     #[arg(long)]
     pub truncate_text_right: bool,
 
-    /// Set what the weights are called
+    /// Set what the weights are called; those of --off-cpu are in ns
     #[arg(long = "countname", value_name = "STRING", default_value_t = Config::default().count_name)]
     pub count_name: String,
 

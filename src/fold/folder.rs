@@ -1,14 +1,15 @@
 //! Sums samples by their stacks and, at the end, gives each distinct stack its names.
 
-use bstr::{BStr, BString, ByteSlice};
+use bstr::{BStr, BString};
 
+use super::event::{EventFilter, Turn};
 use super::quality::Quality;
 use super::sums::{Sums, Weight};
 use super::{Config, name};
 use hashbrown::HashMap;
 
 use crate::error::{Error, Result};
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
 use crate::intern::Interner;
 use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
 use crate::tally::{Loss, Tally};
@@ -24,10 +25,8 @@ pub struct Folder<S> {
     event: EventFilter,
     root: Root,
     skip_after: Vec<Option<bool>>,
-    /// Stacks as they were sampled, leaf first, their thread's root frame last.
-    whole: Sums,
-    /// Stacks that were cut by `skip_after`, without the thread's frame.
-    cut: Sums,
+    /// Stacks as they were sampled, leaf first, their thread's root frame last; see [`part`].
+    stacks: [Sums; 4],
     key: Vec<FrameId>,
     no_stack: Weight,
     without_stack: u64,
@@ -43,8 +42,7 @@ impl<S: FoldedSink> Folder<S> {
             next,
             root: Root::default(),
             skip_after: Vec::new(),
-            whole: Sums::default(),
-            cut: Sums::default(),
+            stacks: Default::default(),
             key: Vec::new(),
             no_stack: Weight::default(),
             without_stack: 0,
@@ -71,9 +69,14 @@ impl<S: FoldedSink> Folder<S> {
         self.event.wanted.clone()
     }
 
+    /// Folds `event`, if none is known, as though it had been met already.
+    pub(super) fn expect(&mut self, event: Option<BString>) {
+        self.event.wanted = self.event.wanted.take().or(event);
+    }
+
     /// Adds the sums of `other`, whose frames have the ids in `ids` here.
     pub(super) fn absorb<T>(&mut self, other: &Folder<T>, ids: &[FrameId]) {
-        for (into, from) in [(&mut self.whole, &other.whole), (&mut self.cut, &other.cut)] {
+        for (into, from) in self.stacks.iter_mut().zip(&other.stacks) {
             for (stack, weight) in from.iter() {
                 self.key.clear();
                 self.key.extend(stack.iter().map(|frame| ids[frame.index()]));
@@ -82,8 +85,7 @@ impl<S: FoldedSink> Folder<S> {
         }
         self.without_stack += other.without_stack;
         self.no_stack.weight += other.no_stack.weight;
-        self.event.other += other.event.other;
-        self.event.other_weight += other.event.other_weight;
+        self.event.absorb(&other.event);
     }
 
     /// How many frames of `stack`, from the leaf, are left when the callers of a `skip_after` symbol are cut off.
@@ -127,12 +129,20 @@ impl<S: FoldedSink> Folder<S> {
     fn name_all(&mut self, frames: &mut FrameTable, quality: &mut Quality) -> Result<()> {
         let mut names = Names::default();
         let mut stack = Vec::new();
-        let (whole, cut) = (std::mem::take(&mut self.whole), std::mem::take(&mut self.cut));
-        for (stacks, is_cut) in [(whole, false), (cut, true)] {
+        let has_off = self.event.has_off();
+        let all = std::mem::take(&mut self.stacks);
+        for (is_cut, is_off) in [(false, false), (true, false), (false, true), (true, true)] {
+            let stacks = &all[part(is_cut, is_off)];
+            if is_off && !has_off {
+                continue;
+            }
+            let place = if is_off { OFF_CPU } else { ON_CPU };
+            let place = has_off.then(|| frames.intern(Frame::named(place)));
             for (key, weight) in stacks.iter() {
                 let Some((&root, sampled)) = key.split_last() else { continue };
                 quality.look(frames, sampled, weight.weight);
                 stack.clear();
+                stack.extend(place);
                 if !is_cut {
                     stack.push(root);
                 }
@@ -151,7 +161,8 @@ impl<S: FoldedSink> Folder<S> {
 impl<S: FoldedSink> SampleSink for Folder<S> {
     fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
         let weight = Weight { weight: sample.weight(), after: None };
-        if !self.event.wants(sample.event, weight.weight) {
+        let turn = self.event.turn(sample.event, weight.weight);
+        if turn == Turn::Other {
             return Ok(());
         }
         if sample.stack.is_empty() {
@@ -164,8 +175,7 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
         self.key.clear();
         self.key.extend_from_slice(&sample.stack[..cut.unwrap_or(sample.stack.len())]);
         self.key.push(root);
-        let stacks = if cut.is_some() { &mut self.cut } else { &mut self.whole };
-        stacks.add(&self.key, weight);
+        self.stacks[part(cut.is_some(), turn == Turn::Off)].add(&self.key, weight);
         Ok(())
     }
 
@@ -174,7 +184,8 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
         self.name_all(frames, &mut quality)?;
         let mut mine = Tally::default();
         mine.lose(Loss::NoStack, self.without_stack, self.no_stack.weight);
-        mine.lose(Loss::OtherEvent, self.event.other, self.event.other_weight);
+        let other = self.event.other();
+        mine.lose(Loss::OtherEvent, other.items, other.weight);
         if quality.stacks.weight > 0 {
             mine.stacks = Some(quality.stacks);
         }
@@ -184,57 +195,9 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
     }
 }
 
-/// Lets one event through: the weights of two events cannot be added up.
-///
-/// `cycles:u` and `cycles:k` are one event, and so are the halves of a hybrid CPU, `cpu_core/cycles/` and `cpu_atom/cycles/`.
-#[derive(Default)]
-struct EventFilter {
-    wanted: Option<BString>,
-    /// The event of the last sample and what became of it; most profiles have but one.
-    last: BString,
-    last_wanted: Option<bool>,
-    other: u64,
-    other_weight: u64,
-}
-
-impl EventFilter {
-    fn new(wanted: Option<BString>) -> Self {
-        EventFilter { wanted, ..EventFilter::default() }
-    }
-
-    fn wants(&mut self, event: &BStr, weight: u64) -> bool {
-        if self.last_wanted.is_none() || self.last != event {
-            if self.wanted.is_none() && !event.is_empty() {
-                self.wanted = Some(event.into());
-            }
-            let same = |wanted: &BString| {
-                event.is_empty() || wanted == event || base_event(wanted) == base_event(event)
-            };
-            self.last_wanted = Some(self.wanted.as_ref().is_none_or(same));
-            self.last = event.into();
-        }
-        let wanted = self.last_wanted == Some(true);
-        if !wanted {
-            self.other += 1;
-            self.other_weight += weight;
-        }
-        wanted
-    }
-}
-
-/// An event without its modifiers and without the half of a hybrid CPU it was counted on.
-fn base_event(event: &[u8]) -> &[u8] {
-    let is_modifier = |tail: &[u8]| tail.iter().all(|byte| b"ukhGHpPSDIWebR".contains(byte));
-    let event = match event.rfind_byte(b':') {
-        Some(colon) if is_modifier(&event[colon + 1..]) => &event[..colon],
-        _ => event,
-    };
-    for half in [&b"cpu_core/"[..], b"cpu_atom/"] {
-        if let Some(rest) = event.strip_prefix(half) {
-            return rest.split_once_str("/").map_or(rest, |(name, _)| name);
-        }
-    }
-    event
+/// Where sums are: stacks that were cut by `skip_after` go without their thread's frame; those of blocked threads are apart.
+fn part(is_cut: bool, is_off: bool) -> usize {
+    usize::from(is_cut) + 2 * usize::from(is_off)
 }
 
 /// The root frames of threads: their comms. Told once for each, and again only when another thread takes its turn.
@@ -329,25 +292,5 @@ impl Names {
             (start, self.names.len() as u32)
         });
         stack.extend_from_slice(&self.names[start as usize..end as usize]);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_that_are_one() {
-        for (a, b, same) in [
-            ("cycles:u", "cycles:k", true),
-            ("cycles", "cycles:uppp", true),
-            ("cpu_core/cycles/", "cpu_atom/cycles/", true),
-            ("cpu_core/cycles/u", "cpu_atom/cycles/k", true),
-            ("cycles", "instructions", false),
-            ("sched:sched_switch", "sched:sched_wakeup", false),
-            ("cpu_core/cycles/", "cpu_atom/instructions/", false),
-        ] {
-            assert_eq!(base_event(a.as_bytes()) == base_event(b.as_bytes()), same, "{a} {b}");
-        }
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! Options and names are those of inferno-collapse-perf; where it is wrong, [`name`] says what is right and why.
 
+mod event;
 mod folder;
 mod foreign;
 mod format;
@@ -38,7 +39,8 @@ pub struct Config {
     pub pid: bool,
     /// Put process and thread into the root frame: `java-123/456`.
     pub tid: bool,
-    /// The event to fold, with or without its modifiers; `None` is the first one met.
+    /// The event to fold, with or without its modifiers; `None` is the first one met. Beside a clock, and in the same nanoseconds,
+    /// there may be `off-cpu`, the time that threads were blocked: both are folded then, each under a root of its own.
     pub event: Option<BString>,
     /// Symbols that become the root of every stack they are on: what called them is left out, the comm too.
     pub skip_after: Vec<BString>,

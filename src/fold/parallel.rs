@@ -7,14 +7,14 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
 use rayon::prelude::*;
 
-use super::{Config, Folder, Merge};
+use super::{Folder, Merge};
 use crate::error::{Error, Result};
-use crate::folded::FoldedSink;
-use crate::sample::FrameTable;
-use crate::script::{self, header::Header};
+use crate::folded::{FoldedSink, OFF_CPU};
+use crate::sample::{FrameTable, Sample, SampleSink};
+use crate::script;
 use crate::tally::Tally;
 
 /// Below this many bytes a thread costs more than it saves.
@@ -39,11 +39,11 @@ pub(super) fn fold<S: FoldedSink>(
     let mut file = File::open(path).map_err(Error::io(reading))?;
     let borders = borders(&mut file, parts).map_err(Error::io(reading))?;
     // The first event of the file is the one that is folded, in every part.
-    let event = folder.event().map_or_else(
-        || first_event(&mut file).map_err(Error::io(reading)),
-        |event| Ok(Some(event)),
-    )?;
-    let folds = Config { event, ..folder.config().clone() };
+    let event = match folder.event() {
+        None => first_event(&mut file, &name)?,
+        known => known,
+    };
+    let folds = folder.config().clone();
     let folded: Vec<Result<_>> = borders
         .par_windows(2)
         .map(|part| {
@@ -51,6 +51,7 @@ pub(super) fn fold<S: FoldedSink>(
             file.seek(SeekFrom::Start(part[0])).map_err(Error::io(reading))?;
             let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
             let mut folder = Folder::new(folds.clone(), name.clone(), Nowhere);
+            folder.expect(event.clone());
             let text = file.take(part[1] - part[0]);
             script::Reader::new(config).read(text, &name, &mut frames, &mut folder, &mut tally)?;
             Ok((folder, frames, tally))
@@ -108,19 +109,36 @@ fn end_of_sample(file: &mut File, from: u64) -> io::Result<Option<u64>> {
     }
 }
 
-fn first_event(file: &mut File) -> io::Result<Option<bstr::BString>> {
-    let mut start = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.take(1 << 20).read_to_end(&mut start)?;
-    let header = start.lines().filter(|line| !line.starts_with(b"#")).find_map(Header::parse);
-    Ok(header.map(|header| header.event.to_owned()).filter(|event| !event.is_empty()))
+/// The first event that decides what is folded, if it is in the first megabyte.
+fn first_event(file: &mut File, name: &str) -> Result<Option<BString>> {
+    file.seek(SeekFrom::Start(0)).map_err(Error::io(|| format!("cannot read {name}")))?;
+    let (mut first, mut reader) = (First(None), script::Reader::new(script::Config::default()));
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    reader.read(file.take(1 << 20), name, &mut frames, &mut first, &mut tally)?;
+    Ok(first.0)
+}
+
+/// Remembers the event of the first sample that has one, but for those that go beside another.
+struct First(Option<BString>);
+
+impl SampleSink for First {
+    fn sample(&mut self, _: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
+        if self.0.is_none() && !sample.event.is_empty() && sample.event != OFF_CPU {
+            self.0 = Some(sample.event.into());
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fold::Config;
     use crate::folded::Writer;
-    use crate::sample::SampleSink;
     use proptest::prelude::*;
 
     fn folded(path: &Path, parts: u64) -> (Vec<u8>, Tally) {
@@ -135,12 +153,12 @@ mod tests {
     proptest! {
         #[test]
         fn parts_make_no_difference(
-            samples in prop::collection::vec((0usize..3, prop::collection::vec(0usize..4, 0..4), 0usize..9), 0..40),
+            samples in prop::collection::vec((0usize..4, prop::collection::vec(0usize..4, 0..4), 0usize..9), 0..40),
             parts in 2u64..6,
         ) {
             let mut text = String::from("# comment\n");
             for (event, stack, gap) in samples {
-                text += &format!("app 7 1.5: 10 {}: \n", ["cycles", "faults", "cycles:u"][event]);
+                text += &format!("app 7 1.5: 10 {}: \n", ["cpu-clock", "faults", "cpu-clock:u", "off-cpu"][event]);
                 for frame in stack {
                     text += &format!("\t{:>16x} f{frame}+0x1 (/a)\n", frame * 4096);
                 }

@@ -15,13 +15,16 @@ impl Recorder for Linux {
         to: Destination<'_>,
         tell: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Ended> {
+        if config.off_cpu {
+            check_off_cpu(config)?;
+        }
         if perf::is_wanted(config) {
             return Perf::from_env().record(workload, config, to, tell);
         }
         let perf = Perf::from_env();
         match native::Plan::new(workload, config) {
             Ok(plan) => plan.run(workload, config, to, tell),
-            Err(problem) if perf.is_there() => {
+            Err(problem) if perf.is_there() && !config.off_cpu => {
                 tell(Notice::Change(&format!("{problem}: recording with perf")));
                 perf.record(workload, config, to, tell)
             }
@@ -36,5 +39,52 @@ impl Recorder for Linux {
 
     fn streams(&self, workload: &Workload, config: &Config) -> bool {
         !perf::is_wanted(config) && native::Plan::new(workload, config).is_ok()
+    }
+}
+
+/// What does not go with `--off-cpu`, and what does.
+fn check_off_cpu(config: &Config) -> Result<()> {
+    let is_clock = |event: &String| {
+        let (name, modifiers) = event.split_once(':').unwrap_or((event, ""));
+        matches!(name, "cpu-clock" | "task-clock") && !modifiers.contains(['k', 'h'])
+    };
+    let (what, remedy) = if perf::is_wanted(config) {
+        ("perf does not record --off-cpu", "leave out --backend perf, -c and PERF")
+    } else if config.raw_stacks {
+        ("--off-cpu records no raw stacks", "leave out --raw-stacks")
+    } else if config.call_graph.starts_with("lbr") {
+        ("a blocked thread has no branches (lbr)", "use --call-graph dwarf or fp with --off-cpu")
+    } else if config.events.len() > 1 || !config.events.iter().all(is_clock) {
+        (
+            "time off the processor cannot be added to the events that were asked for",
+            "with --off-cpu, leave out -e, or name one of cpu-clock and task-clock",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::Unsupported { what: what.into(), remedy: remedy.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Backend;
+
+    #[test]
+    fn what_goes_with_off_cpu() {
+        let usual = || Config { off_cpu: true, ..Config::default() };
+        let with = |events: &[&str]| Config {
+            events: events.iter().map(|&event| event.into()).collect(),
+            ..usual()
+        };
+        for good in [usual(), with(&["cpu-clock"]), with(&["task-clock:u"])] {
+            assert!(std::env::var_os("PERF").is_some() || check_off_cpu(&good).is_ok());
+        }
+        let raw = Config { raw_stacks: true, ..usual() };
+        let perf = Config { backend: Backend::Perf, ..usual() };
+        let lbr = Config { call_graph: "lbr".into(), ..usual() };
+        for bad in [raw, perf, lbr, with(&["cycles"]), with(&["cpu-clock", "task-clock"])] {
+            assert!(check_off_cpu(&bad).unwrap_err().remedy().is_some());
+        }
     }
 }

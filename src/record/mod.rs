@@ -56,6 +56,8 @@ pub struct Config {
     pub call_graph: String,
     /// Record copied stacks as they are, instead of the call chains that are found on them: what perf would write.
     pub raw_stacks: bool,
+    /// Record for how long threads are blocked, and where, beside processor time; Linux without perf only.
+    pub off_cpu: bool,
     /// Begin to record so long after the workload.
     pub delay: Option<Duration>,
     /// End the recording, and a command with it, after so long.
@@ -84,6 +86,7 @@ impl Default for Config {
             events: Vec::new(),
             call_graph: "dwarf,64000".into(),
             raw_stacks: false,
+            off_cpu: false,
             delay: None,
             duration: None,
             control: None,

@@ -72,7 +72,7 @@ pub struct Config {
     pub font_width: f64,
     /// Cut names that do not fit on their right side, when zooming.
     pub truncate_text_right: bool,
-    /// What weights are called.
+    /// What weights are called. By default they are `samples`, or `ns` where all stacks have the roots `on-cpu` and `off-cpu`.
     pub count_name: String,
     /// What names are called.
     pub name_type: String,

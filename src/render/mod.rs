@@ -35,7 +35,7 @@ pub use svg::frame_attributes;
 use tree::CallTree;
 
 use crate::error::{Error, Result};
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Count, Loss, Tally};
 
@@ -66,6 +66,8 @@ pub struct Renderer<W> {
     outside_base: Count,
     nameless: Count,
     fractions: u64,
+    /// All stacks are of time on or off the processor.
+    times: bool,
     /// Room for the stack at hand.
     stack: Vec<u32>,
     plain: Vec<FrameId>,
@@ -112,6 +114,7 @@ impl<W: Write> Renderer<W> {
             outside_base: Count::default(),
             nameless: Count::default(),
             fractions: 0,
+            times: true,
             stack: Vec::new(),
             plain: Vec::new(),
         }
@@ -181,6 +184,11 @@ impl<W: Write> Renderer<W> {
     }
 }
 
+/// The roots of time on and off the processor, which weighs nanoseconds.
+fn is_time(root: &[u8]) -> bool {
+    root == ON_CPU || root == OFF_CPU
+}
+
 impl<W: Write> FoldedSink for Renderer<W> {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
         let differential = *self.differential.get_or_insert(folded.after.is_some());
@@ -189,6 +197,8 @@ impl<W: Write> FoldedSink for Renderer<W> {
         let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
         let weight = Weight { before: folded.weight, after: folded.after.unwrap_or(folded.weight) };
         self.seen.items += 1;
+
+        self.times &= folded.stack.first().is_some_and(|&root| is_time(frames.symbol(root)));
 
         let mut stack = std::mem::take(&mut self.stack);
         stack.clear();
@@ -248,6 +258,9 @@ impl<W: Write> FoldedSink for Renderer<W> {
         tally.lose(Loss::NoStack, self.nameless.items, self.nameless.weight);
         tally.lose(Loss::Replaced, self.names.replaced(), 0);
         tally.lose(Loss::Fraction, self.fractions, 0);
+        if self.times && self.config.count_name == Config::default().count_name {
+            self.config.count_name = "ns".into();
+        }
         let lines = self.lines(differential);
         let svg = svg::draw(&mut self.config, &lines)?;
         let written = self.out.write_all(&svg).and_then(|()| self.out.flush());

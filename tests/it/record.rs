@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod native;
+mod off_cpu;
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;

@@ -33,6 +33,8 @@ pub(super) struct Wanted {
     pub(super) inherit: bool,
     /// Tell of maps that hold no code, too: perf unwinds with them.
     pub(super) data_maps: bool,
+    /// Tell when threads are taken off the processor and come back.
+    pub(super) switches: bool,
     /// Half the ring, in bytes: we are woken when that is full.
     pub(super) watermark: u32,
 }
@@ -57,6 +59,8 @@ pub(super) struct What {
     pub(super) precise: u8,
     /// A period of its own, in place of the recording's rate.
     pub(super) period: Option<u64>,
+    /// No more bytes of the stack than so many, if it is not 0.
+    pub(super) most_stack: u32,
 }
 
 impl What {
@@ -69,6 +73,7 @@ impl What {
         only: None,
         precise: 0,
         period: Some(1),
+        most_stack: 0,
     };
 }
 
@@ -114,12 +119,15 @@ impl Wanted {
             Rate::Period(events) => (events, false),
         };
         let (registers, stack) = match self.call_graph {
+            CallGraph::Dwarf(bytes) if event.most_stack > 0 => {
+                (REGISTERS, bytes.min(event.most_stack))
+            }
             CallGraph::Dwarf(bytes) => (REGISTERS, bytes),
             _ => (0, 0),
         };
         let branches = if self.call_graph == CallGraph::Lbr { BRANCHES } else { 0 };
         let only = event.only.unwrap_or(Only { user: true, kernel: true, hypervisor: true });
-        let flags: [(u32, bool); 18] = [
+        let flags: [(u32, bool); 19] = [
             (0, self.disabled || self.on_exec),
             (1, self.inherit),
             (4, !only.user),
@@ -139,6 +147,7 @@ impl Wanted {
             (23, first), // mmap2
             (24, first), // comm_exec
             (25, true),  // use_clockid
+            (26, first && self.switches),
         ];
         let flags = flags.iter().fold(0u64, |all, &(bit, on)| all | u64::from(on) << bit);
         let flags =
@@ -179,6 +188,7 @@ impl Wanted {
             disabled: false,
             inherit: true,
             data_maps: false,
+            switches: false,
             watermark: 4096,
         }
     }

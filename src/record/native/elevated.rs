@@ -67,8 +67,10 @@ fn command_line(
         add(&["-e", event]);
     }
     add(&["--call-graph", &config.call_graph]);
-    if config.raw_stacks {
-        add(&["--raw-stacks"]);
+    for (wanted, flag) in [(config.raw_stacks, "--raw-stacks"), (config.off_cpu, "--off-cpu")] {
+        if wanted {
+            add(&[flag]);
+        }
     }
     if let Some(delay) = config.delay {
         add(&["--delay", &delay.as_millis().to_string()]);

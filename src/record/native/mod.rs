@@ -16,6 +16,7 @@ mod elevated;
 mod event;
 mod frame_pointers;
 mod kernel;
+mod off_cpu;
 mod open;
 mod queue;
 mod ring;
@@ -49,8 +50,8 @@ pub use elevated::AS_RECORDER;
 pub struct Plan {
     events: Vec<Event>,
     wanted: Wanted,
-    /// How stacks are captured, and why, if that was left to us.
-    choice: Option<String>,
+    /// What was left to us and is told: how stacks are captured, and why.
+    choices: Vec<String>,
 }
 
 impl Plan {
@@ -58,16 +59,28 @@ impl Plan {
     pub(super) fn new(workload: &Workload, config: &Config) -> Result<Plan, String> {
         let sys = Path::new("/sys");
         let names = config.events.iter().flat_map(|names| split_events(names));
-        let events: Vec<Event> =
+        let mut events: Vec<Event> =
             names.map(|name| Event::parse(name, sys)).collect::<Result<_, _>>()?;
         let rate = config.period.map_or(Rate::Frequency(config.frequency.into()), Rate::Period);
         let (call_graph, choice) = match config.call_graph.as_str() {
             "auto" => choose(workload),
             mode => (call_graph(mode)?, None),
         };
+        let mut choices = Vec::from_iter(choice);
+        if config.off_cpu {
+            if events.is_empty() {
+                let [_, clock] = Event::processor_time();
+                choices.push(
+                    "sampling cpu-clock: time on and off the processor is in nanoseconds alike"
+                        .into(),
+                );
+                events.push(clock);
+            }
+            events.push(Event::off_cpu());
+        }
         Ok(Plan {
             events,
-            choice,
+            choices,
             wanted: Wanted {
                 call_graph,
                 rate,
@@ -79,6 +92,7 @@ impl Plan {
                 disabled: config.delay.is_some(),
                 inherit: true,
                 data_maps: config.raw_stacks,
+                switches: config.off_cpu,
                 // A large sample is 64 KB: we are woken when some are there, long before a ring is full.
                 watermark: 128 << 10,
             },
@@ -148,10 +162,8 @@ impl Plan {
             return elevated::run(workload, config, to, tell);
         }
         let mut change = |change: &str| tell(Notice::Change(change));
-        let Plan { events, mut wanted, choice } = self;
-        if let Some(choice) = choice {
-            change(&choice);
-        }
+        let Plan { events, mut wanted, choices } = self;
+        choices.iter().for_each(|choice| change(choice));
         let waits_for_exec = matches!(workload, Workload::Command(_)) && config.delay.is_none();
         wanted.on_exec = waits_for_exec;
         let mut events = Events::new(events, wanted, &mut change);

@@ -40,6 +40,8 @@ pub(super) struct Events<'a> {
     ids: HashMap<u64, (usize, i32)>,
     /// The threads that events were opened for.
     threads: HashSet<i32>,
+    /// When they were stopped, in nanoseconds.
+    pub(super) ended: Option<u64>,
     tell: &'a mut dyn FnMut(&str),
 }
 
@@ -69,7 +71,8 @@ impl<'a> Events<'a> {
         let cpus = online_cpus();
         let ring_size = ring_size(&wanted, cpus.len());
         let (fds, rings, ids, threads) = Default::default();
-        Events { events, wanted, any_event, cpus, ring_size, fds, rings, ids, threads, tell }
+        let ended = None;
+        Events { events, wanted, any_event, cpus, ring_size, fds, rings, ids, threads, ended, tell }
     }
 
     /// Observes a thread, and those that it starts; all threads without one. False if it is gone.
@@ -145,6 +148,11 @@ impl<'a> Events<'a> {
                     raised = true;
                     sys::raise_file_limit();
                 }
+                Some(libc::EACCES)
+                    if self.wanted.switches && paranoid().as_deref() == Some("2") =>
+                {
+                    return Err(without_switches());
+                }
                 Some(libc::EACCES | libc::EPERM) if self.may_leave_out_kernel(event) => {
                     (self.tell)(&format!(
                         "without the kernel, which {PARANOID} {} keeps from you",
@@ -196,7 +204,8 @@ impl<'a> Events<'a> {
         match self.rings.iter().find(|ring| ring.cpu == cpu && ring.tracks == tracks) {
             Some(ring) => sys::set_output(&fd, &self.fds[ring.owner]).map_err(cannot)?,
             None => {
-                let size = if tracks { TRACKED.min(self.ring_size) } else { self.ring_size };
+                let tracked = if self.wanted.switches { 4 * TRACKED } else { TRACKED };
+                let size = if tracks { tracked.min(self.ring_size) } else { self.ring_size };
                 let ring = Ring::map(&fd, size).map_err(Failure::Ring)?;
                 self.rings.push(CpuRing { cpu, tracks, ring, owner: self.fds.len() });
             }
@@ -251,7 +260,8 @@ impl<'a> Events<'a> {
     }
 
     /// Stops all events. What cannot be stopped is over already.
-    pub(super) fn disable(&self) {
+    pub(super) fn disable(&mut self) {
+        self.ended.get_or_insert_with(sys::now);
         for fd in &self.fds {
             let _ = sys::disable(fd);
         }
@@ -342,6 +352,15 @@ fn refused(event: &str, error: io::Error) -> Error {
             "it takes a Linux with CONFIG_PERF_EVENTS",
         ),
         _ => Error::Io { doing: format!("cannot record {event}"), source: error },
+    }
+}
+
+/// A switch happens in the kernel: events that leave it out count none, so that nothing would be recorded.
+fn without_switches() -> Error {
+    Error::Unsupported {
+        what: format!("--off-cpu takes the kernel's part, which {PARANOID} 2 keeps from you"),
+        remedy: "allow it with `sudo sysctl kernel.perf_event_paranoid=1`, or record with --root"
+            .into(),
     }
 }
 

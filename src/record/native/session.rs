@@ -3,13 +3,14 @@
 use std::io::{self, BufWriter, Write};
 
 use super::attr::CallGraph;
+use super::off_cpu::OffCpu;
 use super::open::Events;
 use super::queue::{ENDIAN, Queue};
 use super::threads::{self, Thread};
 use super::{kernel, sys};
 use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only};
-use crate::perf_data::{Attr, CpuMode, Head, Mmap, RawSample, Record};
+use crate::perf_data::{Attr, CpuMode, Head, Mmap, RawSample, Record, SampleId};
 use crate::script::native::live::Live;
 
 /// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken away while it writes.
@@ -26,6 +27,8 @@ pub(super) struct Session<'a> {
     /// Unwinds, unless stacks are to be recorded as they are or come as chains.
     live: Option<Live>,
     chain: Vec<u64>,
+    /// Threads that are blocked, if that is recorded.
+    off: Option<OffCpu>,
     /// Something of it is out already.
     pub(super) has_begun: bool,
 }
@@ -54,6 +57,7 @@ impl<'a> Session<'a> {
             queue,
             live: unwinds.then(Live::new),
             chain: Vec::new(),
+            off: events.wanted.switches.then(OffCpu::default),
             has_begun: false,
         })
     }
@@ -84,7 +88,11 @@ impl<'a> Session<'a> {
         let mut queue = std::mem::take(&mut self.queue);
         let wrote = queue.take(until, |bytes| self.write(bytes, events));
         self.queue = queue;
-        if wrote? {
+        let mut wrote = wrote?;
+        if last {
+            wrote |= self.write_blocked(events)?;
+        }
+        if wrote {
             self.writer.finished_round()?;
             self.writer.get_mut().flush()?;
             self.has_begun = true;
@@ -97,6 +105,9 @@ impl<'a> Session<'a> {
         let Some((head, (record, id))) = parsed else { return Ok(()) };
         let event = id.id.and_then(|id| events.event_of(id)).unwrap_or(0);
         let number = self.numbers.get(event).copied().unwrap_or(0);
+        if self.note_off_cpu(&record, &id, bytes, event)? {
+            return Ok(());
+        }
         match (record, &mut self.live) {
             (Record::Sample(sample), _)
                 if id
@@ -127,6 +138,48 @@ impl<'a> Session<'a> {
                 self.writer.record(bytes, number)
             }
         }
+    }
+
+    /// Keeps what tells of blocked threads, and writes those that are back. True if the record is nothing but that.
+    fn note_off_cpu(
+        &mut self,
+        record: &Record<'_>,
+        id: &SampleId,
+        bytes: &[u8],
+        event: usize,
+    ) -> io::Result<bool> {
+        let Some(off) = &mut self.off else { return Ok(false) };
+        // The last event is theirs.
+        let last = self.numbers.len() - 1;
+        let number = self.numbers[last];
+        match record {
+            Record::Sample(sample) if event == last => off.leaves(sample, bytes),
+            Record::Sample(_) => return Ok(false),
+            _ => {
+                let (live, chain) = (&mut self.live, &mut self.chain);
+                let back = off.note(record, id, &self.attr, |head, sample| match live {
+                    Some(live) => {
+                        chain_of(head.mode(), sample, live, chain);
+                        chain.clone()
+                    }
+                    None => sample.callchain.iter().flat_map(|chain| chain.iter()).collect(),
+                });
+                if let Some((blocked, time)) = back {
+                    self.writer.sample(&blocked.sample(number, time))?;
+                }
+                return Ok(matches!(record, Record::Switch { .. }));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes those that are still blocked when all is over.
+    fn write_blocked(&mut self, events: &Events<'_>) -> io::Result<bool> {
+        let blocked = self.off.as_mut().map_or_else(Vec::new, OffCpu::at_the_end);
+        let number = self.numbers.last().copied().unwrap_or(0);
+        let end = events.ended.unwrap_or_else(sys::now);
+        blocked.iter().try_for_each(|blocked| self.writer.sample(&blocked.sample(number, end)))?;
+        Ok(!blocked.is_empty())
     }
 }
 

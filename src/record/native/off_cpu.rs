@@ -1,0 +1,199 @@
+//! Where threads block, and for how long: from the switch that takes one off the processor to the one that brings it back.
+//!
+//! ```text
+//!  sample of the switch ─▶ Leaving ─▶ SWITCH out ─▶ Blocked, unwound ─▶ SWITCH in ─▶ a sample: the time in between
+//!                            └ out, but preempted: forgotten           └ the recording ends: until then
+//! ```
+//!
+//! The kernel takes the sample in the thread that leaves, with its stack, and says only then whether it still wanted to run. One
+//! that did, preempted or yielding, is not blocked, as `perf record --off-cpu` has it, too. What is counted reaches to where the
+//! thread runs again, so it holds the wait for a free processor after what it waited for. The sample has the time of the return:
+//! so the stream stays sorted.
+//!
+//! Memory: a call chain for each thread that is blocked.
+
+use std::collections::HashMap;
+
+use super::queue::ENDIAN;
+use crate::perf_data::write::NewSample;
+use crate::perf_data::{Attr, Head, RawSample, Record, SampleId};
+
+/// All threads that do not run, by number.
+#[derive(Default)]
+pub(super) struct OffCpu {
+    threads: HashMap<u32, Thread>,
+}
+
+enum Thread {
+    /// Its stack was sampled, as it is about to leave.
+    Leaving(Vec<u8>),
+    Blocked(Blocked),
+    /// Seen when a whole machine is recorded: the last switch of a thread is behind its end.
+    Over,
+}
+
+/// A thread that is blocked.
+pub(super) struct Blocked {
+    misc: u16,
+    ip: u64,
+    pid: u32,
+    tid: u32,
+    cpu: u32,
+    since: u64,
+    chain: Vec<u64>,
+}
+
+impl OffCpu {
+    /// Takes note of a record, whose copied stack, if it is of a thread that blocks, `chain` unwinds. The answer is a thread that is
+    /// back, and when.
+    pub(super) fn note(
+        &mut self,
+        record: &Record<'_>,
+        id: &SampleId,
+        attr: &Attr,
+        chain: impl FnOnce(Head, &RawSample<'_>) -> Vec<u64>,
+    ) -> Option<(Blocked, u64)> {
+        match *record {
+            Record::Exit(task) => drop(self.threads.insert(task.tid, Thread::Over)),
+            Record::Fork(task) => drop(self.threads.remove(&task.tid)),
+            Record::Switch { out, preempted, .. } => {
+                let tid = id.tid?;
+                match self.threads.remove(&tid)? {
+                    Thread::Leaving(bytes) if out && !preempted => {
+                        let blocked = Blocked::new(&bytes, attr, chain)?;
+                        self.threads.insert(tid, Thread::Blocked(blocked));
+                    }
+                    Thread::Blocked(blocked) if !out => return Some((blocked, id.time?)),
+                    // What tells of a thread that was found while it was being attached to may come twice.
+                    blocked @ (Thread::Blocked(_) | Thread::Over) => {
+                        drop(self.threads.insert(tid, blocked));
+                    }
+                    // Preempted; or what belongs between was lost.
+                    Thread::Leaving(_) => {}
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Keeps the sample of a thread that is about to leave.
+    pub(super) fn leaves(&mut self, sample: &RawSample<'_>, bytes: &[u8]) {
+        // 0 is who runs where nobody else does; -1 has ended.
+        let Some(tid) = sample.tid.filter(|&tid| tid != 0 && tid != u32::MAX) else { return };
+        if !matches!(self.threads.get(&tid), Some(Thread::Over)) {
+            self.threads.insert(tid, Thread::Leaving(bytes.to_vec()));
+        }
+    }
+
+    /// Those that are not back at the end, in order of when they left.
+    pub(super) fn at_the_end(&mut self) -> Vec<Blocked> {
+        let blocked = self.threads.drain().filter_map(|(_, thread)| match thread {
+            Thread::Blocked(blocked) => Some(blocked),
+            _ => None,
+        });
+        let mut blocked: Vec<Blocked> = blocked.collect();
+        blocked.sort_by_key(|blocked| (blocked.since, blocked.tid));
+        blocked
+    }
+}
+
+impl Blocked {
+    fn new(
+        bytes: &[u8],
+        attr: &Attr,
+        chain: impl FnOnce(Head, &RawSample<'_>) -> Vec<u64>,
+    ) -> Option<Blocked> {
+        let head = Head::parse(bytes, ENDIAN)?;
+        let (Record::Sample(sample), _) = Record::parse(bytes, ENDIAN, attr)? else { return None };
+        Some(Blocked {
+            misc: head.misc,
+            ip: sample.ip?,
+            pid: sample.pid?,
+            tid: sample.tid?,
+            cpu: sample.cpu.unwrap_or(0),
+            since: sample.time?,
+            chain: chain(head, &sample),
+        })
+    }
+
+    /// What it is at `time`, when it is back, in the recording: `id` is the event's.
+    pub(super) fn sample(&self, id: u64, time: u64) -> NewSample<'_> {
+        let &Blocked { misc, ip, pid, tid, cpu, since, ref chain } = self;
+        let period = time.saturating_sub(since);
+        NewSample { misc, id, ip, pid, tid, time, cpu, period, chain }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf_data::{Task, kind, sample_type as has};
+
+    /// The stack of thread 7, as it leaves at `time`.
+    fn leaves(off: &mut OffCpu, time: u64) {
+        let mut bytes = Vec::new();
+        bytes.extend(kind::SAMPLE.to_ne_bytes());
+        bytes.extend([0, 0, 32, 0]);
+        [5u64, 7 << 32 | 7, time].iter().for_each(|word| bytes.extend(word.to_ne_bytes()));
+        let attr = attr();
+        let Some((Record::Sample(sample), _)) = Record::parse(&bytes, ENDIAN, &attr) else {
+            panic!("no sample")
+        };
+        off.leaves(&sample, &bytes);
+    }
+
+    fn attr() -> Attr {
+        Attr { sample_type: has::IP | has::TID | has::TIME, ..Attr::default() }
+    }
+
+    fn note(off: &mut OffCpu, record: &Record<'_>, time: u64) -> Option<u64> {
+        let id = SampleId { tid: Some(7), time: Some(time), ..SampleId::default() };
+        let back = off.note(record, &id, &attr(), |_, _| vec![1])?;
+        Some(back.0.sample(0, back.1).period)
+    }
+
+    fn switch(off: &mut OffCpu, out: bool, preempted: bool, time: u64) -> Option<u64> {
+        note(off, &Record::Switch { out, preempted, other: None }, time)
+    }
+
+    #[test]
+    fn who_is_preempted_is_not_blocked() {
+        let mut off = OffCpu::default();
+        assert_eq!(switch(&mut off, false, false, 1), None, "it came for the first time");
+        for (preempted, period) in [(false, Some(8)), (true, None)] {
+            leaves(&mut off, 2);
+            assert_eq!(switch(&mut off, true, preempted, 3), None);
+            assert_eq!(switch(&mut off, false, false, 10), period);
+            assert!(off.threads.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_lost_costs_what_it_told_and_what_comes_twice_counts_once() {
+        let mut off = OffCpu::default();
+        leaves(&mut off, 2);
+        assert_eq!(switch(&mut off, false, false, 4), None);
+        leaves(&mut off, 5);
+        leaves(&mut off, 6);
+        switch(&mut off, true, false, 7);
+        switch(&mut off, true, false, 8);
+        assert_eq!(switch(&mut off, false, false, 9), Some(3));
+        assert_eq!(switch(&mut off, false, false, 10), None);
+    }
+
+    #[test]
+    fn the_end_of_a_thread_and_of_the_recording() {
+        let mut off = OffCpu::default();
+        let task = Task { pid: 7, ppid: 1, tid: 7, ptid: 1, time: 1 };
+        note(&mut off, &Record::Exit(task), 1);
+        leaves(&mut off, 2);
+        switch(&mut off, true, false, 3);
+        assert!(off.at_the_end().is_empty(), "it is over");
+        note(&mut off, &Record::Fork(task), 4);
+        leaves(&mut off, 5);
+        switch(&mut off, true, false, 6);
+        let periods = off.at_the_end().iter().map(|it| it.sample(0, 9).period).collect::<Vec<_>>();
+        assert_eq!(periods, [4]);
+    }
+}
