@@ -4,6 +4,8 @@
 //! that owns the next sink. One `FrameTable` travels with the samples through all of them: a stage that renames
 //! a frame interns the new one and pushes its id.
 
+use std::num::NonZeroU32;
+
 use bstr::{BStr, ByteSlice};
 use hashbrown::HashMap;
 
@@ -92,62 +94,92 @@ impl<'a> Frame<'a> {
 
 /// A distinct frame of a [`FrameTable`]. Ids are dense, so a `Vec` indexed by them is the natural cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FrameId(u32);
+pub struct FrameId(NonZeroU32);
 
 impl FrameId {
     /// The id as an index: the first frame of a table is 0, the next 1.
     #[inline]
     pub fn index(self) -> usize {
-        self.0 as usize
+        self.0.get() as usize - 1
+    }
+
+    /// The id of an index that [`index`](FrameId::index) gave.
+    #[inline]
+    pub(crate) fn at(index: usize) -> FrameId {
+        FrameId(NonZeroU32::MIN.saturating_add(index as u32))
     }
 }
 
 impl From<FrameId> for u32 {
     #[inline]
     fn from(id: FrameId) -> u32 {
-        id.0
+        id.0.get()
     }
 }
 
 /// All distinct frames of a run.
+///
+/// Memory: each string once, 16 bytes for each frame, and some 20 more for one that is more than a name.
 #[derive(Clone, Default)]
 pub struct FrameTable {
     strings: Interner,
     keys: Vec<Key>,
-    ids: HashMap<Key, FrameId>,
     /// By symbol, the frames that are nothing but a name: all of folded text, which is found in one step.
     named: Vec<Option<FrameId>>,
+    /// All others.
+    ids: HashMap<Key, FrameId>,
+    /// Those that are part of a key.
+    addresses: Vec<u64>,
+    address_ids: HashMap<u64, u32>,
 }
 
+/// What a frame is, in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     symbol: u32,
     module: u32,
     kind: Kind,
-    address: Option<u64>,
+    /// One more than where the address is in the table's list; 0 is none.
+    address: u32,
 }
 
 impl FrameTable {
     /// The id of `frame`, which is stored if it is new.
     pub fn intern(&mut self, frame: Frame<'_>) -> FrameId {
         let symbol = self.strings.intern(frame.symbol);
-        let named = frame.module.is_empty() && frame.kind == Kind::User && frame.address.is_none();
-        if named && let Some(&Some(id)) = self.named.get(symbol as usize) {
-            return id;
+        if frame.module.is_empty() && frame.kind == Kind::User && frame.address.is_none() {
+            return self.name(symbol);
         }
         let module = self.strings.intern(frame.module);
-        let key = Key { symbol, module, kind: frame.kind, address: frame.address };
-        let next = FrameId(self.keys.len() as u32);
-        let id = *self.ids.entry(key).or_insert_with(|| {
-            self.keys.push(key);
-            next
+        let address = frame.address.map_or(0, |address| {
+            let next = self.addresses.len() as u32 + 1;
+            *self.address_ids.entry(address).or_insert_with(|| {
+                self.addresses.push(address);
+                next
+            })
         });
-        if named {
-            let symbols = self.named.len().max(symbol as usize + 1);
-            self.named.resize(symbols, None);
-            self.named[symbol as usize] = Some(id);
+        let key = Key { symbol, module, kind: frame.kind, address };
+        *self.ids.entry(key).or_insert_with(|| {
+            self.keys.push(key);
+            FrameId::at(self.keys.len() - 1)
+        })
+    }
+
+    /// The frame that is nothing but the symbol of `id`.
+    pub fn named(&mut self, id: FrameId) -> FrameId {
+        self.keys.get(id.index()).map(|key| key.symbol).map_or(id, |symbol| self.name(symbol))
+    }
+
+    fn name(&mut self, symbol: u32) -> FrameId {
+        let at = symbol as usize;
+        if self.named.len() <= at {
+            self.named.resize(at + 1, None);
         }
-        id
+        *self.named[at].get_or_insert_with(|| {
+            let module = self.strings.intern(b"");
+            self.keys.push(Key { symbol, module, kind: Kind::User, address: 0 });
+            FrameId::at(self.keys.len() - 1)
+        })
     }
 
     /// The frame of `id`, which must be of this table.
@@ -157,7 +189,7 @@ impl FrameTable {
             symbol: self.strings.get(key.symbol).as_bstr(),
             module: self.strings.get(key.module).as_bstr(),
             kind: key.kind,
-            address: key.address,
+            address: self.addresses.get((key.address as usize).wrapping_sub(1)).copied(),
         }
     }
 
@@ -175,7 +207,7 @@ impl FrameTable {
 
     /// All ids, in order of their frames' first appearance.
     pub fn ids(&self) -> impl Iterator<Item = FrameId> + use<> {
-        (0..self.keys.len() as u32).map(FrameId)
+        (0..self.keys.len()).map(FrameId::at)
     }
 
     /// How many distinct frames there are.

@@ -254,16 +254,29 @@ fn root_byte(byte: u8) -> u8 {
 /// The names of frames, made once per distinct frame.
 #[derive(Default)]
 struct Names {
-    /// Where the names of a frame stand in `names`, by frame id, for threads of Java programs and others.
-    ranges: [Vec<Option<(u32, u32)>>; 2],
-    names: Vec<FrameId>,
+    /// By frame id, for threads of Java programs and others.
+    known: [Vec<Name>; 2],
+    /// Those of frames that have several, one behind the other.
+    several: Vec<FrameId>,
     /// Room for the names of one frame, and where each ends.
     text: Vec<u8>,
     ends: Vec<usize>,
 }
 
+#[derive(Clone, Copy)]
+enum Name {
+    Unknown,
+    One(FrameId),
+    /// So many of `several`: inlined Java methods.
+    Several {
+        start: u32,
+        count: u32,
+    },
+}
+
 impl Names {
     /// Appends the names of `id` to `stack`, root first.
+    #[inline]
     fn push(
         &mut self,
         frames: &mut FrameTable,
@@ -272,25 +285,39 @@ impl Names {
         config: &Config,
         stack: &mut Vec<FrameId>,
     ) {
-        let ranges = &mut self.ranges[usize::from(java)];
-        if ranges.len() <= id.index() {
-            ranges.resize(id.index() + 1, None);
-        }
-        let (start, end) = *ranges[id.index()].get_or_insert_with(|| {
-            let start = self.names.len() as u32;
-            self.text.clear();
-            self.ends.clear();
-            name::names(&frames.get(id), java, config, |name| {
-                self.text.extend_from_slice(name);
-                self.ends.push(self.text.len());
-            });
-            let mut at = 0;
-            for &end in &self.ends {
-                self.names.push(frames.intern(Frame::named(&self.text[at..end])));
-                at = end;
+        match self.known[usize::from(java)].get(id.index()).copied().unwrap_or(Name::Unknown) {
+            Name::One(name) => stack.push(name),
+            Name::Several { start, count } => {
+                let start = start as usize;
+                stack.extend_from_slice(&self.several[start..start + count as usize]);
             }
-            (start, self.names.len() as u32)
+            Name::Unknown => {
+                let name = self.make(frames, id, java, config);
+                let known = &mut self.known[usize::from(java)];
+                if known.len() <= id.index() {
+                    known.resize(frames.len().max(id.index() + 1), Name::Unknown);
+                }
+                known[id.index()] = name;
+                self.push(frames, id, java, config, stack);
+            }
+        }
+    }
+
+    fn make(&mut self, frames: &mut FrameTable, id: FrameId, java: bool, config: &Config) -> Name {
+        self.text.clear();
+        self.ends.clear();
+        name::names(&frames.get(id), java, config, |name| {
+            self.text.extend_from_slice(name);
+            self.ends.push(self.text.len());
         });
-        stack.extend_from_slice(&self.names[start as usize..end as usize]);
+        if *self.text == **frames.symbol(id) && self.ends.len() == 1 {
+            return Name::One(frames.named(id));
+        }
+        let (start, mut at) = (self.several.len() as u32, 0);
+        for &end in &self.ends {
+            self.several.push(frames.intern(Frame::named(&self.text[at..end])));
+            at = end;
+        }
+        Name::Several { start, count: self.ends.len() as u32 }
     }
 }

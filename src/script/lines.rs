@@ -1,57 +1,117 @@
 //! The distinct frame lines of a text, without their addresses, and what each means.
 //!
-//! Before a line is looked up it is compared with the two that followed the last one before, which finds nine in ten and the
-//! end of the line for free: no search for a newline, no hash.
+//! Before a line is looked up it is compared with the two that followed the last one before, which finds nine in ten and the end of the
+//! line for free: no search for a newline, no hash. For that lines are kept, up to [`KEPT`] bytes of them. A program with
+//! more hardly ever repeats one behind the same other; of the rest there are only [`digests`](super::digests), and their ids
+//! are those of their frames, so that nothing else need be loaded.
 
 use memchr::memchr;
 
+use super::digests::Digests;
 use super::line;
-use crate::intern::Interner;
 use crate::sample::{Frame, FrameId, FrameTable, Kind};
 
+/// So much text of lines is kept for comparison: the lines of most programs.
+const KEPT: usize = 8 << 20;
+/// Ids from here on are of lines that are not kept: of those that are no frame, and then of frames by their indices.
+const NO_FRAME: u32 = 1 << 31;
+
 /// What stands behind the address, newline included, and what it means.
-#[derive(Default)]
 pub(super) struct Lines {
-    tails: Interner,
+    digests: Digests,
+    /// What is known of kept lines.
     rows: Vec<Row>,
+    /// Where each of them is.
+    texts: Vec<Text>,
+    kept: Vec<u8>,
+    /// By line: the offset into the symbol; of those who ask for it.
+    offsets: Option<Vec<Option<u64>>>,
     last: u32,
 }
 
+/// Half a cache line.
 #[derive(Clone, Copy)]
+#[repr(align(32))]
 struct Row {
     /// The frame, if the line is one.
     frame: Option<FrameId>,
+    /// Which sample had it last; see [`shared`](super::shared).
+    seen: u32,
     /// The lines that followed this one, the last one first.
-    next: [u32; 2],
-    /// The offset into the symbol.
-    offset: Option<u64>,
+    next: [Next; 2],
+}
+
+/// A likely line, and what tells it from most others without access to its text.
+#[derive(Clone, Copy, Default)]
+struct Next {
+    id: u32,
+    look: Look,
+}
+
+/// A line at a glance: how long it is, and how symbol and offset end, where lines of one module differ.
+#[derive(Clone, Copy, Default)]
+struct Look {
+    /// With its newline; 0 if it is not kept.
+    len: u16,
+    /// Where the blank before the module is.
+    blank: u16,
+    /// Of the eight bytes before it.
+    print: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Text {
+    start: u32,
+    look: Look,
 }
 
 impl Lines {
+    /// No lines yet. `offsets`: those into symbols are asked for.
+    pub(super) fn new(offsets: bool) -> Lines {
+        Lines {
+            digests: Digests::default(),
+            rows: Vec::new(),
+            texts: Vec::new(),
+            kept: Vec::new(),
+            offsets: offsets.then(Vec::new),
+            last: 0,
+        }
+    }
+
     /// The frame of a line, if it is one.
     #[inline]
     pub(super) fn frame(&self, id: u32) -> Option<FrameId> {
-        self.rows.get(id as usize)?.frame
+        match self.rows.get(id as usize) {
+            Some(row) => row.frame,
+            None => id.checked_sub(NO_FRAME + 1).map(|index| FrameId::at(index as usize)),
+        }
+    }
+
+    /// The frame of a line, if it is one, and the sample that had it last, which is now `sample`.
+    #[inline]
+    pub(super) fn see(&mut self, id: u32, sample: u32) -> (Option<FrameId>, u32) {
+        match self.rows.get_mut(id as usize) {
+            Some(row) => (row.frame, std::mem::replace(&mut row.seen, sample)),
+            None => (self.frame(id), sample),
+        }
     }
 
     /// The offset into its symbol, if the line says one.
     pub(super) fn offset(&self, id: u32) -> Option<u64> {
-        self.rows.get(id as usize)?.offset
+        *self.offsets.as_ref()?.get(id as usize)?
     }
 
     /// The id of the line that starts `text`, and its length with its newline.
     #[inline]
     pub(super) fn find(&mut self, text: &[u8], frames: &mut FrameTable) -> (u32, usize) {
-        if let Some(row) = self.rows.get_mut(self.last as usize) {
-            for likely in row.next {
-                let tail = self.tails.get(likely);
-                // Only a tail with its newline proves that the line ends there.
-                if text.starts_with(tail) && tail.last() == Some(&b'\n') {
-                    if likely != row.next[0] {
-                        row.next.swap(0, 1);
+        if let Some(&Row { next, .. }) = self.rows.get(self.last as usize) {
+            for (i, likely) in next.into_iter().enumerate() {
+                if likely.look.fits(text) && text.starts_with(self.kept(likely.id)) {
+                    if i == 1 {
+                        self.rows[self.last as usize].next.swap(0, 1);
                     }
-                    self.last = likely;
-                    return (likely, tail.len());
+                    self.last = likely.id;
+                    return (likely.id, likely.look.len.into());
                 }
             }
         }
@@ -64,27 +124,65 @@ impl Lines {
         self.last = id;
     }
 
+    #[inline]
+    fn kept(&self, id: u32) -> &[u8] {
+        let Some(&Text { start, look }) = self.texts.get(id as usize) else { return b"" };
+        self.kept.get(start as usize..start as usize + usize::from(look.len)).unwrap_or_default()
+    }
+
     fn look_up(&mut self, text: &[u8], frames: &mut FrameTable) -> (u32, usize) {
         let len = memchr(b'\n', text).map_or(text.len(), |newline| newline + 1);
         let tail = &text[..len];
-        let id = self.tails.intern(tail);
-        if id as usize == self.rows.len() {
-            self.rows.push(Row::new(tail, id, frames));
-        }
-        if let Some(Row { next, .. }) = self.rows.get_mut(self.last as usize) {
-            *next = [id, next[0]];
+        let Lines { digests, rows, texts, kept, offsets, .. } = self;
+        let id = digests.get_or_insert_with(tail, || {
+            let parts = line::Frame::parse(tail);
+            let frame = parts.map(|line::Frame { symbol, module, .. }| {
+                let kind = Kind::of(symbol, module);
+                frames.intern(Frame { symbol, module, kind, address: None })
+            });
+            let start = kept.len();
+            // Offsets are of lines, so where they are asked for each line has a row.
+            if start + tail.len() > KEPT && offsets.is_none() {
+                return frame.map_or(NO_FRAME, |frame| NO_FRAME + 1 + frame.index() as u32);
+            }
+            let look = parts.and_then(|parts| Look::of(tail, parts.module.len()));
+            let look = look.filter(|_| start + tail.len() <= KEPT).unwrap_or_default();
+            kept.extend_from_slice(&tail[..look.len.into()]);
+            texts.push(Text { start: start as u32, look });
+            if let Some(offsets) = offsets {
+                offsets.push(parts.and_then(|parts| parts.offset));
+            }
+            rows.push(Row { frame, seen: 0, next: Default::default() });
+            rows.len() as u32 - 1
+        });
+        if let Some(&Text { look, .. }) = texts.get(id as usize)
+            && let Some(Row { next, .. }) = rows.get_mut(self.last as usize)
+        {
+            *next = [Next { id, look }, next[0]];
         }
         self.last = id;
         (id, len)
     }
 }
 
-impl Row {
-    fn new(tail: &[u8], id: u32, frames: &mut FrameTable) -> Row {
-        let parts = line::Frame::parse(tail);
-        let frame = parts.map(|line::Frame { symbol, module, .. }| {
-            frames.intern(Frame { symbol, module, kind: Kind::of(symbol, module), address: None })
-        });
-        Row { frame, next: [id; 2], offset: parts.and_then(|parts| parts.offset) }
+impl Look {
+    /// Of a frame line; `None` for one that is too long, too short, or has no newline, which would prove where it ends.
+    fn of(tail: &[u8], module: usize) -> Option<Look> {
+        let len = tail.strip_suffix(b"\n").map(|_| u16::try_from(tail.len()))?.ok()?;
+        let blank = u16::try_from(tail.len().checked_sub(module + 4)?).ok()?;
+        Some(Look { len, blank, print: print(tail, blank.into())? })
     }
+
+    #[inline]
+    fn fits(self, text: &[u8]) -> bool {
+        text.get(usize::from(self.len).wrapping_sub(1)) == Some(&b'\n')
+            && print(text, self.blank.into()) == Some(self.print)
+    }
+}
+
+/// Of the eight bytes of `text` before `end`.
+#[inline]
+fn print(text: &[u8], end: usize) -> Option<u32> {
+    let word = u64::from_le_bytes(*text.get(..end)?.last_chunk()?);
+    Some(word as u32 ^ (word >> 32) as u32)
 }

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod chunk;
+mod digests;
 pub mod header;
 pub mod line;
 mod lines;

@@ -29,7 +29,6 @@ pub struct Config {
 }
 
 /// Reads perf-script text. What it learns about lines is good for the next input, if it has the same frame table.
-#[derive(Default)]
 pub struct Reader {
     config: Config,
     lines: Lines,
@@ -42,7 +41,14 @@ pub struct Reader {
 impl Reader {
     /// A reader that gives what `config` asks for.
     pub fn new(config: Config) -> Self {
-        Reader { config, ..Reader::default() }
+        Reader {
+            config,
+            lines: Lines::new(config.places),
+            shared: Shared::default(),
+            last: Last::default(),
+            sample: Pending::default(),
+            single: 0,
+        }
     }
 
     /// How many samples had their only frame on their first line, as perf prints those without a call chain.
@@ -103,14 +109,8 @@ impl Reader {
     ) -> usize {
         let (id, len) = self.lines.find(&chunk[at + ADDRESS_END + 1..], frames);
         let end = at + ADDRESS_END + 1 + len;
-        if self.config == Config::default()
-            && let Some(frame) = self.lines.frame(id)
-        {
-            self.sample.stack.push(frame);
-            let Some((ids, end)) = self.shared.note(chunk, at, end, id) else { return end };
-            self.sample.stack.extend(ids.iter().filter_map(|&id| self.lines.frame(id)));
-            self.lines.go_on_from(ids.last().copied().unwrap_or(id));
-            return end;
+        if self.config == Config::default() && self.lines.frame(id).is_some() {
+            return self.shared.note(chunk, at..end, id, &mut self.lines, &mut self.sample.stack);
         }
         self.add_frame(id, &chunk[at + 1..at + ADDRESS_END], &chunk[at..end], frames, tally);
         end

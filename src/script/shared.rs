@@ -3,13 +3,17 @@
 //! Stacks differ near their leaves. Once a frame line is met that the last sample has too, all that followed it there is likely
 //! to follow here: if the bytes are the same, return addresses included, so are the frames, and no line need be looked at.
 
+use std::ops::Range;
+
+use super::lines::Lines;
+use crate::sample::FrameId;
+
 /// Where the frame lines of the last sample and of this one lie in the chunk at hand.
 #[derive(Default)]
 pub(super) struct Shared {
     last: Run,
     this: Run,
-    /// By line id: the sample that had the line last, and which of its frames it was.
-    seen: Vec<(u32, u32)>,
+    /// Which sample this is.
     serial: u32,
 }
 
@@ -50,43 +54,43 @@ impl Shared {
         self.serial = self.serial.wrapping_add(1);
     }
 
-    /// The line `id` was read at `start..end` of `chunk`. The answer is the lines that follow it, if they are those of
-    /// the last sample to its end, and where they end.
+    /// The line `id` was read at `at` of `chunk`. Its frame goes onto `stack`, and those of the lines that follow it, if they are those
+    /// of the last sample to its end. The answer is where the next line starts.
     #[inline]
     pub(super) fn note(
         &mut self,
         chunk: &[u8],
-        start: usize,
-        end: usize,
+        at: Range<usize>,
         id: u32,
-    ) -> Option<(&[u32], usize)> {
-        let Shared { last, this, seen, serial } = self;
-        this.broken |= !this.starts.is_empty() && start != this.end;
+        lines: &mut Lines,
+        stack: &mut Vec<FrameId>,
+    ) -> usize {
+        let Shared { last, this, serial } = self;
+        let (frame, seen) = lines.see(id, *serial);
+        stack.extend(frame);
+        this.broken |= !this.starts.is_empty() && at.start != this.end;
         if this.broken {
-            return None;
+            return at.end;
         }
-        if seen.len() <= id as usize {
-            seen.resize(id as usize + 1, (0, 0));
-        }
-        let (before, at) =
-            std::mem::replace(&mut seen[id as usize], (*serial, this.ids.len() as u32));
-        this.starts.push(start);
+        this.starts.push(at.start);
         this.ids.push(id);
-        this.end = end;
-        if before.wrapping_add(1) != *serial {
-            return None;
+        this.end = at.end;
+        if seen.wrapping_add(1) != *serial {
+            return at.end;
         }
-        let next = at as usize + 1;
-        let (from, ids) = (*last.starts.get(next)?, last.ids.get(next..)?);
-        if !chunk.get(end..)?.starts_with(chunk.get(from..last.end)?) {
-            return None;
+        let Some(before) = last.ids.iter().rposition(|&before| before == id) else { return at.end };
+        let next = before + 1;
+        let Some(&from) = last.starts.get(next) else { return at.end };
+        if !chunk[at.end..].starts_with(&chunk[from..last.end]) {
+            return at.end;
         }
-        for (&id, &start) in ids.iter().zip(&last.starts[next..]) {
-            seen[id as usize] = (*serial, this.ids.len() as u32);
-            this.starts.push(start - from + end);
+        for (&id, &start) in last.ids[next..].iter().zip(&last.starts[next..]) {
+            stack.extend(lines.see(id, *serial).0);
+            this.starts.push(start - from + at.end);
             this.ids.push(id);
         }
-        this.end = end + last.end - from;
-        Some((ids, this.end))
+        lines.go_on_from(last.ids.last().copied().unwrap_or(id));
+        this.end = at.end + last.end - from;
+        this.end
     }
 }
