@@ -24,11 +24,12 @@ while (($#)); do
     case $1 in
         --no-inline) script+=("$1") ;;
         --strict) script+=("$1") fold+=("$1") render+=("$1") ;;
+        --merge-threads) fold+=("$1") ;;
         --deterministic | -i | --inverted | --reverse | --flamechart) render+=("$1") ;;
         -?*)
             (($# > 1)) || usage "what is $1?"
             case $1 in
-                --skip-after) fold+=("$1=$2") ;;
+                --skip-after | --event-filter | --weight | --split) fold+=("$1=$2") ;;
                 --post-process)
                     # Shell words, not a shell's line: xargs splits without expanding anything.
                     post=()
@@ -67,8 +68,14 @@ samples() {
     esac
 }
 
+# The unit, `# unit: ns`, is for fg-render: it goes around the program.
 post_process() {
-    if ((${#post[@]})); then "${post[@]}"; else cat; fi
+    ((${#post[@]})) || { cat && return; }
+    IFS= read -r first || true
+    case $first in
+        '# unit: '*) printf '%s\n' "$first" && "${post[@]}" ;;
+        *) { [[ -z $first ]] || printf '%s\n' "$first"; cat; } | "${post[@]}" ;;
+    esac
 }
 
-samples | fg-fold ${fold[@]+"${fold[@]}"} | post_process | fg-render --title="$title" ${render[@]+"${render[@]}"}
+samples | fg-fold --unit ${fold[@]+"${fold[@]}"} | post_process | fg-render --title="$title" ${render[@]+"${render[@]}"}

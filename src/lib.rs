@@ -29,3 +29,4 @@ pub mod script;
 mod stacks;
 pub mod symbols;
 pub mod tally;
+pub mod unit;

@@ -27,6 +27,8 @@ pub enum Loss {
     Replaced,
     /// A weight that was a fraction, of which only the whole part counts.
     Fraction,
+    /// A sum that does not fit its 64 bits.
+    Overflow,
 }
 
 impl Loss {
@@ -34,12 +36,13 @@ impl Loss {
         match self {
             Loss::Lost => "lost by the recorder",
             Loss::Odd => "odd lines or records skipped",
-            Loss::OtherEvent => "of other events left out (--event-filter chooses)",
+            Loss::OtherEvent => "of other events left out",
             Loss::NoStack => "without a call chain",
             Loss::CutShort => "cut short at the end of the input",
             Loss::Mismatched => "modules replaced since the recording",
             Loss::Replaced => "names with bytes that had to be replaced",
             Loss::Fraction => "weights with a fraction, which was cut off",
+            Loss::Overflow => "sums that reached the largest number there is",
         }
     }
 }
@@ -62,6 +65,10 @@ pub struct Tally {
     pub filtered: Count,
     /// What was left out for other reasons.
     losses: BTreeMap<Loss, Count>,
+    /// The event that was folded, where one was chosen.
+    pub folded: Option<BString>,
+    /// The samples of events that were left out.
+    others: BTreeMap<BString, u64>,
     /// What sums up stacks; `None` where no stage looked at stacks.
     pub stacks: Option<Stacks>,
     /// The first few examples of odd input, as they stood there.
@@ -89,6 +96,12 @@ impl Tally {
             count.items += items;
             count.weight = count.weight.saturating_add(weight);
         }
+    }
+
+    /// Counts samples of an event that is not folded.
+    pub fn leave_out(&mut self, event: BString, count: Count) {
+        self.lose(Loss::OtherEvent, count.items, count.weight);
+        *self.others.entry(event).or_default() += count.items;
     }
 
     /// Counts one odd line and remembers the first as an example.
@@ -127,7 +140,11 @@ impl Tally {
     pub fn absorb(&mut self, other: Tally) {
         for (into, from) in [(&mut self.read, other.read), (&mut self.filtered, other.filtered)] {
             into.items += from.items;
-            into.weight += from.weight;
+            into.weight = into.weight.saturating_add(from.weight);
+        }
+        self.folded = self.folded.take().or(other.folded);
+        for (event, items) in other.others {
+            *self.others.entry(event).or_default() += items;
         }
         for (loss, count) in other.losses {
             self.lose(loss, count.items, count.weight);
@@ -137,13 +154,34 @@ impl Tally {
         }
         if let Some(from) = other.stacks {
             let into = self.stacks.get_or_insert_default();
-            into.weight += from.weight;
-            into.rooted += from.rooted;
-            into.truncated += from.truncated;
+            for (into, from) in [
+                (&mut into.weight, from.weight),
+                (&mut into.rooted, from.rooted),
+                (&mut into.truncated, from.truncated),
+            ] {
+                *into = into.saturating_add(from);
+            }
             for (module, weight) in from.unresolved {
-                *into.unresolved.entry(module).or_default() += weight;
+                let into = into.unresolved.entry(module).or_default();
+                *into = into.saturating_add(weight);
             }
         }
+    }
+}
+
+impl Tally {
+    /// `folded cycles; left out 2 samples of faults: --event-filter faults or all`
+    fn write_others(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folded = self.folded.as_ref().map_or("one event".into(), |event| event.to_str_lossy());
+        write!(f, " · folded {folded}; left out ")?;
+        let mut others: Vec<_> = self.others.iter().collect();
+        others.sort_by_key(|(event, items)| (std::cmp::Reverse(**items), *event));
+        for (i, (event, items)) in others.iter().enumerate() {
+            let (comma, of) = if i == 0 { ("", "samples of") } else { (", ", "of") };
+            write!(f, "{comma}{} {of} {event}", grouped(**items))?;
+        }
+        let names: Vec<_> = others.iter().map(|(event, _)| event.to_str_lossy()).collect();
+        write!(f, ": --event-filter {} or all", names.join(", "))
     }
 }
 
@@ -162,7 +200,9 @@ impl Display for Tally {
             {
                 let name =
                     worst.rfind_byte(b'/').map_or(worst.as_bstr(), |at| worst[at + 1..].as_bstr());
-                let all = share(stacks.unresolved.values().sum());
+                let all =
+                    stacks.unresolved.values().fold(0, |sum: u64, &one| sum.saturating_add(one));
+                let all = share(all);
                 write!(f, " · {all} unresolved (most in {name}: {})", share(*weight))?;
             }
         }
@@ -170,6 +210,10 @@ impl Display for Tally {
             write!(f, " · {} filtered out", grouped(self.filtered.items))?;
         }
         for (loss, count) in self.losses() {
+            if loss == Loss::OtherEvent && !self.others.is_empty() {
+                self.write_others(f)?;
+                continue;
+            }
             write!(f, " · {} {}", grouped(count.items), loss.phrase())?;
             if let (Loss::Odd, Some(example)) = (loss, self.example()) {
                 let short: String = example.to_str_lossy().trim().chars().take(60).collect();
@@ -208,7 +252,10 @@ mod tests {
         assert_eq!(tally.to_string(), "3,291 samples");
         tally.odd(b"what is this\n");
         tally.odd(b"or this\n");
-        tally.lose(Loss::OtherEvent, 300, 1000);
+        tally.folded = Some("cycles".into());
+        for (event, items) in [("minor-faults", 300), ("instructions", 2000)] {
+            tally.leave_out(event.into(), Count { items, weight: 1000 });
+        }
         tally.lose(Loss::Lost, 0, 0);
         tally.stacks = Some(Stacks {
             weight: 3000,
@@ -221,7 +268,8 @@ mod tests {
             tally.to_string(),
             "3,291 samples · 98.8 % reach a thread root · 1.1 % unresolved (most in libfoo.so: 1.0 %) \
              · 2 odd lines or records skipped, the first: “what is this” \
-             · 300 of other events left out (--event-filter chooses)"
+             · folded cycles; left out 2,000 samples of instructions, 300 of minor-faults: \
+             --event-filter instructions, minor-faults or all"
         );
     }
 

@@ -1,19 +1,23 @@
 //! fg-fold: any profile → folded stacks.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context;
 use clap::{ArgAction, Parser};
 
+use super::folding::FoldingArgs;
 use super::io::{Input, Output};
 use super::logger;
 use super::program::{Done, Program, report};
 use super::progress::Shown;
 use super::script::RecordingArgs;
+use crate::fold::parts::Parts;
 use crate::fold::{self, Folder, Format, Merge, source};
-use crate::folded::Writer;
+use crate::folded::{FoldedSink, Writer};
 use crate::sample::{FrameTable, SampleSink};
-
 use crate::tally::Tally;
 
 /// Fold samples into one line for each distinct stack.
@@ -25,7 +29,8 @@ use crate::tally::Tally;
     name = "fg-fold",
     version,
     after_help = "A recording of fg-record --off-cpu has two events, both in nanoseconds: they are folded under the roots `on-cpu` and `off-cpu`. \
-Of any other events one is folded and the rest is counted.\n\
+Of any other events one is folded and the rest is counted and named; `--event-filter all` keeps them apart.\n\
+--weight samples counts samples of text and of perf.data; folded stacks and other profilers' formats have their weights.\n\
 Memory: the distinct stacks and frames, whatever the length of the input. \
 Formats of other profilers are held as a whole."
 )]
@@ -54,13 +59,20 @@ pub struct FoldArgs {
     #[arg(long)]
     tid: bool,
 
-    /// Event to fold [default: the first one met, and off-cpu beside cpu-clock or task-clock]
-    #[arg(long, value_name = "EVENT")]
-    event_filter: Option<String>,
+    #[command(flatten)]
+    folding: FoldingArgs,
 
-    /// Make this symbol the root of every stack it is on; may be repeated
-    #[arg(long, value_name = "SYMBOL")]
-    skip_after: Vec<String>,
+    /// Tell what weights are in, by a first line `# unit: ns`; fg-render shows it, other readers may grumble
+    #[arg(long)]
+    unit: bool,
+
+    /// Write a file for each root that --split makes (each thread's name, by default) into DIR, and `index.tsv` that lists them
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "skip_after"])]
+    split_files: Option<PathBuf>,
+
+    /// Fold perf-script text as inferno-collapse-perf 0.12 does, by its code, right or wrong
+    #[arg(long, conflicts_with_all = ["weight", "split", "merge_threads"])]
+    inferno_compat: bool,
 
     /// Threads that fold [default: one for each CPU; a pipe is folded by one]
     #[arg(short, long, value_name = "N")]
@@ -101,14 +113,15 @@ pub fn format_parser() -> clap::builder::PossibleValuesParser {
 
 impl FoldArgs {
     fn fold_config(&self) -> fold::Config {
+        let config = self.folding.config();
         fold::Config {
             kernel: self.kernel || self.all,
             jit: self.jit || self.all,
             addresses: self.addrs,
-            pid: self.pid,
-            tid: self.tid,
-            event: self.event_filter.as_deref().map(Into::into),
-            skip_after: self.skip_after.iter().map(|symbol| symbol.as_str().into()).collect(),
+            pid: self.pid || config.pid,
+            tid: self.tid || config.tid,
+            unit: self.unit,
+            ..config
         }
     }
 
@@ -120,6 +133,7 @@ impl FoldArgs {
             format: self.format.as_ref().and_then(named),
             recording: self.recording.config(),
             addresses: self.addrs,
+            inferno: self.inferno_compat,
             threads: self
                 .nthreads
                 .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get())),
@@ -132,13 +146,33 @@ impl Program for FoldArgs {
 
     fn run(self) -> anyhow::Result<Done> {
         logger::install(Self::NAME, self.quiet, self.verbose);
+        if self.inferno_compat {
+            leave_out_panics_of_inferno();
+        }
+        match &self.split_files {
+            None => {
+                let output = Output::create(self.output.as_deref())?;
+                let name = output.name.clone();
+                let (writer, tally) = self.fold_into(Writer::new(output, name))?;
+                writer.into_inner().commit()?;
+                Ok(self.done(&tally))
+            }
+            Some(folder) => {
+                let (parts, tally) = self.fold_into(Parts::new(&self.fold_config()))?;
+                write_files(folder, parts)?;
+                Ok(self.done(&tally))
+            }
+        }
+    }
+}
+
+impl FoldArgs {
+    /// Folds all inputs into `next`.
+    fn fold_into<S: FoldedSink>(&self, next: S) -> anyhow::Result<(S, Tally)> {
         let inputs = Input::open_all(&self.files)?;
-        let output = Output::create(self.output.as_deref())?;
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-        let output_name = output.name.clone();
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-        let merge = Merge::new(Writer::new(output, output_name));
-        let mut folder = Folder::new(self.fold_config(), names.join(", "), merge);
+        let mut folder = Folder::new(self.fold_config(), names.join(", "), Merge::new(next));
         let mut source = source::Source::new(self.source_config());
         for input in inputs {
             let Input { name, reader, path, .. } = input;
@@ -148,10 +182,37 @@ impl Program for FoldArgs {
             source.feed(input, &mut folder, &mut frames, &mut tally)?;
         }
         folder.finish(&mut frames, &mut tally)?;
-        folder.into_next().into_next().into_inner().commit()?;
-        report(Self::NAME, self.quiet, &tally);
-        Ok(Done::strict(self.strict, &tally))
+        Ok((folder.into_next().into_next(), tally))
     }
+
+    fn done(&self, tally: &Tally) -> Done {
+        report(Self::NAME, self.quiet, tally);
+        Done::strict(self.strict, tally)
+    }
+}
+
+/// Its panics are caught and told as failures; what they say themselves would come on top.
+fn leave_out_panics_of_inferno() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|at| at.file().contains("inferno")) {
+            others(panic);
+        }
+    }));
+}
+
+/// Each part becomes a file; the index comes last, when all that it lists is there.
+fn write_files(folder: &Path, parts: Parts) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let files = parts.into_files();
+    let texts = files.iter().map(|(name, _, part)| (name.as_str(), part.text.clone()));
+    let index = ("index.tsv", Parts::index(&files));
+    for (name, text) in texts.chain(std::iter::once(index)) {
+        let mut output = Output::create(Some(&folder.join(name)))?;
+        output.write_all(&text).with_context(|| format!("cannot write {}", output.name))?;
+        output.commit()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::folding::FoldingArgs;
 use super::io::{Input, Output};
 use super::live::{self, Drawn};
 use super::logger;
@@ -17,7 +18,7 @@ use super::record::{RecordOptions, teller};
 use super::render::GraphArgs;
 use super::script::RecordingArgs;
 use super::signals;
-use crate::fold::{self, source};
+use crate::fold::source;
 use crate::pipeline;
 use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
@@ -48,9 +49,8 @@ pub struct GraphOptions {
     #[arg(long, value_name = "COMMAND")]
     post_process: Option<String>,
 
-    /// Make this function the root of every stack it is on; may be repeated
-    #[arg(long, value_name = "FUNCTION")]
-    skip_after: Vec<String>,
+    #[command(flatten)]
+    folding: FoldingArgs,
 
     #[command(flatten)]
     graph: GraphArgs,
@@ -182,13 +182,12 @@ impl GraphOptions {
             render.colors = palette;
         }
         self.graph.apply(&mut render);
-        let skip_after = self.skip_after.into_iter().map(Into::into).collect();
         pipeline::Config {
             source: source::Config {
                 recording: self.recording.config(),
                 ..source::Config::default()
             },
-            fold: fold::Config { skip_after, ..fold::Config::default() },
+            fold: self.folding.config(),
             post_process,
             render,
         }

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod filter;
 pub mod flamegraph;
 pub mod fold;
+pub mod folding;
 pub mod graph;
 pub mod io;
 mod live;

@@ -2,22 +2,37 @@
 
 use bstr::{BStr, BString, ByteSlice};
 
+use super::Config;
 use crate::folded::OFF_CPU;
 use crate::tally::Count;
+use crate::unit::{self, Unit};
 
-/// Lets one event through: the weights of two events cannot be added up. Those of `off-cpu` and a clock can.
+/// Lets one event through, or each: the weights of two events cannot be added up. Those of `off-cpu` and a clock can.
 ///
 /// `cycles:u` and `cycles:k` are one event, and so are the halves of a hybrid CPU, `cpu_core/cycles/` and `cpu_atom/cycles/`.
 #[derive(Default)]
 pub(super) struct EventFilter {
     pub(super) wanted: Option<BString>,
-    /// Somebody named an event: nothing goes beside it.
-    is_named: bool,
+    choice: Choice,
     /// The event of the last sample and what became of it; most profiles have but one.
     last: BString,
     last_turn: Option<Turn>,
-    other: Count,
+    /// What is not folded, by event.
+    others: Vec<(BString, Count)>,
     off: Count,
+    unit: Unit,
+}
+
+/// Who chose what is folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Choice {
+    /// Nobody: the first event met.
+    #[default]
+    First,
+    /// Somebody named it: nothing goes beside it.
+    Named,
+    /// All are.
+    All,
 }
 
 /// What becomes of a sample.
@@ -26,12 +41,18 @@ pub(super) enum Turn {
     Folded,
     /// Folded too, but under a root of its own, if it turns out to be in the unit of the others.
     Off,
-    Other,
+    /// Left out; where its event is counted.
+    Other(usize),
 }
 
 impl EventFilter {
-    pub(super) fn new(wanted: Option<BString>) -> Self {
-        EventFilter { is_named: wanted.is_some(), wanted, ..EventFilter::default() }
+    pub(super) fn new(config: &Config) -> Self {
+        let choice = match (&config.event, config.by_event) {
+            (Some(_), _) => Choice::Named,
+            (None, true) => Choice::All,
+            (None, false) => Choice::First,
+        };
+        EventFilter { choice, wanted: config.event.clone(), ..EventFilter::default() }
     }
 
     pub(super) fn turn(&mut self, event: &BStr, weight: u64) -> Turn {
@@ -39,31 +60,44 @@ impl EventFilter {
             Some(turn) if self.last == event => turn,
             _ => self.decide(event),
         };
-        let count = match turn {
+        match turn {
             Turn::Folded => return turn,
-            Turn::Off => &mut self.off,
-            Turn::Other => &mut self.other,
-        };
-        count.items += 1;
-        count.weight = count.weight.saturating_add(weight);
+            Turn::Off => add(&mut self.off, Count { items: 1, weight }),
+            Turn::Other(at) => add(&mut self.others[at].1, Count { items: 1, weight }),
+        }
         turn
     }
 
     fn decide(&mut self, event: &BStr) -> Turn {
-        let turn = if !self.is_named && event == OFF_CPU {
+        if self.wanted.is_none() && !event.is_empty() && !self.goes_beside(event) {
+            self.wanted = Some(event.into());
+        }
+        let same = |wanted: &BString| {
+            event.is_empty() || wanted == event || base_event(wanted) == base_event(event)
+        };
+        let is_wanted = self.choice == Choice::All || self.wanted.as_ref().is_none_or(same);
+        let turn = if self.goes_beside(event) {
             Turn::Off
+        } else if is_wanted {
+            self.unit.note(unit::of_event(event));
+            Turn::Folded
         } else {
-            if self.wanted.is_none() && !event.is_empty() {
-                self.wanted = Some(event.into());
-            }
-            let same = |wanted: &BString| {
-                event.is_empty() || wanted == event || base_event(wanted) == base_event(event)
-            };
-            if self.wanted.as_ref().is_none_or(same) { Turn::Folded } else { Turn::Other }
+            Turn::Other(self.other_at(base_event(event)))
         };
         self.last = event.into();
         self.last_turn = Some(turn);
         turn
+    }
+
+    fn goes_beside(&self, event: &BStr) -> bool {
+        self.choice == Choice::First && event == OFF_CPU
+    }
+
+    fn other_at(&mut self, event: &[u8]) -> usize {
+        self.others.iter().position(|(known, _)| known == event).unwrap_or_else(|| {
+            self.others.push((event.into(), Count::default()));
+            self.others.len() - 1
+        })
     }
 
     /// Whether blocked threads go beside what else is folded, as both are in nanoseconds.
@@ -72,30 +106,45 @@ impl EventFilter {
         self.off.items > 0 && self.wanted.as_ref().is_none_or(is_clock)
     }
 
-    /// What is not folded.
-    pub(super) fn other(&self) -> Count {
-        let off = if self.has_off() { Count::default() } else { self.off };
-        Count {
-            items: self.other.items + off.items,
-            weight: self.other.weight.saturating_add(off.weight),
-        }
+    /// What is not folded, by event.
+    pub(super) fn others(&self) -> Vec<(BString, Count)> {
+        let off = (!self.has_off() && self.off.items > 0).then(|| (OFF_CPU.into(), self.off));
+        self.others.iter().cloned().chain(off).collect()
+    }
+
+    /// What the periods of all that is folded are in.
+    pub(super) fn unit(&self) -> Option<&BStr> {
+        if self.has_off() { Some("ns".into()) } else { self.unit.known() }
     }
 
     /// Adds what another filter met.
     pub(super) fn absorb(&mut self, other: &EventFilter) {
         self.wanted = self.wanted.take().or_else(|| other.wanted.clone());
-        for (into, from) in [(&mut self.other, other.other), (&mut self.off, other.off)] {
-            into.items += from.items;
-            into.weight = into.weight.saturating_add(from.weight);
+        for (event, count) in &other.others {
+            let at = self.other_at(event);
+            add(&mut self.others[at].1, *count);
         }
+        add(&mut self.off, other.off);
+        self.unit.absorb(&other.unit);
     }
 }
 
+fn add(into: &mut Count, from: Count) {
+    into.items += from.items;
+    into.weight = into.weight.saturating_add(from.weight);
+}
+
 /// An event without its modifiers and without the half of a hybrid CPU it was counted on.
-fn base_event(event: &[u8]) -> &[u8] {
+///
+/// `cycles:u` is `cycles`, `cpu/mem-loads,ldlat=30/P` is `cpu/mem-loads,ldlat=30/`, `cpu_core/cycles/u` is `cycles`.
+pub fn base_event(event: &[u8]) -> &[u8] {
     let is_modifier = |tail: &[u8]| tail.iter().all(|byte| b"ukhGHpPSDIWebR".contains(byte));
     let event = match event.rfind_byte(b':') {
         Some(colon) if is_modifier(&event[colon + 1..]) => &event[..colon],
+        _ => event,
+    };
+    let event = match event.rfind_byte(b'/') {
+        Some(slash) if is_modifier(&event[slash + 1..]) => &event[..=slash],
         _ => event,
     };
     for half in [&b"cpu_core/"[..], b"cpu_atom/"] {
@@ -117,6 +166,8 @@ mod tests {
             ("cycles", "cycles:uppp", true),
             ("cpu_core/cycles/", "cpu_atom/cycles/", true),
             ("cpu_core/cycles/u", "cpu_atom/cycles/k", true),
+            ("cpu/mem-loads,ldlat=30/P", "cpu/mem-loads,ldlat=30/", true),
+            ("cpu/mem-loads,ldlat=30/P", "cpu/mem-loads,ldlat=50/P", false),
             ("cycles", "instructions", false),
             ("sched:sched_switch", "sched:sched_wakeup", false),
             ("cpu_core/cycles/", "cpu_atom/instructions/", false),
@@ -127,16 +178,43 @@ mod tests {
 
     #[test]
     fn blocked_threads_go_beside_clocks() {
-        for (named, events, turns, has_off, other) in [
-            (None, ["off-cpu", "cpu-clock"], [Turn::Off, Turn::Folded], true, 0),
-            (None, ["task-clock:u", "off-cpu"], [Turn::Folded, Turn::Off], true, 0),
-            (None, ["cycles", "off-cpu"], [Turn::Folded, Turn::Off], false, 1),
-            (Some("off-cpu"), ["cpu-clock", "off-cpu"], [Turn::Other, Turn::Folded], false, 1),
-            (Some("cpu-clock"), ["cpu-clock", "off-cpu"], [Turn::Folded, Turn::Other], false, 1),
+        use Turn::{Folded, Off, Other};
+        let left_out = |event: &str| vec![(event.into(), Count { items: 1, weight: 5 })];
+        for (named, events, turns, has_off, others, unit) in [
+            (None, ["off-cpu", "cpu-clock"], [Off, Folded], true, vec![], "ns"),
+            (None, ["task-clock:u", "off-cpu"], [Folded, Off], true, vec![], "ns"),
+            (None, ["cycles", "off-cpu"], [Folded, Off], false, left_out("off-cpu"), "cycles"),
+            (
+                Some("off-cpu"),
+                ["faults:u", "off-cpu"],
+                [Other(0), Folded],
+                false,
+                left_out("faults"),
+                "ns",
+            ),
+            (
+                Some("faults"),
+                ["faults", "off-cpu"],
+                [Folded, Other(0)],
+                false,
+                left_out("off-cpu"),
+                "faults",
+            ),
         ] {
-            let mut filter = EventFilter::new(named.map(BString::from));
+            let config = Config { event: named.map(BString::from), ..Config::default() };
+            let mut filter = EventFilter::new(&config);
             assert_eq!(events.map(|event| filter.turn(event.into(), 5)), turns, "{events:?}");
-            assert_eq!((filter.has_off(), filter.other().items), (has_off, other), "{events:?}");
+            assert_eq!((filter.has_off(), filter.others()), (has_off, others), "{events:?}");
+            assert_eq!(filter.unit(), Some(unit.into()), "{events:?}");
         }
+    }
+
+    #[test]
+    fn all_events_are_folded_and_have_no_common_unit() {
+        let mut filter = EventFilter::new(&Config { by_event: true, ..Config::default() });
+        assert_eq!(filter.turn("cycles:u".into(), 5), Turn::Folded);
+        assert_eq!(filter.unit(), Some("cycles".into()));
+        assert_eq!(filter.turn("off-cpu".into(), 5), Turn::Folded);
+        assert_eq!((filter.unit(), filter.others().len()), (None, 0));
     }
 }

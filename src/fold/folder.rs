@@ -4,15 +4,14 @@ use bstr::{BStr, BString};
 
 use super::event::{EventFilter, Turn};
 use super::quality::Quality;
+use super::root::Roots;
 use super::sums::{Sums, Weight};
-use super::{Config, name};
-use hashbrown::HashMap;
-
+use super::{Config, Weighing, name};
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
-use crate::intern::Interner;
 use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
 use crate::tally::{Loss, Tally};
+use crate::unit;
 
 /// A sink of samples that pushes folded stacks into `S` when it is finished, in no particular order and possibly several
 /// of the same name: [`super::Merge`] sorts that out.
@@ -23,29 +22,32 @@ pub struct Folder<S> {
     input: String,
     next: S,
     event: EventFilter,
-    root: Root,
+    roots: Roots,
     skip_after: Vec<Option<bool>>,
-    /// Stacks as they were sampled, leaf first, their thread's root frame last; see [`part`].
+    /// Stacks as they were sampled, leaf first, their root frames last; see [`part`].
     stacks: [Sums; 4],
     key: Vec<FrameId>,
     no_stack: Weight,
     without_stack: u64,
+    /// Whether there are samples with a period, and without.
+    has_periods: [bool; 2],
 }
 
 impl<S: FoldedSink> Folder<S> {
     /// A folder of what errors call `input`, in front of `next`.
     pub fn new(config: Config, input: impl Into<String>, next: S) -> Self {
         Folder {
-            event: EventFilter::new(config.event.clone()),
+            event: EventFilter::new(&config),
             config,
             input: input.into(),
             next,
-            root: Root::default(),
+            roots: Roots::default(),
             skip_after: Vec::new(),
             stacks: Default::default(),
             key: Vec::new(),
             no_stack: Weight::default(),
             without_stack: 0,
+            has_periods: [false; 2],
         }
     }
 
@@ -84,8 +86,10 @@ impl<S: FoldedSink> Folder<S> {
             }
         }
         self.without_stack += other.without_stack;
-        self.no_stack.weight += other.no_stack.weight;
+        self.no_stack.add(other.no_stack);
         self.event.absorb(&other.event);
+        self.has_periods[0] |= other.has_periods[0];
+        self.has_periods[1] |= other.has_periods[1];
     }
 
     /// How many frames of `stack`, from the leaf, are left when the callers of a `skip_after` symbol are cut off.
@@ -126,10 +130,21 @@ impl<S: FoldedSink> Folder<S> {
         }
     }
 
+    /// What weights are in; empty where that is not known, or not to be told.
+    fn unit(&self) -> &BStr {
+        let by_period = self.config.weighing == Weighing::Period;
+        match self.has_periods {
+            _ if !self.config.unit => b"".into(),
+            [true, false] if by_period => self.event.unit().unwrap_or_default(),
+            [true, true] if by_period => b"".into(),
+            _ => b"samples".into(),
+        }
+    }
+
     fn name_all(&mut self, frames: &mut FrameTable, quality: &mut Quality) -> Result<()> {
         let mut names = Names::default();
         let mut stack = Vec::new();
-        let has_off = self.event.has_off();
+        let (has_off, depth) = (self.event.has_off(), Roots::depth(&self.config));
         let all = std::mem::take(&mut self.stacks);
         for (is_cut, is_off) in [(false, false), (true, false), (false, true), (true, true)] {
             let stacks = &all[part(is_cut, is_off)];
@@ -139,14 +154,16 @@ impl<S: FoldedSink> Folder<S> {
             let place = if is_off { OFF_CPU } else { ON_CPU };
             let place = has_off.then(|| frames.intern(Frame::named(place)));
             for (key, weight) in stacks.iter() {
-                let Some((&root, sampled)) = key.split_last() else { continue };
+                let (sampled, roots) = key.split_at(key.len() - depth);
+                let Some((&thread, others)) = roots.split_first() else { continue };
                 quality.look(frames, sampled, weight.weight);
                 stack.clear();
                 stack.extend(place);
+                stack.extend(others.iter().rev());
                 if !is_cut {
-                    stack.push(root);
+                    stack.push(thread);
                 }
-                let java = frames.symbol(root).starts_with(b"java");
+                let java = frames.symbol(thread).starts_with(b"java");
                 for &frame in sampled.iter().rev() {
                     names.push(frames, frame, java, &self.config, &mut stack);
                 }
@@ -160,21 +177,25 @@ impl<S: FoldedSink> Folder<S> {
 
 impl<S: FoldedSink> SampleSink for Folder<S> {
     fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
-        let weight = Weight { weight: sample.weight(), after: None };
-        let turn = self.event.turn(sample.event, weight.weight);
-        if turn == Turn::Other {
+        let weight = match self.config.weighing {
+            Weighing::Period => sample.weight(),
+            Weighing::Samples => 1,
+        };
+        let turn = self.event.turn(sample.event, weight);
+        if matches!(turn, Turn::Other(_)) {
             return Ok(());
         }
+        self.has_periods[usize::from(sample.period.is_none())] = true;
+        let weight = Weight { weight, after: None };
         if sample.stack.is_empty() {
             self.without_stack += 1;
-            self.no_stack.weight += weight.weight;
+            self.no_stack.add(weight);
             return Ok(());
         }
-        let root = self.root.of(sample, &self.config, frames);
         let cut = self.cut_at(frames, sample.stack);
         self.key.clear();
         self.key.extend_from_slice(&sample.stack[..cut.unwrap_or(sample.stack.len())]);
-        self.key.push(root);
+        self.roots.push(&mut self.key, sample, &self.config, frames);
         self.stacks[part(cut.is_some(), turn == Turn::Off)].add(&self.key, weight);
         Ok(())
     }
@@ -184,13 +205,18 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
         self.name_all(frames, &mut quality)?;
         let mut mine = Tally::default();
         mine.lose(Loss::NoStack, self.without_stack, self.no_stack.weight);
-        let other = self.event.other();
-        mine.lose(Loss::OtherEvent, other.items, other.weight);
+        mine.folded = self.event.wanted.clone();
+        for (event, count) in self.event.others() {
+            mine.leave_out(event, count);
+        }
         if quality.stacks.weight > 0 {
             mine.stacks = Some(quality.stacks);
         }
         tally.absorb(mine);
         self.diagnose(tally)?;
+        if self.has_periods != [false; 2] {
+            self.next.text(&unit::line(self.unit()))?;
+        }
         self.next.finish(frames, tally)
     }
 }
@@ -198,57 +224,6 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
 /// Where sums are: stacks that were cut by `skip_after` go without their thread's frame; those of blocked threads are apart.
 fn part(is_cut: bool, is_off: bool) -> usize {
     usize::from(is_cut) + 2 * usize::from(is_off)
-}
-
-/// The root frames of threads: their comms. Told once for each, and again only when another thread takes its turn.
-#[derive(Default)]
-struct Root {
-    comms: Interner,
-    known: HashMap<Thread, FrameId>,
-    last: Option<(Thread, FrameId)>,
-}
-
-/// A comm, and the process and thread where they are part of the frame's name.
-type Thread = (u32, Option<u32>, Option<u32>);
-
-impl Root {
-    fn of(&mut self, sample: &Sample<'_>, config: &Config, frames: &mut FrameTable) -> FrameId {
-        let with_pid = config.pid || config.tid;
-        let (pid, tid) = (sample.pid.filter(|_| with_pid), sample.tid.filter(|_| config.tid));
-        if let Some((thread, root)) = self.last
-            && (thread.1, thread.2) == (pid, tid)
-            && self.comms.get(thread.0) == sample.comm
-        {
-            return root;
-        }
-        let thread = (self.comms.intern(sample.comm), pid, tid);
-        let make = || frames.intern(Frame::named(&root_name(sample.comm, pid, tid, config)));
-        let root = *self.known.entry(thread).or_insert_with(make);
-        self.last = Some((thread, root));
-        root
-    }
-}
-
-/// `java`, `java-123`, `java-123/456`.
-fn root_name(comm: &BStr, pid: Option<u32>, tid: Option<u32>, config: &Config) -> Vec<u8> {
-    let mut name: Vec<u8> = comm.iter().map(|&byte| root_byte(byte)).collect();
-    let number = |id: Option<u32>| id.map_or("?".to_owned(), |id| id.to_string());
-    if config.pid || config.tid {
-        name.extend_from_slice(format!("-{}", number(pid)).as_bytes());
-    }
-    if config.tid {
-        name.extend_from_slice(format!("/{}", number(tid)).as_bytes());
-    }
-    name
-}
-
-/// A comm is one frame: a `;` in it must not make two.
-fn root_byte(byte: u8) -> u8 {
-    match byte {
-        b' ' => b'_',
-        b';' => b':',
-        other => other,
-    }
 }
 
 /// The names of frames, made once per distinct frame.

@@ -7,21 +7,23 @@ use crate::error::Result;
 use crate::folded::{Folded, FoldedSink};
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Loss, Tally};
+use crate::unit::{self, Unit};
 
 /// A sink of folded stacks that pushes each distinct one once into `S`, in the order of their lines' bytes, when it is
-/// finished. Comments and odd lines go no further.
+/// finished. Comments and odd lines go no further, but for the [unit](crate::unit), if all inputs that tell it agree.
 ///
 /// Memory: the distinct stacks.
 pub struct Merge<S> {
     stacks: Sums,
     fractions: u64,
+    unit: Unit,
     next: S,
 }
 
 impl<S: FoldedSink> Merge<S> {
     /// A merger in front of `next`.
     pub fn new(next: S) -> Self {
-        Merge { stacks: Sums::default(), fractions: 0, next }
+        Merge { stacks: Sums::default(), fractions: 0, unit: Unit::default(), next }
     }
 
     /// The next sink.
@@ -47,7 +49,15 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         Ok(())
     }
 
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.unit.note_line(line);
+        Ok(())
+    }
+
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        if let Some(unit) = self.unit.known() {
+            self.next.text(&unit::line(unit))?;
+        }
         let stacks = std::mem::take(&mut self.stacks);
         let ranks = Ranks::new(frames, &stacks);
         // Stacks as ranks, so that sorting compares integers and never touches a name.
@@ -59,10 +69,14 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
             rows.push((start, keys.len(), stack, weight));
         }
         rows.sort_unstable_by(|a, b| keys[a.0..a.1].cmp(&keys[b.0..b.1]));
+        let mut full = 0;
         for (_, _, stack, Weight { weight, after }) in rows {
+            full += u64::from(weight == u64::MAX || after == Some(u64::MAX));
             self.next.folded(frames, &Folded { stack, weight, after, line: b"" })?;
         }
         tally.lose(Loss::Fraction, self.fractions, 0);
+        // A single weight can be as large, but nobody's is.
+        tally.lose(Loss::Overflow, full, 0);
         self.next.finish(frames, tally)
     }
 }

@@ -16,12 +16,15 @@ mod format;
 mod merge;
 pub mod name;
 mod parallel;
+pub mod parts;
 mod quality;
+mod root;
 pub mod source;
 mod sums;
 
 use bstr::BString;
 
+pub use event::base_event;
 pub use folder::Folder;
 pub use format::Format;
 pub use merge::Merge;
@@ -39,9 +42,30 @@ pub struct Config {
     pub pid: bool,
     /// Put process and thread into the root frame: `java-123/456`.
     pub tid: bool,
+    /// Put the CPU above the thread, as a frame of its own: `cpu 3`.
+    pub cpu: bool,
+    /// Put the event above all else, as a frame of its own, and, if none is named in `event`, fold all of them. Their weights are in
+    /// units of their own.
+    pub by_event: bool,
+    /// Numbers in the names of threads become `*`, so that those of a pool are one: `worker-*`.
+    pub merge_threads: bool,
+    /// What is summed.
+    pub weighing: Weighing,
+    /// Tell the next sink what weights are in: see [`crate::unit`].
+    pub unit: bool,
     /// The event to fold, with or without its modifiers; `None` is the first one met. Beside a clock, and in the same nanoseconds,
     /// there may be `off-cpu`, the time that threads were blocked: both are folded then, each under a root of its own.
     pub event: Option<BString>,
     /// Symbols that become the root of every stack they are on: what called them is left out, the comm too.
     pub skip_after: Vec<BString>,
+}
+
+/// What a sample weighs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weighing {
+    /// What it stands for, in units of the event: nanoseconds, cycles. 1 where that is not told.
+    #[default]
+    Period,
+    /// 1.
+    Samples,
 }

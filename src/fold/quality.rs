@@ -42,7 +42,7 @@ pub(super) struct Quality {
 impl Quality {
     /// Counts `stack`, leaf first.
     pub(super) fn look(&mut self, frames: &FrameTable, stack: &[FrameId], weight: u64) {
-        self.stacks.weight += weight;
+        add(&mut self.stacks.weight, weight);
         let mut ends = stack.iter().rev().copied();
         let (last, before) = (ends.next(), ends.next());
         // The `_start` of a program without symbols.
@@ -52,15 +52,15 @@ impl Quality {
                 && called.is_some_and(|called| called.starts_with(b"__libc_start_main"))
         };
         if last.is_some_and(|last| is_start(&last) || self.is_root(frames, last)) {
-            self.stacks.rooted += weight;
+            add(&mut self.stacks.rooted, weight);
         }
         if stack.iter().any(|&frame| frames.kind(frame) == Kind::Truncated) {
-            self.stacks.truncated += weight;
+            add(&mut self.stacks.truncated, weight);
         }
         if let Some(leaf) =
             stack.first().map(|&leaf| frames.get(leaf)).filter(|leaf| leaf.symbol == "[unknown]")
         {
-            *self.stacks.unresolved.entry(leaf.module.into()).or_default() += weight;
+            add(self.stacks.unresolved.entry(leaf.module.into()).or_default(), weight);
         }
     }
 
@@ -75,4 +75,8 @@ impl Quality {
                 || symbol.ends_with(b"execve")
         })
     }
+}
+
+fn add(sum: &mut u64, weight: u64) {
+    *sum = sum.saturating_add(weight);
 }

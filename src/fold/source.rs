@@ -23,6 +23,8 @@ pub struct Config {
     pub addresses: bool,
     /// How many threads may fold a large file of text; 0 and 1 are one.
     pub threads: usize,
+    /// Fold perf-script text as inferno does, by inferno.
+    pub inferno: bool,
 }
 
 /// One input.
@@ -75,7 +77,9 @@ impl Source {
                 return Err(Error::Empty { input: name.into() });
             }
         }
-        let Some(format) = self.config.format.or_else(|| Format::sniff(&start)) else {
+        let assumed = self.config.inferno.then_some(Format::Script);
+        let told = self.config.format.or_else(|| Format::sniff(&start));
+        let Some(format) = told.or(assumed) else {
             let expected =
                 "perf-script text, perf.data, folded stacks or any other format this stage reads"
                     .into();
@@ -83,6 +87,15 @@ impl Source {
         };
         let mut whole = io::Cursor::new(start).chain(reader);
         match format {
+            Format::Script if self.config.inferno => {
+                let folds = folder.config().clone();
+                let text = foreign::script(whole, name, &folds, self.config.threads)?;
+                foreign::read(&text, frames, folder.next_mut(), tally)
+            }
+            Format::PerfData if self.config.inferno => Err(Error::Unsupported {
+                what: format!("inferno does not read perf.data, which {name} is"),
+                remedy: "let fg-script make text of it, and fold that".into(),
+            }),
             Format::Script => {
                 let len = path
                     .as_ref()

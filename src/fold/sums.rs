@@ -41,7 +41,8 @@ impl Sums {
 }
 
 impl Weight {
-    fn add(&mut self, other: Weight) {
+    /// Adds `other`, up to `u64::MAX`.
+    pub(super) fn add(&mut self, other: Weight) {
         self.weight = self.weight.saturating_add(other.weight);
         self.after = match (self.after, other.after) {
             (Some(a), Some(b)) => Some(a.saturating_add(b)),

@@ -106,6 +106,11 @@ impl<S: FoldedSink> FoldedSink for Command<S> {
         self.forgive(written)
     }
 
+    /// The unit goes around the program: it did not ask for comments.
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.next.text(line)
+    }
+
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         let to = self.program()?.to.take();
         let written = to.map_or(Ok(()), |mut to| to.finish(frames, tally));

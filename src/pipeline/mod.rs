@@ -70,6 +70,8 @@ fn fold_into<S: FoldedSink>(
     next: S,
 ) -> Result<(S, Tally)> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    // The renderer shows it.
+    let fold = fold::Config { unit: true, ..fold };
     let mut folder = Folder::new(fold, recording.name, Merge::new(next));
     source::Source::new(source).feed(recording, &mut folder, &mut frames, &mut tally)?;
     folder.finish(&mut frames, &mut tally)?;

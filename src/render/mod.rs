@@ -38,6 +38,7 @@ use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Count, Loss, Tally};
+use crate::unit::Unit;
 
 /// inferno counts differences as `isize` and scales them by 150.
 const MOST_OF_A_DIFFERENTIAL: u64 = i64::MAX as u64 / 150;
@@ -69,6 +70,7 @@ pub struct Renderer<W> {
     fractions: u64,
     /// All stacks are of time on or off the processor.
     times: bool,
+    unit: Unit,
     /// Room for the stack at hand.
     stack: Vec<u32>,
     plain: Vec<FrameId>,
@@ -116,6 +118,7 @@ impl<W: Write> Renderer<W> {
             nameless: Count::default(),
             fractions: 0,
             times: true,
+            unit: Unit::default(),
             stack: Vec::new(),
             plain: Vec::new(),
         }
@@ -237,7 +240,8 @@ impl<W: Write> FoldedSink for Renderer<W> {
         Ok(())
     }
 
-    fn text(&mut self, _line: &[u8]) -> Result<()> {
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.unit.note_line(line);
         self.texts += 1;
         Ok(())
     }
@@ -259,8 +263,11 @@ impl<W: Write> FoldedSink for Renderer<W> {
         tally.lose(Loss::NoStack, self.nameless.items, self.nameless.weight);
         tally.lose(Loss::Replaced, self.names.replaced(), 0);
         tally.lose(Loss::Fraction, self.fractions, 0);
-        if self.times && self.config.count_name == Config::default().count_name {
-            self.config.count_name = "ns".into();
+        let unit = self.unit.known().map(|unit| unit.to_string());
+        if let Some(unit) = unit.or(self.times.then(|| "ns".into()))
+            && self.config.count_name == Config::default().count_name
+        {
+            self.config.count_name = unit;
         }
         let lines = self.lines(differential);
         let svg = svg::draw(&mut self.config, &lines)?;

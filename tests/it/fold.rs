@@ -1,4 +1,4 @@
-//! fg-fold: against its naive twin, against inferno, against its own laws, and as a program.
+//! Folding: against its naive twin, against inferno, against its own laws.
 
 use bstr::{BString, ByteSlice};
 use flamepipe::fold::{Config, Folder, Merge};
@@ -15,6 +15,11 @@ use crate::recording::record;
 
 #[path = "../naive/fold.rs"]
 mod naive;
+
+mod inferno_compat;
+mod inferno_errors;
+mod program;
+mod splits;
 
 /// Folds perf-script text in-process.
 pub(crate) fn fold(text: impl std::io::Read, config: &Config) -> (BString, Tally) {
@@ -55,6 +60,7 @@ pub(crate) fn configs() -> impl Strategy<Value = Config> {
             tid,
             event: event.map(Into::into),
             skip_after: after.into_iter().map(Into::into).collect(),
+            ..Config::default()
         },
     )
 }
@@ -63,7 +69,7 @@ fn one_of(choices: &'static [&'static str]) -> impl Strategy<Value = &'static st
     prop::sample::select(choices)
 }
 
-/// Frame lines that inferno names rightly; the others are in `where_inferno_is_wrong`.
+/// Frame lines that inferno names rightly; the others are in `inferno_errors`.
 fn frame_line() -> impl Strategy<Value = String> {
     let symbols = one_of(&[
         "main",
@@ -249,6 +255,7 @@ fn real_recordings_fold_as_inferno_folds_them() {
                 tid: on(4),
                 event: if on(5) { event.map(Into::into) } else { None },
                 skip_after: on(6).then(|| "do_syscall_64".into()).into_iter().collect(),
+                ..Config::default()
             }
         };
         for bit in 0..=8 {
@@ -263,199 +270,7 @@ fn real_recordings_fold_as_inferno_folds_them() {
 }
 
 #[test]
-fn where_inferno_is_wrong() {
-    let one = |line: &str| {
-        folded(&format!(
-            "app 7 1.5: 10 cycles: \n\t{:>16x} {line}\n\t{:>16x} main+0x1 (/a)\n\n",
-            16, 32
-        ))
-    };
-    // inferno drops frames whose symbol starts with a parenthesis.
-    assert_eq!(
-        one("(anonymous namespace)::f(int)+0x4 (/a)"),
-        "app;main;(anonymous namespace)::f 10\n"
-    );
-    // inferno drops frames whose module has a blank, and keeps the offset before `(deleted)`.
-    assert_eq!(one("f+0x4 (/tmp/my app)"), "app;main;f 10\n");
-    assert_eq!(one("f+0x4 (/tmp/x (deleted))"), "app;main;f 10\n");
-    // inferno cuts names at `->` as if they were inlined Java.
-    assert_eq!(one("A::operator->(int)+0x1 (/a)"), "app;main;A::operator-> 10\n");
-    assert_eq!(
-        one("<fn() -> T as F>::call_once+0x1 (/a)"),
-        "app;main;<fn() -> T as F>::call_once 10\n"
-    );
-    // inferno keeps the arguments of operator<< and makes `decltype` of a return type.
-    assert_eq!(
-        one("std::operator<< <char>(std::ostream&)+0x1 (/a)"),
-        "app;main;std::operator<< <char> 10\n"
-    );
-    assert_eq!(one("decltype(auto) f(int)+0x1 (/a)"), "app;main;decltype(auto) f 10\n");
-    // inferno panics on some non-ASCII symbols and on names that are no UTF-8 it replaces bytes.
-    assert_eq!(one("éééééééééhb90e1c1c787080f0+0x1 (/a)"), "app;main;ééééééééé 10\n");
-    let (latin1, _) = fold(
-        &b"app 7 1.5: 10 cycles: \n\t              10 caf\xe9+0x1 (/a)\n\n"[..],
-        &Config::default(),
-    );
-    assert_eq!(
-        latin1,
-        "app;caf\u{fffd} 10\n".replace('\u{fffd}', "?").as_bytes().replace("?", b"\xe9").as_bstr()
-    );
-    // inferno panics on a leading blank line and on a first record it cannot parse.
-    assert_eq!(
-        folded("\nwhat is this\napp 7 1.5: 10 cycles: \n\t              10 f (/a)\n\n"),
-        "app;f 10\n"
-    );
-    assert_eq!(folded("app 7/8 \n\t              10 f (/a)\n\n"), "app;f 1\n");
-    // A comm with a word of digits is cut by inferno; a `;` in a comm makes a frame.
-    assert_eq!(
-        folded("my 12 app 7 [001] 1.5: 10 cycles: \n\t              10 f (/a)\n\n"),
-        "my_12_app;f 10\n"
-    );
-    assert_eq!(folded("a;b 7 [001] 1.5: 10 cycles: \n\t              10 f (/a)\n\n"), "a:b;f 10\n");
-}
-
-#[test]
-fn events_keep_their_names_and_their_samples() {
-    let sample = |event: &str| format!("app 7 1.5: 10 {event}: \n\t              10 f (/a)\n\n");
-    // inferno loses every sample of a tracepoint with a payload.
-    let switch = sample("sched:sched_switch").replacen(
-        ": \n",
-        ": prev_comm=a prev_pid=1 ==> next_comm=b (x)\n",
-        1,
-    );
-    assert_eq!(folded(&switch), "app;f 10\n");
-    // inferno cuts event names at their first colon, and so adds up two tracepoints.
-    assert_eq!(
-        folded(&(sample("sched:sched_switch") + &sample("sched:sched_wakeup"))),
-        "app;f 10\n"
-    );
-    // perf pads the names of events to one width; then inferno takes the period for 1.
-    assert_eq!(
-        folded("app 7 1.5:   10   cpu-clock: \n\t              10 f (/a)\n\n"),
-        "app;f 10\n"
-    );
-    // inferno keeps one half of a hybrid CPU and loses the other silently.
-    assert_eq!(folded(&(sample("cpu_core/cycles/") + &sample("cpu_atom/cycles/"))), "app;f 20\n");
-    // What is left out is counted.
-    let (out, tally) =
-        fold((sample("cycles") + &sample("instructions")).as_bytes(), &Config::default());
-    assert_eq!(out, "app;f 10\n");
-    assert!(tally.to_string().contains("1 of other events left out"), "{tally}");
-}
-
-#[test]
 fn listings_without_blank_lines_are_samples_too() {
     let line = "         app     7 [001]  1.500000:         10 cycles:  ffffffff81636ec3 f+0x33 ([kernel.kallsyms])\n";
     assert_eq!(folded(&line.repeat(3)), "app;f 30\n");
-}
-
-#[test]
-fn any_input_is_folded_and_several_are_merged() {
-    let dir = Dir::new();
-    let script = dir.write("a.txt", "app 7 1.5: 10 cycles: \n\t              10 f (/a)\n\n");
-    dir.write("b.folded", "app;f 5\napp;g 1\n");
-    dir.write(
-        "c.dtrace",
-        "\n\n              libc.so.1`f+0x1\n              app`main+0x2\n                5\n\n",
-    );
-    assert_eq!(
-        dir.cmd("fg-fold").args(["a.txt", "b.folded", "c.dtrace"]).stdout(),
-        "app;f 15\napp;g 1\napp`main;libc.so.1`f 5\n"
-    );
-    assert_eq!(dir.cmd("fg-fold").stdin(std::fs::read(script).unwrap()).stdout(), "app;f 10\n");
-    assert_eq!(
-        dir.cmd("fg-fold").args(["--format", "recursive"]).stdin("a;b;b;b 3\n").stdout(),
-        "a;b 3\n"
-    );
-}
-
-#[test]
-fn each_mistake_has_its_own_diagnosis_and_leaves_the_old_output() {
-    let dir = Dir::new();
-    dir.write("old", "old");
-    let bare = "app 7 1.5: 10 cycles: \napp 7 1.5: 10 cycles: \n";
-    for (input, says) in [
-        ("", "standard input is empty"),
-        ("\n\n", "standard input is empty"),
-        ("hello\nworld\n", "standard input is not perf-script text"),
-        ("<svg>\n", "standard input is not perf-script text"),
-        (bare, "has 2 samples but no call chains"),
-        (
-            "PERFILE2 is the beginning of something else",
-            "byte 8: the perf.data header is cut short",
-        ),
-    ] {
-        dir.cmd("fg-fold").args(["-o", "old"]).stdin(input).run().code(1).says(says);
-        assert_eq!(dir.read("old"), "old");
-        assert_eq!(dir.names(), ["old"]);
-    }
-    dir.cmd("fg-fold")
-        .arg("missing.txt")
-        .run()
-        .code(1)
-        .says("cannot read missing.txt: No such file");
-    dir.cmd("fg-fold")
-        .args(["-o", "no/such/dir"])
-        .stdin("a 1\n")
-        .run()
-        .code(1)
-        .says("cannot write no/such/dir");
-    dir.cmd("fg-fold")
-        .args(["--event-filter", "faults"])
-        .stdin(bare)
-        .run()
-        .code(1)
-        .says("has no samples of the event");
-    dir.cmd("fg-fold").arg("--nonsense").run().code(2);
-}
-
-#[test]
-fn strict_is_a_status() {
-    let dir = Dir::new();
-    let odd = "app;f 5\nodd\n";
-    dir.cmd("fg-fold")
-        .args(["--strict", "--format", "folded"])
-        .stdin(odd)
-        .run()
-        .code(3)
-        .says("1 odd lines");
-    dir.cmd("fg-fold").args(["--format", "folded"]).stdin(odd).run().code(0);
-}
-
-/// Memory is what is distinct, not how long the input is: 64 MB of the same again, through a pipe.
-#[cfg(target_os = "linux")]
-#[test]
-fn memory_does_not_grow_with_the_input() {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
-    let mut text = String::new();
-    for sample in 0..1000 {
-        text += &format!("app 7 [000] {sample}.5: 1000 cycles:u: \n");
-        for depth in 0..20 {
-            let frame = sample * depth % 300;
-            text += &format!("\t{frame:>16x} function_{frame}+0x1 (/usr/bin/app)\n");
-        }
-        text.push('\n');
-    }
-    let times = (64 << 20) / text.len() + 1;
-    let mut child = Command::new(crate::harness::bin("fg-fold"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    for _ in 0..times {
-        stdin.write_all(text.as_bytes()).unwrap();
-    }
-    // It has read all but what the pipe holds, and cannot end before the pipe is closed.
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    drop(stdin);
-    let folded = child.wait_with_output().unwrap().stdout;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(peak <= 16 << 10, "{peak} KiB for {} bytes", times * text.len());
-    let total: u64 =
-        folded.lines().filter_map(flamepipe::folded::split).map(|line| line.weight).sum();
-    assert_eq!(total, times as u64 * 1_000_000);
 }

@@ -330,15 +330,20 @@ fn one_process_and_a_pipeline_write_the_same_bytes() {
             }));
             assert_eq!(svg, draw(), "the same input, the same bytes");
             let middle = post_process.map(|command| format!("| {command} ")).unwrap_or_default();
-            let line = format!("fg-script --no-inline {name} | fg-fold {middle}| fg-render");
+            let line = format!("fg-script --no-inline {name} | fg-fold --unit {middle}| fg-render");
             assert_eq!(shell(&dir, &line).stdout(), svg, "{line}");
-            let line = format!("fg-fold --no-inline <{name} {middle}| fg-render");
+            let line = format!("fg-fold --unit --no-inline <{name} {middle}| fg-render");
             assert_eq!(shell(&dir, &line).stdout(), svg, "{line}");
         }
         if script.exists() {
-            let svg = dir.cmd("flamegraph").args(["--perfdata", name, "-o", "-"]).stdout();
-            let line = format!("'{}' {name}", script.display());
-            assert_eq!(shell(&dir, &line).stdout(), svg, "{line}");
+            for options in
+                ["", "--post-process=cat", "--weight=samples --split=tid,cpu", "--event-filter all"]
+            {
+                let words = options.split_whitespace();
+                let cmd = dir.cmd("flamegraph").args(words).args(["--perfdata", name, "-o", "-"]);
+                let line = format!("'{}' {options} {name}", script.display());
+                assert!(shell(&dir, &line).stdout() == cmd.stdout(), "{line}");
+            }
         }
     }
 }

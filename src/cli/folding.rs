@@ -1,0 +1,78 @@
+//! What is folded, and how it is summed: for fg-fold and those that fold in-process.
+
+use clap::{Args, ValueEnum};
+
+use crate::fold::{self, Weighing};
+
+/// The options of folding that all programs that fold have in common.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FoldingArgs {
+    /// Event to fold, or `all`: each under a root frame of its name, in a unit of its own [default: the first one met, and off-cpu beside
+    /// cpu-clock or task-clock]
+    #[arg(long, value_name = "EVENT|all")]
+    pub event_filter: Option<String>,
+
+    /// Make this function the root of every stack it is on; may be repeated
+    #[arg(long, value_name = "FUNCTION")]
+    pub skip_after: Vec<String>,
+
+    /// What is summed: the periods, in units of the event (ns, cycles), or the number of samples
+    #[arg(long, value_enum, default_value_t = WeightArg::Period)]
+    pub weight: WeightArg,
+
+    /// Root frames: `comm`, which is always there, with the `pid` or the `tid` in it; above it the `cpu`, above all the `event`
+    #[arg(long, value_name = "BY,...", value_enum, value_delimiter = ',')]
+    pub split: Vec<SplitArg>,
+
+    /// Take threads together whose names differ in a number, which becomes `*`: worker-17 is worker-*, kworker/0:1-events is
+    /// kworker/*:*-events. Digits behind a letter, a digit or a dot stay, as in python3.11, and those at the start
+    #[arg(long)]
+    pub merge_threads: bool,
+}
+
+/// `--weight`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WeightArg {
+    /// What a sample stands for.
+    #[default]
+    Period,
+    /// 1 for each sample.
+    Samples,
+}
+
+/// `--split`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SplitArg {
+    /// The thread's name: `java`.
+    Comm,
+    /// `java-123`.
+    Pid,
+    /// `java-123/456`.
+    Tid,
+    /// `cpu 3`.
+    Cpu,
+    /// The event: `cycles`.
+    Event,
+}
+
+impl FoldingArgs {
+    /// What was meant.
+    pub fn config(&self) -> fold::Config {
+        let by = |by| self.split.contains(&by);
+        let event = self.event_filter.as_deref().filter(|event| *event != "all");
+        fold::Config {
+            event: event.map(Into::into),
+            by_event: self.event_filter.as_deref() == Some("all") || by(SplitArg::Event),
+            cpu: by(SplitArg::Cpu),
+            pid: by(SplitArg::Pid),
+            tid: by(SplitArg::Tid),
+            merge_threads: self.merge_threads,
+            weighing: match self.weight {
+                WeightArg::Period => Weighing::Period,
+                WeightArg::Samples => Weighing::Samples,
+            },
+            skip_after: self.skip_after.iter().map(|symbol| symbol.as_str().into()).collect(),
+            ..fold::Config::default()
+        }
+    }
+}

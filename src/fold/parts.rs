@@ -1,0 +1,154 @@
+//! A folded text for each root: what is written into files of its own.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+
+use bstr::{BStr, BString, ByteSlice};
+
+use super::Config;
+use super::root::Roots;
+use crate::error::Result;
+use crate::folded::{self, Folded, FoldedSink, OFF_CPU, ON_CPU};
+use crate::sample::{FrameId, FrameTable};
+use crate::tally::Tally;
+
+/// A sink that keeps stacks apart by their first frames.
+///
+/// Memory: the folded text.
+#[derive(Default)]
+pub struct Parts {
+    depth: usize,
+    /// Whether time on and off the processor has a root of its own, above those.
+    may_have_place: bool,
+    /// Comments, which every part begins with.
+    start: Vec<u8>,
+    parts: BTreeMap<BString, Part>,
+}
+
+/// The stacks under one root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Their lines, roots and all.
+    pub text: Vec<u8>,
+    /// How many they are.
+    pub stacks: u64,
+    /// What they weigh together.
+    pub weight: u64,
+}
+
+impl Parts {
+    /// Apart by all root frames that stacks have when they are folded as `config` says.
+    pub fn new(config: &Config) -> Self {
+        Parts { depth: Roots::depth(config), may_have_place: !config.by_event, ..Parts::default() }
+    }
+
+    /// The parts by their roots, joined by `;`, and for each a file's name that no other has.
+    pub fn into_files(self) -> Vec<(String, BString, Part)> {
+        let mut taken = HashSet::new();
+        let files = self.parts.into_iter().map(|(key, part)| {
+            let stem = file_stem(key.as_bstr());
+            let name = (1..)
+                .map(|n| if n == 1 { stem.clone() } else { format!("{stem}~{n}") })
+                // Some file systems do not tell `A` from `a`.
+                .find(|name| taken.insert(name.to_lowercase()));
+            (name.unwrap_or(stem) + ".folded", key, part)
+        });
+        files.collect()
+    }
+
+    /// The table of contents of `files`: a line each, `file`, `weight`, `stacks` and `key` between tabs.
+    pub fn index(files: &[(String, BString, Part)]) -> Vec<u8> {
+        let mut index = b"file\tweight\tstacks\tkey\n".to_vec();
+        for (file, key, part) in files {
+            // Writing to a Vec cannot fail.
+            let _ = write!(index, "{file}\t{}\t{}\t", part.weight, part.stacks);
+            index.extend_from_slice(key);
+            index.push(b'\n');
+        }
+        index
+    }
+}
+
+impl FoldedSink for Parts {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        let is_place =
+            |&root: &FrameId| [ON_CPU, OFF_CPU].contains(&frames.symbol(root).as_bytes());
+        let has_place = self.may_have_place && folded.stack.first().is_some_and(is_place);
+        let depth = self.depth + usize::from(has_place);
+        let roots = &folded.stack[..depth.min(folded.stack.len())];
+        let names = roots.iter().map(|&frame| frames.symbol(frame));
+        let key = bstr::join(";", names);
+        let part = self
+            .parts
+            .entry(key.into())
+            .or_insert_with(|| Part { text: self.start.clone(), ..Part::default() });
+        folded::format(&mut part.text, frames, folded);
+        part.stacks += 1;
+        part.weight = part.weight.saturating_add(folded.weight);
+        Ok(())
+    }
+
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.start.extend_from_slice(line);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// `kworker%2F0:1` is no file name everywhere, `kworker%2F0%3A1` is: letters, digits and `-_.` stay, but for a `.` in front, and all
+/// else is `%` and two hexadecimal digits. A name has an end.
+fn file_stem(key: &BStr) -> String {
+    const LONGEST: usize = 200;
+    let mut name = String::new();
+    for (at, &byte) in key.iter().enumerate() {
+        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) || (byte == b'.' && at > 0) {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+        if name.len() >= LONGEST {
+            break;
+        }
+    }
+    if name.is_empty() { "%".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_and_differ() {
+        let mut parts = Parts { depth: 1, ..Parts::default() };
+        for key in [
+            "java",
+            "JAVA",
+            "kworker/0:1",
+            "..",
+            "caf\u{e9}",
+            "",
+            &"x".repeat(300),
+            &"x".repeat(301),
+        ] {
+            parts.parts.insert(key.into(), Part::default());
+        }
+        let names: Vec<_> = parts.into_files().into_iter().map(|(name, ..)| name).collect();
+        let long = "x".repeat(200);
+        assert_eq!(
+            names,
+            [
+                "%.folded",
+                "%2E..folded",
+                "JAVA.folded",
+                "caf%C3%A9.folded",
+                "java~2.folded",
+                "kworker%2F0%3A1.folded",
+                &format!("{long}.folded"),
+                &format!("{long}~2.folded"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! `--inferno-compat`: inferno's answer, whatever it is.
+
+use super::{BString, Dir, configs, inferno, odd_text, script_text};
+use bstr::ByteSlice;
+use flamepipe::fold::{Config, Folder, Merge, source};
+use flamepipe::folded::Writer;
+use flamepipe::sample::{FrameTable, SampleSink};
+use flamepipe::tally::Tally;
+use proptest::prelude::*;
+
+/// Folds `text` with `threads` as `--inferno-compat` does; `None` where that is refused.
+fn compat(text: &[u8], config: &Config, threads: usize) -> Option<BString> {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let format = Some(flamepipe::fold::Format::Script);
+    let how = source::Config { inferno: true, format, threads, ..source::Config::default() };
+    let mut folder =
+        Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
+    let reader = Box::new(std::io::Cursor::new(text.to_vec()));
+    let input = source::Input { name: "text", reader, path: None, progress: Default::default() };
+    source::Source::new(how).feed(input, &mut folder, &mut frames, &mut tally).ok()?;
+    let _ = folder.finish(&mut frames, &mut tally);
+    Some(folder.into_next().into_next().into_inner().into())
+}
+
+proptest! {
+    #[test]
+    fn equals_inferno(text in script_text(), odd in odd_text(), config in configs(), threads in 1usize..3) {
+        // What it is right about, and what it is wrong about, where it does not panic.
+        prop_assert_eq!(compat(text.as_bytes(), &config, threads), Some(inferno(text.as_bytes(), &config)));
+        let text = [text.as_bytes(), &odd].concat();
+        let theirs = std::panic::catch_unwind(|| inferno(&text, &config)).ok();
+        prop_assert_eq!(compat(&text, &config, 1), theirs);
+    }
+}
+
+#[test]
+fn its_errors_are_there_too() {
+    let text = "a;b 12 app 7 [001] 1.5: 10 sched:sched_switch: \n\t  10 A::operator->(int)+0x1 (/a)\n\t 12  ([unknown])\n\n";
+    for config in [Config::default(), Config { addresses: true, tid: true, ..Config::default() }] {
+        let theirs = inferno(text.as_bytes(), &config);
+        assert!(theirs.starts_with(b"a;b"), "{theirs}");
+        assert_eq!(compat(text.as_bytes(), &config, 1), Some(theirs));
+    }
+}
+
+#[test]
+fn what_it_cannot_do_is_said() {
+    let dir = Dir::new();
+    let blank = "\napp 7 1.5: 10 cycles: \n\t              10 f (/a)\n\n";
+    let outcome = dir.cmd("fg-fold").arg("--inferno-compat").stdin(blank).run().code(1);
+    let outcome = outcome.says("inferno's own collapser panics on standard input");
+    let outcome = outcome.says("fold it without --inferno-compat");
+    assert!(!outcome.stderr.contains_str("panicked at"), "{}", outcome.everything());
+    let perf_data = "PERFILE2\x10\0\0\0\0\0\0\0";
+    let outcome = dir.cmd("fg-fold").arg("--inferno-compat").stdin(perf_data).run();
+    outcome.code(1).says("inferno does not read perf.data").says("fg-script");
+    let both = ["--inferno-compat", "--weight=samples"];
+    dir.cmd("fg-fold").args(both).stdin(blank).run().code(2);
+}

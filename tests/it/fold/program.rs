@@ -1,0 +1,116 @@
+//! fg-fold as a program.
+
+use bstr::ByteSlice;
+
+use crate::harness::Dir;
+
+#[test]
+fn any_input_is_folded_and_several_are_merged() {
+    let dir = Dir::new();
+    let script = dir.write("a.txt", "app 7 1.5: 10 cycles: \n\t              10 f (/a)\n\n");
+    dir.write("b.folded", "app;f 5\napp;g 1\n");
+    dir.write(
+        "c.dtrace",
+        "\n\n              libc.so.1`f+0x1\n              app`main+0x2\n                5\n\n",
+    );
+    assert_eq!(
+        dir.cmd("fg-fold").args(["a.txt", "b.folded", "c.dtrace"]).stdout(),
+        "app;f 15\napp;g 1\napp`main;libc.so.1`f 5\n"
+    );
+    assert_eq!(dir.cmd("fg-fold").stdin(std::fs::read(script).unwrap()).stdout(), "app;f 10\n");
+    assert_eq!(
+        dir.cmd("fg-fold").args(["--format", "recursive"]).stdin("a;b;b;b 3\n").stdout(),
+        "a;b 3\n"
+    );
+}
+
+#[test]
+fn each_mistake_has_its_own_diagnosis_and_leaves_the_old_output() {
+    let dir = Dir::new();
+    dir.write("old", "old");
+    let bare = "app 7 1.5: 10 cycles: \napp 7 1.5: 10 cycles: \n";
+    for (input, says) in [
+        ("", "standard input is empty"),
+        ("\n\n", "standard input is empty"),
+        ("hello\nworld\n", "standard input is not perf-script text"),
+        ("<svg>\n", "standard input is not perf-script text"),
+        (bare, "has 2 samples but no call chains"),
+        (
+            "PERFILE2 is the beginning of something else",
+            "byte 8: the perf.data header is cut short",
+        ),
+    ] {
+        dir.cmd("fg-fold").args(["-o", "old"]).stdin(input).run().code(1).says(says);
+        assert_eq!(dir.read("old"), "old");
+        assert_eq!(dir.names(), ["old"]);
+    }
+    dir.cmd("fg-fold")
+        .arg("missing.txt")
+        .run()
+        .code(1)
+        .says("cannot read missing.txt: No such file");
+    dir.cmd("fg-fold")
+        .args(["-o", "no/such/dir"])
+        .stdin("a 1\n")
+        .run()
+        .code(1)
+        .says("cannot write no/such/dir");
+    dir.cmd("fg-fold")
+        .args(["--event-filter", "faults"])
+        .stdin(bare)
+        .run()
+        .code(1)
+        .says("has no samples of the event");
+    dir.cmd("fg-fold").arg("--nonsense").run().code(2);
+}
+
+#[test]
+fn strict_is_a_status() {
+    let dir = Dir::new();
+    let odd = "app;f 5\nodd\n";
+    dir.cmd("fg-fold")
+        .args(["--strict", "--format", "folded"])
+        .stdin(odd)
+        .run()
+        .code(3)
+        .says("1 odd lines");
+    dir.cmd("fg-fold").args(["--format", "folded"]).stdin(odd).run().code(0);
+}
+
+/// Memory is what is distinct, not how long the input is: 64 MB of the same again, through a pipe.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_input() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let mut text = String::new();
+    for sample in 0..1000 {
+        text += &format!("app 7 [000] {sample}.5: 1000 cycles:u: \n");
+        for depth in 0..20 {
+            let frame = sample * depth % 300;
+            text += &format!("\t{frame:>16x} function_{frame}+0x1 (/usr/bin/app)\n");
+        }
+        text.push('\n');
+    }
+    let times = (64 << 20) / text.len() + 1;
+    let mut child = Command::new(crate::harness::bin("fg-fold"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for _ in 0..times {
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+    // It has read all but what the pipe holds, and cannot end before the pipe is closed.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    drop(stdin);
+    let folded = child.wait_with_output().unwrap().stdout;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak <= 16 << 10, "{peak} KiB for {} bytes", times * text.len());
+    let total: u64 =
+        folded.lines().filter_map(flamepipe::folded::split).map(|line| line.weight).sum();
+    assert_eq!(total, times as u64 * 1_000_000);
+}
