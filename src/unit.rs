@@ -1,7 +1,7 @@
 //! What weights are in: nanoseconds, cycles, samples.
 //!
 //! Folded text tells it in a comment, `# unit: ns`, which fg-fold writes when asked to and fg-render shows. Not unasked: other readers
-//! pass over it, but inferno and flamegraph.pl grumble, and speedscope no longer knows the format.
+//! pass over it, but inferno and flamegraph.pl complain, and speedscope, which wants a number in each line, no longer knows the format.
 
 use bstr::{BStr, BString, ByteSlice};
 
