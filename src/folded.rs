@@ -4,7 +4,7 @@
 //! [`read`] turns text into [`Folded`] items, [`Writer`] turns items into text, and between the two an untouched line
 //! stays as it was, byte for byte.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, ErrorKind, Write};
 
 use bstr::ByteSlice;
 
@@ -135,11 +135,12 @@ fn split_weight(line: &[u8]) -> Option<(&[u8], u64)> {
         Some(dot) => (&number[..dot], &number[dot + 1..]),
         None => (number, &b""[..]),
     };
-    let digits = !whole.is_empty() && whole.iter().chain(fraction).all(u8::is_ascii_digit);
-    if stack.is_empty() || !digits {
+    if stack.is_empty() || whole.is_empty() || !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some((stack, whole.to_str().ok()?.parse().ok()?))
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let add = |number: u64, byte| number.checked_mul(10)?.checked_add(digit(byte)?);
+    Some((stack, whole.iter().try_fold(0, add)?))
 }
 
 /// Reads folded text named `input` to its end and pushes it into `sink`, which is not finished.
@@ -153,28 +154,26 @@ pub fn read<R: BufRead>(
     sink: &mut impl FoldedSink,
     tally: &mut Tally,
 ) -> Result<()> {
-    let (mut line, mut stack) = (Vec::new(), Stack::default());
+    let (mut cut, mut stack) = (Vec::new(), Stack::default());
+    let reading = || Error::io(|| format!("cannot read {input}"));
     loop {
-        line.clear();
-        let read = reader
-            .read_until(b'\n', &mut line)
-            .map_err(Error::io(|| format!("cannot read {input}")))?;
-        if read == 0 {
+        let buffer = match reader.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            buffer => buffer.map_err(reading())?,
+        };
+        // Lines are taken where they lie, but for the one that a buffer's end cuts.
+        if let Some(end) = buffer.rfind_byte(b'\n') {
+            for line in buffer[..=end].lines_with_terminator() {
+                stack.push(line, frames, sink, tally)?;
+            }
+            reader.consume(end + 1);
+            continue;
+        }
+        cut.clear();
+        if reader.read_until(b'\n', &mut cut).map_err(reading())? == 0 {
             return Ok(());
         }
-        let Some(parts) = split(&line) else {
-            if !(line.starts_with(b"#") || line.trim_ascii().is_empty()) {
-                tally.odd(&line);
-            }
-            sink.text(&line)?;
-            continue;
-        };
-        tally.read.items += 1;
-        tally.read.weight = tally.read.weight.saturating_add(parts.weight);
-        stack.set(frames, parts.stack);
-        let folded =
-            Folded { stack: &stack.ids, weight: parts.weight, after: parts.after, line: &line };
-        sink.folded(frames, &folded)?;
+        stack.push(&cut, frames, sink, tally)?;
     }
 }
 
@@ -189,16 +188,38 @@ struct Stack {
 }
 
 impl Stack {
+    /// Pushes `line` into `sink`.
+    fn push(
+        &mut self,
+        line: &[u8],
+        frames: &mut FrameTable,
+        sink: &mut impl FoldedSink,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let Some(Line { stack, weight, after }) = split(line) else {
+            if !(line.starts_with(b"#") || line.trim_ascii().is_empty()) {
+                tally.odd(line);
+            }
+            return sink.text(line);
+        };
+        tally.read.items += 1;
+        tally.read.weight = tally.read.weight.saturating_add(weight);
+        self.set(frames, stack);
+        sink.folded(frames, &Folded { stack: &self.ids, weight, after, line })
+    }
+
     fn set(&mut self, frames: &mut FrameTable, text: &[u8]) {
         let same = common_prefix(&self.text, text);
         let shared = self.ends.partition_point(|&end| end < same);
         self.ids.truncate(shared);
         self.ends.truncate(shared);
-        let mut start = self.ends.last().map_or(0, |end| end + 1);
-        for name in text.get(start..).unwrap_or_default().split(|&byte| byte == b';') {
-            self.ids.push(frames.intern(Frame::named(name)));
-            self.ends.push(start + name.len());
-            start += name.len() + 1;
+        let behind = self.ends.last().map_or(0, |end| end + 1);
+        let mut start = behind;
+        let tail = text.get(start..).unwrap_or_default();
+        for end in memchr::memchr_iter(b';', tail).chain([tail.len()]).map(|at| behind + at) {
+            self.ids.push(frames.intern(Frame::named(&text[start..end])));
+            self.ends.push(end);
+            start = end + 1;
         }
         self.text.truncate(same);
         self.text.extend_from_slice(text.get(same..).unwrap_or_default());

@@ -54,10 +54,15 @@ impl Names {
 
     /// Takes off what inferno trims from lines. A stack that is nothing but space becomes empty.
     pub(super) fn trim(&mut self, stack: &mut Vec<u32>) {
-        if let Some(first) = stack.first_mut() {
+        let is_plain = |end: Option<&u8>| end.is_some_and(u8::is_ascii_graphic);
+        if let Some(first) = stack.first_mut()
+            && !is_plain(self.get(*first).first())
+        {
             *first = self.trimmed(*first, str::trim_start);
         }
-        if let Some(last) = stack.last_mut() {
+        if let Some(last) = stack.last_mut()
+            && !is_plain(self.get(*last).last())
+        {
             *last = self.trimmed(*last, str::trim_end);
         }
         if let [only] = stack[..]

@@ -1,41 +1,121 @@
 //! The call tree: equal stacks are one, siblings are in order, and what is too narrow to be seen is not walked.
 //!
-//! It is never built: the stacks, sorted, are its leaves, and a run of stacks that start alike is a path.
+//! Stacks are kept as they come, each as what differs from the one before: of sorted stacks, that is the tree, and a path
+//! is a run of them. Of others a path is several runs, which are found and put in order where the tree is walked. Nothing
+//! is ever sorted but siblings that are seen.
+
+use std::ops::Range;
 
 use super::lines::Weight;
-use super::names::Ranks;
-use crate::stacks::Stacks;
+use super::names::{Names, Ranks};
 
-/// Distinct stacks of names and their weights.
-#[derive(Default)]
+/// Stacks that may come before equal ones are looked for.
+const FEW: usize = 1 << 17;
+
+/// Stacks of names and their weights.
+///
+/// Memory: 4 bytes for each name that a stack does not share with the one before, and 28 for each stack; up to four times
+/// what the distinct stacks take.
 pub(super) struct CallTree {
-    stacks: Stacks<u32>,
+    /// Of each stack, the names behind those that it shares with the one before.
+    names: Vec<u32>,
+    /// Where those of each stack end; they start where those of the one before end.
+    ends: Vec<usize>,
+    /// How many names each stack shares with the one before.
+    shared: Vec<u32>,
     weights: Vec<Weight>,
+    last: Vec<u32>,
+    /// Each stack came behind the one before, as lines sort: none is equal to another.
+    is_sorted: bool,
+    /// How many stacks there may be until equal ones are put together.
+    limit: usize,
+}
+
+impl Default for CallTree {
+    fn default() -> Self {
+        CallTree {
+            names: Vec::new(),
+            ends: Vec::new(),
+            shared: Vec::new(),
+            weights: Vec::new(),
+            last: Vec::new(),
+            is_sorted: true,
+            limit: FEW,
+        }
+    }
 }
 
 /// What is left to do of a walk.
 enum Step {
-    /// The path that the stacks from one place up to another share, as deep as the number says.
-    Enter(usize, usize, usize),
-    /// A path that will not be drawn, below one of this depth.
-    Narrow(usize, usize, usize),
-    /// Weight of the path of this depth that was entered last.
+    /// A path as long as the number says. What shares it are the runs from the place on.
+    Enter(usize, usize),
+    /// A path that will not be drawn: its last name, its parent's length, and what it weighs.
+    Narrow(u32, usize, u64),
+    /// Weight of the path of this length that was entered last.
     Line(usize, Weight),
 }
 
 impl CallTree {
     /// Adds a stack of names, root first, which must not be empty.
-    pub(super) fn add(&mut self, stack: &[u32], weight: Weight) {
-        let id = self.stacks.intern(stack);
-        if id == self.weights.len() {
-            self.weights.push(Weight::default());
+    pub(super) fn add(&mut self, names: &Names, stack: &[u32], weight: Weight) {
+        self.is_sorted = self.is_sorted && is_behind(names, &self.last, stack);
+        self.push(stack, weight);
+        if !self.is_sorted && self.ends.len() >= self.limit {
+            self.merge();
         }
-        self.weights[id].add(weight);
+    }
+
+    fn push(&mut self, stack: &[u32], weight: Weight) {
+        let shared = common(&self.last, stack);
+        if shared == stack.len()
+            && shared == self.last.len()
+            && let Some(last) = self.weights.last_mut()
+        {
+            return last.add(weight);
+        }
+        self.names.extend_from_slice(&stack[shared..]);
+        self.ends.push(self.names.len());
+        self.shared.push(shared as u32);
+        self.weights.push(weight);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(&stack[shared..]);
+    }
+
+    /// Puts equal stacks together.
+    fn merge(&mut self) {
+        let names = self.names.iter().max().map_or(0, |&name| name + 1);
+        let ranks = Ranks::new((0..names).collect());
+        let all = std::mem::take(self);
+        self.is_sorted = false;
+        all.visit(&ranks, |_| false, false, |stack, weight| self.push(stack, weight));
+        self.limit = FEW.max(4 * self.ends.len());
     }
 
     /// The largest difference of one stack, by which inferno scales the colours of a differential.
-    pub(super) fn largest_difference(&self) -> u64 {
+    pub(super) fn largest_difference(&mut self) -> u64 {
+        self.merge();
         self.weights.iter().map(|weight| weight.before.abs_diff(weight.after)).max().unwrap_or(0)
+    }
+
+    /// Where the names of a stack that it does not share start.
+    fn start(&self, at: usize) -> usize {
+        if at == 0 { 0 } else { self.ends[at - 1] }
+    }
+
+    /// How many names a stack has.
+    fn len(&self, at: usize) -> usize {
+        self.shared[at] as usize + self.ends[at] - self.start(at)
+    }
+
+    /// The name at `depth`, which the stack must not share with the one before.
+    fn name(&self, at: usize, depth: usize) -> u32 {
+        self.names[self.start(at) + depth - self.shared[at] as usize]
+    }
+
+    /// The first stack behind `at` and before `end` that shares no more than `depth` names with the one before.
+    fn next(&self, at: usize, end: usize, depth: usize) -> usize {
+        let behind = &self.shared[at + 1..end];
+        at + 1 + behind.iter().position(|&n| n as usize <= depth).unwrap_or(behind.len())
     }
 
     /// Walks the tree, siblings by the rank of their names, and gives each stack with what ends there.
@@ -51,26 +131,25 @@ impl CallTree {
         differential: bool,
         mut line: impl FnMut(&[u32], Weight),
     ) {
-        let order = self.stacks.sorted(|name| ranks.of(name));
-        let stack = |at: usize| self.stacks.get(order[at] as usize);
-        // What all stacks before a place weigh: the weight of a run is a difference.
-        let mut sums = vec![Weight::default()];
+        // What all stacks up to one weigh: the weight of a run is a difference.
         let mut sum = Weight::default();
-        sums.extend(order.iter().map(|&id| {
-            sum.add(self.weights[id as usize]);
-            sum
-        }));
-        let run = |from: usize, to: usize| sums[to].less(sums[from]);
+        for weight in &mut self.weights {
+            sum.add(*weight);
+            *weight = sum;
+        }
+        let before = |at: usize| if at == 0 { Weight::default() } else { self.weights[at - 1] };
+        let weight = |run: &Range<usize>| before(run.end).less(before(run.start));
 
-        let (mut path, mut steps, mut mine) = (Vec::new(), vec![], Vec::new());
-        steps.push(Step::Enter(0, order.len(), 0));
+        // The runs of all that is still to be entered; those of the path that is next lie last.
+        let mut runs = vec![0..self.ends.len()];
+        let mut steps = vec![Step::Enter(0, 0)];
+        let (mut path, mut children) = (Vec::new(), Vec::new());
         while let Some(step) = steps.pop() {
-            let (mut at, end, depth) = match step {
-                Step::Enter(at, end, depth) => (at, end, depth),
-                Step::Narrow(at, end, depth) => {
+            let (first, depth) = match step {
+                Step::Enter(first, depth) => (first, depth),
+                Step::Narrow(name, depth, after) => {
                     path.truncate(depth);
-                    path.push(ranks.name(stack(at)[depth]));
-                    let Weight { after, .. } = run(at, end);
+                    path.push(name);
                     line(&path, Weight { before: after, after });
                     continue;
                 }
@@ -82,44 +161,79 @@ impl CallTree {
             };
             if depth > 0 {
                 path.truncate(depth - 1);
-                path.push(ranks.name(stack(at)[depth - 1]));
+                path.push(self.name(runs[first].start, depth - 1));
             }
-            let mut own = None;
-            if at < end && stack(at).len() == depth {
-                own = Some(run(at, at + 1));
-                at += 1;
-            }
-            while at < end {
-                let name = stack(at)[depth];
-                let length = order[at..end]
-                    .partition_point(|&id| self.stacks.get(id as usize)[depth] == name);
-                let (child, next) = (at, at + length);
-                at = next;
-                let weight = run(child, next);
-                if !narrow(weight.after) {
-                    mine.extend(own.take().map(|own| Step::Line(depth, own)));
-                    mine.push(Step::Enter(child, next, depth + 1));
-                } else if depth == 0 || differential {
-                    mine.extend(own.take().map(|own| Step::Line(depth, own)));
-                    mine.push(Step::Narrow(child, next, depth));
-                } else {
-                    own.get_or_insert_default().add(weight);
+            let mut own = None::<Weight>;
+            for run in runs.drain(first..) {
+                let mut at = run.start;
+                while at < run.end {
+                    let child = at..self.next(at, run.end, depth);
+                    at = child.end;
+                    if self.len(child.start) == depth {
+                        own.get_or_insert_default().add(weight(&child));
+                    } else {
+                        children.push((ranks.of(self.name(child.start, depth)), child));
+                    }
                 }
             }
-            mine.extend(own.map(|own| Step::Line(depth, own)));
-            steps.extend(mine.drain(..).rev());
+            children.sort_unstable_by_key(|(rank, _)| *rank);
+            // What was pushed last is next, so the last sibling goes first. `rest` is what comes before the one behind.
+            let mut rest = None::<Weight>;
+            for group in children.chunk_by(|a, b| a.0 == b.0).rev() {
+                let mut sum = Weight::default();
+                group.iter().for_each(|(_, run)| sum.add(weight(run)));
+                let is_narrow = narrow(sum.after);
+                if is_narrow && depth > 0 && !differential {
+                    rest.get_or_insert_default().add(sum);
+                    continue;
+                }
+                steps.extend(rest.take().map(|rest| Step::Line(depth, rest)));
+                if is_narrow {
+                    steps.push(Step::Narrow(ranks.name(group[0].0), depth, sum.after));
+                } else {
+                    steps.push(Step::Enter(runs.len(), depth + 1));
+                    runs.extend(group.iter().map(|(_, run)| run.clone()));
+                }
+            }
+            children.clear();
+            if let Some(own) = own {
+                rest.get_or_insert_default().add(own);
+            }
+            steps.extend(rest.map(|rest| Step::Line(depth, rest)));
         }
     }
 }
 
+/// Whether the line of `stack` sorts behind that of `last`.
+fn is_behind(names: &Names, last: &[u32], stack: &[u32]) -> bool {
+    let shared = common(last, stack);
+    let (a, b) = (
+        last.get(shared).map_or(&b""[..], |&name| names.get(name)),
+        stack.get(shared).map_or(&b""[..], |&name| names.get(name)),
+    );
+    // What follows a name counts where it is the beginning of the other: `;` inside a stack, nothing at its end.
+    let inside = |stack: &[u32]| (stack.len() > shared + 1).then_some(&b';');
+    match a.starts_with(b) || b.starts_with(a) {
+        true => a.iter().chain(inside(last)).lt(b.iter().chain(inside(stack))),
+        false => a < b,
+    }
+}
+
+/// How many names two stacks begin with in common.
+fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn tree(stacks: &[(&[u32], u64)]) -> CallTree {
         let mut tree = CallTree::default();
         for &(stack, weight) in stacks {
-            tree.add(stack, Weight { before: weight, after: weight });
+            tree.push(stack, Weight { before: weight, after: weight });
         }
         tree
     }
@@ -156,5 +270,38 @@ mod tests {
         let pruned =
             [(vec![0, 1], 1), (vec![0, 1, 4], 9), (vec![0], 2), (vec![4], 1), (vec![5], 1)];
         assert_eq!(lines(stacks, &[0, 1, 2, 3, 4, 5], 2), pruned);
+    }
+
+    #[test]
+    fn sorted_lines_need_no_merging() {
+        let mut names = Names::default();
+        let [main, x, a] = [&b"main"[..], b"main::x", b"a"].map(|name| names.intern(name));
+        let mut tree = CallTree::default();
+        let weight = Weight::default();
+        for stack in [&[main][..], &[x], &[x, a], &[main, a, x], &[main, x], &[main]] {
+            assert!(tree.is_sorted, "before {stack:?}");
+            tree.add(&names, stack, weight);
+        }
+        assert!(!tree.is_sorted);
+    }
+
+    proptest! {
+        #[test]
+        fn a_tree_is_a_sorted_map(
+            stacks in proptest::collection::vec((proptest::collection::vec(0u32..3, 1..5), 1u64..9), 0..60),
+            limit in 1usize..20,
+        ) {
+            let mut tree = CallTree { limit, ..CallTree::default() };
+            let mut names = Names::default();
+            [&b"a"[..], b"a:", b"c"].map(|name| names.intern(name));
+            let mut map = std::collections::BTreeMap::<Vec<u32>, u64>::new();
+            for (stack, weight) in &stacks {
+                tree.add(&names, stack, Weight { before: *weight, after: *weight });
+                *map.entry(stack.clone()).or_default() += weight;
+            }
+            let (mut lines, ranks) = (Vec::new(), Ranks::new(vec![0, 1, 2]));
+            tree.visit(&ranks, |_| false, false, |stack, weight| lines.push((stack.to_vec(), weight.after)));
+            prop_assert_eq!(lines, Vec::from_iter(map));
+        }
     }
 }
