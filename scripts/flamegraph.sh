@@ -11,7 +11,7 @@ usage() {
     exit 2
 }
 
-script=() fold=() post=() render=() recording=''
+script=() fold=() post=() render=() recording='' chart=
 # fg-render, as inferno's, has other titles with -i and --flamechart; flamegraph has one.
 title='Flame Graph'
 
@@ -24,7 +24,8 @@ while (($#)); do
     case $1 in
         --no-inline) script+=("$1") ;;
         --strict) script+=("$1") fold+=("$1") render+=("$1") ;;
-        --deterministic | -i | --inverted | --reverse | --flamechart) render+=("$1") ;;
+        --deterministic | -i | --inverted | --reverse) render+=("$1") ;;
+        --flamechart) chart=1 render+=("$1") ;;
         -?*)
             (($# > 1)) || usage "what is $1?"
             case $1 in
@@ -71,4 +72,10 @@ post_process() {
     if ((${#post[@]})); then "${post[@]}"; else cat; fi
 }
 
+if [[ $chart ]]; then
+    # In the order of time nothing is folded.
+    ((${#fold[@]} + ${#post[@]} == 0)) || usage 'a flame chart is drawn of samples: no --skip-after, --strict or --post-process'
+    samples | fg-render --title="$title" ${render[@]+"${render[@]}"}
+    exit
+fi
 samples | fg-fold ${fold[@]+"${fold[@]}"} | post_process | fg-render --title="$title" ${render[@]+"${render[@]}"}

@@ -4,6 +4,7 @@ use bstr::{BStr, BString};
 
 use super::event::{EventFilter, Turn};
 use super::quality::Quality;
+use super::source::Stage;
 use super::sums::{Sums, Weight};
 use super::{Config, name};
 use hashbrown::HashMap;
@@ -52,11 +53,6 @@ impl<S: FoldedSink> Folder<S> {
     /// The next sink.
     pub fn into_next(self) -> S {
         self.next
-    }
-
-    /// The next sink, for stacks that are folded already.
-    pub fn next_mut(&mut self) -> &mut S {
-        &mut self.next
     }
 
     /// How samples are folded.
@@ -195,6 +191,18 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
     }
 }
 
+impl<S: FoldedSink> Stage for Folder<S> {
+    type Next = S;
+
+    fn next_mut(&mut self) -> &mut S {
+        &mut self.next
+    }
+
+    fn as_folder(&mut self) -> Option<&mut Folder<S>> {
+        Some(self)
+    }
+}
+
 /// Where sums are: stacks that were cut by `skip_after` go without their thread's frame; those of blocked threads are apart.
 fn part(is_cut: bool, is_off: bool) -> usize {
     usize::from(is_cut) + 2 * usize::from(is_off)
@@ -230,7 +238,12 @@ impl Root {
 }
 
 /// `java`, `java-123`, `java-123/456`.
-fn root_name(comm: &BStr, pid: Option<u32>, tid: Option<u32>, config: &Config) -> Vec<u8> {
+pub(super) fn root_name(
+    comm: &BStr,
+    pid: Option<u32>,
+    tid: Option<u32>,
+    config: &Config,
+) -> Vec<u8> {
     let mut name: Vec<u8> = comm.iter().map(|&byte| root_byte(byte)).collect();
     let number = |id: Option<u32>| id.map_or("?".to_owned(), |id| id.to_string());
     if config.pid || config.tid {
@@ -253,7 +266,7 @@ fn root_byte(byte: u8) -> u8 {
 
 /// The names of frames, made once per distinct frame.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     /// By frame id, for threads of Java programs and others.
     known: [Vec<Name>; 2],
     /// Those of frames that have several, one behind the other.
@@ -277,7 +290,7 @@ enum Name {
 impl Names {
     /// Appends the names of `id` to `stack`, root first.
     #[inline]
-    fn push(
+    pub(super) fn push(
         &mut self,
         frames: &mut FrameTable,
         id: FrameId,

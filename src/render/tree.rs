@@ -293,7 +293,9 @@ mod tests {
         ) {
             let mut tree = CallTree { limit, ..CallTree::default() };
             let mut names = Names::default();
-            [&b"a"[..], b"a:", b"c"].map(|name| names.intern(name));
+            for name in [&b"a"[..], b"a:", b"c"] {
+                names.intern(name);
+            }
             let mut map = std::collections::BTreeMap::<Vec<u32>, u64>::new();
             for (stack, weight) in &stacks {
                 tree.add(&names, stack, Weight { before: *weight, after: *weight });

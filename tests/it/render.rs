@@ -357,7 +357,11 @@ fn without_stacks_there_is_no_output_and_nothing_is_touched() {
     dir.write("x.svg", "precious");
     for (input, args, words) in [
         ("", &[][..], "standard input is empty"),
-        ("what\nis this\n", &[], "standard input is not folded stacks"),
+        (
+            "what\nis this\n",
+            &[],
+            "standard input is not perf-script text, perf.data, folded stacks or any other",
+        ),
         ("# nothing\n", &[], "standard input has no samples"),
         ("a 0\nb 0\n", &[], "has no samples that can be drawn: 2 stacks have no weight"),
         ("a 1\n", &["--base", "x"], "none of 1 stacks contains x"),
