@@ -11,7 +11,7 @@ usage() {
     exit 2
 }
 
-script=() fold=() post=() render=() recording=''
+script=() fold=() post=() render=() recording='' chart=
 # fg-render, as inferno's, has other titles with -i and --flamechart; flamegraph has one.
 title='Flame Graph'
 
@@ -25,7 +25,8 @@ while (($#)); do
         --no-inline) script+=("$1") ;;
         --strict) script+=("$1") fold+=("$1") render+=("$1") ;;
         --merge-threads) fold+=("$1") ;;
-        --deterministic | -i | --inverted | --reverse | --flamechart) render+=("$1") ;;
+        --deterministic | -i | --inverted | --reverse) render+=("$1") ;;
+        --flamechart) chart=1 render+=("$1") ;;
         -?*)
             (($# > 1)) || usage "what is $1?"
             case $1 in
@@ -78,4 +79,10 @@ post_process() {
     esac
 }
 
+if [[ $chart ]]; then
+    # In the order of time nothing is folded.
+    ((${#fold[@]} + ${#post[@]} == 0)) || usage 'a flame chart is drawn of samples: no --skip-after, --strict or --post-process'
+    samples | fg-render --title="$title" ${render[@]+"${render[@]}"}
+    exit
+fi
 samples | fg-fold --unit ${fold[@]+"${fold[@]}"} | post_process | fg-render --title="$title" ${render[@]+"${render[@]}"}

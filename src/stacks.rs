@@ -54,18 +54,6 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
     pub(crate) fn get(&self, id: usize) -> &[T] {
         get(&self.elements, &self.ends, id)
     }
-
-    /// All numbers, in the order of what `rank` makes of the stacks' elements. No more stacks can be added.
-    pub(crate) fn sorted(&mut self, rank: impl Fn(T) -> T) -> Vec<u32>
-    where
-        T: Ord,
-    {
-        self.ids = HashTable::new();
-        self.elements.iter_mut().for_each(|element| *element = rank(*element));
-        let mut order: Vec<u32> = (0..self.ends.len() as u32).collect();
-        order.sort_unstable_by(|&a, &b| self.get(a as usize).cmp(self.get(b as usize)));
-        order
-    }
 }
 
 /// A hash for a table that compares stacks before it believes one; two elements a step.
@@ -103,14 +91,5 @@ mod tests {
         assert_eq!(all.map(|stack| stacks.intern(stack)), [0, 1, 2, 0, 1]);
         assert_eq!(stacks.get(0), [1, 2]);
         assert!(stacks.get(1).is_empty());
-    }
-
-    #[test]
-    fn a_stack_comes_before_those_that_go_on() {
-        let mut stacks = Stacks::default();
-        let all: [&[u32]; 4] = [&[1, 2], &[2], &[1], &[0, 9]];
-        assert_eq!(all.map(|stack| stacks.intern(stack)), [0, 1, 2, 3]);
-        assert_eq!(stacks.sorted(|element| 9 - element), [1, 2, 0, 3]);
-        assert_eq!(stacks.get(3), [9, 0], "what is there now are ranks");
     }
 }

@@ -19,6 +19,8 @@ pub enum Loss {
     OtherEvent,
     /// A sample without a call chain.
     NoStack,
+    /// A sample without a time, where time is what is drawn.
+    NoTime,
     /// The input ended in the middle.
     CutShort,
     /// Modules whose file is of another build than the recorded one, so that its names were not used.
@@ -38,6 +40,7 @@ impl Loss {
             Loss::Odd => "odd lines or records skipped",
             Loss::OtherEvent => "of other events left out",
             Loss::NoStack => "without a call chain",
+            Loss::NoTime => "without a time",
             Loss::CutShort => "cut short at the end of the input",
             Loss::Mismatched => "modules replaced since the recording",
             Loss::Replaced => "names with bytes that had to be replaced",

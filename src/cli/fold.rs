@@ -131,6 +131,7 @@ impl FoldArgs {
         };
         source::Config {
             format: self.format.as_ref().and_then(named),
+            lenient: false,
             recording: self.recording.config(),
             addresses: self.addrs,
             inferno: self.inferno_compat,

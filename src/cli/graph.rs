@@ -18,7 +18,7 @@ use super::record::{RecordOptions, teller};
 use super::render::GraphArgs;
 use super::script::RecordingArgs;
 use super::signals;
-use crate::fold::source;
+use crate::fold::{Weighing, source};
 use crate::pipeline;
 use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
@@ -110,7 +110,7 @@ impl GraphOptions {
         let (path, keep) = (self.output.clone(), self.keep.clone());
         let (open, strict, options) = (self.open, self.strict, self.record.clone());
         let mut tell = teller(name, self.verbose);
-        let pipeline = self.pipeline(post_process);
+        let pipeline = self.pipeline(post_process)?;
         let workload = match subject {
             Subject::Recording(path) => Err(path),
             Subject::Workload(workload) => Ok(workload),
@@ -172,7 +172,7 @@ impl GraphOptions {
         }
     }
 
-    fn pipeline(self, post_process: Option<Vec<String>>) -> pipeline::Config {
+    fn pipeline(self, post_process: Option<Vec<String>>) -> Result<pipeline::Config> {
         let mut render = render::Config {
             min_width: self.min_width,
             width: self.image_width,
@@ -182,15 +182,22 @@ impl GraphOptions {
             render.colors = palette;
         }
         self.graph.apply(&mut render);
-        pipeline::Config {
+        let fold = self.folding.config();
+        let is_chart = render.order == render::Order::Time;
+        if is_chart && (fold.cpu || fold.by_event || fold.weighing == Weighing::Samples) {
+            let what = "a flame chart has a lane for each thread and shows one event in nanoseconds: \
+                        no --split cpu or event, no --event-filter all, no --weight samples";
+            return Err(Failure::Usage(what.into()).into());
+        }
+        Ok(pipeline::Config {
             source: source::Config {
                 recording: self.recording.config(),
                 ..source::Config::default()
             },
-            fold: self.folding.config(),
+            fold,
             post_process,
             render,
-        }
+        })
     }
 }
 

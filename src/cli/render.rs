@@ -1,8 +1,9 @@
 //! `fg-render`: folded stacks in, SVG out.
 
 use std::fs;
-use std::io::{BufReader, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bstr::ByteSlice;
@@ -12,11 +13,11 @@ use clap::{ArgAction, Args, Parser};
 use super::io::{Input, Output};
 use super::logger;
 use super::program::{Done, Failure, Program, report};
-use crate::folded::{self, FoldedSink};
+use super::progress::Shown;
+use crate::fold::source;
+use crate::pipeline;
 use crate::render::color::{self, BackgroundColor, Color, PaletteMap, SearchColor, StrokeColor};
 use crate::render::{Config, Order, Palette, Renderer, frame_attributes};
-use crate::sample::FrameTable;
-use crate::tally::Tally;
 
 /// Where `--cp` keeps the colours, as in every flame graph tool.
 const PALETTE_MAP: &str = "palette.map";
@@ -24,14 +25,19 @@ const PALETTE_MAP: &str = "palette.map";
 /// Draws folded stacks as a flame graph: an SVG to click and search in.
 ///
 /// Reads lines such as `main;read_file;memcpy 42`, in any order, from files or standard input, and writes to standard
-/// output. Lines with two numbers, as fg-diff writes them, make a differential graph: widths are the second profile,
+/// output. Whatever else fg-fold reads, perf-script text and perf.data among it, is folded first. Lines with two numbers, as fg-diff writes them, make a differential graph: widths are the second profile,
 /// red frames weigh more than in the first, blue ones less.
 ///
 /// The same stacks give the same bytes. Bytes that XML cannot hold are shown as U+FFFD. Without stacks there is no
 /// output, and a file named with -o stays as it was.
 ///
-/// Memory grows with what is distinct, not with the input: 4 bytes for each frame of each distinct stack, and the
-/// lines that are wide enough to be seen. With --no-sort and --flamechart, the same for each line.
+/// With --flamechart, samples of perf-script text and perf.data are drawn in the order of time: each thread has a lane, its
+/// root frame, which is as wide as the recording was long; where nothing is on it, the thread was not seen. Weights are then
+/// nanoseconds.
+///
+/// Memory grows with what is distinct, not with the input: 28 bytes for each distinct stack, 4 for each of its frames that
+/// the one before does not have, and the lines that are wide enough to be seen; up to four times that if stacks come unsorted.
+/// With --no-sort and --flamechart, each line or sample counts.
 #[derive(Debug, Parser)]
 #[command(name = "fg-render", version)]
 pub struct RenderArgs {
@@ -103,7 +109,7 @@ pub struct RenderArgs {
     pub height: usize,
 
     /// Leave out frames narrower than this many percent
-    #[arg(long = "minwidth", value_name = "FLOAT", default_value_t = Config::default().min_width)]
+    #[arg(long = "minwidth", visible_alias = "min-width", value_name = "FLOAT", default_value_t = Config::default().min_width)]
     pub min_width: f64,
 
     /// Set the font
@@ -186,7 +192,8 @@ pub struct GraphArgs {
     #[arg(long)]
     pub reverse: bool,
 
-    /// Draw a flame chart: stacks by time, the last line first, only neighbours merged
+    /// Draw a flame chart: what each thread did, from left to right in time. Of folded text: the last line first, only neighbours
+    /// merged
     #[arg(long = "flamechart", conflicts_with = "reverse")]
     pub flame_chart: bool,
 }
@@ -265,20 +272,25 @@ impl Program for RenderArgs {
             config.palette_map = Some(read_palette_map(Path::new(PALETTE_MAP))?);
         }
 
-        let inputs = Input::open_all(&paths)?;
+        let mut inputs = Input::open_all(&paths)?;
         let name = match &inputs[..] {
             [input] => input.name.clone(),
             inputs => format!("the {} inputs", inputs.len()),
         };
         let output = Output::create(output.as_deref())?;
         let output_name = output.name.clone();
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-        let mut renderer = Renderer::new(config, name, output, output_name);
-        for input in inputs {
-            let reader = BufReader::with_capacity(1 << 16, input.reader);
-            folded::read(reader, &input.name, &mut frames, &mut renderer, &mut tally)?;
-        }
-        renderer.finish(&mut frames, &mut tally)?;
+        let is_chart = config.order == Order::Time;
+        let renderer = Renderer::new(config, &*name, output, output_name);
+        let progress = Arc::default();
+        let _shown = Shown::start(Self::NAME, &name, &progress, !quiet);
+        let inputs = inputs.iter_mut().map(|input| source::Input {
+            name: &input.name,
+            reader: std::mem::replace(&mut input.reader, Box::new(std::io::empty())),
+            path: input.path.take(),
+            progress: Arc::clone(&progress),
+        });
+        let source = source::Config { lenient: true, ..source::Config::default() };
+        let (mut renderer, tally) = pipeline::draw_all(inputs, &name, source, is_chart, renderer)?;
         let palette_map = renderer.take_palette_map();
         renderer.into_inner().commit()?;
         if let Some(map) = palette_map {

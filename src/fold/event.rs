@@ -102,8 +102,13 @@ impl EventFilter {
 
     /// Whether blocked threads go beside what else is folded, as both are in nanoseconds.
     pub(super) fn has_off(&self) -> bool {
-        let is_clock = |event: &BString| matches!(base_event(event), b"cpu-clock" | b"task-clock");
-        self.off.items > 0 && self.wanted.as_ref().is_none_or(is_clock)
+        self.off.items > 0 && (self.wanted.is_none() || self.is_clock())
+    }
+
+    /// Whether periods are time on the processor, in nanoseconds.
+    pub(super) fn is_clock(&self) -> bool {
+        let event = self.wanted.as_ref().map(|event| base_event(event));
+        matches!(event, Some(b"cpu-clock" | b"task-clock"))
     }
 
     /// What is not folded, by event.

@@ -5,6 +5,7 @@ use bstr::{BStr, BString};
 use super::event::{EventFilter, Turn};
 use super::quality::Quality;
 use super::root::Roots;
+use super::source::Stage;
 use super::sums::{Sums, Weight};
 use super::{Config, Weighing, name};
 use crate::error::{Error, Result};
@@ -54,11 +55,6 @@ impl<S: FoldedSink> Folder<S> {
     /// The next sink.
     pub fn into_next(self) -> S {
         self.next
-    }
-
-    /// The next sink, for stacks that are folded already.
-    pub fn next_mut(&mut self) -> &mut S {
-        &mut self.next
     }
 
     /// How samples are folded.
@@ -221,6 +217,18 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
     }
 }
 
+impl<S: FoldedSink> Stage for Folder<S> {
+    type Next = S;
+
+    fn next_mut(&mut self) -> &mut S {
+        &mut self.next
+    }
+
+    fn as_folder(&mut self) -> Option<&mut Folder<S>> {
+        Some(self)
+    }
+}
+
 /// Where sums are: stacks that were cut by `skip_after` go without their thread's frame; those of blocked threads are apart.
 fn part(is_cut: bool, is_off: bool) -> usize {
     usize::from(is_cut) + 2 * usize::from(is_off)
@@ -228,7 +236,7 @@ fn part(is_cut: bool, is_off: bool) -> usize {
 
 /// The names of frames, made once per distinct frame.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     /// By frame id, for threads of Java programs and others.
     known: [Vec<Name>; 2],
     /// Those of frames that have several, one behind the other.
@@ -252,7 +260,7 @@ enum Name {
 impl Names {
     /// Appends the names of `id` to `stack`, root first.
     #[inline]
-    fn push(
+    pub(super) fn push(
         &mut self,
         frames: &mut FrameTable,
         id: FrameId,

@@ -5,6 +5,8 @@
 //!                   │ name::Names: one name per distinct frame
 //!                   └ sums::Sums: weights by stack, compared as integers
 //! folded text ─Folded─▶ Merge
+//!
+//! source ─Sample─▶ Lanes ─Folded, piece after piece of each thread─▶ renderer of a flame chart
 //! ```
 //!
 //! Options and names are those of inferno-collapse-perf; where it is wrong, [`name`] says what is right and why.
@@ -13,6 +15,7 @@ mod event;
 mod folder;
 mod foreign;
 mod format;
+mod lanes;
 mod merge;
 pub mod name;
 mod parallel;
@@ -27,6 +30,7 @@ use bstr::BString;
 pub use event::base_event;
 pub use folder::Folder;
 pub use format::Format;
+pub use lanes::Lanes;
 pub use merge::Merge;
 
 /// How samples are folded.

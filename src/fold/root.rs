@@ -84,7 +84,12 @@ impl Roots {
 }
 
 /// `java`, `java-123`, `java-123/456`.
-fn thread_name(comm: &BStr, pid: Option<u32>, tid: Option<u32>, config: &Config) -> Vec<u8> {
+pub(super) fn thread_name(
+    comm: &BStr,
+    pid: Option<u32>,
+    tid: Option<u32>,
+    config: &Config,
+) -> Vec<u8> {
     let comm = if config.merge_threads { without_numbers(comm) } else { comm.as_bytes().into() };
     let mut name: Vec<u8> = comm.iter().map(|&byte| root_byte(byte)).collect();
     if config.pid || config.tid {

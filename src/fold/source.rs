@@ -4,11 +4,13 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Folder, Format, Merge, foreign, parallel};
+use bstr::ByteSlice;
+
+use super::{Folder, Format, foreign, parallel};
 use crate::error::{Error, Result};
 use crate::folded::{self, FoldedSink};
 use crate::perf_data;
-use crate::sample::FrameTable;
+use crate::sample::{FrameTable, SampleSink};
 use crate::script::{self, recording};
 use crate::tally::Tally;
 
@@ -17,6 +19,8 @@ use crate::tally::Tally;
 pub struct Config {
     /// The format of all inputs; `None` tells by their first bytes.
     pub format: Option<Format>,
+    /// Take what has odd lines before its first stack for folded stacks; otherwise it is refused.
+    pub lenient: bool,
     /// How perf.data is scripted.
     pub recording: recording::Config,
     /// Keep unknown frames apart by their address.
@@ -39,7 +43,21 @@ pub struct Input<'a> {
     pub progress: Arc<perf_data::Progress>,
 }
 
-/// Feeds inputs, one after the other, into a folder.
+/// What inputs are fed into: samples into the stage itself, stacks that are folded already into the one behind it.
+pub trait Stage: SampleSink {
+    /// The stage behind.
+    type Next: FoldedSink;
+
+    /// The stage behind.
+    fn next_mut(&mut self) -> &mut Self::Next;
+
+    /// The stage as a folder, which samples may reach in any order, so that several threads can read.
+    fn as_folder(&mut self) -> Option<&mut Folder<Self::Next>> {
+        None
+    }
+}
+
+/// Feeds inputs, one after the other, into a stage.
 pub struct Source {
     config: Config,
     reader: script::Reader,
@@ -58,13 +76,11 @@ impl Source {
         Source { config, reader }
     }
 
-    /// Reads `input` to its end; neither the folder nor its merger is finished.
-    ///
-    /// Samples go through `folder`; what is folded already goes to its merger.
-    pub fn feed<S: FoldedSink>(
+    /// Reads `input` to its end; neither the stage nor the one behind it is finished.
+    pub fn feed<S: Stage>(
         &mut self,
         input: Input<'_>,
-        folder: &mut Folder<Merge<S>>,
+        stage: &mut S,
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
@@ -78,8 +94,9 @@ impl Source {
             }
         }
         let assumed = self.config.inferno.then_some(Format::Script);
-        let told = self.config.format.or_else(|| Format::sniff(&start));
-        let Some(format) = told.or(assumed) else {
+        let told = self.config.format.or_else(|| Format::sniff(&start)).or(assumed);
+        let lenient = || (self.config.lenient && may_be_folded(&start)).then_some(Format::Folded);
+        let Some(format) = told.or_else(lenient) else {
             let expected =
                 "perf-script text, perf.data, folded stacks or any other format this stage reads"
                     .into();
@@ -88,9 +105,10 @@ impl Source {
         let mut whole = io::Cursor::new(start).chain(reader);
         match format {
             Format::Script if self.config.inferno => {
-                let folds = folder.config().clone();
+                let folds =
+                    stage.as_folder().map(|folder| folder.config().clone()).unwrap_or_default();
                 let text = foreign::script(whole, name, &folds, self.config.threads)?;
-                foreign::read(&text, frames, folder.next_mut(), tally)
+                foreign::read(&text, frames, stage.next_mut(), tally)
             }
             Format::PerfData if self.config.inferno => Err(Error::Unsupported {
                 what: format!("inferno does not read perf.data, which {name} is"),
@@ -101,8 +119,9 @@ impl Source {
                     .as_ref()
                     .and_then(|path| path.metadata().ok())
                     .map_or(0, |file| file.len());
-                match (path, parallel::parts(len, self.config.threads)) {
-                    (Some(path), parts @ 2..) => parallel::fold(
+                let parts = parallel::parts(len, self.config.threads);
+                match (path, parts, stage.as_folder()) {
+                    (Some(path), 2.., Some(folder)) => parallel::fold(
                         &path,
                         parts,
                         reader_config(&self.config),
@@ -110,7 +129,7 @@ impl Source {
                         frames,
                         tally,
                     ),
-                    _ => self.reader.read(whole, name, frames, folder, tally),
+                    _ => self.reader.read(whole, name, frames, stage, tally),
                 }
             }
             Format::PerfData => {
@@ -127,7 +146,7 @@ impl Source {
                     recording,
                     wanted,
                     frames,
-                    folder,
+                    stage,
                     tally,
                 )?;
                 if bare > 0 && bare == tally.read.items - before {
@@ -139,15 +158,21 @@ impl Source {
                 io::BufReader::with_capacity(1 << 17, whole),
                 name,
                 frames,
-                folder.next_mut(),
+                stage.next_mut(),
                 tally,
             ),
             foreign => {
                 let folded = foreign::collapse(foreign, &mut whole, name, tally)?;
-                folded::read(&folded[..], name, frames, folder.next_mut(), tally)
+                folded::read(&folded[..], name, frames, stage.next_mut(), tally)
             }
         }
     }
+}
+
+/// Whether one line is a stack, or none is anything.
+fn may_be_folded(start: &[u8]) -> bool {
+    let is_text = |line: &[u8]| line.starts_with(b"#") || line.trim_ascii().is_empty();
+    start.lines().any(|line| folded::split(line).is_some()) || start.lines().all(is_text)
 }
 
 fn reader_config(config: &Config) -> script::Config {

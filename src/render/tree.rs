@@ -141,7 +141,7 @@ impl CallTree {
         let weight = |run: &Range<usize>| before(run.end).less(before(run.start));
 
         // The runs of all that is still to be entered; those of the path that is next lie last.
-        let mut runs = vec![0..self.ends.len()];
+        let mut runs = Vec::from_iter(std::iter::once(0..self.ends.len()));
         let mut steps = vec![Step::Enter(0, 0)];
         let (mut path, mut children) = (Vec::new(), Vec::new());
         while let Some(step) = steps.pop() {
@@ -293,7 +293,9 @@ mod tests {
         ) {
             let mut tree = CallTree { limit, ..CallTree::default() };
             let mut names = Names::default();
-            [&b"a"[..], b"a:", b"c"].map(|name| names.intern(name));
+            for name in [&b"a"[..], b"a:", b"c"] {
+                names.intern(name);
+            }
             let mut map = std::collections::BTreeMap::<Vec<u32>, u64>::new();
             for (stack, weight) in &stacks {
                 tree.add(&names, stack, Weight { before: *weight, after: *weight });

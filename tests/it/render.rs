@@ -357,7 +357,11 @@ fn without_stacks_there_is_no_output_and_nothing_is_touched() {
     dir.write("x.svg", "precious");
     for (input, args, words) in [
         ("", &[][..], "standard input is empty"),
-        ("what\nis this\n", &[], "standard input is not folded stacks"),
+        (
+            "what\nis this\n",
+            &[],
+            "standard input is not perf-script text, perf.data, folded stacks or any other",
+        ),
         ("# nothing\n", &[], "standard input has no samples"),
         ("a 0\nb 0\n", &[], "has no samples that can be drawn: 2 stacks have no weight"),
         ("a 1\n", &["--base", "x"], "none of 1 stacks contains x"),
@@ -413,4 +417,42 @@ fn attributes_of_functions_are_read() {
         dir.cmd("fg-render").args(["--nameattr", "attrs"]).stdin("main;f 3\n").run().success();
     assert!(outcome.stdout.contains_str(r#"<a xlink:href="https://example.com/""#));
     outcome.says("invalid attribute what");
+}
+
+const SCRIPT: &str = "app 1/2 1.000000: 1000000 cpu-clock: \n\t 10 f+0x1 (/a)\n\t 20 main+0x1 (/a)\n\n\
+    app 1/2 1.001000: 1000000 cpu-clock: \n\t 10 g+0x1 (/a)\n\t 20 main+0x1 (/a)\n\n\
+    app 1/3 1.003000: 1000000 cpu-clock: \n\t 10 f+0x1 (/a)\n\t 20 main+0x1 (/a)\n\n\
+    app 1/2 1.003000: 1000000 cpu-clock: \n\t 10 f+0x1 (/a)\n\t 20 main+0x1 (/a)\n\n";
+
+#[test]
+fn script_text_is_folded_on_the_way() {
+    let dir = Dir::new();
+    let folded = dir.cmd("fg-fold").stdin(SCRIPT).stdout();
+    let drawn = dir.cmd("fg-render").stdin(&folded[..]).stdout();
+    assert_eq!(dir.cmd("fg-render").stdin(SCRIPT).stdout(), drawn);
+}
+
+#[test]
+fn a_flame_chart_of_samples_is_in_the_order_of_time() {
+    let dir = Dir::new();
+    let svg = dir.cmd("fg-render").args(["--flamechart"]).stdin(SCRIPT).stdout();
+    let widths = widths(svg.to_str().unwrap());
+    let ms = |widths: &[u64]| widths.iter().map(|width| width * 1_000_000).collect::<Vec<_>>();
+    // A lane is as long as the recording; behind a gap, `main` is another box.
+    assert_eq!((&widths["app-1/2"], &widths["app-1/3"]), (&ms(&[4]), &ms(&[4])));
+    let mut mains = widths["main"].clone();
+    mains.sort_unstable();
+    assert_eq!(mains, ms(&[1, 1, 2]));
+    assert_eq!(widths["g"], ms(&[1]));
+    assert!(svg.contains_str("<title>app-1/2 (4,000,000 ns, 50.00%)"), "{svg}");
+}
+
+#[test]
+fn what_a_browser_hardly_opens_is_announced() {
+    let dir = Dir::new();
+    let lines: String = (0..50_000).map(|i| format!("function_{i:0>100} 1\n")).collect();
+    let args = ["--minwidth", "0", "-o", "x.svg"];
+    let outcome = dir.cmd("fg-render").args(args).stdin(&lines[..]).run().success();
+    outcome.says("MB, which keeps a browser busy for long: --min-width 0.1 or more");
+    assert!(!dir.cmd("fg-render").stdin("a 1\n").run().success().stderr.contains_str("browser"));
 }
