@@ -189,6 +189,10 @@ pub struct GraphArgs {
     /// Draw a flame chart: stacks by time, the last line first, only neighbours merged
     #[arg(long = "flamechart", conflicts_with = "reverse")]
     pub flame_chart: bool,
+
+    /// Leave the folded stacks out of the SVG, which fg-fold and fg-diff then cannot read
+    #[arg(long)]
+    pub no_embed: bool,
 }
 
 impl GraphArgs {
@@ -202,6 +206,7 @@ impl GraphArgs {
         config.deterministic = self.deterministic;
         config.inverted = self.inverted;
         config.reverse = self.reverse;
+        config.embed = !self.no_embed;
         if self.flame_chart {
             config.order = Order::Time;
         }

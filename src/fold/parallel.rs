@@ -10,7 +10,7 @@ use std::path::Path;
 use bstr::{BString, ByteSlice};
 use rayon::prelude::*;
 
-use super::{Folder, Merge};
+use super::Folder;
 use crate::error::{Error, Result};
 use crate::folded::{FoldedSink, OFF_CPU};
 use crate::sample::{FrameTable, Sample, SampleSink};
@@ -30,7 +30,7 @@ pub(super) fn fold<S: FoldedSink>(
     path: &Path,
     parts: u64,
     config: script::Config,
-    folder: &mut Folder<Merge<S>>,
+    folder: &mut Folder<S>,
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
@@ -136,6 +136,7 @@ impl SampleSink for First {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Merge;
     use super::*;
     use crate::fold::Config;
     use crate::folded::Writer;

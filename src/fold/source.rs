@@ -4,10 +4,11 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Folder, Format, Merge, foreign, parallel};
+use super::{Folder, Format, foreign, parallel};
 use crate::error::{Error, Result};
 use crate::folded::{self, FoldedSink};
 use crate::perf_data;
+use crate::render::embed;
 use crate::sample::FrameTable;
 use crate::script::{self, recording};
 use crate::tally::Tally;
@@ -58,13 +59,13 @@ impl Source {
         Source { config, reader }
     }
 
-    /// Reads `input` to its end; neither the folder nor its merger is finished.
+    /// Reads `input` to its end; neither the folder nor what is behind it is finished.
     ///
-    /// Samples go through `folder`; what is folded already goes to its merger.
+    /// Samples go through `folder`; what is folded already goes to the sink behind it.
     pub fn feed<S: FoldedSink>(
         &mut self,
         input: Input<'_>,
-        folder: &mut Folder<Merge<S>>,
+        folder: &mut Folder<S>,
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
@@ -142,6 +143,13 @@ impl Source {
                 folder.next_mut(),
                 tally,
             ),
+            Format::Svg => {
+                let mut svg = Vec::new();
+                whole.read_to_end(&mut svg).map_err(Error::io(reading))?;
+                let text = io::BufReader::new(embed::folded_text(&svg, name)?);
+                drop(svg);
+                folded::read(text, name, frames, folder.next_mut(), tally)
+            }
             foreign => {
                 let folded = foreign::collapse(foreign, &mut whole, name, tally)?;
                 folded::read(&folded[..], name, frames, folder.next_mut(), tally)

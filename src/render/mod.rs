@@ -19,6 +19,7 @@
 //! ```
 
 mod config;
+pub(crate) mod embed;
 mod lines;
 mod names;
 mod svg;
@@ -27,6 +28,7 @@ mod tree;
 use std::io::Write;
 
 pub use config::{Config, Order};
+use embed::Embedder;
 pub use inferno::flamegraph::color;
 pub use inferno::flamegraph::{FuncFrameAttrsMap, Palette};
 use lines::{Lines, Sequence, Weight};
@@ -59,6 +61,7 @@ pub struct Renderer<W> {
     output: String,
     names: Names,
     base: Vec<u32>,
+    embed: Embedder,
     store: Store,
     /// Unknown before the first stack.
     differential: Option<bool>,
@@ -109,6 +112,7 @@ impl<W: Write> Renderer<W> {
             output: output.into(),
             names,
             base,
+            embed: Embedder::default(),
             store,
             differential: None,
             seen: Count::default(),
@@ -197,6 +201,9 @@ impl<W: Write> FoldedSink for Renderer<W> {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
         let differential = *self.differential.get_or_insert(folded.after.is_some());
         self.fractions += u64::from(folded.has_fraction());
+        if self.config.embed {
+            self.embed.add(frames, folded)?;
+        }
         let mut room = std::mem::take(&mut self.plain);
         let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
         let weight = Weight { before: folded.weight, after: folded.after.unwrap_or(folded.weight) };
@@ -270,7 +277,8 @@ impl<W: Write> FoldedSink for Renderer<W> {
             self.config.count_name = unit;
         }
         let lines = self.lines(differential);
-        let svg = svg::draw(&mut self.config, &lines)?;
+        let mut svg = svg::draw(&mut self.config, &lines)?;
+        std::mem::take(&mut self.embed).finish(&mut svg)?;
         let written = self.out.write_all(&svg).and_then(|()| self.out.flush());
         written.map_err(Error::io(|| format!("cannot write {}", self.output)))
     }
