@@ -97,7 +97,7 @@ impl DiffArgs {
         if self.absolute { Scale::Absolute } else { Scale::Shares }
     }
 
-    /// Folds `input` into the profile at hand. One without samples is empty, which is said: the answer is false.
+    /// Folds `input` into the profile at hand. One without samples is an empty profile; the answer says why it has none.
     fn fold<S: FoldedSink>(
         &self,
         input: Input,
@@ -193,11 +193,11 @@ impl Program for DiffArgs {
                 io::say(Self::NAME, format_args!("{name} {all}"));
             }
         }
-        let movers = (self.top.is_some() || self.fail_above.is_some())
-            .then(|| differ.movers(&frames, self.scale()))
-            .unwrap_or_else(|| Movers { scale: self.scale(), totals, frames: Vec::new() });
-        let output = match self.top {
-            Some(most) => {
+        // The frames as they stand now: what is pushed at the end is no more in the differ.
+        let wanted = self.top.is_some() || self.fail_above.is_some();
+        let movers = wanted.then(|| differ.movers(&frames, self.scale()));
+        let output = match (self.top, &movers) {
+            (Some(most), Some(movers)) => {
                 let mut output = differ.into_inner().into_inner();
                 let written = match self.json {
                     true => movers.write_json(most, &mut output),
@@ -206,16 +206,16 @@ impl Program for DiffArgs {
                 written.with_context(|| format!("cannot write {output_name}"))?;
                 output
             }
-            None => {
+            _ => {
                 differ.finish(&mut frames, &mut tally)?;
                 differ.into_inner().into_inner()
             }
         };
         output.commit()?;
         report(Self::NAME, self.quiet, &tally);
-        match self.gate(&movers) {
-            Done::Ok => Ok(Done::strict(self.strict, &tally)),
-            gate => Ok(gate),
+        match movers.map(|movers| self.gate(&movers)) {
+            Some(Done::Gate) => Ok(Done::Gate),
+            _ => Ok(Done::strict(self.strict, &tally)),
         }
     }
 }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The number is the version. Inside the base64 is zstd, and in it the lines of folded text in the order in which they came,
-//! each as the count of bytes that it begins with in common with the line before, a space, and the rest: of a million sorted
-//! stacks that is a tenth, which costs little to pack. zstd, as its bytes are the same on every machine.
+//! each as the count of bytes that it begins with in common with the line before, a space, and the rest: sorted
+//! stacks have most of their bytes in common with their neighbours, so that there is little to pack. zstd, as its bytes are the same on every machine.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -22,7 +22,7 @@ const START: &str = "<metadata id=\"flamepipe-folded-";
 const VERSION: &str = "1";
 const END: &str = "</metadata>";
 
-/// Larger than this, packed, nothing is embedded: 8 MiB of base64 is about what an SVG of a browser's limit has itself.
+/// Larger than this, packed, nothing is embedded: 8 MiB of base64. 240,000 stacks, 127 MB of text, take 3.4 MB beside 6 MB of SVG.
 const MOST: usize = 6 << 20;
 
 /// Packs stacks as they come. Memory: what is packed, and zstd's window of 512 KiB.
@@ -42,9 +42,14 @@ impl Embedder {
         if folded.line.is_empty() {
             folded::format(&mut room, frames, folded);
         }
-        let text: &[u8] = if folded.line.is_empty() { &room } else { folded.line };
-        let added = ByteSlice::lines(text).try_for_each(|line| self.line(line));
+        let added = self.text(if folded.line.is_empty() { &room } else { folded.line });
         self.room = room;
+        added
+    }
+
+    /// Adds lines as they are.
+    pub(super) fn text(&mut self, text: &[u8]) -> Result<()> {
+        let added = ByteSlice::lines(text).try_for_each(|line| self.line(line));
         added.map_err(Error::io(|| "cannot pack the folded stacks"))
     }
 

@@ -249,6 +249,9 @@ impl<W: Write> FoldedSink for Renderer<W> {
 
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.unit.note_line(line);
+        if self.config.embed && crate::unit::of_line(line).is_some() {
+            self.embed.text(line)?;
+        }
         self.texts += 1;
         Ok(())
     }

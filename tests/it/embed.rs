@@ -39,7 +39,7 @@ proptest! {
         stacks in prop::collection::vec((prop::collection::vec("[a-cé!]{1,4}", 1..5), 1u64..100_000), 1..20),
         mode in 0usize..3,
     ) {
-        let mut text = b"main 100000\n".to_vec();
+        let mut text = b"# unit: ns\nmain 100000\n".to_vec();
         for (stack, weight) in &stacks {
             text.extend_from_slice(b"main\xff;");
             text.extend_from_slice(stack.join(";").as_bytes());
