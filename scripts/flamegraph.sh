@@ -25,7 +25,7 @@ while (($#)); do
         --no-inline) script+=("$1") ;;
         --strict) script+=("$1") fold+=("$1") render+=("$1") ;;
         --merge-threads) fold+=("$1") ;;
-        --deterministic | -i | --inverted | --reverse) render+=("$1") ;;
+        --deterministic | -i | --inverted | --reverse | --no-embed) render+=("$1") ;;
         --flamechart) chart=1 render+=("$1") ;;
         -?*)
             (($# > 1)) || usage "what is $1?"

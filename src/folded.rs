@@ -227,7 +227,7 @@ impl Stack {
 }
 
 /// How many bytes `a` and `b` begin with in common.
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let equal = |(a, b): &(&[u8], &[u8])| a == b;
     let whole = 16 * a.chunks_exact(16).zip(b.chunks_exact(16)).take_while(equal).count();
     let rest = a.iter().zip(b).skip(whole);

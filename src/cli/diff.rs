@@ -1,31 +1,39 @@
-//! `fg-diff`: two files of folded stacks in, one with both weights out.
+//! `fg-diff`: two profiles in, folded stacks with both weights or a table of what changed out.
 
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{ArgAction, Parser};
 
 use super::io::{self, Input, Output};
 use super::logger;
 use super::program::{Done, Failure, Program, report};
-use crate::diff::{Config, Differ};
+use super::progress::Shown;
+use super::script::RecordingArgs;
+use crate::diff::{Config, Differ, Mover, Movers, Scale};
 use crate::error::Error;
-use crate::folded::{self, FoldedSink, Writer};
-use crate::sample::FrameTable;
+use crate::fold::{self, Folder, source};
+use crate::folded::{FoldedSink, Writer};
+use crate::sample::{FrameTable, SampleSink};
 use crate::tally::Tally;
 
-/// Compares two profiles: folded stacks with both weights, for a differential flame graph.
+/// Compares two profiles: folded stacks with both weights for a differential flame graph, or with --top a table.
+///
+/// A profile is all that fg-fold reads: folded stacks, perf-script text, perf.data, or a graph of ours.
 ///
 /// `fg-diff before.folded after.folded | fg-render > diff.svg` draws frames as wide as they are in the second profile,
 /// red where they weigh more than in the first, blue where less. Stacks that vanished have no width there: draw
 /// `fg-diff after.folded before.folded | fg-render --negate` too.
 ///
+/// The folded stacks have weights as they are, as other tools' have, but with -n; the table and --fail-above compare shares, but
+/// with --absolute. There a frame counts with all that it calls, once for each stack, so that parents change when children do.
+///
 /// The output is sorted by frames. Memory grows with the distinct stacks of both profiles, not with their length.
 #[derive(Debug, Parser)]
 #[command(name = "fg-diff", version)]
 pub struct DiffArgs {
-    /// The first profile, folded stacks; `-` is standard input
+    /// The first profile; `-` is standard input
     #[arg(value_name = "PATH1")]
     pub before: PathBuf,
 
@@ -40,6 +48,27 @@ pub struct DiffArgs {
     /// Replace hexadecimal numbers (addresses) by 0x...
     #[arg(short, long)]
     pub strip_hex: bool,
+
+    /// Write a table of the N frames that changed most instead: their totals and what is their own
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+
+    /// The table as JSON: `unit` (percent or weight), the weights `before` and `after`, and `frames`, each with `frame`, `mark` (new,
+    /// vanished or empty), and `total` and `self` of `before`, `after` and `change`
+    #[arg(long, requires = "top")]
+    pub json: bool,
+
+    /// Compare weights, not shares, in the table and for --fail-above
+    #[arg(long, conflicts_with = "normalize")]
+    pub absolute: bool,
+
+    /// Exit with 3 if a frame's total grew by more than PCT points of percent
+    #[arg(long, value_name = "PCT", value_parser = percent)]
+    pub fail_above: Option<f64>,
+
+    /// How perf.data is read.
+    #[command(flatten)]
+    pub recording: RecordingArgs,
 
     /// Write to this file, which is replaced only once it is complete [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -63,7 +92,71 @@ impl DiffArgs {
     pub fn config(&self) -> Config {
         Config { normalize: self.normalize, strip_hex: self.strip_hex }
     }
+
+    fn scale(&self) -> Scale {
+        if self.absolute { Scale::Absolute } else { Scale::Shares }
+    }
+
+    /// Folds `input` into the profile at hand. One without samples is an empty profile; the answer says why it has none.
+    fn fold<S: FoldedSink>(
+        &self,
+        input: Input,
+        frames: &mut FrameTable,
+        differ: &mut Differ<S>,
+        tally: &mut Tally,
+    ) -> Result<Option<Error>> {
+        let Input { name, reader, path, .. } = input;
+        let progress = Arc::default();
+        let _shown = Shown::start(Self::NAME, &name, &progress, !self.quiet);
+        let input = source::Input { name: &name, reader, path, progress };
+        let config = source::Config { recording: self.recording.config(), ..Default::default() };
+        let mut folder = Folder::new(fold::Config::default(), name.clone(), differ.part());
+        let mut mine = Tally::default();
+        let folded = source::Source::new(config)
+            .feed(input, &mut folder, frames, &mut mine)
+            .and_then(|()| folder.finish(frames, &mut mine));
+        tally.absorb(mine);
+        match folded {
+            Ok(()) => Ok(None),
+            Err(error @ (Error::Empty { .. } | Error::NoSamples { .. })) => Ok(Some(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says which frames grew too much, if any did, and how to live with it.
+    fn gate(&self, movers: &Movers) -> Done {
+        let Some(limit) = self.fail_above else { return Done::Ok };
+        let grown: Vec<&Mover> = movers.above(limit).collect();
+        if grown.is_empty() {
+            return Done::Ok;
+        }
+        let unit = if self.absolute { "% of the first profile" } else { "points of percent" };
+        io::say(
+            Self::NAME,
+            format_args!("{} frames grew by more than {limit} {unit}:", grown.len()),
+        );
+        for mover in grown.iter().take(SHOWN) {
+            let [delta, before, after] = movers.numbers(mover.total);
+            let mark = if mover.mark().is_empty() { "" } else { " (new)" };
+            io::say_more(format_args!("  {delta:>10}  {before} → {after}  {}{mark}", mover.name));
+        }
+        if grown.len() > SHOWN {
+            io::say_more(format_args!(
+                "  and {} more: --top {} shows all",
+                grown.len() - SHOWN,
+                movers.frames.len()
+            ));
+        }
+        io::say_more(format_args!(
+            "  if that is meant, raise --fail-above, or compare with {} from now on",
+            self.after.display()
+        ));
+        Done::Gate
+    }
 }
+
+/// How many frames a failed gate names.
+const SHOWN: usize = 10;
 
 impl Program for DiffArgs {
     const NAME: &'static str = "fg-diff";
@@ -80,36 +173,64 @@ impl Program for DiffArgs {
         let output = Output::create(self.output.as_deref())?;
         let output_name = output.name.clone();
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-        let mut differ = Differ::new(self.config(), Writer::new(output, output_name));
-        for (i, input) in inputs.into_iter().enumerate() {
-            if i == 1 {
-                differ.second();
-            }
-            let reader = BufReader::with_capacity(1 << 16, input.reader);
-            folded::read(reader, &input.name, &mut frames, &mut differ, &mut tally)?;
-        }
+        let mut differ = Differ::new(self.config(), Writer::new(output, output_name.clone()));
+        let [before, after] = inputs;
+        let first = self.fold(before, &mut frames, &mut differ, &mut tally)?;
+        differ.second();
+        let second = self.fold(after, &mut frames, &mut differ, &mut tally)?;
         let totals = differ.totals();
         if totals == [0, 0] {
-            return Err(nothing(&names, &tally).into());
+            return Err(first.or(second).unwrap_or_else(|| nothing(&names)).into());
         }
-        for (name, _) in names.iter().zip(totals).filter(|(_, total)| *total == 0 && !self.quiet) {
-            io::say(Self::NAME, format_args!("{name} has no samples: all stacks are the other's"));
+        for (name, _) in names.iter().zip(totals).filter(|(_, total)| *total == 0) {
+            if self.fail_above.is_some() {
+                return Err(
+                    Error::NoSamples { input: name.clone(), why: " to compare".into() }.into()
+                );
+            }
+            if !self.quiet {
+                let all = "has no samples: all stacks are the other's";
+                io::say(Self::NAME, format_args!("{name} {all}"));
+            }
         }
-        differ.finish(&mut frames, &mut tally)?;
-        differ.into_inner().into_inner().commit()?;
+        // The frames as they stand now: what is pushed at the end is no more in the differ.
+        let wanted = self.top.is_some() || self.fail_above.is_some();
+        let movers = wanted.then(|| differ.movers(&frames, self.scale()));
+        let output = match (self.top, &movers) {
+            (Some(most), Some(movers)) => {
+                let mut output = differ.into_inner().into_inner();
+                let written = match self.json {
+                    true => movers.write_json(most, &mut output),
+                    false => movers.write_text(most, &mut output),
+                };
+                written.with_context(|| format!("cannot write {output_name}"))?;
+                output
+            }
+            _ => {
+                differ.finish(&mut frames, &mut tally)?;
+                differ.into_inner().into_inner()
+            }
+        };
+        output.commit()?;
         report(Self::NAME, self.quiet, &tally);
-        Ok(Done::strict(self.strict, &tally))
+        match movers.map(|movers| self.gate(&movers)) {
+            Some(Done::Gate) => Ok(Done::Gate),
+            _ => Ok(Done::strict(self.strict, &tally)),
+        }
     }
 }
 
-/// Why there is nothing to compare.
-fn nothing([before, after]: &[String; 2], tally: &Tally) -> Error {
+/// There is nothing to compare: both have stacks, and no weight.
+fn nothing([before, after]: &[String; 2]) -> Error {
     let input = format!("{before}, like {after},");
-    match (tally.read.items, tally.example()) {
-        (0, Some(_)) => Error::Format { input, expected: "folded stacks (`main;f 42`)".into() },
-        (0, None) => Error::Empty { input },
-        _ => Error::NoSamples { input, why: ": all weights are 0".into() },
-    }
+    Error::NoSamples { input, why: ": all weights are 0".into() }
+}
+
+/// A limit of `--fail-above`.
+fn percent(text: &str) -> Result<f64> {
+    let limit: f64 = text.parse().context("it is no number")?;
+    anyhow::ensure!(limit.is_finite() && limit >= 0.0, "it must be 0 or more");
+    Ok(limit)
 }
 
 #[cfg(test)]

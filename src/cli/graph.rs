@@ -260,7 +260,7 @@ mod tests {
     fn no_flags_mean_the_default() {
         assert_eq!(parse("").record.config().unwrap(), record::Config::default());
         assert_eq!(parse("").output, Path::new("flamegraph.svg"));
-        assert_eq!(parse("").pipeline(None), pipeline::Config::default());
+        assert_eq!(parse("").pipeline(None).unwrap(), pipeline::Config::default());
     }
 
     #[test]
@@ -269,11 +269,25 @@ mod tests {
             "--no-inline --skip-after a --skip-after b --min-width 2 --image-width 700 --palette aqua -i --post-process cat",
         );
         let words = graph.post_process_words().unwrap();
-        let config = graph.pipeline(words);
+        let config = graph.pipeline(words).unwrap();
         assert!(config.source.recording.no_inline && config.render.inverted);
         assert_eq!(config.fold.skip_after, ["a", "b"]);
         assert_eq!((config.render.min_width, config.render.width), (2.0, Some(700)));
         assert_eq!(config.render.colors, "aqua".parse().unwrap());
         assert_eq!(config.post_process, Some(vec!["cat".into()]));
+    }
+
+    #[test]
+    fn a_chart_shows_one_event_in_time() {
+        for (line, is_drawn) in [
+            ("--flamechart", true),
+            ("--flamechart --split tid --merge-threads", true),
+            ("--flamechart --split cpu", false),
+            ("--flamechart --event-filter all", false),
+            ("--flamechart --weight samples", false),
+            ("--weight samples --split cpu", true),
+        ] {
+            assert_eq!(parse(line).pipeline(None).is_ok(), is_drawn, "{line}");
+        }
     }
 }

@@ -196,6 +196,10 @@ pub struct GraphArgs {
     /// merged
     #[arg(long = "flamechart", conflicts_with = "reverse")]
     pub flame_chart: bool,
+
+    /// Leave the folded stacks out of the SVG, which fg-fold and fg-diff then cannot read
+    #[arg(long)]
+    pub no_embed: bool,
 }
 
 impl GraphArgs {
@@ -209,6 +213,7 @@ impl GraphArgs {
         config.deterministic = self.deterministic;
         config.inverted = self.inverted;
         config.reverse = self.reverse;
+        config.embed = !self.no_embed;
         if self.flame_chart {
             config.order = Order::Time;
         }

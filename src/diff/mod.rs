@@ -1,6 +1,11 @@
 //! Two profiles become one with two weights a stack, `main;f 10 12`: before and after.
 //!
-//! What `difffolded.pl` and inferno-diff-folded write, in a fixed order and for names of any bytes.
+//! As folded text that is what `difffolded.pl` and inferno-diff-folded write, in a fixed order and for names of any bytes.
+//! [`Movers`] says of each frame what changed, with all that it calls.
+
+mod movers;
+
+pub use movers::{Change, Mover, Movers, Scale};
 
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink};
@@ -63,6 +68,17 @@ impl<S: FoldedSink> Differ<S> {
         self.totals
     }
 
+    /// What each frame weighs in both profiles. Before the end, as the rest is pushed then.
+    pub fn movers(&self, frames: &FrameTable, scale: Scale) -> Movers {
+        let stacks = self.weights.iter().enumerate();
+        Movers::new(frames, scale, self.totals, stacks.map(|(id, &w)| (self.stacks.get(id), w)))
+    }
+
+    /// A sink for one profile, whose end is not that of both.
+    pub fn part(&mut self) -> Part<'_, S> {
+        Part(self)
+    }
+
     /// The next stage.
     pub fn into_inner(self) -> S {
         self.next
@@ -97,6 +113,19 @@ impl<S: FoldedSink> Differ<S> {
             self.stripped[frame.index()] = Some(id);
             id
         })
+    }
+}
+
+/// The profile at hand of a [`Differ`].
+pub struct Part<'a, S>(&'a mut Differ<S>);
+
+impl<S: FoldedSink> FoldedSink for Part<'_, S> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        self.0.folded(frames, folded)
+    }
+
+    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
+        Ok(())
     }
 }
 

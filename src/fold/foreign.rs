@@ -42,7 +42,7 @@ pub(super) fn collapse(
         Format::Vsprof => vsprof::Folder::default().collapse(text, &mut folded),
         Format::Ghcprof => ghcprof::Folder::default().collapse(text, &mut folded),
         Format::Recursive => recursive::Folder::default().collapse(text, &mut folded),
-        Format::Script | Format::PerfData | Format::Folded => Ok(()),
+        Format::Script | Format::PerfData | Format::Folded | Format::Svg => Ok(()),
     }));
     let unreadable = || Error::Format {
         input: name.into(),

@@ -5,6 +5,7 @@ use inferno::collapse::{Collapse, dtrace, ghcprof, sample, vsprof, vtune, xctrac
 
 use crate::folded;
 use crate::perf_data;
+use crate::render::embed;
 use crate::script::header::Header;
 use crate::script::line;
 
@@ -17,6 +18,8 @@ pub enum Format {
     PerfData,
     /// What fg-fold writes.
     Folded,
+    /// A graph of ours, with the folded stacks in it.
+    Svg,
     /// What dtrace's `@[ustack()] = count()` prints.
     Dtrace,
     /// What `xctrace export` writes.
@@ -35,10 +38,11 @@ pub enum Format {
 
 impl Format {
     /// All formats, with the names `--format` takes.
-    pub const NAMES: [(&'static str, Format); 10] = [
+    pub const NAMES: [(&'static str, Format); 11] = [
         ("perf", Format::Script),
         ("perfdata", Format::PerfData),
         ("folded", Format::Folded),
+        ("svg", Format::Svg),
         ("dtrace", Format::Dtrace),
         ("xctrace", Format::Xctrace),
         ("sample", Format::Sample),
@@ -61,7 +65,10 @@ impl Format {
         if is_folded(whole) {
             return Some(Format::Folded);
         }
-        foreign(&whole.to_str_lossy())
+        if embed::is_svg(start) {
+            return Some(Format::Svg);
+        }
+        foreign(&whole.to_str_lossy()).or_else(|| is_half_folded(whole).then_some(Format::Folded))
     }
 }
 
@@ -96,6 +103,12 @@ fn is_folded(text: &[u8]) -> bool {
         && lines.all(|line| {
             folded::split(line).is_some() && !line.first().is_some_and(u8::is_ascii_whitespace)
         })
+}
+
+/// Folded text with odd lines in it, which are skipped and counted.
+fn is_half_folded(text: &[u8]) -> bool {
+    let odd = telling_lines(text).filter(|line| folded::split(line).is_none()).count();
+    telling_lines(text).count() > odd && telling_lines(text).count() >= 2 * odd
 }
 
 /// Asks inferno's collapsers. They are careless with text they do not know: `vsprof` panics on an empty one.
@@ -134,13 +147,15 @@ mod tests {
             ("java 123\n\t    7f53 main+0x1 (/bin/a)\n\n", Some(Format::Script)),
             ("main;a 1\nmain 2\n", Some(Format::Folded)),
             ("main 2", Some(Format::Folded)),
+            ("odd\nmain 2\n", Some(Format::Folded)),
+            ("odd\nodder\nmain 2\n", None),
             ("# c\nmain;a 10 12\n", Some(Format::Folded)),
             ("PERFILE2\x10\0\0\0\0\0\0\0", Some(Format::PerfData)),
             (
                 "\n\n              unix`_sys_sysenter_post_swapgs+0x149\n              libc.so.1`main+0x1\n                5\n\n",
                 Some(Format::Dtrace),
             ),
-            ("<svg>\n</svg>\n", None),
+            ("<svg>\n</svg>\n", Some(Format::Svg)),
             ("hello world\n", None),
             ("", None),
         ] {

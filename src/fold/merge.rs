@@ -31,6 +31,11 @@ impl<S: FoldedSink> Merge<S> {
         self.next
     }
 
+    /// The next sink.
+    pub fn next_mut(&mut self) -> &mut S {
+        &mut self.next
+    }
+
     /// How many distinct stacks are held back.
     pub fn len(&self) -> usize {
         self.stacks.len()

@@ -10,6 +10,7 @@ use super::{Folder, Format, foreign, parallel};
 use crate::error::{Error, Result};
 use crate::folded::{self, FoldedSink};
 use crate::perf_data;
+use crate::render::embed;
 use crate::sample::{FrameTable, SampleSink};
 use crate::script::{self, recording};
 use crate::tally::Tally;
@@ -161,6 +162,13 @@ impl Source {
                 stage.next_mut(),
                 tally,
             ),
+            Format::Svg => {
+                let mut svg = Vec::new();
+                whole.read_to_end(&mut svg).map_err(Error::io(reading))?;
+                let text = io::BufReader::new(embed::folded_text(&svg, name)?);
+                drop(svg);
+                folded::read(text, name, frames, stage.next_mut(), tally)
+            }
             foreign => {
                 let folded = foreign::collapse(foreign, &mut whole, name, tally)?;
                 folded::read(&folded[..], name, frames, stage.next_mut(), tally)

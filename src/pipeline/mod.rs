@@ -1,7 +1,8 @@
 //! The stages nested in one process, as flamegraph and cargo-flamegraph run them.
 //!
 //! ```text
-//! Source ─▶ Folder or, for a flame chart, Lanes ─▶ [Merge ─▶ Command: --post-process] ─▶ Renderer ─▶ SVG
+//! Source ─▶ Folder ─▶ Merge ─▶ [Command: --post-process] ─▶ Renderer ─▶ SVG
+//!        └▶ Lanes, for a flame chart ─▶ [Command] ─▶ Renderer
 //! ```
 //!
 //! They are the stages of the binaries with other ends plugged in, so that `fg-script X | fg-fold | COMMAND | fg-render` writes
@@ -20,7 +21,7 @@ use crate::fold::source::Stage;
 use crate::fold::{self, Folder, Lanes, Merge, source};
 use crate::folded::FoldedSink;
 use crate::render::{self, Order, Renderer};
-use crate::sample::{FrameTable, SampleSink};
+use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
 
 /// How a recording becomes a graph.
@@ -53,9 +54,12 @@ pub fn draw<W: Write>(
     let input = recording.name.to_owned();
     match post_process {
         None => {
+            let embed = render.embed;
             let renderer = Renderer::new(render, &*input, out, output);
             let (renderer, tally) = match is_chart {
                 true => chart([recording], &input, source, fold, renderer, |renderer| renderer)?,
+                // A picture does not care for the order of stacks, but those inside it are to be as fg-fold writes them.
+                false if embed => sorted([recording], &input, source, fold, renderer)?,
                 false => folded([recording], &input, source, fold, renderer)?,
             };
             Ok((renderer.into_inner(), tally))
@@ -65,12 +69,7 @@ pub fn draw<W: Write>(
             let command = Command::new(words, Renderer::new(render, name, out, output));
             let (command, tally) = match is_chart {
                 true => chart([recording], &input, source, fold, command, Command::next_mut)?,
-                false => {
-                    // Programs are given sorted stacks; a renderer does not care.
-                    let merge = Merge::new(command);
-                    let (merge, tally) = folded([recording], &input, source, fold, merge)?;
-                    (merge.into_next(), tally)
-                }
+                false => sorted([recording], &input, source, fold, command)?,
             };
             Ok((command.into_next().into_inner(), tally))
         }
@@ -88,10 +87,16 @@ pub fn draw_all<'a, W: Write>(
     is_chart: bool,
     renderer: Renderer<W>,
 ) -> Result<(Renderer<W>, Tally)> {
-    match is_chart {
-        true => chart(inputs, name, source, fold::Config::default(), renderer, |renderer| renderer),
-        false => folded(inputs, name, source, fold::Config::default(), renderer),
+    let fold = fold::Config::default();
+    if is_chart {
+        return chart(inputs, name, source, fold, renderer, |renderer| renderer);
     }
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let folder = Folder::new(fold::Config { unit: true, ..fold }, name, Merge::new(renderer));
+    let mut stage = PastMerge(folder);
+    feed(inputs, source, &mut stage, &mut frames, &mut tally)?;
+    stage.finish(&mut frames, &mut tally)?;
+    Ok((stage.0.into_next().into_next(), tally))
 }
 
 fn folded<'a, S: FoldedSink>(
@@ -108,6 +113,17 @@ fn folded<'a, S: FoldedSink>(
     feed(inputs, source, &mut folder, &mut frames, &mut tally)?;
     folder.finish(&mut frames, &mut tally)?;
     Ok((folder.into_next(), tally))
+}
+
+fn sorted<'a, S: FoldedSink>(
+    inputs: impl IntoIterator<Item = source::Input<'a>>,
+    name: &str,
+    source: source::Config,
+    fold: fold::Config,
+    next: S,
+) -> Result<(S, Tally)> {
+    let (merge, tally) = folded(inputs, name, source, fold, Merge::new(next))?;
+    Ok((merge.into_next(), tally))
 }
 
 /// As lanes of time; `renderer` finds what draws them behind `next`.
@@ -128,6 +144,27 @@ fn chart<'a, S: FoldedSink, W: Write>(
     }
     lanes.finish(&mut frames, &mut tally)?;
     Ok((lanes.into_next(), tally))
+}
+
+/// A folder whose stacks are merged, while those that were folded before are left as they are.
+struct PastMerge<S>(Folder<Merge<S>>);
+
+impl<S: FoldedSink> SampleSink for PastMerge<S> {
+    fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
+        self.0.sample(frames, sample)
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        self.0.finish(frames, tally)
+    }
+}
+
+impl<S: FoldedSink> Stage for PastMerge<S> {
+    type Next = S;
+
+    fn next_mut(&mut self) -> &mut S {
+        self.0.next_mut().next_mut()
+    }
 }
 
 fn feed<'a>(

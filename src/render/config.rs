@@ -18,7 +18,7 @@ pub enum Order {
     Time,
 }
 
-/// What a graph is to look like. The default is that of inferno-flamegraph.
+/// What a graph is to look like. The default is that of inferno-flamegraph, and the stacks are embedded.
 #[derive(Debug, PartialEq)]
 pub struct Config {
     /// The heading.
@@ -82,6 +82,8 @@ pub struct Config {
     pub pretty_xml: bool,
     /// Leave the script out, which makes a graph that cannot zoom or search.
     pub no_javascript: bool,
+    /// Put the folded stacks into the SVG, packed, so that it can be folded again; not if that would take more than 8 MiB.
+    pub embed: bool,
 }
 
 impl Default for Config {
@@ -118,6 +120,7 @@ impl Default for Config {
             factor: inferno.factor,
             pretty_xml: inferno.pretty_xml,
             no_javascript: inferno.no_javascript,
+            embed: true,
         }
     }
 }

@@ -19,6 +19,7 @@
 //! ```
 
 mod config;
+pub(crate) mod embed;
 mod lines;
 mod names;
 mod svg;
@@ -27,6 +28,7 @@ mod tree;
 use std::io::Write;
 
 pub use config::{Config, Order};
+use embed::Embedder;
 pub use inferno::flamegraph::color;
 pub use inferno::flamegraph::{FuncFrameAttrsMap, Palette};
 use lines::{Lines, Sequence, Weight};
@@ -63,6 +65,7 @@ pub struct Renderer<W> {
     output: String,
     names: Names,
     base: Vec<u32>,
+    embed: Embedder,
     store: Store,
     /// Unknown before the first stack.
     differential: Option<bool>,
@@ -113,6 +116,7 @@ impl<W: Write> Renderer<W> {
             output: output.into(),
             names,
             base,
+            embed: Embedder::default(),
             store,
             differential: None,
             seen: Count::default(),
@@ -208,6 +212,9 @@ impl<W: Write> FoldedSink for Renderer<W> {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
         let differential = *self.differential.get_or_insert(folded.after.is_some());
         self.fractions += u64::from(folded.has_fraction());
+        if self.config.embed {
+            self.embed.add(frames, folded)?;
+        }
         let mut room = std::mem::take(&mut self.plain);
         let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
         let weight = Weight { before: folded.weight, after: folded.after.unwrap_or(folded.weight) };
@@ -253,6 +260,9 @@ impl<W: Write> FoldedSink for Renderer<W> {
 
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.unit.note_line(line);
+        if self.config.embed && crate::unit::of_line(line).is_some() {
+            self.embed.text(line)?;
+        }
         self.texts += 1;
         Ok(())
     }
@@ -280,7 +290,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
             self.count_in("ns");
         }
         let lines = self.lines(differential);
-        let svg = svg::draw(&mut self.config, &lines)?;
+        let mut svg = svg::draw(&mut self.config, &lines)?;
         if svg.len() > MOST_TO_OPEN {
             log::warn!(
                 "the graph has {} MB, which keeps a browser busy for long: --min-width {} or more leaves narrow frames out",
@@ -288,6 +298,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
                 (10.0 * self.config.min_width).max(0.1),
             );
         }
+        std::mem::take(&mut self.embed).finish(&mut svg)?;
         let written = self.out.write_all(&svg).and_then(|()| self.out.flush());
         written.map_err(Error::io(|| format!("cannot write {}", self.output)))
     }

@@ -1,0 +1,207 @@
+//! What each frame weighs in two profiles, with all that it calls, and how much that changed.
+//!
+//! A frame's total is the weight of the stacks it is on, once for each stack however often it recurses there; its own weight is that
+//! of the stacks it is the leaf of. So the parents of what changed have changed too.
+
+use std::io::{self, Write};
+
+use bstr::{BString, ByteSlice};
+use hashbrown::HashMap;
+use serde_json::json;
+
+use crate::sample::{FrameId, FrameTable};
+use crate::tally::grouped;
+
+/// What weights are compared as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// Percent of their own profile, so that profiles of different length compare.
+    #[default]
+    Shares,
+    /// Weights as they are.
+    Absolute,
+}
+
+/// A weight before and after.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Change {
+    /// In the first profile: percent of it, or a weight.
+    pub before: f64,
+    /// In the second.
+    pub after: f64,
+}
+
+impl Change {
+    /// How much more it is after.
+    pub fn delta(self) -> f64 {
+        self.after - self.before
+    }
+}
+
+/// A frame and what it weighs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mover {
+    /// Its name.
+    pub name: BString,
+    /// With all that it calls.
+    pub total: Change,
+    /// Without.
+    pub own: Change,
+}
+
+impl Mover {
+    /// `new` or `vanished`, if the frame is in one of the profiles only; else empty.
+    pub fn mark(&self) -> &'static str {
+        match (self.total.before == 0.0, self.total.after == 0.0) {
+            (true, false) => "new",
+            (false, true) => "vanished",
+            _ => "",
+        }
+    }
+}
+
+/// The frames that changed, those that changed most first.
+///
+/// Memory: some 100 bytes for each distinct frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Movers {
+    /// What the numbers are.
+    pub scale: Scale,
+    /// The weights of both profiles.
+    pub totals: [u64; 2],
+    /// Each frame once, in order of the change of its total, then of its own weight, then of names.
+    pub frames: Vec<Mover>,
+}
+
+impl Movers {
+    pub(super) fn new<'a>(
+        table: &FrameTable,
+        scale: Scale,
+        totals: [u64; 2],
+        stacks: impl Iterator<Item = (&'a [FrameId], [u64; 2])>,
+    ) -> Movers {
+        // By name, as frames of several modules may share one.
+        let mut ids = HashMap::new();
+        let names: Vec<usize> = table
+            .ids()
+            .map(|frame| {
+                let next = ids.len();
+                *ids.entry(table.symbol(frame)).or_insert(next)
+            })
+            .collect();
+        let mut sums = vec![[[0u64; 2]; 2]; ids.len()];
+        let mut last_seen = vec![usize::MAX; ids.len()];
+        for (number, (stack, weights)) in stacks.enumerate() {
+            for &frame in stack {
+                let name = names[frame.index()];
+                if std::mem::replace(&mut last_seen[name], number) != number {
+                    add(&mut sums[name][0], weights);
+                }
+            }
+            if let Some(leaf) = stack.last() {
+                add(&mut sums[names[leaf.index()]][1], weights);
+            }
+        }
+        let share = |weight: u64, total: u64| match (scale, total) {
+            (Scale::Absolute, _) => weight as f64,
+            (Scale::Shares, 0) => 0.0,
+            (Scale::Shares, total) => 100.0 * weight as f64 / total as f64,
+        };
+        let change = |[before, after]: [u64; 2]| Change {
+            before: share(before, totals[0]),
+            after: share(after, totals[1]),
+        };
+        let mover = |(name, id): (&bstr::BStr, usize)| {
+            let [total, own] = sums[id].map(change);
+            Mover { name: name.into(), total, own }
+        };
+        let mut frames: Vec<Mover> = ids.into_iter().map(mover).collect();
+        frames.retain(|mover| mover.total.delta() != 0.0 || mover.own.delta() != 0.0);
+        frames.sort_unstable_by(|a, b| {
+            let size = |change: fn(&Mover) -> Change| {
+                change(b).delta().abs().total_cmp(&change(a).delta().abs())
+            };
+            size(|mover| mover.total)
+                .then_with(|| size(|mover| mover.own))
+                .then_with(|| a.name.cmp(&b.name))
+        });
+        Movers { scale, totals, frames }
+    }
+
+    /// Frames whose total grew by more than `limit`: points of percent or, of absolute weights, percent of the first
+    /// profile.
+    pub fn above(&self, limit: f64) -> impl Iterator<Item = &Mover> {
+        let unit = match self.scale {
+            Scale::Shares => 1.0,
+            Scale::Absolute => self.totals[0] as f64 / 100.0,
+        };
+        self.frames.iter().filter(move |mover| mover.total.delta() > limit * unit)
+    }
+
+    /// The first `most` frames as a table for people, with a heading.
+    pub fn write_text(&self, most: usize, out: &mut impl Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "{:>12} {:>12} {:>12}  {:>12} {:>12} {:>12}  {:8}  frame",
+            "total", "before", "after", "self", "before", "after", ""
+        )?;
+        for mover in self.frames.iter().take(most) {
+            for change in [mover.total, mover.own] {
+                let [delta, before, after] = self.numbers(change);
+                write!(out, "{delta:>12} {before:>12} {after:>12}  ")?;
+            }
+            write!(out, "{:8}  ", mover.mark())?;
+            out.write_all(&mover.name)?;
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    /// A change, with its sign, what was before and what is after.
+    pub fn numbers(&self, change: Change) -> [String; 3] {
+        let delta = change.delta();
+        match self.scale {
+            Scale::Shares => [
+                format!("{delta:+.2} %"),
+                format!("{:.2} %", change.before),
+                format!("{:.2} %", change.after),
+            ],
+            Scale::Absolute => {
+                let sign = if delta < 0.0 { "-" } else { "+" };
+                let whole = |weight: f64| grouped(weight.abs() as u64);
+                [format!("{sign}{}", whole(delta)), whole(change.before), whole(change.after)]
+            }
+        }
+    }
+
+    /// The same as JSON; bytes of names that are no UTF-8 are replaced.
+    pub fn write_json(&self, most: usize, out: &mut impl Write) -> io::Result<()> {
+        let change = |change: Change| {
+            json!({
+                "before": change.before, "after": change.after, "change": change.delta(),
+            })
+        };
+        let object = |mover: &Mover| {
+            json!({
+                "frame": mover.name.to_str_lossy(),
+                "mark": mover.mark(),
+                "total": change(mover.total),
+                "self": change(mover.own),
+            })
+        };
+        let frames: Vec<_> = self.frames.iter().take(most).map(object).collect();
+        let table = json!({
+            "unit": if self.scale == Scale::Shares { "percent" } else { "weight" },
+            "before": self.totals[0],
+            "after": self.totals[1],
+            "frames": frames,
+        });
+        writeln!(out, "{table:#}")
+    }
+}
+
+fn add(sum: &mut [u64; 2], weights: [u64; 2]) {
+    for (sum, weight) in sum.iter_mut().zip(weights) {
+        *sum = sum.saturating_add(weight);
+    }
+}

@@ -1,0 +1,144 @@
+//! fg-diff's table and gate: frames with all that they call, in shares, against a slow twin; and profiles of every kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flamepipe::diff::{Config, Differ, Movers, Scale};
+use flamepipe::folded::{self, Writer};
+use flamepipe::sample::FrameTable;
+use flamepipe::tally::Tally;
+use proptest::prelude::*;
+
+use crate::harness::Dir;
+
+fn movers(scale: Scale, before: &str, after: &str) -> Movers {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut differ = Differ::new(Config::default(), Writer::new(Vec::new(), "memory"));
+    folded::read(before.as_bytes(), "before", &mut frames, &mut differ, &mut tally).unwrap();
+    differ.second();
+    folded::read(after.as_bytes(), "after", &mut frames, &mut differ, &mut tally).unwrap();
+    differ.movers(&frames, scale)
+}
+
+/// By name: the total and own weight.
+fn naive(text: &str) -> BTreeMap<&str, [u64; 2]> {
+    let mut sums = BTreeMap::<&str, [u64; 2]>::new();
+    for line in text.lines() {
+        let (stack, weight) = line.rsplit_once(' ').unwrap();
+        let weight: u64 = weight.parse().unwrap();
+        for frame in stack.split(';').collect::<BTreeSet<_>>() {
+            sums.entry(frame).or_default()[0] += weight;
+        }
+        sums.entry(stack.rsplit(';').next().unwrap()).or_default()[1] += weight;
+    }
+    sums
+}
+
+fn profile() -> impl Strategy<Value = String> {
+    let stack = prop::collection::vec("[a-e]", 1..6).prop_map(|names| names.join(";"));
+    let line = (stack, 1u64..1000).prop_map(|(stack, weight)| format!("{stack} {weight}\n"));
+    prop::collection::vec(line, 1..20).prop_map(|lines| lines.concat())
+}
+
+proptest! {
+    #[test]
+    fn each_frame_counts_with_what_it_calls(before in profile(), after in profile()) {
+        let ours = movers(Scale::Absolute, &before, &after);
+        let (old, new) = (naive(&before), naive(&after));
+        let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
+        let changed = names.into_iter().filter(|name| old.get(name) != new.get(name)).count();
+        prop_assert_eq!(ours.frames.len(), changed);
+        for mover in &ours.frames {
+            let name = mover.name.to_string();
+            let weights = |map: &BTreeMap<&str, [u64; 2]>| map.get(&*name).copied().unwrap_or_default();
+            let (old, new) = (weights(&old), weights(&new));
+            prop_assert_eq!([mover.total.before, mover.own.before], old.map(|weight| weight as f64));
+            prop_assert_eq!([mover.total.after, mover.own.after], new.map(|weight| weight as f64));
+            let mark = if old == [0, 0] { "new" } else if new == [0, 0] { "vanished" } else { "" };
+            prop_assert_eq!(mover.mark(), mark);
+        }
+        let sizes: Vec<f64> = ours.frames.iter().map(|mover| mover.total.delta().abs()).collect();
+        prop_assert!(sizes.is_sorted_by(|a, b| a >= b));
+    }
+
+    #[test]
+    fn a_profile_does_not_differ_from_itself_at_any_length(profile in profile(), times in 1usize..4) {
+        prop_assert_eq!(movers(Scale::Shares, &profile, &profile.repeat(times)).frames, []);
+    }
+
+    #[test]
+    fn shares_only_move(before in profile(), after in profile()) {
+        let there = movers(Scale::Shares, &before, &after);
+        let sum: f64 = there.frames.iter().map(|mover| mover.own.delta()).sum();
+        prop_assert!(sum.abs() < 1e-9, "{sum}");
+        let back = movers(Scale::Shares, &after, &before);
+        prop_assert_eq!(there.frames.len(), back.frames.len());
+        for (there, back) in there.frames.iter().zip(&back.frames) {
+            prop_assert_eq!(&there.name, &back.name);
+            prop_assert_eq!(there.total.delta(), -back.total.delta());
+            prop_assert_eq!(there.own.delta(), -back.own.delta());
+        }
+    }
+}
+
+#[test]
+fn the_table_is_text_or_json() {
+    let dir = Dir::new();
+    dir.write("before", "main;f;f 60\nmain;old 40\n");
+    dir.write("after", "main;f;f 120\nmain;g 80\n");
+    let table = |args: &[&str]| {
+        dir.cmd("fg-diff").args(["-q", "before", "after"]).args(args).stdout().to_string()
+    };
+    let text = table(&["--top", "9"]);
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        rows[1][..],
+        "+40.00 % 0.00 % 40.00 % +40.00 % 0.00 % 40.00 % new g".split(' ').collect::<Vec<_>>()
+    );
+    assert_eq!(
+        rows[2][..],
+        "-40.00 % 40.00 % 0.00 % -40.00 % 40.00 % 0.00 % vanished old"
+            .split(' ')
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(rows.len(), 3, "main and f have the share they had: {text}");
+    let absolute = table(&["--top", "1", "--absolute"]);
+    assert!(absolute.lines().nth(1).unwrap().trim_start().starts_with("+100 "), "{absolute}");
+    let json: serde_json::Value = serde_json::from_str(&table(&["--top", "1", "--json"])).unwrap();
+    assert_eq!(json["unit"], "percent");
+    assert_eq!((&json["before"], &json["after"]), (&100.into(), &200.into()));
+    let frames = json["frames"].as_array().unwrap();
+    assert_eq!(
+        (frames.len(), &frames[0]["frame"], &frames[0]["mark"]),
+        (1, &"g".into(), &"new".into())
+    );
+    assert_eq!(frames[0]["total"]["change"], 40.0);
+}
+
+#[test]
+fn a_gate_fails_when_a_share_grew_and_the_output_is_there() {
+    let dir = Dir::new();
+    dir.write("before", "main;f 90\nmain;g 10\n");
+    dir.write("after", "main;f 160\nmain;g 40\n");
+    let gate = |args: &[&str]| dir.cmd("fg-diff").args(["-q", "before", "after"]).args(args).run();
+    let failed =
+        gate(&["--fail-above", "9.9"]).code(3).says("1 frames grew by more than 9.9 points");
+    assert_eq!(failed.stdout, "main;f 90 160\nmain;g 10 40\n");
+    failed.says("+10.00 %  10.00 % → 20.00 %  g").says("raise --fail-above, or compare with after");
+    gate(&["--fail-above", "10"]).success();
+    gate(&["--fail-above", "10", "--absolute"]).code(3).says("3 frames");
+    gate(&["--fail-above", "-1"]).code(2);
+    dir.write("before", "main 0\n");
+    gate(&["--fail-above", "10"]).code(1).says("before has no samples to compare");
+}
+
+#[test]
+fn every_kind_of_profile_is_compared() {
+    let dir = Dir::new();
+    dir.write("a.folded", "app;main 3\n");
+    dir.write("a.txt", "app 1 1.5: 3 cycles: \n\t    7f53 main+0x1 (/bin/a)\n\n");
+    dir.cmd("fg-render").args(["-q", "a.folded", "-o", "a.svg"]).run().success();
+    for input in ["a.folded", "a.txt", "a.svg"] {
+        let diff = dir.cmd("fg-diff").args(["-q", input, "a.folded"]).stdout();
+        assert_eq!(diff, "app;main 3 3\n", "{input}");
+    }
+}
