@@ -7,7 +7,7 @@ use clap::Args;
 use regex::bytes::Regex;
 
 use crate::error::Error;
-use crate::filter::{Config, Edit, Predicate};
+use crate::filter::{Config, Edit, Pattern, Predicate, nanoseconds};
 
 /// The flags that other programs can have, too: what is to be kept and how it is edited.
 #[derive(Clone, Debug, Default, Args)]
@@ -24,6 +24,9 @@ pub struct Rules {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Keep and drop")]
 pub struct Keep {
+    /// Keep what this holds for, such as 'frame std::* and not comm web'; the language is described below
+    #[arg(long = "where", value_name = "EXPR")]
+    pub keep_where: Vec<Predicate>,
     /// Keep stacks that have a matching frame
     #[arg(long, value_name = "REGEX")]
     pub keep: Vec<Regex>,
@@ -125,22 +128,13 @@ pub(super) fn cpus(text: &str) -> anyhow::Result<RangeInclusive<u32>> {
 /// `12.5,13` in nanoseconds.
 pub(super) fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
     let (from, to) = text.split_once(',').context("not FROM,TO")?;
-    let end = |text: &str, open| if text.is_empty() { Ok(open) } else { nanoseconds(text) };
+    let end = |text: &str, open| match text {
+        "" => Ok(open),
+        _ => nanoseconds(text).with_context(|| format!("{text:?} is not a time in seconds")),
+    };
     let range = end(from, 0)?..=end(to, u64::MAX)?;
     anyhow::ensure!(!range.is_empty(), "it ends before it begins");
     Ok(range)
-}
-
-fn nanoseconds(text: &str) -> anyhow::Result<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let parse = || {
-        let fraction = format!("{fraction:0<9.9}");
-        let whole: u64 = whole.parse().ok()?;
-        whole.checked_mul(1_000_000_000)?.checked_add(fraction.parse().ok()?)
-    };
-    let seconds = if digits(whole) && digits(fraction) { parse() } else { None };
-    seconds.with_context(|| format!("{text:?} is not a time in seconds"))
 }
 
 impl Rules {
@@ -157,10 +151,14 @@ impl Keep {
             all.extend(keep);
             all.extend(drop.map(|drop| Predicate::Not(Box::new(drop))));
         };
-        add(some(self.keep, Predicate::Frame), some(self.drop, Predicate::Frame));
-        add(some(self.comm, Predicate::Comm), some(self.drop_comm, Predicate::Comm));
-        add(some(self.module, Predicate::Module), some(self.drop_module, Predicate::Module));
-        add(some(self.event, Predicate::Event), some(self.drop_event, Predicate::Event));
+        match <[Predicate; 1]>::try_from(self.keep_where) {
+            Ok([only]) => add(Some(only), None),
+            Err(several) => add(some(several, Predicate::Any), None),
+        }
+        add(names(self.keep, Predicate::Frame), names(self.drop, Predicate::Frame));
+        add(names(self.comm, Predicate::Comm), names(self.drop_comm, Predicate::Comm));
+        add(names(self.module, Predicate::Module), names(self.drop_module, Predicate::Module));
+        add(names(self.event, Predicate::Event), names(self.drop_event, Predicate::Event));
         add(some(self.pid, Predicate::Pid), some(self.drop_pid, Predicate::Pid));
         add(some(self.tid, Predicate::Tid), some(self.drop_tid, Predicate::Tid));
         add(some(self.cpu, Predicate::Cpu), some(self.drop_cpu, Predicate::Cpu));
@@ -179,13 +177,18 @@ impl EditStacks {
         for Rename(pattern, to) in self.rename {
             edits.push(Edit::rename(pattern, to.as_bytes())?);
         }
-        edits.extend(some(self.hide, Edit::Hide));
-        edits.extend(some(self.root_at, Edit::RootAt));
-        edits.extend(some(self.cut_below, Edit::CutBelow));
-        edits.extend(some(self.cut_above, Edit::CutAbove));
+        edits.extend(names(self.hide, Predicate::Frame).map(Edit::Hide));
+        edits.extend(names(self.root_at, Predicate::Frame).map(Edit::RootAt));
+        edits.extend(names(self.cut_below, Predicate::Frame).map(Edit::CutBelow));
+        edits.extend(names(self.cut_above, Predicate::Frame).map(Edit::CutAbove));
         edits.extend(self.collapse_recursion.then_some(Edit::CollapseRecursion));
         Ok(edits)
     }
+}
+
+/// What a flag with expressions for names means, if it was typed.
+fn names(values: Vec<Regex>, meaning: fn(Vec<Pattern>) -> Predicate) -> Option<Predicate> {
+    some(values.into_iter().map(Pattern::from).collect(), meaning)
 }
 
 /// What a flag means, if it was typed.
@@ -226,7 +229,9 @@ mod tests {
         ]);
         let shown = format!("{config:?}");
         assert!(
-            shown.contains(r#"All([Frame([Regex("x"), Regex("-y")]), Not(Pid([1, 2, 3]))])"#),
+            shown.contains(
+                r#"All([Frame([Regex(Regex("x")), Regex(Regex("-y"))]), Not(Pid([1, 2, 3]))])"#
+            ),
             "{shown}"
         );
         let [Edit::Rename(..), Edit::Rename(a, b), Edit::CutAbove(_)] = &config.edits[..] else {

@@ -6,22 +6,22 @@ use bstr::{BString, ByteSlice};
 use regex::bytes::Regex;
 
 use super::memo::Memo;
-use super::predicate::matches;
+use super::predicate::{Judge, Predicate, Subject};
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable, Kind};
 
-/// One change to a stack. A list of expressions holds alternatives, searched for anywhere in the symbol; where
-/// several frames match, the one nearest the root counts.
+/// One change to a stack. Its predicate is asked of one frame at a time, of which only frame, module and kind tell
+/// anything; where several frames match, the one nearest the root counts.
 #[derive(Clone, Debug)]
 pub enum Edit {
     /// The matching frame becomes the root; stacks without one are left out.
-    RootAt(Vec<Regex>),
+    RootAt(Predicate),
     /// What lies below the matching frame (its callers) is cut off; stacks without one stay whole.
-    CutBelow(Vec<Regex>),
+    CutBelow(Predicate),
     /// What lies above the matching frame (its callees) is cut off, so that it has their weight.
-    CutAbove(Vec<Regex>),
+    CutAbove(Predicate),
     /// Matching frames are taken out; their weight stays with their callers.
-    Hide(Vec<Regex>),
+    Hide(Predicate),
     /// All that matches in a symbol is replaced; see [`Edit::rename`].
     Rename(Regex, BString),
     /// A function that calls itself directly is shown once: `a;f;f;b` becomes `a;f;b`.
@@ -84,16 +84,18 @@ enum Step {
 }
 
 /// Which frames match, once per distinct frame.
-struct Marks(Vec<Regex>, Memo<bool>);
+struct Marks(Judge, Memo<bool>);
 
 impl Marks {
-    fn new(patterns: Vec<Regex>) -> Marks {
-        Marks(patterns, Memo::default())
+    fn new(which: Predicate) -> Marks {
+        Marks(Judge::new(which), Memo::default())
     }
 
     fn has(&mut self, frames: &FrameTable, slot: &Slot) -> bool {
-        let Marks(patterns, memo) = self;
-        memo.get(slot.frame.index(), || matches(patterns, frames.symbol(slot.frame)))
+        let (Marks(judge, memo), stack) = (self, &[slot.frame]);
+        memo.get(slot.frame.index(), || {
+            judge.holds(frames, &Subject { stack, ..Subject::default() })
+        })
     }
 
     /// Where the matching frame nearest the root is.
@@ -105,10 +107,10 @@ impl Marks {
 impl Editor {
     pub(super) fn new(edits: Vec<Edit>) -> Editor {
         let step = |edit| match edit {
-            Edit::RootAt(patterns) => Step::RootAt(Marks::new(patterns)),
-            Edit::CutBelow(patterns) => Step::CutBelow(Marks::new(patterns)),
-            Edit::CutAbove(patterns) => Step::CutAbove(Marks::new(patterns)),
-            Edit::Hide(patterns) => Step::Hide(Marks::new(patterns)),
+            Edit::RootAt(which) => Step::RootAt(Marks::new(which)),
+            Edit::CutBelow(which) => Step::CutBelow(Marks::new(which)),
+            Edit::CutAbove(which) => Step::CutAbove(Marks::new(which)),
+            Edit::Hide(which) => Step::Hide(Marks::new(which)),
             Edit::Rename(pattern, replacement) => {
                 Step::Rename { pattern, replacement, names: Memo::default() }
             }
@@ -217,8 +219,8 @@ fn is_recursion(frames: &FrameTable, above: FrameId, below: FrameId) -> bool {
 mod tests {
     use super::*;
 
-    fn regex(text: &str) -> Vec<Regex> {
-        vec![Regex::new(text).unwrap()]
+    fn regex(text: &str) -> Predicate {
+        Predicate::Frame(vec![Regex::new(text).unwrap().into()])
     }
 
     /// Edits `a;b;c`; the answer is `-` for a stack that is gone, and starts with `=` for one that is unchanged.

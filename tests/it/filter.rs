@@ -61,6 +61,17 @@ fn keeping_and_dropping() {
 }
 
 #[test]
+fn one_expression_says_it_all() {
+    filters(&["--where", "frame net::* and not frame fs::*"], &lines([1]));
+    filters(&["--where", "comm web and tid 8 or frame /^mem/"], &lines([2, 4]));
+    filters(&["--where", "pid 9", "--where=frame fs::read", "--drop=memcpy"], &lines([2, 3]));
+    filters(&["--where", "everything"], &lines([1, 2, 3, 4]));
+    let odd = run(&["--where", "comm web adn tid 8"], WEB).code(2).says("--where");
+    odd.says("expected and, or or the end\n  comm web adn tid 8\n           ^");
+    run(&["--where=kind kernel"], WEB).code(1).says("do not tell their kind of frame");
+}
+
+#[test]
 fn editing() {
     let [parse, read, find, memcpy] = lines([1, 2, 3, 4]);
     filters(&["--strip-hashes"], &["web-7/7;main;net::serve;net::parse 40", read, find, memcpy]);
@@ -301,7 +312,7 @@ proptest! {
         text in prop_oneof![prop::collection::vec(any::<u8>(), 0..400), folded_text()],
     ) {
         prop_assert_eq!(filter(Config::default(), &text[..]).0, text.as_bstr());
-        let everything = config(vec!["--drop=(?-u)^$.".into(), "--hide=(?-u)^$.".into()]);
+        let everything = config(vec!["--where=not nothing".into(), "--drop=(?-u)^$.".into(), "--hide=(?-u)^$.".into()]);
         prop_assert_eq!(filter(everything, &text[..]).0, text.as_bstr());
     }
 

@@ -17,6 +17,7 @@ mod cli;
 mod diff;
 mod filter;
 mod fold;
+mod language;
 mod laws;
 mod perf_data;
 mod pipeline;
