@@ -3,11 +3,11 @@
 use std::ops::RangeInclusive;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use regex::bytes::Regex;
 
 use crate::error::Error;
-use crate::filter::{Config, Edit, Pattern, Predicate, nanoseconds};
+use crate::filter::{Config, Edit, Pattern, Predicate, Preset, nanoseconds};
 
 /// The flags that other programs can have, too: what is to be kept and how it is edited.
 #[derive(Clone, Debug, Default, Args)]
@@ -81,6 +81,9 @@ pub struct Keep {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Edit stacks")]
 pub struct EditStacks {
+    /// Take the noise of these libraries out of stacks of Rust programs
+    #[arg(long, value_enum, value_name = "LIBRARY,…", value_delimiter = ',')]
+    pub preset: Vec<PresetArg>,
     /// Take the hash off Rust's legacy names: core::fmt::write::h0123456789abcdef
     #[arg(long)]
     pub strip_hashes: bool,
@@ -88,6 +91,9 @@ pub struct EditStacks {
     /// a name is taken out
     #[arg(long, value_name = "REGEX=TEXT", value_parser = rename)]
     pub rename: Vec<Rename>,
+    /// Make of neighbours for which EXPR holds one frame NAME; EXPR asks about frame, module and kind only
+    #[arg(long, value_name = "NAME=EXPR", value_parser = group)]
+    pub group: Vec<Edit>,
     /// Take matching frames out; their weight stays with their callers
     #[arg(long, value_name = "REGEX")]
     pub hide: Vec<Regex>,
@@ -103,6 +109,38 @@ pub struct EditStacks {
     /// Show a function that calls itself directly once: a;f;f;b becomes a;f;b
     #[arg(long)]
     pub collapse_recursion: bool,
+}
+
+/// A `--preset`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PresetArg {
+    /// Starts of programs and threads
+    Std,
+    /// Its scheduler
+    Tokio,
+    /// Its joins and bridges
+    Rayon,
+    /// Polls, and closures as their function
+    Async,
+    /// Its harness
+    Criterion,
+}
+
+impl From<PresetArg> for Preset {
+    fn from(preset: PresetArg) -> Preset {
+        match preset {
+            PresetArg::Std => Preset::Std,
+            PresetArg::Tokio => Preset::Tokio,
+            PresetArg::Rayon => Preset::Rayon,
+            PresetArg::Async => Preset::Async,
+            PresetArg::Criterion => Preset::Criterion,
+        }
+    }
+}
+
+fn group(text: &str) -> anyhow::Result<Edit> {
+    let (name, which) = text.split_once('=').context("no `=` between NAME and EXPR")?;
+    Ok(Edit::group(name.as_bytes(), which.parse()?)?)
 }
 
 /// A `--rename`.
@@ -171,12 +209,16 @@ impl EditStacks {
     /// The edits in the order in which they are listed by `--help`, whatever the order they were typed in.
     fn edits(self) -> Result<Vec<Edit>, Error> {
         let mut edits = Vec::new();
+        for preset in self.preset {
+            edits.extend(Preset::from(preset).edits()?);
+        }
         if self.strip_hashes {
             edits.push(Edit::strip_hashes()?);
         }
         for Rename(pattern, to) in self.rename {
             edits.push(Edit::rename(pattern, to.as_bytes())?);
         }
+        edits.extend(self.group);
         edits.extend(names(self.hide, Predicate::Frame).map(Edit::Hide));
         edits.extend(names(self.root_at, Predicate::Frame).map(Edit::RootAt));
         edits.extend(names(self.cut_below, Predicate::Frame).map(Edit::CutBelow));

@@ -22,6 +22,8 @@ pub enum Edit {
     CutAbove(Predicate),
     /// Matching frames are taken out; their weight stays with their callers.
     Hide(Predicate),
+    /// Runs of matching frames become one frame of this name; see [`Edit::group`].
+    Group(BString, Predicate),
     /// All that matches in a symbol is replaced; see [`Edit::rename`].
     Rename(Regex, BString),
     /// A function that calls itself directly is shown once: `a;f;f;b` becomes `a;f;b`.
@@ -34,12 +36,21 @@ impl Edit {
     ///
     /// Fails on a `;` or a newline in the replacement: they end frames and lines of folded text.
     pub fn rename(pattern: Regex, replacement: &[u8]) -> Result<Edit> {
-        if replacement.find_byteset(b";\n").is_some() {
-            let what = format!("{:?} cannot be a frame's name", replacement.as_bstr());
-            let remedy = "leave out `;` and newlines: they end frames and lines".into();
-            return Err(Error::Unsupported { what, remedy });
-        }
+        check_name(replacement)?;
         Ok(Edit::Rename(pattern, replacement.into()))
+    }
+
+    /// Makes of neighbours for which `which` holds one frame `name`, in the place of the topmost.
+    ///
+    /// Fails on an empty name, one with a `;` or a newline, and on a predicate that asks about more than frames.
+    pub fn group(name: &[u8], which: Predicate) -> Result<Edit> {
+        check_name(name)?;
+        let what = match (name.is_empty(), which.is_about_frames()) {
+            (false, true) => return Ok(Edit::Group(name.into(), which)),
+            (true, _) => "a group needs a name",
+            _ => "a group is made of frames: only frame, module and kind can be asked of one",
+        };
+        Err(Error::Unsupported { what: what.into(), remedy: String::new() })
     }
 
     /// Takes the hash off Rust's legacy names: `core::fmt::write::h0123456789abcdef` becomes `core::fmt::write`,
@@ -52,6 +63,15 @@ impl Edit {
         };
         Edit::rename(hash.map_err(broken)?, b"$1")
     }
+}
+
+fn check_name(name: &[u8]) -> Result<()> {
+    if name.find_byteset(b";\n").is_none() {
+        return Ok(());
+    }
+    let what = format!("{:?} cannot be a frame's name", name.as_bstr());
+    let remedy = "leave out `;` and newlines: they end frames and lines".into();
+    Err(Error::Unsupported { what, remedy })
 }
 
 /// One frame of a stack under edit.
@@ -79,6 +99,7 @@ enum Step {
     CutBelow(Marks),
     CutAbove(Marks),
     Hide(Marks),
+    Group(BString, Marks),
     Rename { pattern: Regex, replacement: BString, names: Memo<Option<FrameId>> },
     CollapseRecursion,
 }
@@ -111,12 +132,25 @@ impl Editor {
             Edit::CutBelow(which) => Step::CutBelow(Marks::new(which)),
             Edit::CutAbove(which) => Step::CutAbove(Marks::new(which)),
             Edit::Hide(which) => Step::Hide(Marks::new(which)),
+            Edit::Group(name, which) => Step::Group(name, Marks::new(which)),
             Edit::Rename(pattern, replacement) => {
                 Step::Rename { pattern, replacement, names: Memo::default() }
             }
             Edit::CollapseRecursion => Step::CollapseRecursion,
         };
         Editor(edits.into_iter().map(step).collect())
+    }
+
+    /// Fails if a step asks about one of `fields`.
+    pub(super) fn refuse(&self, fields: &[&str], items: &str, remedy: &str) -> Result<()> {
+        self.0.iter().try_for_each(|step| match step {
+            Step::RootAt(Marks(judge, _))
+            | Step::CutBelow(Marks(judge, _))
+            | Step::CutAbove(Marks(judge, _))
+            | Step::Hide(Marks(judge, _))
+            | Step::Group(_, Marks(judge, _)) => judge.refuse(fields, items, remedy),
+            Step::Rename { .. } | Step::CollapseRecursion => Ok(()),
+        })
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -166,6 +200,20 @@ impl Step {
                 }
             }
             Step::Hide(marks) => stack.retain(|slot| !marks.has(frames, slot)),
+            Step::Group(name, marks) => {
+                stack.dedup_by(|above, below| {
+                    let both = marks.has(frames, above) && marks.has(frames, below);
+                    if both {
+                        *below = *above;
+                    }
+                    both
+                });
+                for slot in stack {
+                    if marks.has(frames, slot) {
+                        slot.frame = frames.intern(Frame::named(name));
+                    }
+                }
+            }
             Step::Rename { pattern, replacement, names } => stack.retain_mut(|slot| {
                 let old = slot.frame;
                 let new = names.get(old.index(), || rename(frames, old, pattern, replacement));

@@ -11,6 +11,9 @@ use crate::folded::{self, Folded, FoldedSink};
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Count, Tally};
 
+/// What folded text says nothing of.
+const UNTOLD: [&str; 5] = ["module", "kind of frame", "event", "cpu", "time"];
+
 const REMEDY: &str =
     "filter the script text instead, before it is folded: fg-script | fg-filter … | fg-fold";
 
@@ -34,14 +37,12 @@ impl<S: FoldedSink> FoldedFilter<S> {
     /// A filter in front of `next`; fails if `config` asks for what folded stacks do not tell: modules, kinds, events, times.
     pub fn new(config: Config, next: S) -> Result<Self> {
         let judge = Judge::new(config.keep);
-        judge.refuse(
-            &["module", "kind of frame", "event", "cpu", "time"],
-            "folded stacks",
-            REMEDY,
-        )?;
+        let editor = Editor::new(config.edits);
+        judge.refuse(&UNTOLD, "folded stacks", REMEDY)?;
+        editor.refuse(&UNTOLD, "folded stacks", REMEDY)?;
         Ok(FoldedFilter {
             judge,
-            editor: Editor::new(config.edits),
+            editor,
             labels: Memo::default(),
             filtered: Count::default(),
             slots: Vec::new(),

@@ -15,6 +15,7 @@ mod grammar;
 mod memo;
 mod pattern;
 mod predicate;
+mod preset;
 mod sample;
 mod show;
 
@@ -23,6 +24,7 @@ pub use folded::FoldedFilter;
 pub use grammar::nanoseconds;
 pub use pattern::Pattern;
 pub use predicate::Predicate;
+pub use preset::Preset;
 pub use sample::SampleFilter;
 
 /// What a filter does; by default nothing.

@@ -48,6 +48,20 @@ impl Default for Predicate {
     }
 }
 
+impl Predicate {
+    /// Whether all it asks about is frames, so that it can be asked of a single one.
+    pub fn is_about_frames(&self) -> bool {
+        match self {
+            Predicate::All(tree) | Predicate::Any(tree) => {
+                tree.iter().all(Predicate::is_about_frames)
+            }
+            Predicate::Not(one) => one.is_about_frames(),
+            Predicate::Frame(_) | Predicate::Module(_) | Predicate::Kind(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// What a judge looks at.
 #[derive(Default)]
 pub(super) struct Subject<'a> {

@@ -106,6 +106,28 @@ fn editing() {
 }
 
 #[test]
+fn neighbours_become_a_group() {
+    let [parse, read, find, memcpy] = lines([1, 2, 3, 4]);
+    let net = ["web-7/7;main;NET 40", "web-7/8;main;NET;fs::read 2.5", find, memcpy];
+    filters(&["--group", "NET=frame net::*"], &net);
+    filters(&["--group=db-9/9=frame nowhere"], &[parse, read, find, memcpy]);
+    filters(
+        &["--group=other=not frame /^(main|net::serve|btree::find)$/", "--where=frame net::*"],
+        &["other;main;net::serve;other 40", "other;main;net::serve;net::serve;other 2.5"],
+    );
+    for (flag, said) in [
+        ("--group=a;b=frame x", "cannot be a frame's name"),
+        ("--group==frame x", "needs a name"),
+        ("--group=a", "no `=`"),
+        ("--group=a=comm x", "made of frames"),
+        ("--group=a=frame", "expected a name"),
+    ] {
+        run(&[flag], WEB).code(2).says(said);
+    }
+    run(&["--group=a=kind kernel"], WEB).code(1).says("do not tell their kind of frame");
+}
+
+#[test]
 fn what_went_is_said_once() {
     let outcome = run(&["--keep", "serve"], WEB).success();
     assert_eq!(outcome.stderr, "fg-filter: 4 samples · 2 filtered out\n");

@@ -21,6 +21,7 @@ mod language;
 mod laws;
 mod perf_data;
 mod pipeline;
+mod presets;
 mod record;
 mod render;
 mod script;
