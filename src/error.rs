@@ -82,6 +82,16 @@ pub enum Error {
         /// The last words on its stderr, empty or starting with a separator.
         said: String,
     },
+    /// An expression of the filter's language that cannot be read.
+    #[error("expected {expected}\n  {}\n  {:at$}^", shown(text), "")]
+    Expression {
+        /// The expression.
+        text: String,
+        /// Which of its characters is in the way, counted from 0.
+        at: usize,
+        /// What could have stood there, as a phrase.
+        expected: String,
+    },
     /// A request that cannot be met, by its nature or on this machine.
     #[error("{what}")]
     Unsupported {
@@ -128,6 +138,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// In one line, so that a caret can stand below a character.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// `: a, b`, or nothing.

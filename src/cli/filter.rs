@@ -29,7 +29,13 @@ one of its values is enough. Different flags must all hold, and what a --drop-â€
 the names as they are read. Edits follow in the order they are listed above; where several frames of a stack match, \
 the one nearest the root counts. Above and below are those of a flame graph: the root is at the bottom.
 
-Folded text has no modules, events, CPUs and times: to ask for them, filter the script text, before fg-fold. Its first frame \
+Expressions: --where takes questions joined by `and`, `or`, `not` and parentheses. `frame NAME`, `module NAME` and `kind \
+user|kernel|inlined|jit|truncated` hold if one frame of the stack is so; `comm NAME`, `event NAME`, `pid 7,8`, `tid 7,8`, \
+`cpu 0..3,5` and `time 1.5..2` ask about the thread and the sample; `everything` and `nothing` ask nothing. A NAME is a \
+/regex/ that is found in it, a glob with * and ? of all of it, or the name itself, in \"quotes\" if it starts with / or \
+has blanks, parentheses, quotes, * or ? in it.
+
+Folded text has no modules, kinds of frames, events, CPUs and times: to ask for them, filter the script text, before fg-fold. Its first frame \
 is taken for the comm; --pid and --tid need it to end in -PID or -PID/TID, as fg-fold --pid and --tid write it.
 
 Untouched items are passed on byte for byte; without keep, drop and edit flags fg-filter is cat.

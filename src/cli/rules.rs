@@ -3,11 +3,11 @@
 use std::ops::RangeInclusive;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use regex::bytes::Regex;
 
 use crate::error::Error;
-use crate::filter::{Config, Edit, Predicate};
+use crate::filter::{Config, Edit, Pattern, Predicate, Preset, nanoseconds};
 
 /// The flags that other programs can have, too: what is to be kept and how it is edited.
 #[derive(Clone, Debug, Default, Args)]
@@ -24,6 +24,9 @@ pub struct Rules {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Keep and drop")]
 pub struct Keep {
+    /// Keep what this holds for, such as 'frame std::* and not comm web'; the language is described below
+    #[arg(long = "where", value_name = "EXPR")]
+    pub keep_where: Vec<Predicate>,
     /// Keep stacks that have a matching frame
     #[arg(long, value_name = "REGEX")]
     pub keep: Vec<Regex>,
@@ -78,6 +81,9 @@ pub struct Keep {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Edit stacks")]
 pub struct EditStacks {
+    /// Take the noise of these libraries out of stacks of Rust programs
+    #[arg(long, value_enum, value_name = "LIBRARY,…", value_delimiter = ',')]
+    pub preset: Vec<PresetArg>,
     /// Take the hash off Rust's legacy names: core::fmt::write::h0123456789abcdef
     #[arg(long)]
     pub strip_hashes: bool,
@@ -85,6 +91,9 @@ pub struct EditStacks {
     /// a name is taken out
     #[arg(long, value_name = "REGEX=TEXT", value_parser = rename)]
     pub rename: Vec<Rename>,
+    /// Make of neighbours for which EXPR holds one frame NAME; EXPR asks about frame, module and kind only
+    #[arg(long, value_name = "NAME=EXPR", value_parser = group)]
+    pub group: Vec<Edit>,
     /// Take matching frames out; their weight stays with their callers
     #[arg(long, value_name = "REGEX")]
     pub hide: Vec<Regex>,
@@ -100,6 +109,38 @@ pub struct EditStacks {
     /// Show a function that calls itself directly once: a;f;f;b becomes a;f;b
     #[arg(long)]
     pub collapse_recursion: bool,
+}
+
+/// A `--preset`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PresetArg {
+    /// Starts of programs and threads
+    Std,
+    /// Its scheduler
+    Tokio,
+    /// Its joins and bridges
+    Rayon,
+    /// Polls, and closures as their function
+    Async,
+    /// Its harness
+    Criterion,
+}
+
+impl From<PresetArg> for Preset {
+    fn from(preset: PresetArg) -> Preset {
+        match preset {
+            PresetArg::Std => Preset::Std,
+            PresetArg::Tokio => Preset::Tokio,
+            PresetArg::Rayon => Preset::Rayon,
+            PresetArg::Async => Preset::Async,
+            PresetArg::Criterion => Preset::Criterion,
+        }
+    }
+}
+
+fn group(text: &str) -> anyhow::Result<Edit> {
+    let (name, which) = text.split_once('=').context("no `=` between NAME and EXPR")?;
+    Ok(Edit::group(name.as_bytes(), which.parse()?)?)
 }
 
 /// A `--rename`.
@@ -125,22 +166,13 @@ pub(super) fn cpus(text: &str) -> anyhow::Result<RangeInclusive<u32>> {
 /// `12.5,13` in nanoseconds.
 pub(super) fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
     let (from, to) = text.split_once(',').context("not FROM,TO")?;
-    let end = |text: &str, open| if text.is_empty() { Ok(open) } else { nanoseconds(text) };
+    let end = |text: &str, open| match text {
+        "" => Ok(open),
+        _ => nanoseconds(text).with_context(|| format!("{text:?} is not a time in seconds")),
+    };
     let range = end(from, 0)?..=end(to, u64::MAX)?;
     anyhow::ensure!(!range.is_empty(), "it ends before it begins");
     Ok(range)
-}
-
-fn nanoseconds(text: &str) -> anyhow::Result<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let parse = || {
-        let fraction = format!("{fraction:0<9.9}");
-        let whole: u64 = whole.parse().ok()?;
-        whole.checked_mul(1_000_000_000)?.checked_add(fraction.parse().ok()?)
-    };
-    let seconds = if digits(whole) && digits(fraction) { parse() } else { None };
-    seconds.with_context(|| format!("{text:?} is not a time in seconds"))
 }
 
 impl Rules {
@@ -157,10 +189,14 @@ impl Keep {
             all.extend(keep);
             all.extend(drop.map(|drop| Predicate::Not(Box::new(drop))));
         };
-        add(some(self.keep, Predicate::Frame), some(self.drop, Predicate::Frame));
-        add(some(self.comm, Predicate::Comm), some(self.drop_comm, Predicate::Comm));
-        add(some(self.module, Predicate::Module), some(self.drop_module, Predicate::Module));
-        add(some(self.event, Predicate::Event), some(self.drop_event, Predicate::Event));
+        match <[Predicate; 1]>::try_from(self.keep_where) {
+            Ok([only]) => add(Some(only), None),
+            Err(several) => add(some(several, Predicate::Any), None),
+        }
+        add(names(self.keep, Predicate::Frame), names(self.drop, Predicate::Frame));
+        add(names(self.comm, Predicate::Comm), names(self.drop_comm, Predicate::Comm));
+        add(names(self.module, Predicate::Module), names(self.drop_module, Predicate::Module));
+        add(names(self.event, Predicate::Event), names(self.drop_event, Predicate::Event));
         add(some(self.pid, Predicate::Pid), some(self.drop_pid, Predicate::Pid));
         add(some(self.tid, Predicate::Tid), some(self.drop_tid, Predicate::Tid));
         add(some(self.cpu, Predicate::Cpu), some(self.drop_cpu, Predicate::Cpu));
@@ -173,19 +209,28 @@ impl EditStacks {
     /// The edits in the order in which they are listed by `--help`, whatever the order they were typed in.
     fn edits(self) -> Result<Vec<Edit>, Error> {
         let mut edits = Vec::new();
+        for preset in self.preset {
+            edits.extend(Preset::from(preset).edits()?);
+        }
         if self.strip_hashes {
             edits.push(Edit::strip_hashes()?);
         }
         for Rename(pattern, to) in self.rename {
             edits.push(Edit::rename(pattern, to.as_bytes())?);
         }
-        edits.extend(some(self.hide, Edit::Hide));
-        edits.extend(some(self.root_at, Edit::RootAt));
-        edits.extend(some(self.cut_below, Edit::CutBelow));
-        edits.extend(some(self.cut_above, Edit::CutAbove));
+        edits.extend(self.group);
+        edits.extend(names(self.hide, Predicate::Frame).map(Edit::Hide));
+        edits.extend(names(self.root_at, Predicate::Frame).map(Edit::RootAt));
+        edits.extend(names(self.cut_below, Predicate::Frame).map(Edit::CutBelow));
+        edits.extend(names(self.cut_above, Predicate::Frame).map(Edit::CutAbove));
         edits.extend(self.collapse_recursion.then_some(Edit::CollapseRecursion));
         Ok(edits)
     }
+}
+
+/// What a flag with expressions for names means, if it was typed.
+fn names(values: Vec<Regex>, meaning: fn(Vec<Pattern>) -> Predicate) -> Option<Predicate> {
+    some(values.into_iter().map(Pattern::from).collect(), meaning)
 }
 
 /// What a flag means, if it was typed.
@@ -226,7 +271,9 @@ mod tests {
         ]);
         let shown = format!("{config:?}");
         assert!(
-            shown.contains(r#"All([Frame([Regex("x"), Regex("-y")]), Not(Pid([1, 2, 3]))])"#),
+            shown.contains(
+                r#"All([Frame([Regex(Regex("x")), Regex(Regex("-y"))]), Not(Pid([1, 2, 3]))])"#
+            ),
             "{shown}"
         );
         let [Edit::Rename(..), Edit::Rename(a, b), Edit::CutAbove(_)] = &config.edits[..] else {

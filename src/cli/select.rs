@@ -9,7 +9,7 @@ use regex::bytes::Regex;
 
 use super::rules::{cpus, some, time};
 use crate::error::Error;
-use crate::filter::{Config, Predicate};
+use crate::filter::{Config, Pattern, Predicate};
 
 /// Which samples are scripted; all flags must hold.
 #[derive(Clone, Debug, Default, Args)]
@@ -39,8 +39,9 @@ pub struct Select {
 impl Select {
     /// What these flags mean; `None` if everything is wanted.
     pub fn config(self) -> Result<Option<Config>, Error> {
-        let comm = exact(self.comm.iter().map(String::as_str), "")?;
-        let event = exact(self.event.iter().flat_map(|list| events(list)), MODIFIERS)?;
+        let comm = self.comm.into_iter().map(Pattern::Exact).collect();
+        let names = self.event.iter().flat_map(|list| events(list));
+        let event = names.map(with_modifiers).collect::<Result<_, _>>()?;
         let all: Vec<Predicate> = [
             some(comm, Predicate::Comm),
             some(self.pid, Predicate::Pid),
@@ -62,15 +63,12 @@ impl Select {
     }
 }
 
-/// `:u`, `:ppp` and their like.
-const MODIFIERS: &str = "(:[A-Za-z]{1,8})?";
-
-/// Expressions that match these names as a whole, with or without `tail`.
-fn exact<'a>(names: impl Iterator<Item = &'a str>, tail: &str) -> Result<Vec<Regex>, Error> {
-    let whole = |name: &str| Regex::new(&format!(r"\A{}{tail}\z", regex::escape(name)));
+/// The event `name`, with or without `:u`, `:ppp` and their like.
+fn with_modifiers(name: &str) -> Result<Pattern, Error> {
     let broken =
         |error: regex::Error| Error::Unsupported { what: error.to_string(), remedy: String::new() };
-    names.map(whole).collect::<Result<_, _>>().map_err(broken)
+    let pattern = format!(r"\A{}(:[A-Za-z]{{1,8}})?\z", regex::escape(name));
+    Ok(Regex::new(&pattern).map_err(broken)?.into())
 }
 
 /// The names in a list of events: commas between slashes belong to a name, `cpu/event=0x3c,umask=0/`.
@@ -104,8 +102,7 @@ mod tests {
     fn lists_are_those_of_perf() {
         let flags = ["--comms", "a.b,c", "-C", "0-3,5", "--time", "1,2 3,", "--event", "x/a,b/,y"];
         let shown = format!("{:?}", config(&flags).unwrap().keep);
-        let wanted =
-            r#"All([Comm([Regex("\\Aa\\.b\\z"), Regex("\\Ac\\z")]), Cpu([0..=3, 5..=5]), "#;
+        let wanted = r#"All([Comm([Exact("a.b"), Exact("c")]), Cpu([0..=3, 5..=5]), "#;
         assert!(shown.starts_with(wanted), "{shown}");
         assert!(shown.contains("Time([1000000000..=2000000000, 3000000000..="), "{shown}");
         assert!(shown.contains(r#"Regex("\\Ax/a,b/("#) && shown.contains(r#"\\Ay("#), "{shown}");
@@ -113,7 +110,8 @@ mod tests {
 
     #[test]
     fn events_match_with_any_modifiers() {
-        let pattern = &exact(["cycles", "sched:sched_switch"].into_iter(), MODIFIERS).unwrap();
+        let events: Vec<Pattern> =
+            ["cycles", "sched:sched_switch"].map(|name| with_modifiers(name).unwrap()).into();
         for (event, wanted) in [
             ("cycles", true),
             ("cycles:ppp", true),
@@ -121,7 +119,7 @@ mod tests {
             ("sched:sched_switch", true),
             ("sched:sched_wakeup", false),
         ] {
-            assert_eq!(pattern.iter().any(|p| p.is_match(event.as_bytes())), wanted, "{event}");
+            assert_eq!(events.iter().any(|p| p.is_match(event.as_bytes())), wanted, "{event}");
         }
     }
 }

@@ -6,22 +6,24 @@ use bstr::{BString, ByteSlice};
 use regex::bytes::Regex;
 
 use super::memo::Memo;
-use super::predicate::matches;
+use super::predicate::{Judge, Predicate, Subject};
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable, Kind};
 
-/// One change to a stack. A list of expressions holds alternatives, searched for anywhere in the symbol; where
-/// several frames match, the one nearest the root counts.
+/// One change to a stack. Its predicate is asked of one frame at a time, of which only frame, module and kind tell
+/// anything; where several frames match, the one nearest the root counts.
 #[derive(Clone, Debug)]
 pub enum Edit {
     /// The matching frame becomes the root; stacks without one are left out.
-    RootAt(Vec<Regex>),
+    RootAt(Predicate),
     /// What lies below the matching frame (its callers) is cut off; stacks without one stay whole.
-    CutBelow(Vec<Regex>),
+    CutBelow(Predicate),
     /// What lies above the matching frame (its callees) is cut off, so that it has their weight.
-    CutAbove(Vec<Regex>),
+    CutAbove(Predicate),
     /// Matching frames are taken out; their weight stays with their callers.
-    Hide(Vec<Regex>),
+    Hide(Predicate),
+    /// Runs of matching frames become one frame of this name; see [`Edit::group`].
+    Group(BString, Predicate),
     /// All that matches in a symbol is replaced; see [`Edit::rename`].
     Rename(Regex, BString),
     /// A function that calls itself directly is shown once: `a;f;f;b` becomes `a;f;b`.
@@ -34,12 +36,21 @@ impl Edit {
     ///
     /// Fails on a `;` or a newline in the replacement: they end frames and lines of folded text.
     pub fn rename(pattern: Regex, replacement: &[u8]) -> Result<Edit> {
-        if replacement.find_byteset(b";\n").is_some() {
-            let what = format!("{:?} cannot be a frame's name", replacement.as_bstr());
-            let remedy = "leave out `;` and newlines: they end frames and lines".into();
-            return Err(Error::Unsupported { what, remedy });
-        }
+        check_name(replacement)?;
         Ok(Edit::Rename(pattern, replacement.into()))
+    }
+
+    /// Makes of neighbours for which `which` holds one frame `name`, in the place of the topmost.
+    ///
+    /// Fails on an empty name, one with a `;` or a newline, and on a predicate that asks about more than frames.
+    pub fn group(name: &[u8], which: Predicate) -> Result<Edit> {
+        check_name(name)?;
+        let what = match (name.is_empty(), which.is_about_frames()) {
+            (false, true) => return Ok(Edit::Group(name.into(), which)),
+            (true, _) => "a group needs a name",
+            _ => "a group is made of frames: only frame, module and kind can be asked of one",
+        };
+        Err(Error::Unsupported { what: what.into(), remedy: String::new() })
     }
 
     /// Takes the hash off Rust's legacy names: `core::fmt::write::h0123456789abcdef` becomes `core::fmt::write`,
@@ -52,6 +63,15 @@ impl Edit {
         };
         Edit::rename(hash.map_err(broken)?, b"$1")
     }
+}
+
+fn check_name(name: &[u8]) -> Result<()> {
+    if name.find_byteset(b";\n").is_none() {
+        return Ok(());
+    }
+    let what = format!("{:?} cannot be a frame's name", name.as_bstr());
+    let remedy = "leave out `;` and newlines: they end frames and lines".into();
+    Err(Error::Unsupported { what, remedy })
 }
 
 /// One frame of a stack under edit.
@@ -79,21 +99,24 @@ enum Step {
     CutBelow(Marks),
     CutAbove(Marks),
     Hide(Marks),
+    Group(BString, Marks),
     Rename { pattern: Regex, replacement: BString, names: Memo<Option<FrameId>> },
     CollapseRecursion,
 }
 
 /// Which frames match, once per distinct frame.
-struct Marks(Vec<Regex>, Memo<bool>);
+struct Marks(Judge, Memo<bool>);
 
 impl Marks {
-    fn new(patterns: Vec<Regex>) -> Marks {
-        Marks(patterns, Memo::default())
+    fn new(which: Predicate) -> Marks {
+        Marks(Judge::new(which), Memo::default())
     }
 
     fn has(&mut self, frames: &FrameTable, slot: &Slot) -> bool {
-        let Marks(patterns, memo) = self;
-        memo.get(slot.frame.index(), || matches(patterns, frames.symbol(slot.frame)))
+        let (Marks(judge, memo), stack) = (self, &[slot.frame]);
+        memo.get(slot.frame.index(), || {
+            judge.holds(frames, &Subject { stack, ..Subject::default() })
+        })
     }
 
     /// Where the matching frame nearest the root is.
@@ -105,16 +128,29 @@ impl Marks {
 impl Editor {
     pub(super) fn new(edits: Vec<Edit>) -> Editor {
         let step = |edit| match edit {
-            Edit::RootAt(patterns) => Step::RootAt(Marks::new(patterns)),
-            Edit::CutBelow(patterns) => Step::CutBelow(Marks::new(patterns)),
-            Edit::CutAbove(patterns) => Step::CutAbove(Marks::new(patterns)),
-            Edit::Hide(patterns) => Step::Hide(Marks::new(patterns)),
+            Edit::RootAt(which) => Step::RootAt(Marks::new(which)),
+            Edit::CutBelow(which) => Step::CutBelow(Marks::new(which)),
+            Edit::CutAbove(which) => Step::CutAbove(Marks::new(which)),
+            Edit::Hide(which) => Step::Hide(Marks::new(which)),
+            Edit::Group(name, which) => Step::Group(name, Marks::new(which)),
             Edit::Rename(pattern, replacement) => {
                 Step::Rename { pattern, replacement, names: Memo::default() }
             }
             Edit::CollapseRecursion => Step::CollapseRecursion,
         };
         Editor(edits.into_iter().map(step).collect())
+    }
+
+    /// Fails if a step asks about one of `fields`.
+    pub(super) fn refuse(&self, fields: &[&str], items: &str, remedy: &str) -> Result<()> {
+        self.0.iter().try_for_each(|step| match step {
+            Step::RootAt(Marks(judge, _))
+            | Step::CutBelow(Marks(judge, _))
+            | Step::CutAbove(Marks(judge, _))
+            | Step::Hide(Marks(judge, _))
+            | Step::Group(_, Marks(judge, _)) => judge.refuse(fields, items, remedy),
+            Step::Rename { .. } | Step::CollapseRecursion => Ok(()),
+        })
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -164,6 +200,20 @@ impl Step {
                 }
             }
             Step::Hide(marks) => stack.retain(|slot| !marks.has(frames, slot)),
+            Step::Group(name, marks) => {
+                stack.dedup_by(|above, below| {
+                    let both = marks.has(frames, above) && marks.has(frames, below);
+                    if both {
+                        *below = *above;
+                    }
+                    both
+                });
+                for slot in stack {
+                    if marks.has(frames, slot) {
+                        slot.frame = frames.intern(Frame::named(name));
+                    }
+                }
+            }
             Step::Rename { pattern, replacement, names } => stack.retain_mut(|slot| {
                 let old = slot.frame;
                 let new = names.get(old.index(), || rename(frames, old, pattern, replacement));
@@ -217,8 +267,8 @@ fn is_recursion(frames: &FrameTable, above: FrameId, below: FrameId) -> bool {
 mod tests {
     use super::*;
 
-    fn regex(text: &str) -> Vec<Regex> {
-        vec![Regex::new(text).unwrap()]
+    fn regex(text: &str) -> Predicate {
+        Predicate::Frame(vec![Regex::new(text).unwrap().into()])
     }
 
     /// Edits `a;b;c`; the answer is `-` for a stack that is gone, and starts with `=` for one that is unchanged.

@@ -11,6 +11,9 @@ use crate::folded::{self, Folded, FoldedSink};
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Count, Tally};
 
+/// What folded text says nothing of.
+const UNTOLD: [&str; 5] = ["module", "kind of frame", "event", "cpu", "time"];
+
 const REMEDY: &str =
     "filter the script text instead, before it is folded: fg-script | fg-filter … | fg-fold";
 
@@ -31,13 +34,15 @@ pub struct FoldedFilter<S> {
 }
 
 impl<S: FoldedSink> FoldedFilter<S> {
-    /// A filter in front of `next`; fails if `config` asks for what folded stacks do not tell: modules, events, times.
+    /// A filter in front of `next`; fails if `config` asks for what folded stacks do not tell: modules, kinds, events, times.
     pub fn new(config: Config, next: S) -> Result<Self> {
         let judge = Judge::new(config.keep);
-        judge.refuse(&["module", "event", "cpu", "time"], "folded stacks", REMEDY)?;
+        let editor = Editor::new(config.edits);
+        judge.refuse(&UNTOLD, "folded stacks", REMEDY)?;
+        editor.refuse(&UNTOLD, "folded stacks", REMEDY)?;
         Ok(FoldedFilter {
             judge,
-            editor: Editor::new(config.edits),
+            editor,
             labels: Memo::default(),
             filtered: Count::default(),
             slots: Vec::new(),
@@ -148,7 +153,7 @@ impl Label {
 mod tests {
     use regex::bytes::Regex;
 
-    use super::super::{Edit, Predicate};
+    use super::super::{Edit, Pattern, Predicate};
     use super::*;
     use crate::folded::{Writer, read};
 
@@ -160,8 +165,8 @@ mod tests {
         (String::from_utf8(filter.into_inner().into_inner()).unwrap(), finished)
     }
 
-    fn regex(text: &str) -> Vec<Regex> {
-        vec![Regex::new(text).unwrap()]
+    fn regex(text: &str) -> Vec<Pattern> {
+        vec![Regex::new(text).unwrap().into()]
     }
 
     #[test]
@@ -195,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_stands_behind_the_stack_stays() {
-        let edits = vec![Edit::CutAbove(regex("^b"))];
+        let edits = vec![Edit::CutAbove(Predicate::Frame(regex("^b")))];
         let (text, tally) = filter(
             Config { edits, ..Config::default() },
             "# note\n a;b;c  1.50\r\na;x 1.5\nodd\n\na;b;c 1 2\na;b;c 4",
@@ -207,7 +212,10 @@ mod tests {
     #[test]
     fn a_stack_of_which_no_line_can_be_made_is_filtered_out() {
         let (text, tally) = filter(
-            Config { edits: vec![Edit::RootAt(regex("^(# .|)$"))], ..Config::default() },
+            Config {
+                edits: vec![Edit::RootAt(Predicate::Frame(regex("^(# .|)$")))],
+                ..Config::default()
+            },
             "a; 1\na;# x 2\na;;b 4\n",
         );
         assert_eq!((text.as_str(), tally.unwrap().filtered.weight), (";b 4\n", 3));

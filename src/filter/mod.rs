@@ -1,7 +1,7 @@
 //! What to keep of a profile, where to cut it, and how to call things: over samples and folded stacks.
 //!
 //! A [`Config`] is a [`Predicate`] that says which items stay and a list of [`Edit`]s of their stacks. It is what a
-//! filter *means*; whatever is typed (flags today, a language one day) is turned into it. [`SampleFilter`] and
+//! filter *means*; what is typed, as flags or in the language of `grammar.rs`, is turned into it. [`SampleFilter`] and
 //! [`FoldedFilter`] apply it, each as a stage that owns the next sink.
 //!
 //! Every question about a frame is asked once per distinct frame and the answer kept by its id (`memo.rs`), so the
@@ -11,13 +11,20 @@
 mod edit;
 mod folded;
 pub mod format;
+mod grammar;
 mod memo;
+mod pattern;
 mod predicate;
+mod preset;
 mod sample;
+mod show;
 
 pub use edit::Edit;
 pub use folded::FoldedFilter;
+pub use grammar::nanoseconds;
+pub use pattern::Pattern;
 pub use predicate::Predicate;
+pub use preset::Preset;
 pub use sample::SampleFilter;
 
 /// What a filter does; by default nothing.

@@ -2,17 +2,16 @@
 
 use std::ops::RangeInclusive;
 
-use bstr::BStr;
-use regex::bytes::Regex;
-
 use super::memo::{Memo, Names};
+use super::pattern::{Pattern, matches};
 use crate::error::{Error, Result};
-use crate::sample::{FrameId, FrameTable};
+use crate::sample::{FrameId, FrameTable, Kind};
+use bstr::BStr;
 
 /// A question about one sample or one folded stack.
 ///
-/// A list holds alternatives: one of them is enough, and an empty list holds for nothing. Expressions are searched
-/// for anywhere in a name, as grep does. What an item does not tell (a pid in text without pids) holds for nothing;
+/// A list holds alternatives: one of them is enough, and an empty list holds for nothing. It is read from the filter's
+/// language (`grammar.rs`), and shown in it. What an item does not tell (a pid in text without pids) holds for nothing;
 /// if no item tells it, the filter fails instead of answering.
 #[derive(Clone, Debug)]
 pub enum Predicate {
@@ -23,13 +22,15 @@ pub enum Predicate {
     /// Not this.
     Not(Box<Predicate>),
     /// A frame of the stack has such a symbol.
-    Frame(Vec<Regex>),
+    Frame(Vec<Pattern>),
     /// A frame of the stack lies in such a module. Samples only.
-    Module(Vec<Regex>),
+    Module(Vec<Pattern>),
+    /// A frame of the stack is of such a kind. Samples only.
+    Kind(Vec<Kind>),
     /// The thread has such a name. In folded text: the first frame, with or without its `-PID/TID`.
-    Comm(Vec<Regex>),
+    Comm(Vec<Pattern>),
     /// The event has such a name. Samples only.
-    Event(Vec<Regex>),
+    Event(Vec<Pattern>),
     /// The process is one of these.
     Pid(Vec<u32>),
     /// The thread is one of these.
@@ -44,6 +45,20 @@ pub enum Predicate {
 impl Default for Predicate {
     fn default() -> Self {
         Predicate::All(Vec::new())
+    }
+}
+
+impl Predicate {
+    /// Whether all it asks about is frames, so that it can be asked of a single one.
+    pub fn is_about_frames(&self) -> bool {
+        match self {
+            Predicate::All(tree) | Predicate::Any(tree) => {
+                tree.iter().all(Predicate::is_about_frames)
+            }
+            Predicate::Not(one) => one.is_about_frames(),
+            Predicate::Frame(_) | Predicate::Module(_) | Predicate::Kind(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -79,10 +94,11 @@ pub(super) struct Question {
 }
 
 enum Ask {
-    Frame(Vec<Regex>, Memo<bool>),
-    Module(Vec<Regex>, Memo<Option<bool>>),
-    Comm(Vec<Regex>, Names),
-    Event(Vec<Regex>, Names),
+    Frame(Vec<Pattern>, Memo<bool>),
+    Module(Vec<Pattern>, Memo<Option<bool>>),
+    Kind(Vec<Kind>),
+    Comm(Vec<Pattern>, Names),
+    Event(Vec<Pattern>, Names),
     Pid(Vec<u32>),
     Tid(Vec<u32>),
     Cpu(Vec<RangeInclusive<u32>>),
@@ -98,6 +114,7 @@ impl Judge {
             Predicate::Not(tree) => return Judge::Not(Box::new(Judge::new(*tree))),
             Predicate::Frame(patterns) => Ask::Frame(patterns, Memo::default()),
             Predicate::Module(patterns) => Ask::Module(patterns, Memo::default()),
+            Predicate::Kind(kinds) => Ask::Kind(kinds),
             Predicate::Comm(patterns) => Ask::Comm(patterns, Names::default()),
             Predicate::Event(patterns) => Ask::Event(patterns, Names::default()),
             Predicate::Pid(pids) => Ask::Pid(pids),
@@ -150,7 +167,7 @@ impl Judge {
         match self {
             Judge::All(tree) | Judge::Any(tree) => tree.iter().all(Judge::ignores_stacks),
             Judge::Not(judge) => judge.ignores_stacks(),
-            Judge::Question(question) => !matches!(question.ask, Ask::Frame(..) | Ask::Module(..)),
+            Judge::Question(question) => !question.ask.is_about_frames(),
         }
     }
 
@@ -188,6 +205,9 @@ impl Ask {
                 }
                 answer
             }
+            Ask::Kind(kinds) => {
+                Some(subject.stack.iter().any(|&frame| kinds.contains(&frames.kind(frame))))
+            }
             Ask::Comm(patterns, names) => (!subject.comm.is_empty()).then(|| {
                 let mut is = |comm: &BStr| names.get(comm, || matches(patterns, comm));
                 is(subject.comm) || subject.plain_comm.is_some_and(is)
@@ -207,10 +227,15 @@ impl Ask {
         }
     }
 
+    fn is_about_frames(&self) -> bool {
+        matches!(self, Ask::Frame(..) | Ask::Module(..) | Ask::Kind(_))
+    }
+
     fn field(&self) -> &'static str {
         match self {
             Ask::Frame(..) => "frames",
             Ask::Module(..) => "module",
+            Ask::Kind(_) => "kind of frame",
             Ask::Comm(..) => "comm",
             Ask::Event(..) => "event",
             Ask::Pid(_) => "pid",
@@ -221,13 +246,10 @@ impl Ask {
     }
 }
 
-/// Whether one of `patterns` is found in `name`.
-pub(super) fn matches(patterns: &[Regex], name: &[u8]) -> bool {
-    patterns.iter().any(|pattern| pattern.is_match(name))
-}
-
 #[cfg(test)]
 mod tests {
+    use regex::bytes::Regex;
+
     use super::*;
     use crate::sample::Frame;
 
@@ -254,7 +276,7 @@ mod tests {
         let stack = ["/bin/rg", "", "/lib/libc.so.6"]
             .map(|module| frames.intern(Frame { module: module.into(), ..Frame::named(b"f") }));
         let subject = Subject { stack: &stack, comm: "web-1".into(), ..Subject::default() };
-        let regex = |text: &str| vec![Regex::new(text).unwrap()];
+        let regex = |text: &str| vec![Regex::new(text).unwrap().into()];
         for (predicate, want) in [
             (Predicate::Module(regex("libc")), true),
             (Predicate::Module(regex("^libc")), false),

@@ -121,7 +121,7 @@ mod tests {
     use bstr::BString;
     use regex::bytes::Regex;
 
-    use super::super::{Edit, Predicate};
+    use super::super::{Edit, Pattern, Predicate};
     use super::*;
     use crate::sample::Frame;
 
@@ -173,8 +173,8 @@ mod tests {
         (filter.into_inner().0, finished)
     }
 
-    fn regex(text: &str) -> Vec<Regex> {
-        vec![Regex::new(text).unwrap()]
+    fn regex(text: &str) -> Vec<Pattern> {
+        vec![Regex::new(text).unwrap().into()]
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         let (seen, tally) = filter(Config { keep: drop, ..Config::default() });
         assert_eq!(seen.len(), 1);
         assert_eq!(tally.unwrap().filtered, Count { items: 1, weight: 10 });
-        let edits = vec![Edit::RootAt(regex("nowhere"))];
+        let edits = vec![Edit::RootAt(Predicate::Frame(regex("nowhere")))];
         let (seen, tally) = filter(Config { edits, ..Config::default() });
         assert_eq!(seen.len(), 1);
         assert_eq!(tally.unwrap().filtered, Count { items: 1, weight: 10 });
@@ -201,10 +201,10 @@ mod tests {
     #[test]
     fn edited_samples_lose_their_text_and_keep_their_places() {
         for (edit, stack, places) in [
-            (Edit::RootAt(regex("mid")), "leaf mid mid", vec![1, 2, 3]),
-            (Edit::CutAbove(regex("mid")), "mid root", vec![3, 4]),
+            (Edit::RootAt(Predicate::Frame(regex("mid"))), "leaf mid mid", vec![1, 2, 3]),
+            (Edit::CutAbove(Predicate::Frame(regex("mid"))), "mid root", vec![3, 4]),
             (Edit::CollapseRecursion, "leaf mid root", vec![1, 2, 4]),
-            (Edit::Hide(regex("mid")), "leaf root", vec![1, 4]),
+            (Edit::Hide(Predicate::Frame(regex("mid"))), "leaf root", vec![1, 4]),
             (
                 Edit::rename(Regex::new("id$").unwrap(), b"ain").unwrap(),
                 "leaf main main root",

@@ -61,6 +61,17 @@ fn keeping_and_dropping() {
 }
 
 #[test]
+fn one_expression_says_it_all() {
+    filters(&["--where", "frame net::* and not frame fs::*"], &lines([1]));
+    filters(&["--where", "comm web and tid 8 or frame /^mem/"], &lines([2, 4]));
+    filters(&["--where", "pid 9", "--where=frame fs::read", "--drop=memcpy"], &lines([2, 3]));
+    filters(&["--where", "everything"], &lines([1, 2, 3, 4]));
+    let odd = run(&["--where", "comm web adn tid 8"], WEB).code(2).says("--where");
+    odd.says("expected and, or or the end\n  comm web adn tid 8\n           ^");
+    run(&["--where=kind kernel"], WEB).code(1).says("do not tell their kind of frame");
+}
+
+#[test]
 fn editing() {
     let [parse, read, find, memcpy] = lines([1, 2, 3, 4]);
     filters(&["--strip-hashes"], &["web-7/7;main;net::serve;net::parse 40", read, find, memcpy]);
@@ -92,6 +103,28 @@ fn editing() {
         &["--hide", "main|-", "--strip-hashes", "--root-at=.", "--cut-above=serve|find"],
         &["net::serve 40", "net::serve 2.5", "btree::find 30", "\u{e9}t\u{e9};memcpy 10 12"],
     );
+}
+
+#[test]
+fn neighbours_become_a_group() {
+    let [parse, read, find, memcpy] = lines([1, 2, 3, 4]);
+    let net = ["web-7/7;main;NET 40", "web-7/8;main;NET;fs::read 2.5", find, memcpy];
+    filters(&["--group", "NET=frame net::*"], &net);
+    filters(&["--group=db-9/9=frame nowhere"], &[parse, read, find, memcpy]);
+    filters(
+        &["--group=other=not frame /^(main|net::serve|btree::find)$/", "--where=frame net::*"],
+        &["other;main;net::serve;other 40", "other;main;net::serve;net::serve;other 2.5"],
+    );
+    for (flag, said) in [
+        ("--group=a;b=frame x", "cannot be a frame's name"),
+        ("--group==frame x", "needs a name"),
+        ("--group=a", "no `=`"),
+        ("--group=a=comm x", "made of frames"),
+        ("--group=a=frame", "expected a name"),
+    ] {
+        run(&[flag], WEB).code(2).says(said);
+    }
+    run(&["--group=a=kind kernel"], WEB).code(1).says("do not tell their kind of frame");
 }
 
 #[test]
@@ -301,7 +334,7 @@ proptest! {
         text in prop_oneof![prop::collection::vec(any::<u8>(), 0..400), folded_text()],
     ) {
         prop_assert_eq!(filter(Config::default(), &text[..]).0, text.as_bstr());
-        let everything = config(vec!["--drop=(?-u)^$.".into(), "--hide=(?-u)^$.".into()]);
+        let everything = config(vec!["--where=not nothing".into(), "--drop=(?-u)^$.".into(), "--hide=(?-u)^$.".into()]);
         prop_assert_eq!(filter(everything, &text[..]).0, text.as_bstr());
     }
 

@@ -1,0 +1,74 @@
+//! What every stack of a Rust program has in common and nobody looks for: rules that take it out.
+//!
+//! The rules are written in the filter's own language, so that one can be tried with `--where` before it is written here. They ask
+//! about symbols only, so that they work on folded text, and match with and without a legacy hash behind the name.
+
+use regex::bytes::Regex;
+
+use super::edit::Edit;
+use super::predicate::Predicate;
+use crate::error::{Error, Result};
+
+/// The noise of one library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// How a program, a thread or a closure is started by the standard library and libc.
+    Std,
+    /// The scheduler and the tasks of tokio.
+    Tokio,
+    /// The joins, jobs and bridges of rayon.
+    Rayon,
+    /// What the compiler makes of `async`: polls, and closures inside of functions, which become the function.
+    Async,
+    /// The harness of criterion.
+    Criterion,
+}
+
+const STD: &[&str] = &[
+    "frame _start or frame __libc_start_main* or frame __libc_start_call_main* or frame start_thread",
+    "frame clone or frame clone3 or frame __clone or frame __clone3 or frame __rust_try*",
+    "frame /^std::rt::lang_start/",
+    "frame /^std::sys(_common)?::backtrace::__rust_(begin|end)_short_backtrace/",
+    r"frame /^std::(panic|panicking)::(try\b|catch_unwind)/",
+    r"frame /^(std::sys::.*::|std::thread::|<?std::sys::.*)(thread_start|Builder::spawn_unchecked)/",
+    r"frame /^core::ops::function::(impls::.*)?Fn(Once|Mut)?::call/",
+    r"frame /^<.* as core::ops::function::Fn(Once|Mut)?<.*>>::call(_once|_mut)?\b/",
+];
+
+const TOKIO: &[&str] =
+    &["frame /^<?tokio::runtime::/", "frame /^<?tokio::task::/", "frame /^<?tokio::loom::/"];
+
+const RAYON: &[&str] =
+    &["frame /^<?rayon_core::/", "frame /^<?rayon::iter::/", "frame /^<.* as rayon::iter::/"];
+
+const ASYNC: &[&str] = &[
+    r"frame /^<.* as core::future::(future::)?Future>::poll\b/",
+    r"frame /^core::future::(future::)?Future::poll\b/",
+];
+
+const CRITERION: &[&str] = &["frame /^<?criterion::/", "frame /^<.* as criterion::/"];
+
+impl Preset {
+    /// The edits that take the noise out, in their order.
+    pub fn edits(self) -> Result<Vec<Edit>> {
+        let rules = match self {
+            Preset::Std => STD,
+            Preset::Tokio => TOKIO,
+            Preset::Rayon => RAYON,
+            Preset::Async => ASYNC,
+            Preset::Criterion => CRITERION,
+        };
+        let rules: Vec<Predicate> =
+            rules.iter().map(|rule| rule.parse()).collect::<Result<_, Error>>()?;
+        let mut edits = vec![Edit::Hide(Predicate::Any(rules))];
+        if self == Preset::Async {
+            let closure = Regex::new(r"(::\{\{closure\}\}|::\{closure#\d+\})+");
+            let broken = |error: regex::Error| Error::Unsupported {
+                what: error.to_string(),
+                remedy: String::new(),
+            };
+            edits.push(Edit::rename(closure.map_err(broken)?, b"")?);
+        }
+        Ok(edits)
+    }
+}

@@ -1,0 +1,67 @@
+//! fg-filter's presets on stacks as real programs have them.
+
+use bstr::ByteSlice;
+
+use crate::harness::Dir;
+
+/// Wants `--preset PRESET` to leave `want` of one folded stack.
+#[track_caller]
+fn leaves(preset: &str, stack: &str, want: &str) {
+    let input = format!("{stack} 1\n");
+    let run = Dir::new().cmd("fg-filter").args(["--preset", preset]).stdin(input).run().success();
+    assert_eq!(run.stdout.to_str().unwrap().trim_end(), format!("{want} 1"));
+}
+
+#[test]
+fn std_is_how_things_start() {
+    leaves(
+        "std",
+        "rg;_start;__libc_start_main@@GLIBC_2.34;__libc_start_call_main;main;\
+         std::rt::lang_start::h0123456789abcdef;std::rt::lang_start_internal;\
+         std::rt::lang_start::{{closure}};std::sys::backtrace::__rust_begin_short_backtrace;\
+         core::ops::function::FnOnce::call_once;rg::main;rg::search;std::io::Read::read",
+        "rg;main;rg::main;rg::search;std::io::Read::read",
+    );
+    leaves(
+        "std",
+        "web;clone3;start_thread;std::sys::pal::unix::thread::Thread::new::thread_start;\
+         <alloc::boxed::Box<F,A> as core::ops::function::FnOnce<Args>>::call_once;\
+         core::ops::function::FnOnce::call_once{{vtable.shim}};\
+         std::thread::Builder::spawn_unchecked_::{{closure}};std::panic::catch_unwind;\
+         std::panicking::try::do_call;web::work;std::thread::park",
+        "web;web::work;std::thread::park",
+    );
+}
+
+#[test]
+fn schedulers_and_harnesses_go() {
+    leaves(
+        "tokio,async",
+        "tokio-runtime-w;tokio::runtime::scheduler::multi_thread::worker::run;\
+         tokio::runtime::context::runtime::enter_runtime;\
+         tokio::runtime::task::harness::Harness<T,S>::poll;web::serve::{{closure}};\
+         <F as core::future::future::Future>::poll;web::read::{closure#0}::{closure#1};tokio::net::TcpStream::read",
+        "tokio-runtime-w;web::serve;web::read;tokio::net::TcpStream::read",
+    );
+    leaves(
+        "rayon",
+        "sum;rayon_core::registry::WorkerThread::wait_until_cold;\
+         <rayon_core::job::StackJob<L,F,R> as rayon_core::job::Job>::execute;\
+         rayon_core::join::join_context::{{closure}};rayon::iter::plumbing::bridge_producer_consumer::helper;\
+         <rayon::iter::map::MapFolder<C,F> as rayon::iter::plumbing::Folder<T>>::consume_iter;sum::square",
+        "sum;sum::square",
+    );
+    leaves(
+        "criterion",
+        "bench;bench::main;criterion::benchmark_group::BenchmarkGroup<M>::bench_function;\
+         criterion::bencher::Bencher<M>::iter;<criterion::routine::Function<M,F,T> as criterion::routine::Routine<M,T>>::warm_up;\
+         fold::read",
+        "bench;bench::main;fold::read",
+    );
+}
+
+#[test]
+fn unknown_presets_are_usage_errors() {
+    let dir = Dir::new();
+    dir.cmd("fg-filter").args(["--preset", "java"]).run().code(2).says("criterion");
+}
