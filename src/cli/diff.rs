@@ -23,11 +23,11 @@ use crate::tally::Tally;
 /// A profile is all that fg-fold reads: folded stacks, perf-script text, perf.data, or a graph of ours.
 ///
 /// `fg-diff before.folded after.folded | fg-render > diff.svg` draws frames as wide as they are in the second profile,
-/// red where they weigh more than in the first, blue where less. Stacks that vanished have no width there: draw
-/// `fg-diff after.folded before.folded | fg-render --negate` too.
+/// red where they weigh more than in the first, blue where less. What is in the first profile only is below a root of its own,
+/// `[vanished]`, as wide as it was there.
 ///
-/// The folded stacks have weights as they are, as other tools' have, but with -n; the table and --fail-above compare shares, but
-/// with --absolute. There a frame counts with all that it calls, once for each stack, so that parents change when children do.
+/// Profiles are compared by shares: the first is scaled to the total of the second, but with --absolute. In the picture, in the table and for
+/// --fail-above a frame counts with all that it calls, once for each stack, so that parents change when children do.
 ///
 /// The output is sorted by frames. Memory grows with the distinct stacks of both profiles, not with their length.
 #[derive(Debug, Parser)]
@@ -41,7 +41,7 @@ pub struct DiffArgs {
     #[arg(value_name = "PATH2")]
     pub after: PathBuf,
 
-    /// Scale the first profile to the total of the second
+    /// Scale the first profile to the total of the second: the default, for those who write it out
     #[arg(short, long)]
     pub normalize: bool,
 
@@ -58,7 +58,7 @@ pub struct DiffArgs {
     #[arg(long, requires = "top")]
     pub json: bool,
 
-    /// Compare weights, not shares, in the table and for --fail-above
+    /// Compare weights, not shares; the folded stacks have weights as they are
     #[arg(long, conflicts_with = "normalize")]
     pub absolute: bool,
 
@@ -90,7 +90,7 @@ pub struct DiffArgs {
 impl DiffArgs {
     /// What was meant.
     pub fn config(&self) -> Config {
-        Config { normalize: self.normalize, strip_hex: self.strip_hex }
+        Config { normalize: !self.absolute, strip_hex: self.strip_hex }
     }
 
     fn scale(&self) -> Scale {
@@ -243,7 +243,9 @@ mod tests {
     fn no_flags_mean_the_default() {
         DiffArgs::command().debug_assert();
         let config = |args: &[&str]| DiffArgs::parse_from([&["fg-diff"], args].concat()).config();
-        assert_eq!(config(&["a", "b"]), Config::default());
-        assert_eq!(config(&["-n", "-s", "a", "b"]), Config { normalize: true, strip_hex: true });
+        assert_eq!(config(&["--absolute", "a", "b"]), Config::default());
+        let shares = Config { normalize: true, ..Config::default() };
+        assert_eq!(config(&["a", "b"]), shares);
+        assert_eq!(config(&["-n", "-s", "a", "b"]), Config { strip_hex: true, ..shares });
     }
 }

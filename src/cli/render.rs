@@ -25,8 +25,11 @@ const PALETTE_MAP: &str = "palette.map";
 /// Draws folded stacks as a flame graph: an SVG to click and search in.
 ///
 /// Reads lines such as `main;read_file;memcpy 42`, in any order, from files or standard input, and writes to standard
-/// output. Whatever else fg-fold reads, perf-script text and perf.data among it, is folded first. Lines with two numbers, as fg-diff writes them, make a differential graph: widths are the second profile,
-/// red frames weigh more than in the first, blue ones less.
+/// output. Whatever else fg-fold reads, perf-script text and perf.data among it, is folded first.
+///
+/// Lines with two numbers, as fg-diff writes them, make a differential graph: frames are as wide as in the second profile, red if they
+/// weigh more than in the first, with all that they call, and blue if less. What is in the first only is below a root of its own,
+/// `[vanished]`.
 ///
 /// The same stacks give the same bytes. Bytes that XML cannot hold are shown as U+FFFD. Without stacks there is no
 /// output, and a file named with -o stays as it was.

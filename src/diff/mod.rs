@@ -13,7 +13,7 @@ use crate::sample::{Frame, FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
 
-/// How profiles are compared. The default is that of inferno-diff-folded.
+/// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless it is told not to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Scale the first profile to the second's total, for profiles taken under different load or for different times.

@@ -17,6 +17,11 @@ impl Weight {
         self.after = self.after.saturating_add(other.after);
     }
 
+    /// The same before as after.
+    pub(super) fn unchanged(self) -> Weight {
+        Weight { before: self.after, ..self }
+    }
+
     /// What is left of it without `other`.
     pub(super) fn less(self, other: Weight) -> Weight {
         Weight {
@@ -37,13 +42,6 @@ pub(super) struct Sequence {
 impl Sequence {
     pub(super) fn add(&mut self, stack: &[u32], weight: Weight) {
         self.names.extend_from_slice(stack);
-        self.stacks.push((self.names.len(), weight));
-    }
-
-    /// Adds the last stack once more: what has no weight after is not drawn, but its difference scales the colours.
-    pub(super) fn repeat_last(&mut self, weight: Weight) {
-        let start = self.stacks.iter().rev().nth(1).map_or(0, |(end, _)| *end);
-        self.names.extend_from_within(start..);
         self.stacks.push((self.names.len(), weight));
     }
 

@@ -42,6 +42,9 @@ use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Count, Loss, Tally};
 use crate::unit::Unit;
 
+/// The root of what is in the first profile only, as wide as it was there.
+const VANISHED: &[u8] = b"[vanished]";
+
 /// inferno counts differences as `isize` and scales them by 150.
 const MOST_OF_A_DIFFERENTIAL: u64 = i64::MAX as u64 / 150;
 
@@ -181,13 +184,14 @@ impl<W: Write> Renderer<W> {
         let sequence = match std::mem::take(&mut self.store) {
             Store::Sequence(sequence) => sequence,
             Store::Tree(mut tree) => {
-                let narrow = svg::narrow(&self.config, self.total.after);
-                let largest = differential.then(|| tree.largest_difference());
+                let vanished = differential.then(|| tree.vanished(self.names.intern(VANISHED)));
+                let width = vanished.as_ref().map_or(0, CallTree::width);
+                let narrow = svg::narrow(&self.config, self.total.after.saturating_add(width));
+                let ranks = self.names.ranks();
                 let mut sequence = Sequence::default();
-                let line = |stack: &[u32], weight| sequence.add(stack, weight);
-                tree.visit(&self.names.ranks(), narrow, differential, line);
-                if let Some(before) = largest {
-                    sequence.repeat_last(Weight { before, after: 0 });
+                for tree in std::iter::once(tree).chain(vanished) {
+                    let line = |stack: &[u32], weight| sequence.add(stack, weight);
+                    tree.visit(&ranks, &narrow, differential, line);
                 }
                 sequence
             }
@@ -268,10 +272,11 @@ impl<W: Write> FoldedSink for Renderer<W> {
     }
 
     fn finish(&mut self, _: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        if self.total.after == 0 {
+        let differential = self.differential.unwrap_or(false);
+        let has_vanished = differential && self.config.order == Order::Frames;
+        if self.total.after == 0 && !(has_vanished && self.total.before > 0) {
             return Err(self.nothing(tally));
         }
-        let differential = self.differential.unwrap_or(false);
         let most = if differential { MOST_OF_A_DIFFERENTIAL } else { u64::MAX - 1 };
         if self.total.before.max(self.total.after) > most {
             return Err(Error::Unsupported {

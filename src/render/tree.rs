@@ -91,10 +91,28 @@ impl CallTree {
         self.limit = FEW.max(4 * self.ends.len());
     }
 
-    /// The largest difference of one stack, by which inferno scales the colours of a differential.
-    pub(super) fn largest_difference(&mut self) -> u64 {
+    /// What vanished: the stacks that end in a path without weight after, below the frame `root`, each as wide as it was. All of
+    /// that is lost, so that it weighs twice as much before.
+    pub(super) fn vanished(&mut self, root: u32) -> CallTree {
         self.merge();
-        self.weights.iter().map(|weight| weight.before.abs_diff(weight.after)).max().unwrap_or(0)
+        let mut vanished = CallTree { is_sorted: false, limit: usize::MAX, ..CallTree::default() };
+        let mut stack = vec![root];
+        for at in 0..self.ends.len() {
+            stack.truncate(1 + self.shared[at] as usize);
+            stack.extend_from_slice(&self.names[self.start(at)..self.ends[at]]);
+            // In a tree that is merged, what is below a path comes right behind it.
+            let below = at..self.next(at, self.ends.len(), self.len(at) - 1);
+            let width = self.weights[at].before;
+            if width > 0 && self.weights[below].iter().all(|weight| weight.after == 0) {
+                vanished.push(&stack, Weight { before: width.saturating_mul(2), after: width });
+            }
+        }
+        vanished
+    }
+
+    /// How wide the tree is.
+    pub(super) fn width(&self) -> u64 {
+        self.weights.iter().fold(0, |sum, weight| sum.saturating_add(weight.after))
     }
 
     /// Where the names of a stack that it does not share start.
@@ -122,8 +140,11 @@ impl CallTree {
     ///
     /// Where `narrow` says of a path's weight that it will not be drawn, the path is not walked: its weight is given
     /// at its place as its parent's, which changes nothing that is drawn. The root is no frame that could be given
-    /// weight, and the parent's colour in a differential must not change: there the path is given as one line that
-    /// weighs the same before and after.
+    /// weight: there the path is given as one line.
+    ///
+    /// In a differential each path comes first as a line of its own, whatever ends there: inferno takes the difference of a line's
+    /// weights for that of its last frame and nothing for those around it, and here it is the difference of all that the path weighs. For that,
+    /// its weight before is one that makes the difference right; it can be negative, and wraps around, as inferno's numbers do.
     pub(super) fn visit(
         mut self,
         ranks: &Ranks,
@@ -164,7 +185,9 @@ impl CallTree {
                 path.push(self.name(runs[first].start, depth - 1));
             }
             let mut own = None::<Weight>;
+            let mut whole = Weight::default();
             for run in runs.drain(first..) {
+                whole.add(weight(&run));
                 let mut at = run.start;
                 while at < run.end {
                     let child = at..self.next(at, run.end, depth);
@@ -182,12 +205,15 @@ impl CallTree {
             for group in children.chunk_by(|a, b| a.0 == b.0).rev() {
                 let mut sum = Weight::default();
                 group.iter().for_each(|(_, run)| sum.add(weight(run)));
+                if differential && sum.after == 0 {
+                    continue;
+                }
                 let is_narrow = narrow(sum.after);
-                if is_narrow && depth > 0 && !differential {
+                if is_narrow && depth > 0 {
                     rest.get_or_insert_default().add(sum);
                     continue;
                 }
-                steps.extend(rest.take().map(|rest| Step::Line(depth, rest)));
+                steps.extend(rest.take().map(|rest| Step::Line(depth, rest.unchanged())));
                 if is_narrow {
                     steps.push(Step::Narrow(ranks.name(group[0].0), depth, sum.after));
                 } else {
@@ -199,7 +225,14 @@ impl CallTree {
             if let Some(own) = own {
                 rest.get_or_insert_default().add(own);
             }
-            steps.extend(rest.map(|rest| Step::Line(depth, rest)));
+            let Weight { after, .. } = rest.unwrap_or_default();
+            if differential && depth > 0 {
+                let grown = whole.after.wrapping_sub(whole.before);
+                let before = after.wrapping_sub(grown);
+                steps.push(Step::Line(depth, Weight { before, after }));
+            } else if depth > 0 {
+                steps.extend(rest.map(|rest| Step::Line(depth, rest)));
+            }
         }
     }
 }

@@ -53,8 +53,12 @@ proptest! {
 fn names_of_any_bytes_stay_as_they_are() {
     let dir = Dir::new();
     dir.write("before", b"a;\xff 1\na;\xfe 2\n");
-    let outcome =
-        dir.cmd("fg-diff").args(["before", "-"]).stdin(b"a;\xff 5\nodd\n").run().success();
+    let outcome = dir
+        .cmd("fg-diff")
+        .args(["--absolute", "before", "-"])
+        .stdin(b"a;\xff 5\nodd\n")
+        .run()
+        .success();
     assert_eq!(outcome.stdout, b"a;\xfe 2 0\na;\xff 1 5\n".as_bstr());
     outcome.says("1 odd lines or records skipped, the first: “odd”");
 }
