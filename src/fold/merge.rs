@@ -10,7 +10,7 @@ use crate::tally::{Loss, Tally};
 use crate::unit::{self, Unit};
 
 /// A sink of folded stacks that pushes each distinct one once into `S`, in the order of their lines' bytes, when it is
-/// finished. Comments and odd lines go no further, but for the [unit], if all inputs that tell it agree.
+/// finished. Comments and odd lines go no further, but for the [unit](mod@crate::unit), if all inputs that tell it agree.
 ///
 /// Memory: the distinct stacks.
 pub struct Merge<S> {

@@ -281,7 +281,8 @@ proptest! {
             let all = boxes.iter().map(|drawn| drawn.width).max();
             let weight = |line: folded::Line<'_>| line.after.unwrap_or(line.weight);
             let whole: u64 = text.split_str("\n").filter_map(folded::split).map(weight).sum();
-            prop_assert_eq!(all, Some(whole - tally.lost(Loss::NoStack).weight));
+            let vanished: u64 = boxes.iter().filter(|drawn| drawn.name() == "[vanished]").map(|drawn| drawn.width).sum();
+            prop_assert_eq!(all, Some(whole - tally.lost(Loss::NoStack).weight + vanished));
         }
     }
 
