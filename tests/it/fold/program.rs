@@ -1,7 +1,5 @@
 //! fg-fold as a program.
 
-use bstr::ByteSlice;
-
 use crate::harness::Dir;
 
 #[test]
@@ -81,6 +79,7 @@ fn strict_is_a_status() {
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_does_not_grow_with_the_input() {
+    use bstr::ByteSlice;
     use std::io::Write;
     use std::process::{Command, Stdio};
     let mut text = String::new();
