@@ -109,7 +109,7 @@ impl GraphOptions {
         let output = Output::create(Some(&self.output))?;
         let (path, keep) = (self.output.clone(), self.keep.clone());
         let (open, strict, options) = (self.open, self.strict, self.record.clone());
-        let mut tell = teller(name, self.verbose);
+        let mut tell = teller(name, self.verbose, false);
         let pipeline = self.pipeline(post_process)?;
         let workload = match subject {
             Subject::Recording(path) => Err(path),

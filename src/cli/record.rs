@@ -162,8 +162,12 @@ pub struct RecordArgs {
     control: Option<String>,
 
     /// Show the command lines that run
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
 
     /// The program to record, with its arguments
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present_any = ["pid", "all_cpus"])]
@@ -174,8 +178,9 @@ pub struct RecordArgs {
 }
 
 /// Says what a recorder tells: command lines only if asked.
-pub(super) fn teller(name: &'static str, verbose: bool) -> impl FnMut(Notice<'_>) {
+pub(super) fn teller(name: &'static str, verbose: bool, quiet: bool) -> impl FnMut(Notice<'_>) {
     move |notice| match notice {
+        _ if quiet => {}
         Notice::Line(line) if verbose => say(name, format_args!("{line}")),
         Notice::Line(_) => {}
         Notice::Change(change) => say(name, format_args!("{change}")),
@@ -202,7 +207,7 @@ impl Program for RecordArgs {
         (config.backend, config.raw_stacks) = (self.backend.into(), self.raw_stacks);
         let control = self.control.as_ref().and_then(|fifos| fifos.split_once(','));
         config.control = control.map(|(commands, answers)| (commands.into(), answers.into()));
-        let mut tell = teller(Self::NAME, self.verbose);
+        let mut tell = teller(Self::NAME, self.verbose, self.quiet);
         let mut record = |to: Destination<'_>| {
             signals::left_to(|| recorder().record(&workload, &config, to, &mut tell))
         };

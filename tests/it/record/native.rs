@@ -176,6 +176,8 @@ fn what_only_perf_can_do_it_does_and_what_nobody_can_is_said() {
     }
     let auto = ["--call-graph", "auto", "-o", "x", "true"];
     dir.cmd("fg-record").args(auto).run().success().says("stacks by dwarf, not frame pointers");
+    let quiet = dir.cmd("fg-record").arg("-q").args(auto).run().success();
+    assert_eq!(quiet.stderr, "");
 }
 
 #[test]
