@@ -91,23 +91,25 @@ impl<'a> Header<'a> {
     /// `     257597 cycles:uppp: rest`
     fn parse_what(&mut self, what: &'a [u8]) {
         let what = what.trim_ascii_start();
-        let (word, after) = split_word(what);
-        let (event, after) = match number(word) {
-            Some(period) if !after.is_empty() => {
-                let (event, rest) = split_word(after);
-                if event.ends_with(b":") {
-                    self.period = Some(period);
-                    (event, rest)
-                } else {
-                    (word, after)
-                }
+        let (period, len) = leading_number(what);
+        let (mut event, mut after) = split_word(&what[len..]);
+        if period.is_some() && event.is_empty() {
+            (event, after) = split_word(after);
+            if event.ends_with(b":") {
+                self.period = period;
+            } else {
+                (event, after) = split_word(what);
             }
-            _ => (word, after),
-        };
+        } else {
+            event = &what[..len + event.len()];
+        }
         match event.strip_suffix(b":") {
-            Some(name) => {
+            Some(mut name) => {
                 // Old perf prints no blank between the colon and nothing: `cycles:`; `::` would be an empty modifier.
-                self.event = name.trim_end_with(|c| c == ':').as_bstr();
+                while let Some(shorter) = name.strip_suffix(b":") {
+                    name = shorter;
+                }
+                self.event = name.as_bstr();
                 self.rest = after.as_bstr();
             }
             None => self.rest = what.as_bstr(),
@@ -156,13 +158,13 @@ impl Known {
     /// `line`, if it has its time where this one had it.
     fn parse<'a>(&self, line: &'a [u8]) -> Option<Header<'a>> {
         let rest = line.strip_prefix(&*self.text)?;
-        let end = position(rest, b':').filter(|&end| is_time(&rest[..end]))?;
+        let (time, end) = leading_time(rest)?;
         let mut header = Header {
             comm: line[self.comm.clone()].as_bstr(),
             pid: self.pid,
             tid: self.tid,
             cpu: self.cpu,
-            time: nanoseconds(&rest[..end]),
+            time,
             ..Header::default()
         };
         header.parse_what(&rest[end + 1..]);
@@ -234,6 +236,43 @@ pub fn nanoseconds(seconds: &[u8]) -> Option<u64> {
     whole.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
+/// The number of the digits that `text` starts with, if there are some and it fits, and how many they are.
+#[inline]
+fn leading_number(text: &[u8]) -> (Option<u64>, usize) {
+    let (mut value, mut len) = (0u64, 0);
+    while let Some(digit) = text.get(len).map(|byte| byte.wrapping_sub(b'0')).filter(|&d| d <= 9) {
+        value = value.wrapping_mul(10).wrapping_add(digit.into());
+        len += 1;
+    }
+    // Nineteen digits always fit.
+    match len {
+        0 => (None, 0),
+        1..20 => (Some(value), len),
+        _ => (number(&text[..len]), len),
+    }
+}
+
+/// The time that `text` starts with, `1526.501428:`, and where its colon is.
+fn leading_time(text: &[u8]) -> Option<(Option<u64>, usize)> {
+    let (seconds, dot) = leading_number(text);
+    let fraction = text.get(dot..)?.strip_prefix(b".")?;
+    let (nanos, len) = leading_number(fraction);
+    let end = dot + 1 + len;
+    if dot == 0 || len == 0 || text.get(end) != Some(&b':') {
+        return None;
+    }
+    let time = match (seconds, nanos) {
+        (Some(seconds), Some(nanos)) if seconds < 1_000_000_000 && len <= 9 => {
+            Some(seconds * 1_000_000_000 + nanos * POWERS[9 - len])
+        }
+        _ => nanoseconds(&text[..end]),
+    };
+    Some((time, end))
+}
+
+/// Of ten.
+const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
 /// Where `byte` is. Words are short: a plain loop is done before a wide search has begun.
 fn position(word: &[u8], byte: u8) -> Option<usize> {
     word.iter().position(|&other| other == byte)
@@ -265,6 +304,35 @@ mod tests {
                 let line = line.as_bytes();
                 prop_assert_eq!(Header::parse_after(line, &mut last), Header::parse(line));
             }
+        }
+    }
+
+    /// As `parse_what` would be written if nobody waited for it.
+    fn slow_what(what: &[u8]) -> (Option<u64>, &[u8]) {
+        let what = what.trim_ascii_start();
+        let (word, after) = split_word(what);
+        let (next, _) = split_word(after);
+        match number(word) {
+            Some(period) if next.ends_with(b":") => (Some(period), next),
+            _ => (None, word),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn periods_and_events_are_told_apart(what in "[ ]{0,2}([0-9]{0,2}|[0-9]{19,21})[ a:]{0,2}(cycles:u?:?|9|)[ ]{0,2}(x|:|7)?") {
+            let mut header = Header::default();
+            header.parse_what(what.as_bytes());
+            let (period, event) = slow_what(what.as_bytes());
+            let event = event.strip_suffix(b":").map_or(&b""[..], |name| name.trim_end_with(|c| c == ':'));
+            prop_assert_eq!((header.period, header.event), (period, event.as_bstr()), "{}", what);
+        }
+
+        #[test]
+        fn a_time_is_the_same_at_a_glance(text in "([0-9]{0,3}|[0-9]{9,21})[.]?([0-9]{0,2}|[0-9]{8,21})[:.]?[0-9:]?") {
+            let slow = position(text.as_bytes(), b':').filter(|&end| is_time(&text.as_bytes()[..end]));
+            let slow = slow.map(|end| (nanoseconds(&text.as_bytes()[..end]), end));
+            prop_assert_eq!(leading_time(text.as_bytes()), slow, "{}", text);
         }
     }
 

@@ -87,13 +87,11 @@ impl Lines {
         }
     }
 
-    /// The frame of a line, if it is one, and the sample that had it last, which is now `sample`.
+    /// The sample that had a line last, which is now `sample`.
     #[inline]
-    pub(super) fn see(&mut self, id: u32, sample: u32) -> (Option<FrameId>, u32) {
-        match self.rows.get_mut(id as usize) {
-            Some(row) => (row.frame, std::mem::replace(&mut row.seen, sample)),
-            None => (self.frame(id), sample),
-        }
+    pub(super) fn see(&mut self, id: u32, sample: u32) -> u32 {
+        let row = self.rows.get_mut(id as usize);
+        row.map_or(sample, |row| std::mem::replace(&mut row.seen, sample))
     }
 
     /// The offset into its symbol, if the line says one.

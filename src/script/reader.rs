@@ -6,6 +6,7 @@
 use std::io::Read;
 
 use bstr::ByteSlice;
+use hashbrown::HashMap;
 use memchr::memchr;
 
 use super::chunk::Chunks;
@@ -35,6 +36,8 @@ pub struct Reader {
     shared: Shared,
     last: Last,
     sample: Pending,
+    /// Unknown frames at addresses, of those who tell them apart.
+    addressed: HashMap<(FrameId, u64), FrameId>,
     single: u64,
 }
 
@@ -47,6 +50,7 @@ impl Reader {
             shared: Shared::default(),
             last: Last::default(),
             sample: Pending::default(),
+            addressed: HashMap::new(),
             single: 0,
         }
     }
@@ -109,10 +113,18 @@ impl Reader {
     ) -> usize {
         let (id, len) = self.lines.find(&chunk[at + ADDRESS_END + 1..], frames);
         let end = at + ADDRESS_END + 1 + len;
-        if self.config == Config::default() && self.lines.frame(id).is_some() {
-            return self.shared.note(chunk, at..end, id, &mut self.lines, &mut self.sample.stack);
+        let address = &chunk[at + 1..at + ADDRESS_END];
+        if !self.config.text
+            && !self.config.places
+            && let Some(mut frame) = self.lines.frame(id)
+        {
+            if self.config.addresses {
+                frame = self.with_address(frame, line::address(address.trim_ascii_start()), frames);
+            }
+            let Reader { shared, lines, sample, .. } = self;
+            return shared.note(chunk, at..end, (id, frame), lines, &mut sample.stack);
         }
-        self.add_frame(id, &chunk[at + 1..at + ADDRESS_END], &chunk[at..end], frames, tally);
+        self.add_frame(id, address, &chunk[at..end], frames, tally);
         end
     }
 
@@ -220,13 +232,26 @@ impl Reader {
         if self.config.addresses || self.config.places {
             let address = line::address(address.trim_ascii_start());
             if self.config.addresses {
-                frame = with_address(frame, address, frames);
+                frame = self.with_address(frame, address, frames);
             }
             if self.config.places {
                 self.sample.places.push(Place { address, offset: self.lines.offset(id) });
             }
         }
         self.sample.stack.push(frame);
+    }
+
+    /// An unknown frame is another at each address.
+    fn with_address(&mut self, frame: FrameId, address: u64, frames: &mut FrameTable) -> FrameId {
+        if frames.symbol(frame) != "[unknown]" {
+            return frame;
+        }
+        *self.addressed.entry((frame, address)).or_insert_with(|| {
+            let Frame { symbol, module, kind, .. } = frames.get(frame);
+            let (symbol, module) = (symbol.to_owned(), module.to_owned());
+            let (symbol, module) = (symbol.as_bstr(), module.as_bstr());
+            frames.intern(Frame { symbol, module, kind, address: Some(address) })
+        })
     }
 
     fn end_sample(
@@ -284,20 +309,6 @@ fn has_plain_address(line: &[u8]) -> bool {
     let word = bytes | (((1u128 << blanks) - 1) & (ONES * 0x10));
     let high = ONES * 0x80;
     (word.wrapping_sub(ONES * 0x21) & !word & high) | (word & high) == 0
-}
-
-fn with_address(frame: FrameId, address: u64, frames: &mut FrameTable) -> FrameId {
-    if frames.symbol(frame) != "[unknown]" {
-        return frame;
-    }
-    let Frame { symbol, module, kind, .. } = frames.get(frame);
-    let (symbol, module) = (symbol.to_owned(), module.to_owned());
-    frames.intern(Frame {
-        symbol: symbol.as_bstr(),
-        module: module.as_bstr(),
-        kind,
-        address: Some(address),
-    })
 }
 
 /// The sample that is being read. It owns its words, as its lines may lie in two chunks.

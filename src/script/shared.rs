@@ -20,18 +20,23 @@ pub(super) struct Shared {
 /// Frame lines one behind the other, with nothing in between.
 #[derive(Default)]
 struct Run {
-    /// Where each line starts.
-    starts: Vec<usize>,
-    ids: Vec<u32>,
+    lines: Vec<Line>,
     end: usize,
     /// Something stood between the lines: they are no run any more.
     broken: bool,
 }
 
+#[derive(Clone, Copy)]
+struct Line {
+    start: usize,
+    id: u32,
+    /// What it means, its address included.
+    frame: FrameId,
+}
+
 impl Run {
     fn clear(&mut self) {
-        self.starts.clear();
-        self.ids.clear();
+        self.lines.clear();
         self.broken = false;
     }
 }
@@ -54,42 +59,43 @@ impl Shared {
         self.serial = self.serial.wrapping_add(1);
     }
 
-    /// The line `id` was read at `at` of `chunk`. Its frame goes onto `stack`, and those of the lines that follow it, if they are those
-    /// of the last sample to its end. The answer is where the next line starts.
+    /// The line `id`, which is `frame`, was read at `at` of `chunk`. The frame goes onto `stack`, and those of the lines that follow it, if
+    /// they are those of the last sample to its end. The answer is where the next line starts.
     #[inline]
     pub(super) fn note(
         &mut self,
         chunk: &[u8],
         at: Range<usize>,
-        id: u32,
+        (id, frame): (u32, FrameId),
         lines: &mut Lines,
         stack: &mut Vec<FrameId>,
     ) -> usize {
         let Shared { last, this, serial } = self;
-        let (frame, seen) = lines.see(id, *serial);
-        stack.extend(frame);
-        this.broken |= !this.starts.is_empty() && at.start != this.end;
+        let seen = lines.see(id, *serial);
+        stack.push(frame);
+        this.broken |= !this.lines.is_empty() && at.start != this.end;
         if this.broken {
             return at.end;
         }
-        this.starts.push(at.start);
-        this.ids.push(id);
+        this.lines.push(Line { start: at.start, id, frame });
         this.end = at.end;
         if seen.wrapping_add(1) != *serial {
             return at.end;
         }
-        let Some(before) = last.ids.iter().rposition(|&before| before == id) else { return at.end };
-        let next = before + 1;
-        let Some(&from) = last.starts.get(next) else { return at.end };
+        let Some(before) = last.lines.iter().rposition(|before| before.id == id) else {
+            return at.end;
+        };
+        let Some((first, _)) = last.lines[before + 1..].split_first() else { return at.end };
+        let from = first.start;
         if !chunk[at.end..].starts_with(&chunk[from..last.end]) {
             return at.end;
         }
-        for (&id, &start) in last.ids[next..].iter().zip(&last.starts[next..]) {
-            stack.extend(lines.see(id, *serial).0);
-            this.starts.push(start - from + at.end);
-            this.ids.push(id);
+        for &Line { start, id, frame } in &last.lines[before + 1..] {
+            lines.see(id, *serial);
+            stack.push(frame);
+            this.lines.push(Line { start: start - from + at.end, id, frame });
         }
-        lines.go_on_from(last.ids.last().copied().unwrap_or(id));
+        lines.go_on_from(last.lines.last().map_or(id, |last| last.id));
         this.end = at.end + last.end - from;
         this.end
     }
