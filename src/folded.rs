@@ -117,7 +117,8 @@ pub struct Line<'a> {
 /// ```
 pub fn split(line: &[u8]) -> Option<Line<'_>> {
     let line = line.trim_ascii();
-    if line.starts_with(b"# ") || line == b"#" {
+    if line.strip_prefix(b"#").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
+    {
         return None;
     }
     let (rest, last) = split_weight(line)?;
@@ -335,6 +336,7 @@ mod tests {
             ("a x1", None),
             (" 5", None),
             ("# a 5", None),
+            ("\x0c#\x0c 2 1", None),
             ("#a 5", line("#a", 5, None)),
             ("", None),
             ("a 99999999999999999999999", None),

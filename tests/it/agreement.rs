@@ -1,5 +1,6 @@
 //! Recordings of real programs, made here with perf, held against `perf script` and inferno: what `--perf-compat` folds, and how many
 //! stacks reach the root of their thread without it.
+#![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

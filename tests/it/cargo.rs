@@ -11,16 +11,21 @@ use flamepipe::cargo::target::{Chosen, Kind, Request, Target, UnitKind, Wanted, 
 use flamepipe::cargo::{Config, Launch, metadata, prepare};
 use flamepipe::error::{Error, Result};
 
-use crate::harness::{Dir, repo};
+use crate::harness::{Dir, cannot_run, repo};
 
 /// A copy of a workspace of tests/fixtures/cargo, whose target folder goes with it.
 struct Workspace(Dir);
 
 impl Workspace {
-    fn new(name: &str) -> Workspace {
+    /// `None`, and said, where there is no cargo to ask.
+    fn new(name: &str) -> Option<Workspace> {
+        if let Err(error) = Command::new(cargo()).arg("-V").output() {
+            cannot_run(&format!("a test of the workspace {name}"), &format!("no cargo: {error}"));
+            return None;
+        }
         let dir = Dir::new();
         copy(&repo().join("tests/fixtures/cargo").join(name), &dir.path("work"));
-        Workspace(dir)
+        Some(Workspace(dir))
     }
 
     fn path(&self, folder: &str) -> PathBuf {
@@ -104,7 +109,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T>) -> String {
 
 #[test]
 fn several_binaries_are_listed() {
-    let workspace = Workspace::new("bins");
+    let Some(workspace) = Workspace::new("bins") else { return };
     let problem = refused(workspace.choose("", Wanted::Run, None));
     assert_eq!(
         problem,
@@ -129,7 +134,7 @@ fn several_binaries_are_listed() {
 
 #[test]
 fn default_run_is_what_cargo_run_runs() {
-    let workspace = Workspace::new("default-run");
+    let Some(workspace) = Workspace::new("default-run") else { return };
     let target = workspace.choose("", Wanted::Run, None).unwrap();
     assert_eq!((target.name.as_str(), target.chosen), ("two", Chosen::Default));
     assert_eq!(target.announcement(), None);
@@ -140,7 +145,7 @@ fn default_run_is_what_cargo_run_runs() {
 
 #[test]
 fn every_kind_of_target() {
-    let workspace = Workspace::new("kinds");
+    let Some(workspace) = Workspace::new("kinds") else { return };
     let choose = |wanted| workspace.choose("", wanted, None);
     let name = || "kinds".to_owned();
     assert_eq!(choose(Wanted::Example("show".into())).unwrap().kind, Kind::Example);
@@ -173,7 +178,7 @@ fn every_kind_of_target() {
 
 #[test]
 fn a_virtual_workspace_is_seen_from_where_one_stands() {
-    let workspace = Workspace::new("virtual");
+    let Some(workspace) = Workspace::new("virtual") else { return };
     let name = |folder, wanted, package| {
         let target = workspace.choose(folder, wanted, package).unwrap();
         (target.spec, target.name, target.needs_spec)
@@ -204,7 +209,7 @@ fn a_virtual_workspace_is_seen_from_where_one_stands() {
 
 #[test]
 fn the_choice_is_cargos() {
-    let workspace = Workspace::new("virtual");
+    let Some(workspace) = Workspace::new("virtual") else { return };
     for (folder, package) in
         [("", None), ("two", None), ("", Some("two")), ("one/src", Some("two"))]
     {
@@ -240,7 +245,7 @@ fn variables<'a>(text: &'a str, but: &[&str]) -> BTreeMap<&'a str, &'a str> {
 
 #[test]
 fn the_environment_is_cargos() {
-    let workspace = Workspace::new("default-run");
+    let Some(workspace) = Workspace::new("default-run") else { return };
     workspace.0.write(
         "work/.cargo/config.toml",
         "[env]\nFROM_CONFIG = \"yes\"\nPATH = \"/not/forced\"\n\
@@ -262,7 +267,7 @@ fn the_environment_is_cargos() {
 
 #[test]
 fn the_environment_is_cargos_in_tests_too() {
-    let workspace = Workspace::new("default-run");
+    let Some(workspace) = Workspace::new("default-run") else { return };
     let host = host();
     let cross = Build { triple: Some(host.clone()), ..workspace.build() };
     let tests = [
@@ -294,7 +299,7 @@ fn host() -> String {
 
 #[test]
 fn harnesses_and_benchmarks_get_what_cargo_gives_them() {
-    let workspace = Workspace::new("kinds");
+    let Some(workspace) = Workspace::new("kinds") else { return };
     let lines = Build { profile: Profile::Named("release-lines".into()), ..workspace.build() };
 
     let (launch, said) =
@@ -326,7 +331,7 @@ fn harnesses_and_benchmarks_get_what_cargo_gives_them() {
 
 #[test]
 fn a_failed_build_is_one_line() {
-    let workspace = Workspace::new("kinds");
+    let Some(workspace) = Workspace::new("kinds") else { return };
     let request = Request { wanted: Wanted::Bin("extra".into()), package: None };
     let mut config = Config { request, build: workspace.build() };
     let error = prepare(&config, &workspace.path(""), &[], &mut |_| {}).unwrap_err();
@@ -342,7 +347,7 @@ fn a_failed_build_is_one_line() {
 #[cfg(unix)]
 #[test]
 fn the_target_runner_runs_it() {
-    let workspace = Workspace::new("kinds");
+    let Some(workspace) = Workspace::new("kinds") else { return };
     // Relative to the folder of the file, wherever one stands.
     workspace
         .0
@@ -358,7 +363,8 @@ fn the_target_runner_runs_it() {
 
 #[test]
 fn messages_that_are_none() {
-    let target = Workspace::new("bins").choose("", Wanted::Bin("alpha".into()), None).unwrap();
+    let Some(workspace) = Workspace::new("bins") else { return };
+    let target = workspace.choose("", Wanted::Bin("alpha".into()), None).unwrap();
     let built = Built::read(b"a macro says\n\xff\n\n{\"reason\":\"to-come\"}\n");
     assert_eq!(built.talk.first().unwrap(), "a macro says");
     assert!(refused(built.artifact(&target)).contains("cargo built nothing for alpha"));

@@ -1,4 +1,5 @@
 //! A fresh directory for each test, our programs as commands, and failures that show everything.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "who uses the rest is of Linux"))]
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -87,7 +87,8 @@ proptest! {
     #[test]
     fn one_process_is_the_pipeline(text in script_text(), through_cat in any::<bool>()) {
         let folded = fold(text.as_bytes(), &Config { unit: true, ..Config::default() }).0;
-        prop_assert_eq!(drawn(&text, through_cat), rendered(&folded));
+        // Windows has no program that copies.
+        prop_assert_eq!(drawn(&text, through_cat && cfg!(unix)), rendered(&folded));
     }
 }
 

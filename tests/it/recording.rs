@@ -37,12 +37,14 @@ pub fn record(dir: &Dir, test: &str, options: &str, command: &[&str]) -> Option<
 }
 
 /// The options that copy stacks of `size` bytes: rings that hold many of them, where this user may have them.
+#[cfg(target_os = "linux")]
 pub fn unwound(size: u32) -> String {
     let ring = if is_root() { "8M" } else { "2M" };
     format!("-F 1997 -m {ring} --call-graph dwarf,{size}")
 }
 
 /// Root may lock as much memory as it likes.
+#[cfg(target_os = "linux")]
 fn is_root() -> bool {
     std::fs::read_to_string("/proc/self/status")
         .is_ok_and(|status| status.lines().any(|line| line.starts_with("Uid:\t0\t")))

@@ -2,21 +2,29 @@
 
 use bstr::ByteSlice;
 
-use crate::harness::{Dir, example};
-use crate::recording::{record, sums};
+use crate::harness::Dir;
+#[cfg(target_os = "linux")]
+use crate::harness::example;
+use crate::recording::record;
+#[cfg(target_os = "linux")]
+use crate::recording::sums;
 
 // With programs that are shell scripts.
 #[cfg(target_os = "linux")]
 mod debuginfod;
 #[cfg(target_os = "linux")]
 mod fallback;
+#[cfg(target_os = "linux")]
 mod header;
 mod jit;
+#[cfg(target_os = "linux")]
 mod progress;
 mod select;
 mod vmlinux;
+#[cfg(target_os = "linux")]
 mod warnings;
 
+#[cfg(target_os = "linux")]
 #[test]
 fn unwound_stacks_reach_the_root_of_their_thread() {
     let dir = Dir::new();
