@@ -17,7 +17,7 @@ use super::progress::Shown;
 use crate::fold::source;
 use crate::pipeline;
 use crate::render::color::{self, BackgroundColor, Color, PaletteMap, SearchColor, StrokeColor};
-use crate::render::{Config, Order, Palette, Renderer, frame_attributes};
+use crate::render::{CHART_TITLE, Config, Order, Palette, Renderer, frame_attributes};
 
 /// Where `--cp` keeps the colours, as in every flame graph tool.
 const PALETTE_MAP: &str = "palette.map";
@@ -252,7 +252,7 @@ impl RenderArgs {
             ..Config::default()
         };
         if self.graph.flame_chart {
-            config.title = "Flame Chart".into();
+            config.title = CHART_TITLE.into();
         } else if self.graph.inverted {
             config.title = "Icicle Graph".into();
         }

@@ -45,6 +45,9 @@ use crate::unit::Unit;
 /// The root of what is in the first profile only, as wide as it was there.
 const VANISHED: &[u8] = b"[vanished]";
 
+/// The title of a flame chart that has no other.
+pub const CHART_TITLE: &str = "Flame Chart";
+
 /// inferno counts differences as `isize` and scales them by 150.
 const MOST_OF_A_DIFFERENTIAL: u64 = i64::MAX as u64 / 150;
 
@@ -140,10 +143,15 @@ impl<W: Write> Renderer<W> {
         self.out
     }
 
-    /// Says what weights are called where the configuration leaves the default.
+    /// Says what weights are called, and the title too, where the configuration leaves the default.
     pub fn count_in(&mut self, unit: &str) {
-        if self.config.count_name == Config::default().count_name {
-            self.config.count_name = unit.into();
+        let default = Config::default();
+        if self.config.count_name != default.count_name || unit == default.count_name {
+            return;
+        }
+        self.config.count_name = unit.into();
+        if [&*default.title, CHART_TITLE].contains(&&*self.config.title) {
+            self.config.title += &format!(" ({unit})");
         }
     }
 
