@@ -43,9 +43,10 @@ pub(super) fn attach(
                 });
             });
             if let Entry::Vacant(entry) = observed.entry(tid) {
-                // Now, as it may be gone before all are observed.
-                names.extend(Thread::now(pid, tid));
+                // Before, as it may be gone then, and after, as it may have changed its name meanwhile.
+                let before = Thread::now(pid, tid);
                 events.open(Some(tid))?;
+                names.extend(Thread::now(pid, tid).or(before));
                 entry.insert(sys::now());
             }
         }

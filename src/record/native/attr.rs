@@ -35,7 +35,7 @@ pub(super) struct Wanted {
     pub(super) data_maps: bool,
     /// Tell when threads are taken off the processor and come back.
     pub(super) switches: bool,
-    /// Half the ring, in bytes: we are woken when that is full.
+    /// When so many bytes are in the ring we are woken. Each ring has its own.
     pub(super) watermark: u32,
 }
 

@@ -93,8 +93,7 @@ impl Plan {
                 inherit: true,
                 data_maps: config.raw_stacks,
                 switches: config.off_cpu,
-                // A large sample is 64 KB: we are woken when some are there, long before a ring is full.
-                watermark: 128 << 10,
+                watermark: 0,
             },
         })
     }

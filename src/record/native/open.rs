@@ -124,6 +124,9 @@ impl<'a> Events<'a> {
     fn open_one(&mut self, event: Option<usize>, thread: i32, cpu: u32) -> Result<Outcome> {
         let mut raised = false;
         loop {
+            // Half a ring of maps, so that bursts of programs find room; of samples less, for they come steadily.
+            let part = if event.is_none() { 2 } else { 8 };
+            self.wanted.watermark = (self.ring_size(event.is_none()) / part) as u32;
             let named = event.map(|event| &self.events[event]);
             let attr = self.wanted.attr(named.map(|event| &event.what));
             let error = match sys::open(&attr, thread, cpu.cast_signed()) {
@@ -204,9 +207,7 @@ impl<'a> Events<'a> {
         match self.rings.iter().find(|ring| ring.cpu == cpu && ring.tracks == tracks) {
             Some(ring) => sys::set_output(&fd, &self.fds[ring.owner]).map_err(cannot)?,
             None => {
-                let tracked = if self.wanted.switches { 4 * TRACKED } else { TRACKED };
-                let size = if tracks { tracked.min(self.ring_size) } else { self.ring_size };
-                let ring = Ring::map(&fd, size).map_err(Failure::Ring)?;
+                let ring = Ring::map(&fd, self.ring_size(tracks)).map_err(Failure::Ring)?;
                 self.rings.push(CpuRing { cpu, tracks, ring, owner: self.fds.len() });
             }
         }
@@ -215,6 +216,12 @@ impl<'a> Events<'a> {
         }
         self.fds.push(fd);
         Ok(())
+    }
+
+    /// The size of a ring: of that for threads and maps, or of that for samples.
+    fn ring_size(&self, tracks: bool) -> usize {
+        let tracked = if self.wanted.switches { 4 * TRACKED } else { TRACKED };
+        if tracks { tracked.min(self.ring_size) } else { self.ring_size }
     }
 
     /// How records are to be read: of all events alike.

@@ -72,15 +72,25 @@ impl Queue {
         for entry in &self.waiting[..ready] {
             each(&self.bytes[entry.start..entry.start + entry.length])?;
         }
-        self.spare.clear();
         self.waiting.drain(..ready);
+        self.forget();
+        Ok(ready > 0)
+    }
+
+    /// Frees the room of what was handed over, once it is most of all: stacks are large, and those that wait are not to be copied each
+    /// time.
+    fn forget(&mut self) {
+        let needed: usize = self.waiting.iter().map(|entry| entry.length).sum();
+        if self.bytes.len() < 4 * needed {
+            return;
+        }
+        self.spare.clear();
         for entry in &mut self.waiting {
             let start = self.spare.len();
             self.spare.extend_from_slice(&self.bytes[entry.start..entry.start + entry.length]);
             entry.start = start;
         }
         std::mem::swap(&mut self.bytes, &mut self.spare);
-        Ok(ready > 0)
     }
 }
 
