@@ -12,7 +12,7 @@
 //!  nothing is allowed       ─▶ an error with the remedy
 //! ```
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -23,7 +23,7 @@ use super::queue::ENDIAN;
 use super::ring::Ring;
 use super::sys;
 use crate::error::{Error, Result};
-use crate::perf_data::{Attr, Cursor};
+use crate::perf_data::{Attr, Cursor, RawSample};
 
 /// Events that are open.
 pub(super) struct Events<'a> {
@@ -34,18 +34,24 @@ pub(super) struct Events<'a> {
     any_event: bool,
     cpus: Vec<u32>,
     ring_size: usize,
-    fds: Vec<OwnedFd>,
+    observers: Vec<Observer>,
     rings: Vec<CpuRing>,
     /// Which event a number belongs to, and the thread it was opened for; those that track have none.
     ids: HashMap<u64, (usize, i32)>,
-    /// The threads that events were opened for.
-    threads: HashSet<i32>,
+    /// The threads that events were opened for, and when all were open, in nanoseconds.
+    threads: HashMap<i32, u64>,
     /// When they were stopped, in nanoseconds.
     pub(super) ended: Option<u64>,
     tell: &'a mut dyn FnMut(&str),
 }
 
-/// The ring of a CPU, and which of the descriptors it was mapped from.
+/// One event of a thread on a CPU, or what tells of threads and maps.
+struct Observer {
+    fd: OwnedFd,
+    tracks: bool,
+}
+
+/// The ring of a CPU, and which of the observers it was mapped from.
 struct CpuRing {
     cpu: u32,
     tracks: bool,
@@ -70,9 +76,21 @@ impl<'a> Events<'a> {
         let events = if any_event { vec![cycles] } else { events };
         let cpus = online_cpus();
         let ring_size = ring_size(&wanted, cpus.len());
-        let (fds, rings, ids, threads) = Default::default();
+        let (observers, rings, ids, threads) = Default::default();
         let ended = None;
-        Events { events, wanted, any_event, cpus, ring_size, fds, rings, ids, threads, ended, tell }
+        Events {
+            events,
+            wanted,
+            any_event,
+            cpus,
+            ring_size,
+            observers,
+            rings,
+            ids,
+            threads,
+            ended,
+            tell,
+        }
     }
 
     /// Observes a thread, and those that it starts; all threads without one. False if it is gone.
@@ -84,7 +102,7 @@ impl<'a> Events<'a> {
                     // All have the same size, or the first would leave nothing for the others.
                     self.ring_size /= 2;
                     self.rings.clear();
-                    self.fds.clear();
+                    self.observers.clear();
                     self.ids.clear();
                 }
                 Err(Failure::Ring(error)) => return Err(refused("the ring buffer", error)),
@@ -113,7 +131,7 @@ impl<'a> Events<'a> {
                 }
             }
         }
-        self.threads.insert(thread);
+        self.threads.insert(thread, sys::now());
         if self.rings.is_empty() {
             let what = "no CPU can be observed".into();
             return Err(Error::Unsupported { what, remedy: String::new() }.into());
@@ -205,16 +223,16 @@ impl<'a> Events<'a> {
         let cannot = |source| refused("the ring buffer", source);
         let tracks = event.is_none();
         match self.rings.iter().find(|ring| ring.cpu == cpu && ring.tracks == tracks) {
-            Some(ring) => sys::set_output(&fd, &self.fds[ring.owner]).map_err(cannot)?,
+            Some(ring) => sys::set_output(&fd, &self.observers[ring.owner].fd).map_err(cannot)?,
             None => {
                 let ring = Ring::map(&fd, self.ring_size(tracks)).map_err(Failure::Ring)?;
-                self.rings.push(CpuRing { cpu, tracks, ring, owner: self.fds.len() });
+                self.rings.push(CpuRing { cpu, tracks, ring, owner: self.observers.len() });
             }
         }
         if let Some(event) = event {
             self.ids.insert(sys::id(&fd).map_err(cannot)?, (event, thread));
         }
-        self.fds.push(fd);
+        self.observers.push(Observer { fd, tracks });
         Ok(())
     }
 
@@ -240,10 +258,12 @@ impl<'a> Events<'a> {
         self.ids.get(&id).map(|&(event, _)| event)
     }
 
-    /// Whether a record of `thread` by the event with this number repeats one by an event of the thread's own.
-    pub(super) fn is_inherited_twice(&self, id: u64, thread: u32) -> bool {
-        let thread = thread.cast_signed();
-        self.threads.contains(&thread) && self.ids.get(&id).is_some_and(|&(_, of)| of != thread)
+    /// Whether a sample repeats one by an event of its thread's own: what it inherited before it had those is all that is known of
+    /// that time.
+    pub(super) fn is_inherited_twice(&self, sample: &RawSample<'_>, id: u64) -> bool {
+        let Some(thread) = sample.tid.map(u32::cast_signed) else { return false };
+        let is_late = || self.threads.get(&thread).is_some_and(|&since| sample.time >= Some(since));
+        self.ids.get(&id).is_some_and(|&(_, of)| of != thread) && is_late()
     }
 
     /// A number for each event, by which its records go in the recording.
@@ -259,19 +279,23 @@ impl<'a> Events<'a> {
 
     /// What to poll, to be woken before a ring is full.
     pub(super) fn poll(&self) -> impl Iterator<Item = libc::pollfd> + '_ {
-        self.rings.iter().map(|ring| sys::readable(self.fds[ring.owner].as_raw_fd()))
+        self.rings.iter().map(|ring| sys::readable(self.observers[ring.owner].fd.as_raw_fd()))
     }
 
     pub(super) fn enable(&self) -> io::Result<()> {
-        self.fds.iter().try_for_each(sys::enable)
+        self.of(true).chain(self.of(false)).try_for_each(sys::enable)
     }
 
-    /// Stops all events. What cannot be stopped is over already.
+    /// Stops all events, those last that tell the names of threads: one may just begin. What cannot be stopped is over already.
     pub(super) fn disable(&mut self) {
         self.ended.get_or_insert_with(sys::now);
-        for fd in &self.fds {
+        for fd in self.of(false).chain(self.of(true)) {
             let _ = sys::disable(fd);
         }
+    }
+
+    fn of(&self, tracks: bool) -> impl Iterator<Item = &OwnedFd> {
+        self.observers.iter().filter(move |one| one.tracks == tracks).map(|one| &one.fd)
     }
 }
 

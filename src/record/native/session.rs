@@ -110,10 +110,7 @@ impl<'a> Session<'a> {
         }
         match (record, &mut self.live) {
             (Record::Sample(sample), _)
-                if id
-                    .id
-                    .zip(sample.tid)
-                    .is_some_and(|(id, tid)| events.is_inherited_twice(id, tid)) =>
+                if id.id.is_some_and(|id| events.is_inherited_twice(&sample, id)) =>
             {
                 Ok(())
             }
