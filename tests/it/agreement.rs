@@ -30,7 +30,13 @@ const SHELL: [&str; 3] = [
 
 /// What `perf script | inferno-collapse-perf` makes of the recording, of the samples of one event.
 fn perf_and_inferno(path: &Path, event: Option<&str>, more: &[&str]) -> Vec<u8> {
-    let script = Command::new("perf").args(["script", "-i"]).arg(path).args(more).output().unwrap();
+    let mut script = Command::new("perf");
+    script.args(["script", "-i"]).arg(path).args(more);
+    if event.is_some() {
+        // Of several events inferno reads only the periods that no space pads: samples are counted instead.
+        script.args(["-F", "-period"]);
+    }
+    let script = script.output().unwrap();
     assert!(script.status.success(), "{}", script.stderr.to_str_lossy());
     let mut options = Options::default();
     options.event_filter = event.map(str::to_owned);
@@ -42,16 +48,16 @@ fn perf_and_inferno(path: &Path, event: Option<&str>, more: &[&str]) -> Vec<u8> 
 /// Folds the recording on both sides, and wants `share` of the weight to have the same bytes.
 #[track_caller]
 fn agrees(dir: &Dir, share: f64, event: Option<&str>, more: &[&str]) {
-    let filter: Vec<&str> = event.iter().flat_map(|event| ["--event-filter", event]).collect();
+    let one = |event| ["--event-filter", event, "--weight", "samples"];
+    let filter: Vec<&str> = event.into_iter().flat_map(one).collect();
     let ours = dir.cmd("fg-fold").args(["-q", "--perf-compat"]).args(filter).args(more);
     let (ours, perfs) = (
         sums(&ours.arg("perf.data").stdout()),
         sums(&perf_and_inferno(&dir.path("perf.data"), event, more)),
     );
     let all = |sums: &BTreeMap<BString, u64>| sums.values().sum::<u64>() as f64;
-    // Of a group perf prints no periods, and of several events inferno reads only those that no space pads.
     let (our_all, all) = (all(&ours), all(&perfs));
-    assert!(event.is_some() || our_all == all, "all weight is there: {our_all} {all}");
+    assert!(our_all == all, "all weight is there: {our_all} {all}");
     let part = |stack: &BString| ours.get(stack).map_or(0.0, |&weight| weight as f64 / our_all);
     let same: f64 = perfs.iter().map(|(stack, &weight)| part(stack).min(weight as f64 / all)).sum();
     eprintln!("agreement {event:?} {more:?}: {:.3} %", same * 100.0);
