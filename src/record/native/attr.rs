@@ -128,7 +128,8 @@ impl Wanted {
         let branches = if self.call_graph == CallGraph::Lbr { BRANCHES } else { 0 };
         let only = event.only.unwrap_or(Only { user: true, kernel: true, hypervisor: true });
         let flags: [(u32, bool); 19] = [
-            (0, self.disabled || self.on_exec),
+            // Names and maps are wanted from the beginning.
+            (0, self.on_exec || (self.disabled && !first)),
             (1, self.inherit),
             (4, !only.user),
             (5, !only.kernel || self.exclude_kernel),

@@ -159,6 +159,9 @@ fn every_end_of_a_workload() {
     dir.cmd("fg-record").args(late).run().success();
     let count = samples(&dir, &dir.read("x"));
     assert!((50..780).contains(&count), "{count} samples, without those of the first 200 ms");
+    let stacks = folded(&dir, &[]);
+    let hot = weight(&stacks, |stack| stack.contains("burn::hot_"));
+    assert!(hot > 95.0, "{hot} % have names: maps were told before samples");
 }
 
 #[test]
