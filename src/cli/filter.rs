@@ -11,7 +11,7 @@ use super::program::{Done, Program, report};
 use super::rules::Rules;
 use crate::error::Error;
 use crate::filter::format::{Format, sniff};
-use crate::filter::{Config, FoldedFilter, SampleFilter};
+use crate::filter::{Config, FoldedFilter, Heaviest, Minimum, SampleFilter, Weights};
 use crate::folded::{self, FoldedSink, Writer};
 use crate::sample::{FrameTable, SampleSink};
 use crate::script;
@@ -38,11 +38,46 @@ has blanks, parentheses, quotes, * or ? in it.
 Folded text has no modules, kinds of frames, events, CPUs and times: to ask for them, filter the script text, before fg-fold. Its first frame \
 is taken for the comm; --pid and --tid need it to end in -PID or -PID/TID, as fg-fold --pid and --tid write it.
 
-Untouched items are passed on byte for byte; without keep, drop and edit flags fg-filter is cat.
-Memory: one line or sample, and the distinct frames; it does not grow with the length of the input.
+Samples have no sum: --min-weight and --top take folded stacks, as they are after all else, and look at what all lines of a stack weigh together.
 
-  fg-script perf.data | fg-filter --comm web | fg-fold | fg-render > web.svg
-  fg-filter --root-at '^tokio::runtime' --drop '^std::thread::park' stacks.folded";
+Untouched items are passed on byte for byte; without keep, drop and edit flags fg-filter is cat.
+Memory: one line or sample, and the distinct frames; it does not grow with the length of the input. With --min-weight and --top, all lines.
+
+Grammar:
+  expr  = all { \"or\" all }
+  all   = one { \"and\" one }
+  one   = \"not\" one | \"(\" expr \")\" | \"everything\" | \"nothing\"
+        | ( \"frame\" | \"module\" | \"comm\" | \"event\" ) name
+        | \"kind\" ( \"user\" | \"kernel\" | \"inlined\" | \"jit\" | \"truncated\" )
+        | ( \"pid\" | \"tid\" ) number { \",\" number }
+        | \"cpu\" cpus { \",\" cpus }
+        | \"time\" [ seconds ] \"..\" [ seconds ]
+  cpus  = number [ \"..\" number ]
+  name  = \"/\" regex \"/\" | glob | word | '\"' exact '\"'
+
+Recipes:
+  # some threads; what is left out is counted
+  fg-filter --comm '^web' app.script | fg-fold > web.folded
+  # nothing that waits
+  fg-filter --drop 'park|epoll_wait|futex_wait' stacks.folded | fg-render > busy.svg
+  # what a function does, wherever it is called from
+  fg-filter --root-at '^net::serve$' stacks.folded | fg-render > serve.svg
+  # who calls it, and how much of it is whose
+  fg-filter --keep memcpy --cut-above memcpy stacks.folded | fg-render --reverse > callers.svg
+  # a library as one frame; so the kernel, of which folded stacks know nothing
+  fg-filter --group 'btree=frame btree::*' stacks.folded
+  fg-filter --group 'kernel=kind kernel' app.script | fg-fold
+  # a second of two CPUs
+  fg-filter --time 12,13 --cpu 0-1 app.script | fg-fold
+  # Rust without its scaffolding
+  fg-filter --preset std,tokio,async --strip-hashes stacks.folded
+  # all of these and none of those
+  fg-filter --where '(comm web* or frame fs::*) and not frame /alloc|free/' stacks.folded
+  # the ten heaviest stacks; no dust
+  fg-filter --top 10 stacks.folded
+  fg-filter --min-weight 0.1% stacks.folded | fg-render > clean.svg
+  # one profile out of two, a thread pool as one thread
+  cat stacks.folded more.folded | fg-filter --rename '^(worker)-[0-9]+=$1' | fg-fold";
 
 /// Keep, drop and edit stacks of folded text or perf-script text; what it reads it writes.
 #[derive(Clone, Debug, Default, Parser)]
@@ -66,6 +101,23 @@ pub struct FilterArgs {
     /// What to keep, what to drop, how to edit
     #[command(flatten)]
     pub rules: Rules,
+
+    /// Of folded stacks, drop those that weigh less: 500, or 0.1% of all that is left
+    #[arg(long, value_name = "WEIGHT", value_parser = minimum, help_heading = "Heavy stacks")]
+    pub min_weight: Option<Minimum>,
+    /// Of folded stacks, keep the N heaviest
+    #[arg(long, value_name = "N", help_heading = "Heavy stacks")]
+    pub top: Option<usize>,
+}
+
+/// `500` or `0.1%`.
+fn minimum(text: &str) -> anyhow::Result<Minimum> {
+    let Some(percent) = text.strip_suffix('%') else {
+        return Ok(Minimum::Weight(text.parse().context("neither a weight nor a share in %")?));
+    };
+    let percent: f64 = percent.parse().context("no number before the %")?;
+    anyhow::ensure!((0.0..=100.0).contains(&percent), "a share is 0% to 100%");
+    Ok(Minimum::Percent(percent))
 }
 
 /// A `--format`.
@@ -85,12 +137,13 @@ impl Program for FilterArgs {
 
     fn run(self) -> anyhow::Result<Done> {
         let config = self.rules.config()?;
+        let weights = Weights { minimum: self.min_weight, top: self.top };
         let mut input = match &self.input {
             Some(path) => Input::open(path)?,
             None => Input::stdin()?,
         };
         let mut output = Output::create(self.output.as_deref())?;
-        if config.keeps_everything() && !self.strict {
+        if config.keeps_everything() && weights.keeps_everything() && !self.strict {
             copy(&mut input, &mut output)?;
             output.commit()?;
             return Ok(Done::Ok);
@@ -103,7 +156,13 @@ impl Program for FilterArgs {
         let Input { name, reader, .. } = input;
         let reader = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(reader));
         let tally = match format {
-            Format::Folded => filter_folded(reader, &name, config, &mut output)?,
+            Format::Folded => filter_folded(reader, &name, config, weights, &mut output)?,
+            Format::Script if !weights.keeps_everything() => {
+                let what =
+                    format!("--min-weight and --top take folded stacks, and {name} has samples");
+                let remedy = "fold them first: fg-fold | fg-filter --top 10".into();
+                return Err(Error::Unsupported { what, remedy }.into());
+            }
             Format::Script => filter_script(reader, &name, config, &mut output)?,
         };
         output.commit()?;
@@ -116,11 +175,13 @@ fn filter_folded(
     reader: impl BufRead,
     input: &str,
     config: Config,
+    weights: Weights,
     output: &mut Output,
 ) -> Result<Tally, Error> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let name = output.name.clone();
-    let mut filter = FoldedFilter::new(config, Writer::new(output, name))?;
+    let heaviest = Heaviest::new(weights, Writer::new(output, name));
+    let mut filter = FoldedFilter::new(config, heaviest)?;
     folded::read(reader, input, &mut frames, &mut filter, &mut tally)?;
     filter.finish(&mut frames, &mut tally)?;
     Ok(tally)

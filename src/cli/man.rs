@@ -85,7 +85,7 @@ fn shown(value: &PossibleValue) -> String {
 
 /// What stands below the options in `--help`.
 fn further(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
-    let (mut titled, mut example, mut gap) = (false, false, false);
+    let (mut titled, mut example, mut gap, mut listed) = (false, false, false, false);
     for line in text.lines() {
         if line.is_empty() {
             gap = true;
@@ -93,9 +93,19 @@ fn further(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
         }
         let indented = line.starts_with("  ");
         if indented != example {
-            let request = if indented { ".SH EXAMPLES\n.nf" } else { ".fi" };
+            let request = match (indented, listed) {
+                (true, true) => ".nf",
+                (true, false) => ".SH EXAMPLES\n.nf",
+                (false, _) => ".fi",
+            };
             writeln!(page, "{request}")?;
             (example, titled, gap) = (indented, indented, false);
+        }
+        // `Recipes:` is the title of the lines below it.
+        listed = !indented && line.ends_with(':') && !line.contains(' ');
+        if listed {
+            writeln!(page, ".SH {}", line.trim_end_matches(':').to_uppercase())?;
+            continue;
         }
         match title(line).filter(|_| !indented) {
             Some((title, text)) => {
@@ -111,7 +121,7 @@ fn further(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
                 } else if gap {
                     writeln!(page, ".PP")?;
                 }
-                write_text(page, line.trim_start())?;
+                write_text(page, line.strip_prefix("  ").unwrap_or(line))?;
             }
         }
         gap = false;
