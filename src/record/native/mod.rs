@@ -19,6 +19,7 @@ mod kernel;
 mod off_cpu;
 mod open;
 mod queue;
+mod refusal;
 mod ring;
 mod session;
 mod sys;

@@ -15,11 +15,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
 
 use super::attr::{CallGraph, Rate, Wanted};
 use super::event::Event;
 use super::queue::ENDIAN;
+use super::refusal::{PARANOID, paranoid, refused, setting, without_switches};
 use super::ring::Ring;
 use super::sys;
 use crate::error::{Error, Result};
@@ -335,66 +335,6 @@ fn ring_size(wanted: &Wanted, cpus: usize) -> usize {
     ring.max(LEAST).min(share)
 }
 
-const PARANOID: &str = "kernel.perf_event_paranoid";
-
-/// The value of a kernel setting.
-fn setting(path: &str) -> Option<String> {
-    let text = std::fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
-    Some(text.trim().to_owned())
-}
-
-fn paranoid() -> Option<String> {
-    setting("kernel/perf_event_paranoid")
-}
-
-/// What cannot be opened: the setting as it is, what it costs, and the least that would do.
-fn refused(event: &str, error: io::Error) -> Error {
-    let unsupported =
-        |what: String, remedy: &str| Error::Unsupported { what, remedy: remedy.into() };
-    match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => {
-            let level = paranoid().unwrap_or_else(|| "not to be read".into());
-            let number: i32 = level.parse().unwrap_or(2);
-            if number > 2 {
-                unsupported(
-                    format!("nobody but root may record: {PARANOID} is {level}"),
-                    "allow your own programs with `sudo sysctl kernel.perf_event_paranoid=2` (1: the kernel's part too; -1: \
-                     everything), or record with --root",
-                )
-            } else {
-                unsupported(
-                    format!("the kernel refuses to record {event}: {PARANOID} is {level}"),
-                    "other users' processes, whole machines and tracepoints take --root or `sudo sysctl \
-                     kernel.perf_event_paranoid=-1`; a container needs the capability PERFMON and a seccomp profile that \
-                     allows perf_event_open",
-                )
-            }
-        }
-        Some(libc::EMFILE | libc::ENFILE) => unsupported(
-            "more threads, CPUs and events than files may be open".into(),
-            "raise the limit with `ulimit -n`, as root, or record fewer processes",
-        ),
-        Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP) => unsupported(
-            format!("this machine cannot count {event}"),
-            "virtual machines often have no hardware events: cpu-clock always works",
-        ),
-        Some(libc::ENOSYS) => unsupported(
-            "this kernel has no perf_event_open".into(),
-            "it takes a Linux with CONFIG_PERF_EVENTS",
-        ),
-        _ => Error::Io { doing: format!("cannot record {event}"), source: error },
-    }
-}
-
-/// A switch happens in the kernel: events that leave it out count none, so that nothing would be recorded.
-fn without_switches() -> Error {
-    Error::Unsupported {
-        what: format!("--off-cpu takes the kernel's part, which {PARANOID} 2 keeps from you"),
-        remedy: "allow it with `sudo sysctl kernel.perf_event_paranoid=1`, or record with --root"
-            .into(),
-    }
-}
-
 /// `0-3,8`: those that run now.
 fn online_cpus() -> Vec<u32> {
     let list = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
@@ -434,16 +374,5 @@ mod tests {
         assert_eq!(size(CallGraph::Dwarf(64000), 997, 256), 1 << 20);
         assert_eq!(size(CallGraph::Dwarf(8192), 99, 2), 1 << 20);
         assert_eq!(size(CallGraph::Fp, 997, 2), 512 << 10);
-    }
-
-    #[test]
-    fn refusals_name_their_remedy() {
-        let remedy = |errno| {
-            let error = refused("cycles", io::Error::from_raw_os_error(errno));
-            error.remedy().map(str::to_owned).unwrap_or_default()
-        };
-        assert!(remedy(libc::EACCES).contains("sysctl kernel.perf_event_paranoid"));
-        assert!(remedy(libc::EMFILE).contains("ulimit -n"));
-        assert!(remedy(libc::ENOENT).contains("cpu-clock"));
     }
 }

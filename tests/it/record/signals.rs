@@ -1,0 +1,157 @@
+//! How recordings end: Ctrl-C, signals to the recorder alone, closed pipes.
+
+use super::*;
+
+#[test]
+fn ctrl_c_ends_the_workload_and_the_recording_is_complete() {
+    if !perf_works("ctrl_c_ends_the_workload_and_the_recording_is_complete") {
+        return;
+    }
+    for backend in BACKENDS {
+        let dir = Dir::new();
+        let workload = [burn().to_str().unwrap(), "--ms", "15000"];
+        let mut child = start(&dir, &["--backend", backend], &workload);
+        let begin = first_bytes(&mut child);
+        kill("INT", child.id(), true);
+        let (status, stream, said) = finish(child, begin);
+        assert_eq!(status, Some(130), "{said}");
+        samples(&dir, &stream);
+    }
+}
+
+#[test]
+fn signals_to_us_alone_end_the_recording() {
+    if !perf_works("signals_to_us_alone_end_the_recording") {
+        return;
+    }
+    let dir = Dir::new();
+    // perf answers SIGINT by sending SIGTERM to its workload.
+    for (signal, backend, code) in [
+        ("INT", "native", 130),
+        ("TERM", "native", 130),
+        ("INT", "perf", 143),
+        ("TERM", "perf", 143),
+    ] {
+        let workload = [burn().to_str().unwrap(), "--ms", "15000"];
+        let mut child = start(&dir, &["--backend", backend], &workload);
+        let begin = first_bytes(&mut child);
+        kill(signal, child.id(), false);
+        let (status, stream, said) = finish(child, begin);
+        assert_eq!(status, Some(code), "{signal}: {said}");
+        assert!(samples(&dir, &stream) > 0);
+    }
+}
+
+#[test]
+fn with_root_signals_go_to_the_workload_which_is_ours() {
+    if !perf_works("with_root_signals_go_to_the_workload_which_is_ours") {
+        return;
+    }
+    let dir = Dir::new();
+    fake_sudo(&dir);
+    for (deaf, code) in [(&[][..], 130), (&["--deaf"], 137)] {
+        let workload = [&[burn().to_str().unwrap(), "--ms", "15000"], deaf].concat();
+        let mut child = start(&dir, &["--root"], &workload);
+        let begin = first_bytes(&mut child);
+        kill("INT", child.id(), false);
+        if !deaf.is_empty() {
+            std::thread::sleep(Duration::from_millis(500));
+            kill("INT", child.id(), false);
+        }
+        let (status, stream, said) = finish(child, begin);
+        assert_eq!(status, Some(code), "{said}");
+        assert!(samples(&dir, &stream) > 0);
+    }
+    executable(&dir, "sudo", "echo 'a password is required' >&2\nexit 1");
+    let burn = burn().to_str().unwrap();
+    let (status, stream, said) = finish(start(&dir, &["--root"], &[burn, "--print"]), Vec::new());
+    assert_eq!((status, stream.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("a password is required") && !said.contains("burnt"), "{said}");
+}
+
+#[test]
+fn a_deaf_workload_is_killed_by_the_second_signal() {
+    if !perf_works("a_deaf_workload_is_killed_by_the_second_signal") {
+        return;
+    }
+    for backend in BACKENDS {
+        let dir = Dir::new();
+        let workload = [burn().to_str().unwrap(), "--ms", "15000", "--deaf"];
+        let mut child = start(&dir, &["--backend", backend], &workload);
+        let begin = first_bytes(&mut child);
+        kill("INT", child.id(), true);
+        // Two signals at once would be one.
+        std::thread::sleep(Duration::from_millis(500));
+        kill("INT", child.id(), true);
+        let (status, stream, said) = finish(child, begin);
+        assert_eq!(status, Some(137), "{said}");
+        assert!(samples(&dir, &stream) > 0);
+    }
+}
+
+#[test]
+fn attached_recordings_end_with_ctrl_c_and_succeed() {
+    if !perf_works("attached_recordings_end_with_ctrl_c_and_succeed") {
+        return;
+    }
+    let dir = Dir::new();
+    for (group, backend) in [(false, "native"), (true, "native"), (false, "perf"), (true, "perf")] {
+        let mut workload = Command::new(burn()).args(["--ms", "15000"]).spawn().unwrap();
+        let pid = workload.id().to_string();
+        let mut child = start(&dir, &["--backend", backend, "-p", &pid], &[]);
+        let begin = first_bytes(&mut child);
+        kill("INT", child.id(), group);
+        let (status, stream, said) = finish(child, begin);
+        assert_eq!(workload.try_wait().unwrap(), None, "the workload runs on");
+        workload.kill().unwrap();
+        workload.wait().unwrap();
+        assert_eq!(status, Some(0), "{said}");
+        let stacks = stacks(&dir, &stream);
+        assert!(share(&stacks, "hot_") > 90.0, "{} samples", stacks.len());
+    }
+    let gone = start(&dir, &["-p", "4194303"], &[]);
+    assert_eq!(finish(gone, Vec::new()).0, Some(1), "a process that is not there");
+}
+
+#[test]
+fn a_closed_pipe_ends_everything_quietly() {
+    if !perf_works("a_closed_pipe_ends_everything_quietly") {
+        return;
+    }
+    let dir = Dir::new();
+    for backend in BACKENDS {
+        let workload = [burn().to_str().unwrap(), "--ms", "15000"];
+        let mut child = start(&dir, &["--backend", backend], &workload);
+        first_bytes(&mut child);
+        drop(child.stdout.take());
+        let mut said = String::new();
+        let begin = Instant::now();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(child.wait().unwrap().success(), "{said}");
+        assert!(begin.elapsed() < Duration::from_secs(14) && !said.contains("fg-record"), "{said}");
+    }
+}
+
+#[test]
+fn an_interrupted_file_is_whole() {
+    if !perf_works("an_interrupted_file_is_whole") {
+        return;
+    }
+    let dir = Dir::new();
+    let workload = [burn().to_str().unwrap(), "--ms", "15000"];
+    let child = start(&dir, &["-o", "x"], &workload);
+    let begin = Instant::now();
+    let grown = || {
+        let files = std::fs::read_dir(dir.path(".")).unwrap();
+        files.flatten().any(|file| file.metadata().is_ok_and(|file| file.len() > 100_000))
+    };
+    while !grown() && begin.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill("INT", child.id(), true);
+    let (status, _, said) = finish(child, Vec::new());
+    assert_eq!(status, Some(130), "{said}");
+    assert_eq!(dir.names(), ["x"]);
+    let recording = dir.read("x");
+    assert!(samples(&dir, &recording) > 0);
+}
