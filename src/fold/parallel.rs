@@ -47,13 +47,12 @@ pub(super) fn fold<S: FoldedSink>(
     let folded: Vec<Result<_>> = borders
         .par_windows(2)
         .map(|part| {
-            let mut file = File::open(path).map_err(Error::io(reading))?;
-            file.seek(SeekFrom::Start(part[0])).map_err(Error::io(reading))?;
+            let file = File::open(path).map_err(Error::io(reading))?;
             let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
             let mut folder = Folder::new(folds.clone(), name.clone(), Nowhere);
             folder.expect(event.clone());
-            let text = file.take(part[1] - part[0]);
-            script::Reader::new(config).read(text, &name, &mut frames, &mut folder, &mut tally)?;
+            let (mut reader, part) = (script::Reader::new(config), part[0]..part[1]);
+            reader.read_file(file, part, &name, &mut frames, &mut folder, &mut tally)?;
             Ok((folder, frames, tally))
         })
         .collect();

@@ -1,5 +1,6 @@
 //! Inputs of any format into one folder.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -130,6 +131,10 @@ impl Source {
                         frames,
                         tally,
                     ),
+                    (Some(path), ..) if len > 0 => {
+                        let file = File::open(path).map_err(Error::io(reading))?;
+                        self.reader.read_file(file, 0..len, name, frames, stage, tally)
+                    }
                     _ => self.reader.read(whole, name, frames, stage, tally),
                 }
             }

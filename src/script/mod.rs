@@ -20,6 +20,7 @@ pub mod perf;
 mod reader;
 pub mod recording;
 mod shared;
+mod window;
 mod writer;
 
 pub use reader::{Config, Reader};

@@ -3,7 +3,9 @@
 //! A profile repeats itself: 75,000 frame lines hold 1,900 distinct ones. So everything behind the address is looked up as
 //! bytes in a cache of [`lines`](super::lines) and taken apart once per distinct line.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use bstr::ByteSlice;
 use hashbrown::HashMap;
@@ -14,6 +16,7 @@ use super::header::{Header, Last};
 use super::line;
 use super::lines::Lines;
 use super::shared::Shared;
+use super::window::Windows;
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable, Place, Sample, SampleSink};
 use crate::tally::Tally;
@@ -78,6 +81,27 @@ impl Reader {
             self.read_lines(chunk, frames, sink, tally)?;
         }
         self.end_sample(b"", frames, sink, tally)
+    }
+
+    /// The same for a part of a file, which starts with a sample: where files can be mapped, nothing is copied.
+    pub fn read_file(
+        &mut self,
+        mut file: File,
+        part: Range<u64>,
+        name: &str,
+        frames: &mut FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let reading = || format!("cannot read {name}");
+        if let Some(mut windows) = Windows::new(&file, part.clone()) {
+            while let Some(chunk) = windows.next_chunk().map_err(Error::io(reading))? {
+                self.read_lines(chunk, frames, sink, tally)?;
+            }
+            return self.end_sample(b"", frames, sink, tally);
+        }
+        file.seek(SeekFrom::Start(part.start)).map_err(Error::io(reading))?;
+        self.read(file.take(part.end - part.start), name, frames, sink, tally)
     }
 
     fn read_lines(
