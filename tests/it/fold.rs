@@ -16,6 +16,7 @@ use crate::recording::record;
 #[path = "../naive/fold.rs"]
 mod naive;
 
+mod foreign;
 mod inferno_compat;
 mod inferno_errors;
 mod program;
