@@ -1,0 +1,140 @@
+//! fg-render as a program: its inputs, files and messages.
+
+use super::*;
+
+#[test]
+fn the_program_draws_what_the_library_draws() {
+    let dir = Dir::new();
+    dir.write("a", "main;f 3\n");
+    let outcome =
+        dir.cmd("fg-render").args(["--no-embed", "a", "-"]).stdin("odd\nmain 1\n").run().success();
+    assert_eq!(outcome.stdout, render(Config::default(), "main;f 3\nmain 1\n"));
+    assert!(
+        outcome.stderr.contains_str("1 odd lines or records skipped, the first: “odd”"),
+        "{}",
+        outcome.stderr
+    );
+    let quiet = dir
+        .cmd("fg-render")
+        .args(["-q", "-o", "x.svg", "--strict", "--no-embed"])
+        .stdin("odd\nmain;f 3\nmain 1\n")
+        .run();
+    let quiet = quiet.code(3);
+    assert_eq!((quiet.stdout, quiet.stderr), (BString::default(), BString::default()));
+    assert_eq!(dir.read("x.svg"), outcome.stdout);
+    assert_eq!(dir.names(), ["a", "x.svg"]);
+}
+
+#[test]
+fn odd_bytes_are_replaced_and_counted() {
+    let dir = Dir::new();
+    let outcome = dir.cmd("fg-render").stdin(b"a\x1b[1m;\xff\xfe 3\nok 2.75\n").run().success();
+    assert!(outcome.stdout.contains_str("<title>a\u{fffd}[1m (3 samples"));
+    outcome.says("2 names with bytes that had to be replaced").says("1 weights with a fraction");
+}
+
+#[test]
+fn without_stacks_there_is_no_output_and_nothing_is_touched() {
+    let dir = Dir::new();
+    dir.write("x.svg", "precious");
+    for (input, args, words) in [
+        ("", &[][..], "standard input is empty"),
+        (
+            "what\nis this\n",
+            &[],
+            "standard input is not perf-script text, perf.data, folded stacks or any other",
+        ),
+        ("# nothing\n", &[], "standard input has no samples"),
+        ("a 0\nb 0\n", &[], "has no samples that can be drawn: 2 stacks have no weight"),
+        ("a 1\n", &["--base", "x"], "none of 1 stacks contains x"),
+        ("a 18446744073709551615\nb 18446744073709551615\n", &[], "add up to more than"),
+    ] {
+        let outcome = dir
+            .cmd("fg-render")
+            .args(["-o", "x.svg"])
+            .args(args)
+            .stdin(input)
+            .run()
+            .code(1)
+            .says(words);
+        assert!(outcome.stdout.is_empty());
+        assert_eq!(dir.read("x.svg"), "precious", "{input:?}");
+        assert_eq!(dir.names(), ["x.svg"]);
+        assert!(dir.cmd("fg-render").args(args).stdin(input).run().code(1).stdout.is_empty());
+    }
+    dir.cmd("fg-render")
+        .args(["--width", "3"])
+        .stdin("a 1\n")
+        .run()
+        .code(2)
+        .says("a width of 3 pixels");
+}
+
+#[test]
+fn the_palette_map_keeps_colours() {
+    let dir = Dir::new();
+    dir.write("palette.map", "f->rgb(1,2,3)\n");
+    let svg = dir.cmd("fg-render").arg("--cp").stdin("main;f 3\n").stdout();
+    assert!(svg.contains_str("rgb(1,2,3)"));
+    let map = dir.read("palette.map");
+    assert!(
+        map.starts_with(b"->rgb(")
+            && map.contains_str("f->rgb(1,2,3)\n")
+            && map.contains_str("main->rgb("),
+        "{map}"
+    );
+    assert_eq!(
+        dir.cmd("fg-render").arg("--cp").stdin("main;f 3\n").stdout(),
+        svg,
+        "the second time, all are known"
+    );
+    assert_eq!(dir.read("palette.map"), map);
+}
+
+#[test]
+fn attributes_of_functions_are_read() {
+    let dir = Dir::new();
+    dir.write("attrs", "f\thref=https://example.com/\twhat=1\n");
+    let outcome =
+        dir.cmd("fg-render").args(["--nameattr", "attrs"]).stdin("main;f 3\n").run().success();
+    assert!(outcome.stdout.contains_str(r#"<a xlink:href="https://example.com/""#));
+    outcome.says("invalid attribute what");
+}
+
+const SCRIPT: &str = "app 1/2 1.000000: 1000000 cpu-clock: \n\t 10 f+0x1 (/a)\n\t 20 main+0x1 (/a)\n\n\
+    app 1/2 1.001000: 1000000 cpu-clock: \n\t 10 g+0x1 (/a)\n\t 20 main+0x1 (/a)\n\n\
+    app 1/3 1.003000: 1000000 cpu-clock: \n\t 10 f+0x1 (/a)\n\t 20 main+0x1 (/a)\n\n\
+    app 1/2 1.003000: 1000000 cpu-clock: \n\t 10 f+0x1 (/a)\n\t 20 main+0x1 (/a)\n\n";
+
+#[test]
+fn script_text_is_folded_on_the_way() {
+    let dir = Dir::new();
+    let folded = dir.cmd("fg-fold").arg("--unit").stdin(SCRIPT).stdout();
+    let drawn = dir.cmd("fg-render").stdin(&folded[..]).stdout();
+    assert!(dir.cmd("fg-render").stdin(SCRIPT).stdout() == drawn, "{folded}");
+}
+
+#[test]
+fn a_flame_chart_of_samples_is_in_the_order_of_time() {
+    let dir = Dir::new();
+    let svg = dir.cmd("fg-render").args(["--flamechart"]).stdin(SCRIPT).stdout();
+    let widths = widths(svg.to_str().unwrap());
+    let ms = |widths: &[u64]| widths.iter().map(|width| width * 1_000_000).collect::<Vec<_>>();
+    // A lane is as long as the recording; behind a gap, `main` is another box.
+    assert_eq!((&widths["app-1/2"], &widths["app-1/3"]), (&ms(&[4]), &ms(&[4])));
+    let mut mains = widths["main"].clone();
+    mains.sort_unstable();
+    assert_eq!(mains, ms(&[1, 1, 2]));
+    assert_eq!(widths["g"], ms(&[1]));
+    assert!(svg.contains_str("<title>app-1/2 (4,000,000 ns, 50.00%)"), "{svg}");
+}
+
+#[test]
+fn what_a_browser_hardly_opens_is_announced() {
+    let dir = Dir::new();
+    let lines: String = (0..50_000).map(|i| format!("function_{i:0>100} 1\n")).collect();
+    let args = ["--minwidth", "0", "-o", "x.svg"];
+    let outcome = dir.cmd("fg-render").args(args).stdin(&lines[..]).run().success();
+    outcome.says("MB, which keeps a browser busy for long: --min-width 0.1 or more");
+    assert!(!dir.cmd("fg-render").stdin("a 1\n").run().success().stderr.contains_str("browser"));
+}
