@@ -71,9 +71,9 @@ fn drawn(text: &str, through_cat: bool) -> BString {
 }
 
 /// Draws folded text, as fg-render does.
-fn rendered(folded: &[u8]) -> BString {
+fn rendered(folded: &[u8], embed: bool) -> BString {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    let config = flamepipe::render::Config::default();
+    let config = flamepipe::render::Config { embed, ..Default::default() };
     let mut renderer = flamepipe::render::Renderer::new(config, "text", Vec::new(), "memory");
     folded::read(folded, "text", &mut frames, &mut renderer, &mut tally).unwrap();
     renderer.finish(&mut frames, &mut tally).unwrap();
@@ -88,7 +88,21 @@ proptest! {
     fn one_process_is_the_pipeline(text in script_text(), through_cat in any::<bool>()) {
         let folded = fold(text.as_bytes(), &Config { unit: true, ..Config::default() }).0;
         // Windows has no program that copies.
-        prop_assert_eq!(drawn(&text, through_cat && cfg!(unix)), rendered(&folded));
+        prop_assert_eq!(drawn(&text, through_cat && cfg!(unix)), rendered(&folded, true));
+    }
+
+    /// Law 6: the same input is the same bytes, and of the same stacks in another order the same picture.
+    #[test]
+    fn rendering_is_a_function(text in script_text(), turn in any::<prop::sample::Index>()) {
+        let folded = fold(text.as_bytes(), &Config::default()).0;
+        let svg = rendered(&folded, true);
+        prop_assert_eq!(&rendered(&folded, true), &svg);
+        let elsewhere = std::thread::scope(|s| s.spawn(|| rendered(&folded, true)).join().unwrap());
+        prop_assert_eq!(elsewhere, svg);
+        let mut lines: Vec<&[u8]> = folded.lines_with_terminator().collect();
+        let middle = turn.index(lines.len());
+        lines.rotate_left(middle);
+        prop_assert_eq!(rendered(&lines.concat(), false), rendered(&folded, false));
     }
 }
 

@@ -336,9 +336,13 @@ fn one_process_and_a_pipeline_write_the_same_bytes() {
             assert_eq!(shell(&dir, &line).stdout(), svg, "{line}");
         }
         if script.exists() {
-            for options in
-                ["", "--post-process=cat", "--weight=samples --split=tid,cpu", "--event-filter all"]
-            {
+            for options in [
+                "",
+                "--post-process=cat",
+                "--weight=samples --split=tid,cpu",
+                "--event-filter all",
+                "--no-embed",
+            ] {
                 let words = options.split_whitespace();
                 let cmd = dir.cmd("flamegraph").args(words).args(["--perfdata", name, "-o", "-"]);
                 let line = format!("'{}' {options} {name}", script.display());
