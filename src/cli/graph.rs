@@ -15,7 +15,7 @@ use super::logger;
 use super::program::{Done, Failure, report};
 use super::progress::Shown;
 use super::record::{RecordOptions, teller};
-use super::render::GraphArgs;
+use super::render::{GraphArgs, usage};
 use super::script::RecordingArgs;
 use super::signals;
 use crate::fold::{Weighing, source};
@@ -182,6 +182,8 @@ impl GraphOptions {
             render.colors = palette;
         }
         self.graph.apply(&mut render);
+        // Before a recording is made that nobody can draw.
+        render.check().map_err(usage)?;
         let fold = self.folding.config();
         let is_chart = render.order == render::Order::Time;
         if is_chart && (fold.cpu || fold.by_event || fold.weighing == Weighing::Samples) {
@@ -275,6 +277,14 @@ mod tests {
         assert_eq!((config.render.min_width, config.render.width), (2.0, Some(700)));
         assert_eq!(config.render.colors, "aqua".parse().unwrap());
         assert_eq!(config.post_process, Some(vec!["cat".into()]));
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_refused_before_it_is_recorded() {
+        for line in ["--image-width 20", "--min-width nan"] {
+            let error = parse(line).pipeline(None).unwrap_err();
+            assert!(matches!(error.downcast_ref(), Some(Failure::Usage(_))), "{line}: {error}");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, Parser};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser, value_parser};
 
 use super::io::{Output, say};
 use super::script::BackendArg;
@@ -19,15 +20,15 @@ use crate::record::{Config, Destination, Ended, Notice, Workload, perf, recorder
 #[command(next_help_heading = "Recording")]
 pub struct RecordOptions {
     /// Sampling frequency [default: 997]
-    #[arg(short = 'F', long = "freq", value_name = "HZ")]
+    #[arg(short = 'F', long = "freq", value_name = "HZ", value_parser = value_parser!(u32).range(1..))]
     pub frequency: Option<u32>,
 
     /// Take a sample after so many events instead of at a frequency
-    #[arg(long, value_name = "EVENTS", conflicts_with = "frequency")]
+    #[arg(long, value_name = "EVENTS", conflicts_with = "frequency", value_parser = value_parser!(u64).range(1..))]
     pub period: Option<u64>,
 
     /// Record this event, as perf spells it; may be repeated [default: processor time]
-    #[arg(short = 'e', long = "event", value_name = "EVENT")]
+    #[arg(short = 'e', long = "event", value_name = "EVENT", value_parser = NonEmptyStringValueParser::new())]
     pub events: Vec<String>,
 
     /// How stacks are captured: auto, fp, lbr, dwarf or dwarf,BYTES [default: dwarf,64000]
@@ -89,6 +90,9 @@ impl RecordOptions {
         let Ok(duration) = self.duration.map(Duration::try_from_secs_f64).transpose() else {
             return usage("--duration takes a number of seconds");
         };
+        if duration.is_some_and(|duration| duration.is_zero()) {
+            return usage("nothing can be recorded in a --duration of 0");
+        }
         let usual = Config::default();
         let config = Config {
             frequency: self.frequency.unwrap_or(usual.frequency),
@@ -297,6 +301,15 @@ mod tests {
         assert!(config("-c record -e cycles ./bin").is_err());
         // Elsewhere it is a script of dtrace's.
         assert_eq!(config("-c ' ./bin").is_err(), cfg!(target_os = "linux"), "an open quote");
+    }
+
+    #[test]
+    fn what_records_nothing_is_refused() {
+        for line in ["-F 0 x", "--period 0 x", "--duration 0 x", "--duration nan x", "-e= x"] {
+            assert!(config(line).is_err(), "{line}");
+        }
+        // Elsewhere it is a script of dtrace's.
+        assert_eq!(config("--cmd= x").is_err(), cfg!(target_os = "linux"));
     }
 
     #[test]

@@ -312,7 +312,7 @@ impl Program for RenderArgs {
 }
 
 /// A size that cannot be drawn was typed.
-fn usage(error: crate::error::Error) -> Failure {
+pub(super) fn usage(error: crate::error::Error) -> Failure {
     let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
     Failure::Usage(format!("{error}{remedy}"))
 }

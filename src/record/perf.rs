@@ -177,7 +177,14 @@ pub fn custom_output(config: &Config) -> Result<Option<PathBuf>> {
 
 fn custom_words(config: &Config) -> Result<Option<Vec<String>>> {
     let Some(custom) = &config.custom else { return Ok(None) };
-    shlex::split(custom).map(Some).ok_or_else(|| Error::Unsupported {
+    let words = shlex::split(custom);
+    if words.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Error::Unsupported {
+            what: "the custom command is empty".into(),
+            remedy: "it is what perf is called with: `record -g`".into(),
+        });
+    }
+    words.map(Some).ok_or_else(|| Error::Unsupported {
         what: format!("the custom command is not shell words: {custom}"),
         remedy: "a quote is left open, or a backslash ends it".into(),
     })
