@@ -128,7 +128,10 @@ impl Error {
                 Some("the stage before this one wrote nothing: look at its messages on stderr")
             }
             Error::Format { .. } => Some("name the format with --format, or check the file"),
-            Error::NoSamples { .. } => Some("record for longer, or at a higher frequency (-F)"),
+            // What swallowed the samples is what to look at.
+            Error::NoSamples { why, .. } => {
+                why.is_empty().then_some("record for longer, or at a higher frequency (-F)")
+            }
             Error::NoCallChains { .. } => {
                 Some("record with call graphs: fg-record does, plain perf needs `perf record -g`")
             }

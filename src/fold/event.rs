@@ -3,8 +3,9 @@
 use bstr::{BStr, BString, ByteSlice};
 
 use super::Config;
+use crate::error::Error;
 use crate::folded::OFF_CPU;
-use crate::tally::Count;
+use crate::tally::{Count, grouped};
 use crate::unit::{self, Unit};
 
 /// Lets one event through, or each: the weights of two events cannot be added up. Those of `off-cpu` and a clock can.
@@ -115,6 +116,14 @@ impl EventFilter {
     pub(super) fn others(&self) -> Vec<(BString, Count)> {
         let off = (!self.has_off() && self.off.items > 0).then(|| (OFF_CPU.into(), self.off));
         self.others.iter().cloned().chain(off).collect()
+    }
+
+    /// The error of a profile that has other events only.
+    pub(super) fn nothing_wanted(&self, input: String) -> Error {
+        let others = self.others();
+        let others = others.iter().map(|(event, c)| format!("{} are of {event}", grouped(c.items)));
+        let others = others.collect::<Vec<_>>().join(", ");
+        Error::NoSamples { input, why: format!(" of the event that is wanted: {others}") }
     }
 
     /// What the periods of all that is folded are in.

@@ -121,8 +121,7 @@ impl<S: FoldedSink> Folder<S> {
         } else if bare > 0 {
             Err(Error::NoCallChains { input, samples: bare })
         } else {
-            let why = format!(" of the event that is wanted: all {read} are of others");
-            Err(Error::NoSamples { input, why })
+            Err(self.event.nothing_wanted(input))
         }
     }
 

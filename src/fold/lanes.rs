@@ -184,12 +184,7 @@ impl<S: FoldedSink> Lanes<S> {
         if self.no_stack.items > 0 {
             return Err(Error::NoCallChains { input, samples: self.no_stack.items });
         }
-        let other: u64 = others.iter().map(|(_, count)| count.items).sum();
-        if other > 0 {
-            let why = format!(" of the event that is wanted: all {other} are of others");
-            return Err(Error::NoSamples { input, why });
-        }
-        Ok(())
+        if others.is_empty() { Ok(()) } else { Err(self.event.nothing_wanted(input)) }
     }
 }
 

@@ -54,7 +54,7 @@ fn each_mistake_has_its_own_diagnosis_and_leaves_the_old_output() {
         .stdin(bare)
         .run()
         .code(1)
-        .says("has no samples of the event");
+        .says("has no samples of the event that is wanted: 2 are of cycles");
     dir.cmd("fg-fold").arg("--nonsense").run().code(2);
 }
 
