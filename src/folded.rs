@@ -204,6 +204,7 @@ impl Stack {
             return sink.text(line);
         };
         tally.read.items += 1;
+        tally.folded_before += 1;
         tally.read.weight = tally.read.weight.saturating_add(weight);
         self.set(frames, stack);
         sink.folded(frames, &Folded { stack: &self.ids, weight, after, line })

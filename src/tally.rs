@@ -64,6 +64,8 @@ pub struct Count {
 pub struct Tally {
     /// What was read: samples, or lines of folded text, with their weight.
     pub read: Count,
+    /// How many of the items read were stacks, folded before, each of which may stand for many samples.
+    pub folded_before: u64,
     /// What was left out because the user asked for it.
     pub filtered: Count,
     /// What was left out for other reasons.
@@ -145,6 +147,7 @@ impl Tally {
             into.items += from.items;
             into.weight = into.weight.saturating_add(from.weight);
         }
+        self.folded_before += other.folded_before;
         self.folded = self.folded.take().or(other.folded);
         for (event, items) in other.others {
             *self.others.entry(event).or_default() += items;
@@ -191,7 +194,14 @@ impl Tally {
 /// The quality line: `3,291 samples · 98.8 % reach a thread root · 0.4 % unresolved (libfoo.so 0.3 %) · 2 odd lines…`.
 impl Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} samples", grouped(self.read.items))?;
+        let samples = self.read.items.saturating_sub(self.folded_before);
+        match (samples, self.folded_before) {
+            (_, 0) => write!(f, "{} samples", grouped(samples))?,
+            (0, stacks) => write!(f, "{} stacks", grouped(stacks))?,
+            (_, stacks) => {
+                write!(f, "{} samples and {} stacks", grouped(samples), grouped(stacks))?
+            }
+        }
         if let Some(stacks) = &self.stacks {
             let share = |part| percent(part, stacks.weight);
             write!(f, " · {} reach a thread root", share(stacks.rooted))?;
@@ -253,6 +263,9 @@ mod tests {
         let mut tally = Tally { read: Count { items: 3291, weight: 4000 }, ..Tally::default() };
         assert!(tally.is_clean());
         assert_eq!(tally.to_string(), "3,291 samples");
+        for (folded_before, said) in [(3291, "3,291 stacks"), (91, "3,200 samples and 91 stacks")] {
+            assert_eq!(Tally { folded_before, ..tally.clone() }.to_string(), said);
+        }
         tally.odd(b"what is this\n");
         tally.odd(b"or this\n");
         tally.folded = Some("cycles".into());

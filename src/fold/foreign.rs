@@ -99,6 +99,7 @@ pub(super) fn read(
         stack.clear();
         stack.extend(names.split_str(";").map(|name| frames.intern(Frame::named(name))));
         tally.read.items += 1;
+        tally.folded_before += 1;
         tally.read.weight = tally.read.weight.saturating_add(weight);
         sink.folded(frames, &Folded { stack: &stack, weight, ..Folded::default() })?;
     }

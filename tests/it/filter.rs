@@ -132,7 +132,7 @@ fn neighbours_become_a_group() {
 #[test]
 fn what_went_is_said_once() {
     let outcome = run(&["--keep", "serve"], WEB).success();
-    assert_eq!(outcome.stderr, "fg-filter: 4 samples · 2 filtered out\n");
+    assert_eq!(outcome.stderr, "fg-filter: 4 stacks · 2 filtered out\n");
     assert_eq!(run(&["--keep", "serve", "-q"], WEB).success().stderr, "");
     let outcome = run(&["--keep", "a"], "a 1\nodd\n\na 2\n").success().says("1 odd lines");
     assert_eq!(outcome.stdout, "a 1\nodd\n\na 2\n");
