@@ -114,8 +114,12 @@ impl Reader {
         self.shared.forget();
         let mut at = 0;
         while let Some(text) = chunk.get(at..).filter(|text| !text.is_empty()) {
-            if self.sample.open && text.first() == Some(&b'\t') && has_plain_address(text) {
-                at = self.frame_line(chunk, at, frames, tally);
+            if self.sample.open
+                && text.first() == Some(&b'\t')
+                && has_plain_address(text)
+                && let Some(next) = self.frame_line(chunk, at, frames)
+            {
+                at = next;
                 continue;
             }
             let end = memchr(b'\n', text).map_or(text.len(), |newline| newline + 1);
@@ -126,30 +130,22 @@ impl Reader {
     }
 
     /// A frame line with its address in perf's fixed columns, which starts `at`, and those behind it that are known to be the
-    /// same; the answer is where the next one starts.
+    /// same; the answer is where the next one starts. `None` if it is no frame after all.
     #[inline]
-    fn frame_line(
-        &mut self,
-        chunk: &[u8],
-        at: usize,
-        frames: &mut FrameTable,
-        tally: &mut Tally,
-    ) -> usize {
+    fn frame_line(&mut self, chunk: &[u8], at: usize, frames: &mut FrameTable) -> Option<usize> {
         let (id, len) = self.lines.find(&chunk[at + ADDRESS_END + 1..], frames);
         let end = at + ADDRESS_END + 1 + len;
+        let mut frame = self.lines.frame(id)?;
         let address = &chunk[at + 1..at + ADDRESS_END];
-        if !self.config.text
-            && !self.config.places
-            && let Some(mut frame) = self.lines.frame(id)
-        {
+        if !self.config.text && !self.config.places {
             if self.config.addresses {
                 frame = self.with_address(frame, line::address(address.trim_ascii_start()), frames);
             }
             let Reader { shared, lines, sample, .. } = self;
-            return shared.note(chunk, at..end, (id, frame), lines, &mut sample.stack);
+            return Some(shared.note(chunk, at..end, (id, frame), lines, &mut sample.stack));
         }
-        self.add_frame(id, address, &chunk[at..end], frames, tally);
-        end
+        self.add_frame((id, frame), address, &chunk[at..end], frames);
+        Some(end)
     }
 
     /// Any line that the fast path did not take.
@@ -198,8 +194,8 @@ impl Reader {
             parts.filter(|(word, _)| line::is_address(word) || header().is_none())
         {
             let (id, _) = self.lines.find(tail, frames);
-            if self.lines.frame(id).is_some() {
-                self.add_frame(id, address, line, frames, tally);
+            if let Some(frame) = self.lines.frame(id) {
+                self.add_frame((id, frame), address, line, frames);
                 return Ok(());
             }
         }
@@ -231,8 +227,8 @@ impl Reader {
             line::split_address(header.rest).filter(|(word, _)| line::is_address(word))
         {
             let (id, _) = self.lines.find(tail, frames);
-            if self.lines.frame(id).is_some() {
-                self.add_frame(id, address, b"", frames, tally);
+            if let Some(frame) = self.lines.frame(id) {
+                self.add_frame((id, frame), address, b"", frames);
                 self.single += 1;
                 return self.end_sample(b"", frames, sink, tally);
             }
@@ -242,17 +238,12 @@ impl Reader {
 
     fn add_frame(
         &mut self,
-        id: u32,
+        (id, mut frame): (u32, FrameId),
         address: &[u8],
         line: &[u8],
         frames: &mut FrameTable,
-        tally: &mut Tally,
     ) {
         self.keep_text(line);
-        let Some(mut frame) = self.lines.frame(id) else {
-            tally.odd(line);
-            return;
-        };
         if self.config.addresses || self.config.places {
             let address = line::address(address.trim_ascii_start());
             if self.config.addresses {

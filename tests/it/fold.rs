@@ -15,6 +15,8 @@ use crate::recording::record;
 
 #[path = "../naive/fold.rs"]
 mod naive;
+#[path = "../naive/reader.rs"]
+mod naive_reader;
 
 mod foreign;
 mod inferno_compat;
@@ -32,6 +34,16 @@ pub(crate) fn fold(text: impl std::io::Read, config: &Config) -> (BString, Tally
     // Text without a single stack is refused, which is no matter here.
     let _ = folder.finish(&mut frames, &mut tally);
     (folder.into_next().into_next().into_inner().into(), tally)
+}
+
+/// The same, each line by itself.
+fn fold_line_by_line(text: &[u8], config: &Config) -> BString {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut folder =
+        Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
+    tally.read.items = naive_reader::read(text, config.addresses, &mut frames, &mut folder);
+    let _ = folder.finish(&mut frames, &mut tally);
+    folder.into_next().into_next().into_inner().into()
 }
 
 fn inferno(text: &[u8], config: &Config) -> BString {
@@ -214,6 +226,7 @@ proptest! {
         let (slow, slow_tally) = fold(Slow(&text, step), &config);
         prop_assert_eq!(&whole, &slow);
         prop_assert_eq!(&tally, &slow_tally);
+        prop_assert_eq!(&whole, &fold_line_by_line(&text, &config), "{:?} {:?}", text.as_bstr(), config);
         let out: u64 = whole.lines().map(|line| line.rsplit_str(" ").next().unwrap().to_str().unwrap().parse::<u64>().unwrap()).sum();
         let left_out: u64 = tally.losses().map(|(_, count)| count.weight).sum();
         prop_assert_eq!(tally.read.weight, out + left_out);
