@@ -10,7 +10,7 @@ use bstr::ByteSlice;
 
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable};
-use crate::tally::Tally;
+use crate::tally::{Count, Tally};
 
 /// The root of stacks sampled on the processor, where those of threads that were blocked are beside them. Both weigh nanoseconds.
 pub const ON_CPU: &[u8] = b"on-cpu";
@@ -203,9 +203,8 @@ impl Stack {
             }
             return sink.text(line);
         };
-        tally.read.items += 1;
+        tally.read += Count::one(weight);
         tally.folded_before += 1;
-        tally.read.weight = tally.read.weight.saturating_add(weight);
         self.set(frames, stack);
         sink.folded(frames, &Folded { stack: &self.ids, weight, after, line })
     }

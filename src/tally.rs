@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
+use std::ops::AddAssign;
 
 use bstr::{BStr, BString, ByteSlice};
 
@@ -59,6 +60,21 @@ pub struct Count {
     pub weight: u64,
 }
 
+impl Count {
+    /// One item of this weight.
+    pub fn one(weight: u64) -> Count {
+        Count { items: 1, weight }
+    }
+}
+
+/// Sums of weights stop at `u64::MAX`.
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Count) {
+        self.items += other.items;
+        self.weight = self.weight.saturating_add(other.weight);
+    }
+}
+
 /// The counts of a run. [`Display`] is the quality line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -97,9 +113,7 @@ impl Tally {
     /// Counts what was left out.
     pub fn lose(&mut self, loss: Loss, items: u64, weight: u64) {
         if items > 0 {
-            let count = self.losses.entry(loss).or_default();
-            count.items += items;
-            count.weight = count.weight.saturating_add(weight);
+            *self.losses.entry(loss).or_default() += Count { items, weight };
         }
     }
 
@@ -143,10 +157,8 @@ impl Tally {
 
     /// Adds the counts of another run, as of another input or another worker.
     pub fn absorb(&mut self, other: Tally) {
-        for (into, from) in [(&mut self.read, other.read), (&mut self.filtered, other.filtered)] {
-            into.items += from.items;
-            into.weight = into.weight.saturating_add(from.weight);
-        }
+        self.read += other.read;
+        self.filtered += other.filtered;
         self.folded_before += other.folded_before;
         self.folded = self.folded.take().or(other.folded);
         for (event, items) in other.others {

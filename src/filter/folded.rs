@@ -100,8 +100,7 @@ impl<S: FoldedSink> FoldedSink for FoldedFilter<S> {
         match edited {
             Some(edited) => self.next.folded(frames, &edited),
             None => {
-                self.filtered.items += 1;
-                self.filtered.weight = self.filtered.weight.saturating_add(folded.weight);
+                self.filtered += Count::one(folded.weight);
                 Ok(())
             }
         }
@@ -112,8 +111,7 @@ impl<S: FoldedSink> FoldedSink for FoldedFilter<S> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        tally.filtered.items += self.filtered.items;
-        tally.filtered.weight = tally.filtered.weight.saturating_add(self.filtered.weight);
+        tally.filtered += self.filtered;
         let remedy = "fold with --pid or --tid, which add them to the first frame";
         self.judge.check_told("folded stacks", remedy)?;
         self.next.finish(frames, tally)

@@ -132,13 +132,11 @@ impl<S: FoldedSink> FoldedSink for Heaviest<S> {
                     self.next.folded(frames, &Folded { stack, weight, after, line })?;
                 }
                 Some((_, weight, _)) => {
-                    filtered.items += 1;
-                    filtered.weight = filtered.weight.saturating_add(weight);
+                    filtered += Count::one(weight);
                 }
             }
         }
-        tally.filtered.items += filtered.items;
-        tally.filtered.weight = tally.filtered.weight.saturating_add(filtered.weight);
+        tally.filtered += filtered;
         self.next.finish(frames, tally)
     }
 }

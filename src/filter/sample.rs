@@ -47,8 +47,7 @@ impl<S: SampleSink> SampleFilter<S> {
 
 impl<S> SampleFilter<S> {
     fn leave_out(&mut self, sample: &Sample<'_>) {
-        self.filtered.items += 1;
-        self.filtered.weight = self.filtered.weight.saturating_add(sample.weight());
+        self.filtered += Count::one(sample.weight());
     }
 }
 
@@ -95,8 +94,7 @@ impl<S: SampleSink> SampleSink for SampleFilter<S> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        tally.filtered.items += self.filtered.items;
-        tally.filtered.weight = tally.filtered.weight.saturating_add(self.filtered.weight);
+        tally.filtered += self.filtered;
         let remedy = "record and script with that field, or leave the option out";
         self.judge.check_told("samples", remedy)?;
         self.next.finish(frames, tally)

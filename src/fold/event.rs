@@ -63,8 +63,8 @@ impl EventFilter {
         };
         match turn {
             Turn::Folded => return turn,
-            Turn::Off => add(&mut self.off, Count { items: 1, weight }),
-            Turn::Other(at) => add(&mut self.others[at].1, Count { items: 1, weight }),
+            Turn::Off => self.off += Count::one(weight),
+            Turn::Other(at) => self.others[at].1 += Count::one(weight),
         }
         turn
     }
@@ -136,16 +136,11 @@ impl EventFilter {
         self.wanted = self.wanted.take().or_else(|| other.wanted.clone());
         for (event, count) in &other.others {
             let at = self.other_at(event);
-            add(&mut self.others[at].1, *count);
+            self.others[at].1 += *count;
         }
-        add(&mut self.off, other.off);
+        self.off += other.off;
         self.unit.absorb(&other.unit);
     }
-}
-
-fn add(into: &mut Count, from: Count) {
-    into.items += from.items;
-    into.weight = into.weight.saturating_add(from.weight);
 }
 
 /// An event without its modifiers and without the half of a hybrid CPU it was counted on.

@@ -13,7 +13,7 @@ use super::{Config, Format};
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink};
 use crate::sample::{Frame, FrameTable};
-use crate::tally::{Loss, Tally};
+use crate::tally::{Count, Loss, Tally};
 
 /// Folded text out of `input`, which is of a foreign `format`.
 ///
@@ -98,9 +98,8 @@ pub(super) fn read(
         };
         stack.clear();
         stack.extend(names.split_str(";").map(|name| frames.intern(Frame::named(name))));
-        tally.read.items += 1;
+        tally.read += Count::one(weight);
         tally.folded_before += 1;
-        tally.read.weight = tally.read.weight.saturating_add(weight);
         sink.folded(frames, &Folded { stack: &stack, weight, ..Folded::default() })?;
     }
     Ok(())

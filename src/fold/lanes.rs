@@ -65,6 +65,13 @@ struct Seen {
     is_off: bool,
 }
 
+impl Seen {
+    /// Blocked time is told when it is over.
+    fn start(&self) -> u64 {
+        self.time - if self.is_off { self.period } else { 0 }
+    }
+}
+
 /// A time in which a thread did one thing.
 struct Piece {
     start: u64,
@@ -108,8 +115,7 @@ impl<S: FoldedSink> Lanes<S> {
         let mut lanes = std::mem::take(&mut self.lanes);
         for Lane { seen, .. } in &mut lanes {
             seen.retain(|seen| has_off || !seen.is_off);
-            let start = |seen: &Seen| seen.time - if seen.is_off { seen.period } else { 0 };
-            seen.sort_by_key(start);
+            seen.sort_by_key(Seen::start);
         }
         lanes.sort_by(|a, b| (a.pid, a.tid, &a.comm).cmp(&(b.pid, b.tid, &b.comm)));
         let interval = match self.event.is_clock() {
@@ -202,17 +208,11 @@ fn median_interval(lanes: &[Lane]) -> u64 {
     *distances.select_nth_unstable(middle).1
 }
 
-fn count(count: &mut Count, weight: u64) {
-    count.items += 1;
-    count.weight = count.weight.saturating_add(weight);
-}
-
 /// What a thread did, of its samples in order; `interval` is that of samples whose period is no time.
 fn pieces(seen: &[Seen], interval: Option<u64>) -> Vec<Piece> {
-    let start = |seen: &Seen| seen.time - if seen.is_off { seen.period } else { 0 };
     let piece = |(i, one): (usize, &Seen)| {
-        let next = seen.get(i + 1).map_or(u64::MAX, start);
-        let begin = start(one);
+        let next = seen.get(i + 1).map_or(u64::MAX, Seen::start);
+        let begin = one.start();
         let interval = if one.is_off { one.period } else { interval.unwrap_or(one.period) };
         // Samples do not come by the nanosecond.
         let slack = if one.is_off { 0 } else { interval / 2 };
@@ -231,11 +231,11 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
             return Ok(());
         }
         let Some(time) = sample.time else {
-            count(&mut self.no_time, weight);
+            self.no_time += Count::one(weight);
             return Ok(());
         };
         if sample.stack.is_empty() {
-            count(&mut self.no_stack, weight);
+            self.no_stack += Count::one(weight);
             return Ok(());
         }
         let comm = if sample.tid.is_none() { self.comms.intern(sample.comm) } else { 0 };

@@ -244,9 +244,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
             match stack.iter().rposition(|name| self.base.contains(name)) {
                 Some(base) => drop(stack.drain(..base)),
                 None => {
-                    self.outside_base.items += 1;
-                    self.outside_base.weight =
-                        self.outside_base.weight.saturating_add(weight.after);
+                    self.outside_base += Count::one(weight.after);
                     self.stack = stack;
                     return Ok(());
                 }
@@ -257,8 +255,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
         }
         self.names.trim(&mut stack);
         if stack.is_empty() {
-            self.nameless.items += 1;
-            self.nameless.weight = self.nameless.weight.saturating_add(weight.after);
+            self.nameless += Count::one(weight.after);
         } else {
             self.total.add(weight);
             match &mut self.store {
@@ -292,8 +289,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
                 remedy: "divide them, and draw with --factor".into(),
             });
         }
-        tally.filtered.items += self.outside_base.items;
-        tally.filtered.weight = tally.filtered.weight.saturating_add(self.outside_base.weight);
+        tally.filtered += self.outside_base;
         tally.lose(Loss::NoStack, self.nameless.items, self.nameless.weight);
         tally.lose(Loss::Replaced, self.names.replaced(), 0);
         tally.lose(Loss::Fraction, self.fractions, 0);

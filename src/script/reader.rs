@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::window::Windows;
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable, Place, Sample, SampleSink};
-use crate::tally::Tally;
+use crate::tally::{Count, Tally};
 
 /// What the sinks need of the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -282,8 +282,7 @@ impl Reader {
         self.keep_text(line);
         self.sample.open = false;
         let sample = self.sample.lend();
-        tally.read.items += 1;
-        tally.read.weight = tally.read.weight.saturating_add(sample.weight());
+        tally.read += Count::one(sample.weight());
         sink.sample(frames, &sample)
     }
 

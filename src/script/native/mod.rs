@@ -28,7 +28,7 @@ use crate::error::Result;
 use crate::perf_data::{Item, Reader, Record, Shares};
 use crate::sample::{FrameId, FrameTable, Place, Sample, SampleSink};
 use crate::symbols::{self, Loader};
-use crate::tally::{Loss, Tally};
+use crate::tally::{Count, Loss, Tally};
 
 use places::Places;
 use spaces::Spaces;
@@ -191,8 +191,7 @@ impl Script<'_> {
                         ..Sample::default()
                     };
                     if !sink.wants(frames, &head) {
-                        tally.read.items += 1;
-                        tally.read.weight = tally.read.weight.saturating_add(period);
+                        tally.read += Count::one(period);
                         return;
                     }
                     waiting.push(Waiting {
@@ -270,8 +269,7 @@ impl Script<'_> {
                 places: &places,
                 text: b"",
             };
-            tally.read.items += 1;
-            tally.read.weight = tally.read.weight.saturating_add(waiting.period);
+            tally.read += Count::one(waiting.period);
             sink.sample(frames, &sample)?;
         }
         self.stacks.clear();
