@@ -25,6 +25,7 @@ use crate::intern::Interner;
 use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
 use crate::stacks::Stacks;
 use crate::tally::{Count, Loss, Tally};
+use crate::unit;
 
 /// The interval of samples of which no two are of one thread: that of 1000 Hz.
 const UNKNOWN_INTERVAL: u64 = 1_000_000;
@@ -102,11 +103,6 @@ impl<S: FoldedSink> Lanes<S> {
     /// The next sink.
     pub fn into_next(self) -> S {
         self.next
-    }
-
-    /// Whether there is no sample to draw.
-    pub fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
     }
 
     /// What each thread did, in order. Lanes are in the order of processes and threads.
@@ -275,6 +271,9 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
             mine.stacks = Some(quality.stacks);
         }
         tally.absorb(mine);
+        if self.config.unit && !lanes.is_empty() {
+            self.next.text(&unit::line(b"ns"))?;
+        }
         self.next.finish(frames, tally)
     }
 }

@@ -80,11 +80,6 @@ impl<S: FoldedSink> Command<S> {
     }
 
     /// The next sink.
-    pub fn next_mut(&mut self) -> &mut S {
-        &mut self.next
-    }
-
-    /// The next sink.
     pub fn into_next(self) -> S {
         self.next
     }

@@ -57,7 +57,7 @@ pub fn draw<W: Write>(
             let embed = render.embed;
             let renderer = Renderer::new(render, &*input, out, output);
             let (renderer, tally) = match is_chart {
-                true => chart([recording], &input, source, fold, renderer, |renderer| renderer)?,
+                true => chart([recording], &input, source, fold, renderer)?,
                 // A picture does not care for the order of stacks, but those inside it are to be as fg-fold writes them.
                 false if embed => sorted([recording], &input, source, fold, renderer)?,
                 false => folded([recording], &input, source, fold, renderer)?,
@@ -68,7 +68,7 @@ pub fn draw<W: Write>(
             let name = command::output_of(&command::name(&words));
             let command = Command::new(words, Renderer::new(render, name, out, output));
             let (command, tally) = match is_chart {
-                true => chart([recording], &input, source, fold, command, Command::next_mut)?,
+                true => chart([recording], &input, source, fold, command)?,
                 false => sorted([recording], &input, source, fold, command)?,
             };
             Ok((command.into_next().into_inner(), tally))
@@ -89,13 +89,11 @@ pub fn draw_all<'a, W: Write>(
 ) -> Result<(Renderer<W>, Tally)> {
     let fold = fold::Config::default();
     if is_chart {
-        return chart(inputs, name, source, fold, renderer, |renderer| renderer);
+        return chart(inputs, name, source, fold, renderer);
     }
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    let folder = Folder::new(fold::Config { unit: true, ..fold }, name, Merge::new(renderer));
-    let mut stage = PastMerge(folder);
-    feed(inputs, source, &mut stage, &mut frames, &mut tally)?;
-    stage.finish(&mut frames, &mut tally)?;
+    let fold = fold::Config { unit: true, ..fold };
+    let stage = PastMerge(Folder::new(fold, name, Merge::new(renderer)));
+    let (stage, tally) = run(inputs, source, stage)?;
     Ok((stage.0.into_next().into_next(), tally))
 }
 
@@ -106,12 +104,9 @@ fn folded<'a, S: FoldedSink>(
     fold: fold::Config,
     next: S,
 ) -> Result<(S, Tally)> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     // The renderer shows it.
     let fold = fold::Config { unit: true, ..fold };
-    let mut folder = Folder::new(fold, name, next);
-    feed(inputs, source, &mut folder, &mut frames, &mut tally)?;
-    folder.finish(&mut frames, &mut tally)?;
+    let (folder, tally) = run(inputs, source, Folder::new(fold, name, next))?;
     Ok((folder.into_next(), tally))
 }
 
@@ -126,23 +121,17 @@ fn sorted<'a, S: FoldedSink>(
     Ok((merge.into_next(), tally))
 }
 
-/// As lanes of time; `renderer` finds what draws them behind `next`.
-fn chart<'a, S: FoldedSink, W: Write>(
+/// As lanes of time.
+fn chart<'a, S: FoldedSink>(
     inputs: impl IntoIterator<Item = source::Input<'a>>,
     name: &str,
     mut source: source::Config,
     fold: fold::Config,
     next: S,
-    renderer: impl FnOnce(&mut S) -> &mut Renderer<W>,
 ) -> Result<(S, Tally)> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     source.recording.pids = true;
-    let mut lanes = Lanes::new(fold, name, next);
-    feed(inputs, source, &mut lanes, &mut frames, &mut tally)?;
-    if !lanes.is_empty() {
-        renderer(lanes.next_mut()).count_in("ns");
-    }
-    lanes.finish(&mut frames, &mut tally)?;
+    let fold = fold::Config { unit: true, ..fold };
+    let (lanes, tally) = run(inputs, source, Lanes::new(fold, name, next))?;
     Ok((lanes.into_next(), tally))
 }
 
@@ -167,13 +156,17 @@ impl<S: FoldedSink> Stage for PastMerge<S> {
     }
 }
 
-fn feed<'a>(
+/// Feeds all inputs into `stage`, and finishes it.
+fn run<'a, S: Stage>(
     inputs: impl IntoIterator<Item = source::Input<'a>>,
     source: source::Config,
-    stage: &mut impl Stage,
-    frames: &mut FrameTable,
-    tally: &mut Tally,
-) -> Result<()> {
+    mut stage: S,
+) -> Result<(S, Tally)> {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let mut source = source::Source::new(source);
-    inputs.into_iter().try_for_each(|input| source.feed(input, stage, frames, tally))
+    for input in inputs {
+        source.feed(input, &mut stage, &mut frames, &mut tally)?;
+    }
+    stage.finish(&mut frames, &mut tally)?;
+    Ok((stage, tally))
 }

@@ -144,7 +144,7 @@ impl<W: Write> Renderer<W> {
     }
 
     /// Says what weights are called, and the title too, where the configuration leaves the default.
-    pub fn count_in(&mut self, unit: &str) {
+    fn count_in(&mut self, unit: &str) {
         let default = Config::default();
         if self.config.count_name != default.count_name || unit == default.count_name {
             return;
