@@ -7,7 +7,7 @@ use super::bytes::{Cursor, Endian};
 
 /// Bits of [`Attr::sample_type`]: which fields a sample carries.
 pub mod sample_type {
-    #![allow(missing_docs)] // The names are the kernel's: PERF_SAMPLE_IP and so on.
+    #![allow(missing_docs, reason = "the names are the kernel's: PERF_SAMPLE_IP and so on")]
     pub const IP: u64 = 1 << 0;
     pub const TID: u64 = 1 << 1;
     pub const TIME: u64 = 1 << 2;
@@ -39,7 +39,10 @@ pub mod sample_type {
 
 /// Bits of [`Attr::read_format`]: how counter values are laid out.
 pub mod read_format {
-    #![allow(missing_docs)] // PERF_FORMAT_TOTAL_TIME_ENABLED and so on.
+    #![allow(
+        missing_docs,
+        reason = "the names are the kernel's: PERF_FORMAT_TOTAL_TIME_ENABLED and so on"
+    )]
     pub const TOTAL_TIME_ENABLED: u64 = 1 << 0;
     pub const TOTAL_TIME_RUNNING: u64 = 1 << 1;
     pub const ID: u64 = 1 << 2;

@@ -12,7 +12,10 @@ use super::sample::RawSample;
 
 /// The types of records.
 pub mod kind {
-    #![allow(missing_docs)] // The names are the kernel's and perf's: PERF_RECORD_MMAP and so on.
+    #![allow(
+        missing_docs,
+        reason = "the names are the kernel's and perf's: PERF_RECORD_MMAP and so on"
+    )]
     pub const MMAP: u32 = 1;
     pub const LOST: u32 = 2;
     pub const COMM: u32 = 3;
@@ -96,7 +99,7 @@ impl Head {
 
 /// Where the CPU was when a record was made; in whose address space its addresses are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // The names say it.
+#[allow(missing_docs, reason = "the names are the kernel's: PERF_RECORD_MISC_KERNEL and so on")]
 pub enum CpuMode {
     Unknown,
     Kernel,

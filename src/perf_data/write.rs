@@ -36,7 +36,7 @@ pub struct Writer<W> {
 
 /// A sample to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // They are those of RawSample.
+#[allow(missing_docs, reason = "its fields are those of RawSample, which says what they are")]
 pub struct NewSample<'a> {
     /// `PERF_RECORD_MISC_*`: where the CPU was.
     pub misc: u16,

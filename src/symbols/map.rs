@@ -1,7 +1,6 @@
 //! The bytes of a file, mapped where the system can: of a module of 150 MB only the touched pages are read.
 
-// The one place that maps files.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "mapping a file is unsafe, as another process may change it")]
 
 use std::fs::File;
 use std::io;
