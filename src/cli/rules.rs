@@ -97,15 +97,27 @@ pub struct EditStacks {
     /// Take matching frames out; their weight stays with their callers
     #[arg(long, value_name = "REGEX")]
     pub hide: Vec<Regex>,
+    /// Take frames out for which EXPR holds
+    #[arg(long, value_name = "EXPR", value_parser = about_frames)]
+    pub hide_where: Vec<Predicate>,
     /// Make the matching frame the root; drop stacks without one
     #[arg(long, value_name = "REGEX")]
     pub root_at: Vec<Regex>,
+    /// The same with the frame for which EXPR holds: 'module *libssl*'
+    #[arg(long, value_name = "EXPR", value_parser = about_frames)]
+    pub root_at_where: Vec<Predicate>,
     /// Cut off what lies below the matching frame, its callers; keep stacks without one whole
     #[arg(long, value_name = "REGEX")]
     pub cut_below: Vec<Regex>,
+    /// The same with the frame for which EXPR holds
+    #[arg(long, value_name = "EXPR", value_parser = about_frames)]
+    pub cut_below_where: Vec<Predicate>,
     /// Cut off what lies above the matching frame, its callees; it gets their weight
     #[arg(long, value_name = "REGEX")]
     pub cut_above: Vec<Regex>,
+    /// The same with the frame for which EXPR holds: 'kind kernel'
+    #[arg(long, value_name = "EXPR", value_parser = about_frames)]
+    pub cut_above_where: Vec<Predicate>,
     /// Show a function that calls itself directly once: a;f;f;b becomes a;f;b
     #[arg(long)]
     pub collapse_recursion: bool,
@@ -136,6 +148,10 @@ impl From<PresetArg> for Preset {
             PresetArg::Criterion => Preset::Criterion,
         }
     }
+}
+
+fn about_frames(text: &str) -> Result<Predicate, Error> {
+    text.parse::<Predicate>()?.about_frames()
 }
 
 fn group(text: &str) -> anyhow::Result<Edit> {
@@ -189,10 +205,7 @@ impl Keep {
             all.extend(keep);
             all.extend(drop.map(|drop| Predicate::Not(Box::new(drop))));
         };
-        match <[Predicate; 1]>::try_from(self.keep_where) {
-            Ok([only]) => add(Some(only), None),
-            Err(several) => add(some(several, Predicate::Any), None),
-        }
+        add(any(self.keep_where), None);
         add(names(self.keep, Predicate::Frame), names(self.drop, Predicate::Frame));
         add(names(self.comm, Predicate::Comm), names(self.drop_comm, Predicate::Comm));
         add(names(self.module, Predicate::Module), names(self.drop_module, Predicate::Module));
@@ -219,12 +232,26 @@ impl EditStacks {
             edits.push(Edit::rename(pattern, to.as_bytes())?);
         }
         edits.extend(self.group);
-        edits.extend(names(self.hide, Predicate::Frame).map(Edit::Hide));
-        edits.extend(names(self.root_at, Predicate::Frame).map(Edit::RootAt));
-        edits.extend(names(self.cut_below, Predicate::Frame).map(Edit::CutBelow));
-        edits.extend(names(self.cut_above, Predicate::Frame).map(Edit::CutAbove));
+        edits.extend(frames(self.hide, self.hide_where).map(Edit::Hide));
+        edits.extend(frames(self.root_at, self.root_at_where).map(Edit::RootAt));
+        edits.extend(frames(self.cut_below, self.cut_below_where).map(Edit::CutBelow));
+        edits.extend(frames(self.cut_above, self.cut_above_where).map(Edit::CutAbove));
         edits.extend(self.collapse_recursion.then_some(Edit::CollapseRecursion));
         Ok(edits)
+    }
+}
+
+/// The frames that an edit is about, if one of its two flags was typed.
+fn frames(names: Vec<Regex>, wheres: Vec<Predicate>) -> Option<Predicate> {
+    let names = self::names(names, Predicate::Frame);
+    any(wheres.into_iter().chain(names).collect())
+}
+
+/// One of these, if there are any.
+fn any(questions: Vec<Predicate>) -> Option<Predicate> {
+    match <[Predicate; 1]>::try_from(questions) {
+        Ok([only]) => Some(only),
+        Err(several) => some(several, Predicate::Any),
     }
 }
 

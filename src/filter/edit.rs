@@ -45,12 +45,11 @@ impl Edit {
     /// Fails on an empty name, one with a `;` or a newline, and on a predicate that asks about more than frames.
     pub fn group(name: &[u8], which: Predicate) -> Result<Edit> {
         check_name(name)?;
-        let what = match (name.is_empty(), which.is_about_frames()) {
-            (false, true) => return Ok(Edit::Group(name.into(), which)),
-            (true, _) => "a group needs a name",
-            _ => "a group is made of frames: only frame, module and kind can be asked of one",
-        };
-        Err(Error::Unsupported { what: what.into(), remedy: String::new() })
+        if name.is_empty() {
+            let what = "a group needs a name".into();
+            return Err(Error::Unsupported { what, remedy: String::new() });
+        }
+        Ok(Edit::Group(name.into(), which.about_frames()?))
     }
 
     /// Takes the hash off Rust's legacy names: `core::fmt::write::h0123456789abcdef` becomes `core::fmt::write`,

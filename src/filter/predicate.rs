@@ -49,8 +49,19 @@ impl Default for Predicate {
 }
 
 impl Predicate {
+    /// Itself, if it can be asked of a single frame: edits are made to frames.
+    pub fn about_frames(self) -> Result<Predicate> {
+        if self.is_about_frames() {
+            return Ok(self);
+        }
+        let what =
+            "stacks are edited by their frames: only frame, module and kind can be asked of one"
+                .into();
+        Err(Error::Unsupported { what, remedy: String::new() })
+    }
+
     /// Whether all it asks about is frames, so that it can be asked of a single one.
-    pub fn is_about_frames(&self) -> bool {
+    fn is_about_frames(&self) -> bool {
         match self {
             Predicate::All(tree) | Predicate::Any(tree) => {
                 tree.iter().all(Predicate::is_about_frames)

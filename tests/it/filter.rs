@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use crate::harness::{Dir, Outcome};
 
+mod edits;
 mod recipes;
 
 #[path = "../naive/filter.rs"]
@@ -71,62 +72,6 @@ fn one_expression_says_it_all() {
     let odd = run(&["--where", "comm web adn tid 8"], WEB).code(2).says("--where");
     odd.says("expected and, or or the end\n  comm web adn tid 8\n           ^");
     run(&["--where=kind kernel"], WEB).code(1).says("do not tell their kind of frame");
-}
-
-#[test]
-fn editing() {
-    let [parse, read, find, memcpy] = lines([1, 2, 3, 4]);
-    filters(&["--strip-hashes"], &["web-7/7;main;net::serve;net::parse 40", read, find, memcpy]);
-    filters(
-        &["--rename", "^(web|db)-.*=$1", "--rename", "^net::=", "--comm=web"],
-        &["web;main;serve;parse::h0123456789abcdef 40", "web;main;serve;serve;fs::read 2.5"],
-    );
-    filters(
-        &["--root-at", "net::serve"],
-        &["net::serve;net::parse::h0123456789abcdef 40", "net::serve;net::serve;fs::read 2.5"],
-    );
-    filters(
-        &["--cut-below", "net::serve", "--drop", "btree"],
-        &[
-            "net::serve;net::parse::h0123456789abcdef 40",
-            "net::serve;net::serve;fs::read 2.5",
-            memcpy,
-        ],
-    );
-    filters(
-        &["--cut-above", "btree|\u{e9}"],
-        &[parse, read, "db-9/9;main;btree::find 30", "db-9/9;main;\u{e9}t\u{e9} 10 12"],
-    );
-    filters(
-        &["--collapse-recursion"],
-        &[parse, "web-7/8;main;net::serve;fs::read 2.5", "db-9/9;main;btree::find 30", memcpy],
-    );
-    filters(
-        &["--hide", "main|-", "--strip-hashes", "--root-at=.", "--cut-above=serve|find"],
-        &["net::serve 40", "net::serve 2.5", "btree::find 30", "\u{e9}t\u{e9};memcpy 10 12"],
-    );
-}
-
-#[test]
-fn neighbours_become_a_group() {
-    let [parse, read, find, memcpy] = lines([1, 2, 3, 4]);
-    let net = ["web-7/7;main;NET 40", "web-7/8;main;NET;fs::read 2.5", find, memcpy];
-    filters(&["--group", "NET=frame net::*"], &net);
-    filters(&["--group=db-9/9=frame nowhere"], &[parse, read, find, memcpy]);
-    filters(
-        &["--group=other=not frame /^(main|net::serve|btree::find)$/", "--where=frame net::*"],
-        &["other;main;net::serve;other 40", "other;main;net::serve;net::serve;other 2.5"],
-    );
-    for (flag, said) in [
-        ("--group=a;b=frame x", "cannot be a frame's name"),
-        ("--group==frame x", "needs a name"),
-        ("--group=a", "no `=`"),
-        ("--group=a=comm x", "made of frames"),
-        ("--group=a=frame", "expected a name"),
-    ] {
-        run(&[flag], WEB).code(2).says(said);
-    }
-    run(&["--group=a=kind kernel"], WEB).code(1).says("do not tell their kind of frame");
 }
 
 #[test]
