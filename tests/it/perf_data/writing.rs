@@ -1,5 +1,7 @@
 //! What we write, read again.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn attr() -> Vec<u8> {
@@ -72,4 +74,56 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
             .filter(|record| record.len() < 99 && !record[0].contains("BUILD_ID"))
     };
     assert!(short(ours).eq(short(perfs)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    /// Law 5 for perf.data.
+    #[test]
+    fn whatever_is_written_is_read_the_same(
+        comms in prop::collection::vec((1u32..5, "[ -~]{1,15}"), 0..4),
+        samples in prop::collection::vec(
+            (0usize..2, 1u32..5, 0u32..3, 1u64..1 << 40, prop::collection::vec(1u64..1 << 47, 0..30)), 1..20,
+        ),
+    ) {
+        let dir = Dir::new();
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        let ids = [11, 21];
+        for (name, id) in [&b"cpu-clock"[..], b"other-clock"].into_iter().zip(ids) {
+            writer.event(name, &chains_only(&attr()), &[id]).unwrap();
+        }
+        for (tid, comm) in &comms {
+            writer.comm(7, *tid, comm.as_bytes(), 11).unwrap();
+        }
+        let mut written = Vec::new();
+        for (i, (event, tid, cpu, period, chain)) in samples.iter().enumerate() {
+            let time = 1000 - i as u64;
+            let ip = chain.first().copied().unwrap_or(1);
+            let sample = NewSample { misc: 2, id: ids[*event], ip, pid: 7, tid: *tid, time, cpu: *cpu, period: *period, chain };
+            writer.sample(&sample).unwrap();
+            written.push((time, *event, *tid, *cpu, *period, chain.clone()));
+        }
+        writer.finished_round().unwrap();
+        let path = dir.write("ours", writer.get_mut());
+        // In order of time, which is the other way round.
+        written.reverse();
+        let (mut read, mut reader) = (Vec::new(), open(&path));
+        while let Some(item) = reader.next_item().unwrap() {
+            if let Record::Sample(sample) = &item.record {
+                let chain: Vec<u64> = sample.callchain.iter().flat_map(|chain| chain.iter()).collect();
+                let event = usize::from(item.event.unwrap().name != "cpu-clock");
+                read.push((
+                    sample.time.unwrap(), event, sample.tid.unwrap(), sample.cpu.unwrap(), sample.period.unwrap(), chain,
+                ));
+            }
+        }
+        prop_assert_eq!(read, written);
+        let (ours, _) = by_us(open(&path));
+        if Command::new("perf").arg("version").output().is_ok() {
+            prop_assert_eq!(comparable(ours), comparable(by_perf(&dir, &path, true)));
+        } else {
+            cannot_run("perf_data::writing: beside perf", "no perf");
+        }
+    }
 }
