@@ -108,12 +108,12 @@ impl DiffArgs {
         let Input { name, reader, path, .. } = input;
         let progress = Arc::default();
         let _shown = Shown::start(Self::NAME, &name, &progress, !self.quiet);
-        let input = source::Input { name: &name, reader, path, progress };
+        let input = source::Input { name: name.clone(), reader, path, progress };
         let config = source::Config { recording: self.recording.config(), ..Default::default() };
-        let mut folder = Folder::new(fold::Config::default(), name.clone(), differ.part());
+        let mut folder = Folder::new(fold::Config::default(), name, differ.part());
         let mut mine = Tally::default();
         let folded = source::Source::new(config)
-            .feed(input, &mut folder, frames, &mut mine)
+            .feed([input], &mut folder, frames, &mut mine)
             .and_then(|()| folder.finish(frames, &mut mine));
         tally.absorb(mine);
         match folded {

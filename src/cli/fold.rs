@@ -174,14 +174,15 @@ impl FoldArgs {
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         let mut folder = Folder::new(self.fold_config(), names.join(", "), Merge::new(next));
-        let mut source = source::Source::new(self.source_config());
-        for input in inputs {
-            let Input { name, reader, path, .. } = input;
+        // Of the input at hand, until the next is asked for.
+        let mut shown = None;
+        let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| {
             let progress = Arc::default();
-            let _shown = Shown::start(Self::NAME, &name, &progress, !self.quiet);
-            let input = source::Input { name: &name, reader, path, progress };
-            source.feed(input, &mut folder, &mut frames, &mut tally)?;
-        }
+            shown = Some(Shown::start(Self::NAME, &name, &progress, !self.quiet));
+            source::Input { name, reader, path, progress }
+        });
+        let mut source = source::Source::new(self.source_config());
+        source.feed(inputs, &mut folder, &mut frames, &mut tally)?;
         folder.finish(&mut frames, &mut tally)?;
         Ok((folder.into_next().into_next(), tally))
     }

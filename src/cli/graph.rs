@@ -214,7 +214,8 @@ fn draw_file(
     let input = Input::open(path)?;
     let progress = Arc::default();
     let _shown = Shown::start(name, label, &progress, true);
-    let input = source::Input { name: label, reader: input.reader, path: input.path, progress };
+    let input =
+        source::Input { name: label.into(), reader: input.reader, path: input.path, progress };
     let output_name = output.name.clone();
     let drawn = pipeline::draw(input, pipeline, output, &output_name);
     Ok(drawn.map(|(output, tally)| Drawn { output, tally }))

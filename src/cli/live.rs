@@ -40,7 +40,7 @@ pub fn draw(
     pipeline.source.format = Some(Format::PerfData);
     pipeline.source.recording.live = true;
     let input = source::Input {
-        name: "the recording",
+        name: "the recording".into(),
         reader: Box::new(reader),
         path: None,
         progress: Arc::default(),

@@ -280,7 +280,7 @@ impl Program for RenderArgs {
             config.palette_map = Some(read_palette_map(Path::new(PALETTE_MAP))?);
         }
 
-        let mut inputs = Input::open_all(&paths)?;
+        let inputs = Input::open_all(&paths)?;
         let name = match &inputs[..] {
             [input] => input.name.clone(),
             inputs => format!("the {} inputs", inputs.len()),
@@ -291,10 +291,10 @@ impl Program for RenderArgs {
         let renderer = Renderer::new(config, &*name, output, output_name);
         let progress = Arc::default();
         let _shown = Shown::start(Self::NAME, &name, &progress, !quiet);
-        let inputs = inputs.iter_mut().map(|input| source::Input {
-            name: &input.name,
-            reader: std::mem::replace(&mut input.reader, Box::new(std::io::empty())),
-            path: input.path.take(),
+        let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| source::Input {
+            name,
+            reader,
+            path,
             progress: Arc::clone(&progress),
         });
         let source = source::Config { lenient: true, ..source::Config::default() };

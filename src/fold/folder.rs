@@ -68,8 +68,8 @@ impl<S: FoldedSink> Folder<S> {
     }
 
     /// Folds `event`, if none is known, as though it had been met already.
-    pub(super) fn expect(&mut self, event: Option<BString>) {
-        self.event.wanted = self.event.wanted.take().or(event);
+    pub(super) fn expect(&mut self, event: BString) {
+        self.event.wanted.get_or_insert(event);
     }
 
     /// Adds the sums of `other`, whose frames have the ids in `ids` here.

@@ -1,11 +1,17 @@
-//! A large file of perf-script text, folded by several threads.
+//! Files of perf-script text, folded by several threads.
 //!
-//! The file is cut at blank lines, where samples end; each thread folds its part with tables of its own, and the parts are
-//! merged. By the merge law the result is that of one thread.
+//! ```text
+//! files    ├────── a ──────┤├─ b ─┤├──────── c ────────┤
+//! shares   ├────── 1 ──────────┤├────────── 2 ─────────┤
+//! ```
+//!
+//! Each thread folds an equal share of all bytes, with tables of its own that it keeps from file to file; shares are cut at blank lines,
+//! where samples end, and merged in their order. By the merge law the result is that of one thread.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::ops::Range;
+use std::path::PathBuf;
 
 use bstr::{BString, ByteSlice};
 use rayon::prelude::*;
@@ -19,46 +25,57 @@ use crate::tally::Tally;
 
 /// Below this many bytes a thread costs more than it saves.
 const WORTH_A_THREAD: u64 = 8 << 20;
+/// So much of the first file is searched for the event to fold.
+const SEARCHED: u64 = 1 << 20;
 
-/// How many parts a file of `len` bytes is worth when `threads` may be used.
-pub(super) fn parts(len: u64, threads: usize) -> u64 {
-    (len / WORTH_A_THREAD).min(threads as u64).max(1)
+/// A file of perf-script text.
+pub(super) struct TextFile {
+    /// What it is called in errors.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// In bytes.
+    pub(super) len: u64,
 }
 
-/// Folds the file at `path` in `parts` parts into `folder`.
+impl TextFile {
+    pub(super) fn open(&self) -> Result<File> {
+        File::open(&self.path).map_err(Error::io(|| format!("cannot read {}", self.name)))
+    }
+}
+
+/// How many shares `files` are worth when `threads` may be used.
+pub(super) fn shares(files: &[TextFile], threads: usize) -> u64 {
+    (total(files) / WORTH_A_THREAD).min(threads as u64).max(1)
+}
+
+/// Folds `files` in so many `shares` into `folder`, which knows its event or is to fold `event`.
 pub(super) fn fold<S: FoldedSink>(
-    path: &Path,
-    parts: u64,
+    files: &[TextFile],
+    shares: u64,
+    event: &BString,
     config: script::Config,
     folder: &mut Folder<S>,
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
-    let name = path.display().to_string();
-    let reading = || format!("cannot read {name}");
-    let mut file = File::open(path).map_err(Error::io(reading))?;
-    let borders = borders(&mut file, parts).map_err(Error::io(reading))?;
-    // The first event of the file is the one that is folded, in every part.
-    let event = match folder.event() {
-        None => first_event(&mut file, &name)?,
-        known => known,
-    };
     let folds = folder.config().clone();
-    let folded: Vec<Result<_>> = borders
-        .par_windows(2)
-        .map(|part| {
-            let file = File::open(path).map_err(Error::io(reading))?;
+    let folded: Vec<Result<_>> = cut(files, shares)?
+        .into_par_iter()
+        .map(|share| {
             let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-            let mut folder = Folder::new(folds.clone(), name.clone(), Nowhere);
+            let mut folder = Folder::new(folds.clone(), "", Nowhere);
             folder.expect(event.clone());
-            let (mut reader, part) = (script::Reader::new(config), part[0]..part[1]);
-            reader.read_file(file, part, &name, &mut frames, &mut folder, &mut tally)?;
+            let mut reader = script::Reader::new(config);
+            for (file, part) in share {
+                let (open, name) = (file.open()?, &file.name);
+                reader.read_file(open, part, name, &mut frames, &mut folder, &mut tally)?;
+            }
             Ok((folder, frames, tally))
         })
         .collect();
-    for part in folded {
-        let (part, their_frames, their_tally) = part?;
-        folder.absorb(&part, &frames.absorb(&their_frames));
+    for share in folded {
+        let (share, their_frames, their_tally) = share?;
+        folder.absorb(&share, &frames.absorb(&their_frames));
         tally.absorb(their_tally);
     }
     Ok(())
@@ -76,18 +93,38 @@ impl FoldedSink for Nowhere {
     }
 }
 
-/// Where the parts begin and end: 0, the ends of samples nearest behind equal shares, and the file's length.
-fn borders(file: &mut File, parts: u64) -> io::Result<Vec<u64>> {
-    let len = file.metadata()?.len();
-    let mut borders = vec![0];
-    for part in 1..parts {
-        let border = end_of_sample(file, len / parts * part)?.unwrap_or(len);
-        if borders.last().is_some_and(|&last| border > last) && border < len {
-            borders.push(border);
+fn total(files: &[TextFile]) -> u64 {
+    files.iter().map(|file| file.len).sum()
+}
+
+/// Parts of files, which a thread folds one after the other.
+type Share<'a> = Vec<(&'a TextFile, Range<u64>)>;
+
+/// Cuts `files` at the ends of samples nearest behind equal shares.
+fn cut(files: &[TextFile], shares: u64) -> Result<Vec<Share<'_>>> {
+    let size = total(files) / shares;
+    let (mut all, mut share) = (Vec::new(), Share::new());
+    // Where the next share is to begin, counted from the start of this file.
+    let (mut border, mut left) = (size, shares - 1);
+    for file in files {
+        let mut start = 0;
+        while left > 0 && border < file.len {
+            let doing = || format!("cannot read {}", file.name);
+            let end = end_of_sample(&mut file.open()?, border).map_err(Error::io(doing))?;
+            let end = end.unwrap_or(file.len);
+            if end > start {
+                share.push((file, start..end));
+                all.push(std::mem::take(&mut share));
+            }
+            (start, border, left) = (end.max(start), border + size, left - 1);
         }
+        if start < file.len {
+            share.push((file, start..file.len));
+        }
+        border = border.saturating_sub(file.len);
     }
-    borders.push(len);
-    Ok(borders)
+    all.push(share);
+    Ok(all)
 }
 
 /// The end of the first blank line behind `from`.
@@ -108,12 +145,16 @@ fn end_of_sample(file: &mut File, from: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// The first event that decides what is folded, if it is in the first megabyte.
-fn first_event(file: &mut File, name: &str) -> Result<Option<BString>> {
-    file.seek(SeekFrom::Start(0)).map_err(Error::io(|| format!("cannot read {name}")))?;
+/// The event that decides what is folded, if it is found near the start of `file`.
+pub(super) fn first_event(file: &TextFile) -> Result<Option<BString>> {
+    let (name, mut start) = (&file.name, Vec::new());
+    let doing = || format!("cannot read {name}");
+    file.open()?.take(SEARCHED).read_to_end(&mut start).map_err(Error::io(doing))?;
+    // The last sample may have been cut, inside the name of its event even.
+    start.truncate(start.rfind("\n\n").unwrap_or(0));
     let (mut first, mut reader) = (First(None), script::Reader::new(script::Config::default()));
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    reader.read(file.take(1 << 20), name, &mut frames, &mut first, &mut tally)?;
+    reader.read(&start[..], name, &mut frames, &mut first, &mut tally)?;
     Ok(first.0)
 }
 
@@ -139,33 +180,84 @@ mod tests {
     use crate::fold::{Config, Merge};
     use crate::folded::Writer;
     use proptest::prelude::*;
+    use std::path::Path;
 
-    fn folded(path: &Path, parts: u64) -> (Vec<u8>, Tally) {
+    /// All of `texts`, as files.
+    fn files(folder: &Path, texts: &[String]) -> Vec<TextFile> {
+        let write = |(i, text): (usize, &String)| {
+            let path = folder.join(i.to_string());
+            std::fs::write(&path, text).unwrap();
+            TextFile { name: i.to_string(), path, len: text.len() as u64 }
+        };
+        texts.iter().enumerate().map(write).collect()
+    }
+
+    fn folded(files: &[TextFile], shares: u64) -> (Vec<u8>, Tally) {
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-        let mut folder =
-            Folder::new(Config::default(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
-        fold(path, parts, script::Config::default(), &mut folder, &mut frames, &mut tally).unwrap();
+        let merge = Merge::new(Writer::new(Vec::new(), "memory"));
+        let (mut folder, config) =
+            (Folder::new(Config::default(), "text", merge), script::Config::default());
+        let event = "cpu-clock".into();
+        fold(files, shares, &event, config, &mut folder, &mut frames, &mut tally).unwrap();
         let _ = folder.finish(&mut frames, &mut tally);
         (folder.into_next().into_next().into_inner(), tally)
     }
 
     proptest! {
         #[test]
-        fn parts_make_no_difference(
-            samples in prop::collection::vec((0usize..4, prop::collection::vec(0usize..4, 0..4), 0usize..9), 0..40),
-            parts in 2u64..6,
+        fn shares_make_no_difference(
+            texts in prop::collection::vec(
+                prop::collection::vec((0usize..4, prop::collection::vec(0usize..4, 0..4), 0usize..9), 0..30),
+                0..4,
+            ),
+            shares in 2u64..6,
         ) {
-            let mut text = String::from("# comment\n");
-            for (event, stack, gap) in samples {
-                text += &format!("app 7 1.5: 10 {}: \n", ["cpu-clock", "faults", "cpu-clock:u", "off-cpu"][event]);
-                for frame in stack {
-                    text += &format!("\t{:>16x} f{frame}+0x1 (/a)\n", frame * 4096);
+            let texts: Vec<String> = texts.into_iter().map(|samples| {
+                let mut text = String::from("# comment\n");
+                for (event, stack, gap) in samples {
+                    text += &format!("app 7 1.5: 10 {}: \n", ["cpu-clock", "faults", "cpu-clock:u", "off-cpu"][event]);
+                    for frame in stack {
+                        text += &format!("\t{:>16x} f{frame}+0x1 (/a)\n", frame * 4096);
+                    }
+                    text += &"\n".repeat(gap.min(3));
                 }
-                text += &"\n".repeat(gap.min(3));
-            }
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), &text).unwrap();
-            prop_assert_eq!(folded(file.path(), parts), folded(file.path(), 1));
+                text + "\n"
+            }).collect();
+            let dir = tempfile::tempdir().unwrap();
+            let files = files(dir.path(), &texts);
+            prop_assert_eq!(folded(&files, shares), folded(&files, 1));
+            let cuts = cut(&files, shares).unwrap();
+            prop_assert!(cuts.len() as u64 <= shares);
+            let whole: String = cuts.iter().flatten().map(|(file, part)| {
+                let text = &texts[file.name.parse::<usize>().unwrap()];
+                &text[part.start as usize..part.end as usize]
+            }).collect();
+            prop_assert_eq!(whole, texts.concat());
         }
+    }
+
+    #[test]
+    fn shares_are_of_one_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let sample = "app 7 1.5: 10 cpu-clock: \n\t            1000 f+0x1 (/a)\n\n";
+        let files = files(dir.path(), &[30, 1, 0, 9].map(|samples| sample.repeat(samples)));
+        let samples = |share: Share<'_>| {
+            let bytes: u64 = share.into_iter().map(|(_, part)| part.end - part.start).sum();
+            bytes / sample.len() as u64
+        };
+        let sizes: Vec<_> = cut(&files, 4).unwrap().into_iter().map(samples).collect();
+        assert!(sizes.len() == 4 && sizes.iter().all(|size| (9..=11).contains(size)), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_name_that_is_cut_is_no_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "app 7 1.5: 10 off-cpu: \n\t            1000 f+0x1 (/a)\n\n";
+        let mut text = text.repeat(SEARCHED as usize / text.len()) + "app 7 1.5: 10 cpu-clock: \n";
+        let files = |text: &str| files(dir.path(), &[text.to_owned()]);
+        assert!(text.len() as u64 > SEARCHED, "the cut is inside the last line");
+        assert_eq!(first_event(&files(&text)[0]).unwrap(), None);
+        text.insert_str(0, "app 7 1.5: 10 faults: \n\n");
+        assert_eq!(first_event(&files(&text)[0]).unwrap(), Some("faults".into()));
     }
 }

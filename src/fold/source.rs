@@ -1,13 +1,13 @@
 //! Inputs of any format into one folder.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bstr::ByteSlice;
 
-use super::{Folder, Format, foreign, parallel};
+use super::parallel::{self, TextFile};
+use super::{Folder, Format, foreign};
 use crate::error::{Error, Result};
 use crate::folded::{self, FoldedSink};
 use crate::perf_data;
@@ -27,16 +27,16 @@ pub struct Config {
     pub recording: recording::Config,
     /// Keep unknown frames apart by their address.
     pub addresses: bool,
-    /// How many threads may fold a large file of text; 0 and 1 are one.
+    /// How many threads may fold large files of text; 0 and 1 are one.
     pub threads: usize,
     /// Fold perf-script text as inferno does, by inferno.
     pub inferno: bool,
 }
 
 /// One input.
-pub struct Input<'a> {
+pub struct Input {
     /// What it is called in errors.
-    pub name: &'a str,
+    pub name: String,
     /// Its bytes.
     pub reader: Box<dyn Read + Send>,
     /// Where it is, if it is a file that another program can open too.
@@ -59,10 +59,12 @@ pub trait Stage: SampleSink {
     }
 }
 
-/// Feeds inputs, one after the other, into a stage.
+/// Feeds inputs, one after the other, into a stage, but for files of text, which several threads may fold at once.
 pub struct Source {
     config: Config,
     reader: script::Reader,
+    /// Those that wait until it is known which others follow.
+    texts: Vec<TextFile>,
 }
 
 /// How much is looked at to tell the format.
@@ -75,18 +77,33 @@ impl Source {
             addresses: config.addresses,
             ..script::Config::default()
         });
-        Source { config, reader }
+        Source { config, reader, texts: Vec::new() }
     }
 
-    /// Reads `input` to its end; neither the stage nor the one behind it is finished.
+    /// Reads all `inputs` to their ends; neither the stage nor the one behind it is finished.
+    ///
+    /// An input is asked for when the one before was read, unless that is a file of text.
     pub fn feed<S: Stage>(
         &mut self,
-        input: Input<'_>,
+        inputs: impl IntoIterator<Item = Input>,
         stage: &mut S,
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
-        let Input { name, mut reader, path, progress } = input;
+        for input in inputs {
+            self.feed_one(input, stage, frames, tally)?;
+        }
+        self.feed_texts(stage, frames, tally)
+    }
+
+    fn feed_one<S: Stage>(
+        &mut self,
+        input: Input,
+        stage: &mut S,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let Input { ref name, mut reader, path, progress } = input;
         let mut start = Vec::with_capacity(SNIFFED as usize);
         let reading = || format!("cannot read {name}");
         if self.config.format.is_none() {
@@ -104,6 +121,15 @@ impl Source {
                     .into();
             return Err(Error::Format { input: name.into(), expected });
         };
+        let is_text = format == Format::Script && !self.config.inferno;
+        if let Some(path) = path.as_ref().filter(|_| is_text) {
+            let len = path.metadata().map_or(0, |file| file.len());
+            if len > 0 {
+                self.texts.push(TextFile { name: name.clone(), path: path.clone(), len });
+                return Ok(());
+            }
+        }
+        self.feed_texts(stage, frames, tally)?;
         let mut whole = io::Cursor::new(start).chain(reader);
         match format {
             Format::Script if self.config.inferno => {
@@ -116,28 +142,7 @@ impl Source {
                 what: format!("inferno does not read perf.data, which {name} is"),
                 remedy: "let fg-script make text of it, and fold that".into(),
             }),
-            Format::Script => {
-                let len = path
-                    .as_ref()
-                    .and_then(|path| path.metadata().ok())
-                    .map_or(0, |file| file.len());
-                let parts = parallel::parts(len, self.config.threads);
-                match (path, parts, stage.as_folder()) {
-                    (Some(path), 2.., Some(folder)) => parallel::fold(
-                        &path,
-                        parts,
-                        reader_config(&self.config),
-                        folder,
-                        frames,
-                        tally,
-                    ),
-                    (Some(path), ..) if len > 0 => {
-                        let file = File::open(path).map_err(Error::io(reading))?;
-                        self.reader.read_file(file, 0..len, name, frames, stage, tally)
-                    }
-                    _ => self.reader.read(whole, name, frames, stage, tally),
-                }
-            }
+            Format::Script => self.reader.read(whole, name, frames, stage, tally),
             Format::PerfData => {
                 let recording = recording::Recording {
                     name: name.into(),
@@ -179,6 +184,32 @@ impl Source {
                 folded::read(&folded[..], name, frames, stage.next_mut(), tally)
             }
         }
+    }
+
+    /// Reads the files of text that waited.
+    fn feed_texts<S: Stage>(
+        &mut self,
+        stage: &mut S,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let files = std::mem::take(&mut self.texts);
+        let shares = parallel::shares(&files, self.config.threads);
+        if let (Some(first), 2.., Some(folder)) = (files.first(), shares, stage.as_folder()) {
+            let event = folder
+                .event()
+                .map_or_else(|| parallel::first_event(first), |known| Ok(Some(known)))?;
+            // Without it each thread would choose one of its own.
+            if let Some(event) = event {
+                let config = reader_config(&self.config);
+                return parallel::fold(&files, shares, &event, config, folder, frames, tally);
+            }
+        }
+        for file in files {
+            let (open, part) = (file.open()?, 0..file.len);
+            self.reader.read_file(open, part, &file.name, frames, stage, tally)?;
+        }
+        Ok(())
     }
 }
 

@@ -44,14 +44,14 @@ pub struct Config {
 /// # Errors
 /// Those of the stages; where there is nothing to draw, the one that says why.
 pub fn draw<W: Write>(
-    recording: source::Input<'_>,
+    recording: source::Input,
     config: Config,
     out: W,
     output: &str,
 ) -> Result<(W, Tally)> {
     let Config { source, fold, post_process, render } = config;
     let is_chart = render.order == Order::Time;
-    let input = recording.name.to_owned();
+    let input = recording.name.clone();
     match post_process {
         None => {
             let embed = render.embed;
@@ -80,8 +80,8 @@ pub fn draw<W: Write>(
 ///
 /// # Errors
 /// As with [`draw`].
-pub fn draw_all<'a, W: Write>(
-    inputs: impl IntoIterator<Item = source::Input<'a>>,
+pub fn draw_all<W: Write>(
+    inputs: impl IntoIterator<Item = source::Input>,
     name: &str,
     source: source::Config,
     is_chart: bool,
@@ -97,8 +97,8 @@ pub fn draw_all<'a, W: Write>(
     Ok((stage.0.into_next().into_next(), tally))
 }
 
-fn folded<'a, S: FoldedSink>(
-    inputs: impl IntoIterator<Item = source::Input<'a>>,
+fn folded<S: FoldedSink>(
+    inputs: impl IntoIterator<Item = source::Input>,
     name: &str,
     source: source::Config,
     fold: fold::Config,
@@ -110,8 +110,8 @@ fn folded<'a, S: FoldedSink>(
     Ok((folder.into_next(), tally))
 }
 
-fn sorted<'a, S: FoldedSink>(
-    inputs: impl IntoIterator<Item = source::Input<'a>>,
+fn sorted<S: FoldedSink>(
+    inputs: impl IntoIterator<Item = source::Input>,
     name: &str,
     source: source::Config,
     fold: fold::Config,
@@ -122,8 +122,8 @@ fn sorted<'a, S: FoldedSink>(
 }
 
 /// As lanes of time.
-fn chart<'a, S: FoldedSink>(
-    inputs: impl IntoIterator<Item = source::Input<'a>>,
+fn chart<S: FoldedSink>(
+    inputs: impl IntoIterator<Item = source::Input>,
     name: &str,
     mut source: source::Config,
     fold: fold::Config,
@@ -157,16 +157,13 @@ impl<S: FoldedSink> Stage for PastMerge<S> {
 }
 
 /// Feeds all inputs into `stage`, and finishes it.
-fn run<'a, S: Stage>(
-    inputs: impl IntoIterator<Item = source::Input<'a>>,
+fn run<S: Stage>(
+    inputs: impl IntoIterator<Item = source::Input>,
     source: source::Config,
     mut stage: S,
 ) -> Result<(S, Tally)> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    let mut source = source::Source::new(source);
-    for input in inputs {
-        source.feed(input, &mut stage, &mut frames, &mut tally)?;
-    }
+    source::Source::new(source).feed(inputs, &mut stage, &mut frames, &mut tally)?;
     stage.finish(&mut frames, &mut tally)?;
     Ok((stage, tally))
 }

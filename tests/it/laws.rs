@@ -62,7 +62,7 @@ fn drawn(text: &str, through_cat: bool) -> BString {
     };
     let reader = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
     let input = flamepipe::fold::source::Input {
-        name: "text",
+        name: "text".into(),
         reader,
         path: None,
         progress: Default::default(),

@@ -16,8 +16,9 @@ fn compat(text: &[u8], config: &Config, threads: usize) -> Option<BString> {
     let mut folder =
         Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
     let reader = Box::new(std::io::Cursor::new(text.to_vec()));
-    let input = source::Input { name: "text", reader, path: None, progress: Default::default() };
-    source::Source::new(how).feed(input, &mut folder, &mut frames, &mut tally).ok()?;
+    let input =
+        source::Input { name: "text".into(), reader, path: None, progress: Default::default() };
+    source::Source::new(how).feed([input], &mut folder, &mut frames, &mut tally).ok()?;
     let _ = folder.finish(&mut frames, &mut tally);
     Some(folder.into_next().into_next().into_inner().into())
 }

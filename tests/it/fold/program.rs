@@ -1,5 +1,7 @@
 //! fg-fold as a program.
 
+use bstr::ByteSlice;
+
 use crate::harness::Dir;
 
 #[test]
@@ -108,4 +110,31 @@ fn memory_does_not_grow_with_the_input() {
     let total: u64 =
         folded.lines().filter_map(flamepipe::folded::split).map(|line| line.weight).sum();
     assert_eq!(total, times as u64 * 1_000_000);
+}
+
+#[test]
+fn many_files_and_threads_fold_as_one() {
+    let dir = Dir::new();
+    // Large enough together for two threads; the second begins in the middle of a file. One file has no blank line at its end.
+    let sample = |i: usize| {
+        let [stack, line, odd] = [i % 977, i % 89, i % 50_021];
+        let odd = if odd == 7 { "what is this\n" } else { "" };
+        format!(
+            "app {i} 1.5: 10 cycles: \n\t{line:>16x} f{stack}+0x1 (/a)\n\t{stack:>16x} main (/a)\n{odd}\n"
+        )
+    };
+    for (name, samples) in [("a", 0..150_000), ("b", 150_000..150_001), ("c", 150_001..290_000)] {
+        dir.write(name, samples.map(sample).collect::<String>().trim_end());
+    }
+    dir.write("folded", "app;other 5\n");
+    let fold = |threads: &str| {
+        let args = ["-n", threads, "a", "folded", "b", "c"];
+        let run = dir.cmd("fg-fold").args(args).run().success();
+        (run.stdout, run.stderr)
+    };
+    let one = fold("1");
+    assert!(one.0.find(b"app;main;f7 ").is_some(), "it was folded");
+    assert_eq!(one, fold("2"));
+    assert_eq!(one, fold("7"));
+    dir.cmd("fg-fold").args(["-n", "2", "a", "c", "none"]).run().code(1).says("cannot read none");
 }
