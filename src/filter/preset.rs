@@ -30,13 +30,17 @@ const STD: &[&str] = &[
     "frame /^std::rt::lang_start/",
     "frame /^std::sys(_common)?::backtrace::__rust_(begin|end)_short_backtrace/",
     r"frame /^std::(panic|panicking)::(try\b|catch_unwind)/",
-    r"frame /^(std::sys::.*::|std::thread::|<?std::sys::.*)(thread_start|Builder::spawn_unchecked)/",
-    r"frame /^core::ops::function::(impls::.*)?Fn(Once|Mut)?::call/",
+    r"frame /^<?std::sys::.*thread_start/ or frame /^std::thread::Builder::spawn_unchecked/",
+    r"frame /^std::thread::lifecycle::spawn_unchecked::\{/",
+    r"frame /^core::ops::function::Fn(Once|Mut)?::call/ or frame /^core::ops::function::impls::.*::call(_once|_mut)?\b/",
     r"frame /^<.* as core::ops::function::Fn(Once|Mut)?<.*>>::call(_once|_mut)?\b/",
 ];
 
-const TOKIO: &[&str] =
-    &["frame /^<?tokio::runtime::/", "frame /^<?tokio::task::/", "frame /^<?tokio::loom::/"];
+/// What runs at all is kept in a thread's own variables.
+const TOKIO: &[&str] = &[
+    "frame /^<?tokio::(runtime|task|loom)::/",
+    "frame /^std::thread::local::LocalKey<.*>::(try_)?with$/",
+];
 
 const RAYON: &[&str] =
     &["frame /^<?rayon_core::/", "frame /^<?rayon::iter::/", "frame /^<.* as rayon::iter::/"];
@@ -46,7 +50,12 @@ const ASYNC: &[&str] = &[
     r"frame /^core::future::(future::)?Future::poll\b/",
 ];
 
-const CRITERION: &[&str] = &["frame /^<?criterion::/", "frame /^<.* as criterion::/"];
+/// It lets each iteration begin at another address of the stack, by the library alloca.
+const CRITERION: &[&str] = &[
+    "frame /^<?criterion::/",
+    "frame /^<.* as criterion::/",
+    "frame /^alloca::/ or frame c_with_alloca",
+];
 
 impl Preset {
     /// The edits that take the noise out, in their order.

@@ -1,4 +1,4 @@
-//! fg-filter's presets on stacks as real programs have them.
+//! fg-filter's presets on stacks of real programs, in tests/data/presets, and on names of other versions.
 
 use bstr::ByteSlice;
 
@@ -10,6 +10,33 @@ fn leaves(preset: &str, stack: &str, want: &str) {
     let input = format!("{stack} 1\n");
     let run = Dir::new().cmd("fg-filter").args(["--preset", preset]).stdin(input).run().success();
     assert_eq!(run.stdout.to_str().unwrap().trim_end(), format!("{want} 1"));
+}
+
+#[test]
+fn real_programs_keep_what_is_theirs() {
+    for (preset, recorded, want) in [
+        (
+            "std,tokio,async",
+            include_str!("../data/presets/tokio.folded"),
+            "tokio-rt-worker;tok::main;tok::middle;tok::leaf;<u64>::wrapping_mul",
+        ),
+        (
+            "std,rayon",
+            include_str!("../data/presets/rayon.folded"),
+            "ray;<core::iter::adapters::map::Map<I,F> as core::iter::traits::iterator::Iterator>::next;\
+             core::option::Option<T>::map;ray::main::{{closure}};ray::work;<u64>::wrapping_mul",
+        ),
+        (
+            "std,criterion",
+            include_str!("../data/presets/criterion.folded"),
+            "crit;main;crit::main;crit::benches;crit::bench;crit::bench::{{closure}};crit::bench::{{closure}}::{{closure}};crit::work;\
+             core::iter::range::<impl core::iter::traits::iterator::Iterator for core::ops::range::Range<A>>::next;\
+             <core::ops::range::Range<T> as core::iter::range::RangeIteratorImpl>::spec_next;<u64 as core::cmp::PartialOrd>::lt",
+        ),
+    ] {
+        let (stack, _) = recorded.lines().nth(1).unwrap().rsplit_once(' ').unwrap();
+        leaves(preset, stack, want);
+    }
 }
 
 #[test]
