@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each thread folds an equal share of all bytes, with tables of its own that it keeps from file to file; shares are cut at blank lines,
-//! where samples end, and merged in their order. By the merge law the result is that of one thread.
+//! where samples end, and the others' are merged into the first one's in their order. By the merge law the result is that of one thread.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -14,7 +14,6 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use bstr::{BString, ByteSlice};
-use rayon::prelude::*;
 
 use super::Folder;
 use crate::error::{Error, Result};
@@ -58,25 +57,44 @@ pub(super) fn fold<S: FoldedSink>(
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
-    let folds = folder.config().clone();
-    let folded: Vec<Result<_>> = cut(files, shares)?
-        .into_par_iter()
-        .map(|share| {
-            let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let (folds, mut shares) = (folder.config().clone(), cut(files, shares)?.into_iter());
+    // The first share is ours: its tables are those that the others are merged into.
+    let mine = shares.next().unwrap_or_default();
+    let mut others: Vec<_> = shares.map(|share| (share, None)).collect();
+    let read = rayon::in_place_scope(|scope| {
+        for (share, folded) in &mut others {
             let mut folder = Folder::new(folds.clone(), "", Nowhere);
-            folder.expect(event.clone());
-            let mut reader = script::Reader::new(config);
-            for (file, part) in share {
-                let (open, name) = (file.open()?, &file.name);
-                reader.read_file(open, part, name, &mut frames, &mut folder, &mut tally)?;
-            }
-            Ok((folder, frames, tally))
-        })
-        .collect();
-    for share in folded {
-        let (share, their_frames, their_tally) = share?;
+            scope.spawn(move |_| {
+                let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+                let read = read(share, event, config, &mut folder, &mut frames, &mut tally);
+                *folded = Some(read.map(|()| (folder, frames, tally)));
+            });
+        }
+        read(&mine, event, config, folder, frames, tally)
+    });
+    read?;
+    for (_, folded) in others {
+        // There is none only of a thread that panicked, which is ours then too.
+        let Some(folded) = folded else { continue };
+        let (share, their_frames, their_tally) = folded?;
         folder.absorb(&share, &frames.absorb(&their_frames));
         tally.absorb(their_tally);
+    }
+    Ok(())
+}
+
+fn read<S: FoldedSink>(
+    share: &Share<'_>,
+    event: &BString,
+    config: script::Config,
+    folder: &mut Folder<S>,
+    frames: &mut FrameTable,
+    tally: &mut Tally,
+) -> Result<()> {
+    folder.expect(event.clone());
+    let mut reader = script::Reader::new(config);
+    for (file, part) in share {
+        reader.read_file(file.open()?, part.clone(), &file.name, frames, folder, tally)?;
     }
     Ok(())
 }
