@@ -72,6 +72,13 @@ impl<S: FoldedSink> Folder<S> {
         self.event.wanted.get_or_insert(event);
     }
 
+    /// An empty folder that folds as this one does, to be absorbed by it.
+    pub(super) fn beside<T: FoldedSink>(&self, next: T) -> Folder<T> {
+        let mut other = Folder::new(self.config.clone(), self.input.clone(), next);
+        other.event.wanted = self.event();
+        other
+    }
+
     /// Adds the sums of `other`, whose frames have the ids in `ids` here.
     pub(super) fn absorb<T>(&mut self, other: &Folder<T>, ids: &[FrameId]) {
         for (into, from) in self.stacks.iter_mut().zip(&other.stacks) {

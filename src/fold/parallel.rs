@@ -1,11 +1,11 @@
 //! Files of perf-script text, folded by several threads.
 //!
 //! ```text
-//! files    ├────── a ──────┤├─ b ─┤├──────── c ────────┤
-//! shares   ├────── 1 ──────────┤├────────── 2 ─────────┤
+//! files      ├────── a ──────┤├─ b ─┤├──────── c ────────┤
+//! portions   ├────── 1 ──────────┤├────────── 2 ─────────┤
 //! ```
 //!
-//! Each thread folds an equal share of all bytes, with tables of its own that it keeps from file to file; shares are cut at blank lines,
+//! Each thread folds an equal portion of all bytes, with tables of its own that it keeps from file to file; portions are cut at blank lines,
 //! where samples end, and the others' are merged into the first one's in their order. By the merge law the result is that of one thread.
 
 use std::fs::File;
@@ -42,58 +42,55 @@ impl TextFile {
     }
 }
 
-/// How many shares `files` are worth when `threads` may be used.
-pub(super) fn shares(files: &[TextFile], threads: usize) -> u64 {
+/// How many portions `files` are worth when `threads` may be used.
+pub(super) fn portions(files: &[TextFile], threads: usize) -> u64 {
     (total(files) / WORTH_A_THREAD).min(threads as u64).max(1)
 }
 
-/// Folds `files` in so many `shares` into `folder`, which knows its event or is to fold `event`.
+/// Folds `files` in so many `portions` into `folder`, which must know its event: each thread would choose one of its own.
 pub(super) fn fold<S: FoldedSink>(
     files: &[TextFile],
-    shares: u64,
-    event: &BString,
+    portions: u64,
     config: script::Config,
     folder: &mut Folder<S>,
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
-    let (folds, mut shares) = (folder.config().clone(), cut(files, shares)?.into_iter());
-    // The first share is ours: its tables are those that the others are merged into.
-    let mine = shares.next().unwrap_or_default();
-    let mut others: Vec<_> = shares.map(|share| (share, None)).collect();
+    let mut portions = cut(files, portions)?.into_iter();
+    // The first portion is ours: its tables are those that the others are merged into.
+    let mine = portions.next().unwrap_or_default();
+    let mut others: Vec<_> = portions.map(|portion| (portion, None)).collect();
     let read = rayon::in_place_scope(|scope| {
-        for (share, folded) in &mut others {
-            let mut folder = Folder::new(folds.clone(), "", Nowhere);
+        for (portion, folded) in &mut others {
+            let mut folder = folder.beside(Nowhere);
             scope.spawn(move |_| {
                 let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-                let read = read(share, event, config, &mut folder, &mut frames, &mut tally);
+                let read = read(portion, config, &mut folder, &mut frames, &mut tally);
                 *folded = Some(read.map(|()| (folder, frames, tally)));
             });
         }
-        read(&mine, event, config, folder, frames, tally)
+        read(&mine, config, folder, frames, tally)
     });
     read?;
     for (_, folded) in others {
         // There is none only of a thread that panicked, which is ours then too.
         let Some(folded) = folded else { continue };
-        let (share, their_frames, their_tally) = folded?;
-        folder.absorb(&share, &frames.absorb(&their_frames));
+        let (theirs, their_frames, their_tally) = folded?;
+        folder.absorb(&theirs, &frames.absorb(&their_frames));
         tally.absorb(their_tally);
     }
     Ok(())
 }
 
 fn read<S: FoldedSink>(
-    share: &Share<'_>,
-    event: &BString,
+    portion: &Portion<'_>,
     config: script::Config,
     folder: &mut Folder<S>,
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
-    folder.expect(event.clone());
     let mut reader = script::Reader::new(config);
-    for (file, part) in share {
+    for (file, part) in portion {
         reader.read_file(file.open()?, part.clone(), &file.name, frames, folder, tally)?;
     }
     Ok(())
@@ -116,14 +113,14 @@ fn total(files: &[TextFile]) -> u64 {
 }
 
 /// Parts of files, which a thread folds one after the other.
-type Share<'a> = Vec<(&'a TextFile, Range<u64>)>;
+type Portion<'a> = Vec<(&'a TextFile, Range<u64>)>;
 
-/// Cuts `files` at the ends of samples nearest behind equal shares.
-fn cut(files: &[TextFile], shares: u64) -> Result<Vec<Share<'_>>> {
-    let size = total(files) / shares;
-    let (mut all, mut share) = (Vec::new(), Share::new());
-    // Where the next share is to begin, counted from the start of this file.
-    let (mut border, mut left) = (size, shares - 1);
+/// Cuts `files` at the ends of samples nearest behind equal portions.
+fn cut(files: &[TextFile], portions: u64) -> Result<Vec<Portion<'_>>> {
+    let size = total(files) / portions;
+    let (mut all, mut portion) = (Vec::new(), Portion::new());
+    // Where the next portion is to begin, counted from the start of this file.
+    let (mut border, mut left) = (size, portions - 1);
     for file in files {
         let mut start = 0;
         while left > 0 && border < file.len {
@@ -131,17 +128,17 @@ fn cut(files: &[TextFile], shares: u64) -> Result<Vec<Share<'_>>> {
             let end = end_of_sample(&mut file.open()?, border).map_err(Error::io(doing))?;
             let end = end.unwrap_or(file.len);
             if end > start {
-                share.push((file, start..end));
-                all.push(std::mem::take(&mut share));
+                portion.push((file, start..end));
+                all.push(std::mem::take(&mut portion));
             }
             (start, border, left) = (end.max(start), border + size, left - 1);
         }
         if start < file.len {
-            share.push((file, start..file.len));
+            portion.push((file, start..file.len));
         }
         border = border.saturating_sub(file.len);
     }
-    all.push(share);
+    all.push(portion);
     Ok(all)
 }
 
@@ -210,25 +207,25 @@ mod tests {
         texts.iter().enumerate().map(write).collect()
     }
 
-    fn folded(files: &[TextFile], shares: u64) -> (Vec<u8>, Tally) {
+    fn folded(files: &[TextFile], portions: u64) -> (Vec<u8>, Tally) {
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
         let merge = Merge::new(Writer::new(Vec::new(), "memory"));
         let (mut folder, config) =
             (Folder::new(Config::default(), "text", merge), script::Config::default());
-        let event = "cpu-clock".into();
-        fold(files, shares, &event, config, &mut folder, &mut frames, &mut tally).unwrap();
+        folder.expect("cpu-clock".into());
+        fold(files, portions, config, &mut folder, &mut frames, &mut tally).unwrap();
         let _ = folder.finish(&mut frames, &mut tally);
         (folder.into_next().into_next().into_inner(), tally)
     }
 
     proptest! {
         #[test]
-        fn shares_make_no_difference(
+        fn portions_make_no_difference(
             texts in prop::collection::vec(
                 prop::collection::vec((0usize..4, prop::collection::vec(0usize..4, 0..4), 0usize..9), 0..30),
                 0..4,
             ),
-            shares in 2u64..6,
+            portions in 2u64..6,
         ) {
             let texts: Vec<String> = texts.into_iter().map(|samples| {
                 let mut text = String::from("# comment\n");
@@ -243,9 +240,9 @@ mod tests {
             }).collect();
             let dir = tempfile::tempdir().unwrap();
             let files = files(dir.path(), &texts);
-            prop_assert_eq!(folded(&files, shares), folded(&files, 1));
-            let cuts = cut(&files, shares).unwrap();
-            prop_assert!(cuts.len() as u64 <= shares);
+            prop_assert_eq!(folded(&files, portions), folded(&files, 1));
+            let cuts = cut(&files, portions).unwrap();
+            prop_assert!(cuts.len() as u64 <= portions);
             let whole: String = cuts.iter().flatten().map(|(file, part)| {
                 let text = &texts[file.name.parse::<usize>().unwrap()];
                 &text[part.start as usize..part.end as usize]
@@ -255,12 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_of_one_size() {
+    fn portions_are_of_one_size() {
         let dir = tempfile::tempdir().unwrap();
         let sample = "app 7 1.5: 10 cpu-clock: \n\t            1000 f+0x1 (/a)\n\n";
         let files = files(dir.path(), &[30, 1, 0, 9].map(|samples| sample.repeat(samples)));
-        let samples = |share: Share<'_>| {
-            let bytes: u64 = share.into_iter().map(|(_, part)| part.end - part.start).sum();
+        let samples = |portion: Portion<'_>| {
+            let bytes: u64 = portion.into_iter().map(|(_, part)| part.end - part.start).sum();
             bytes / sample.len() as u64
         };
         let sizes: Vec<_> = cut(&files, 4).unwrap().into_iter().map(samples).collect();

@@ -194,15 +194,16 @@ impl Source {
         tally: &mut Tally,
     ) -> Result<()> {
         let files = std::mem::take(&mut self.texts);
-        let shares = parallel::shares(&files, self.config.threads);
-        if let (Some(first), 2.., Some(folder)) = (files.first(), shares, stage.as_folder()) {
-            let event = folder
-                .event()
-                .map_or_else(|| parallel::first_event(first), |known| Ok(Some(known)))?;
-            // Without it each thread would choose one of its own.
-            if let Some(event) = event {
+        let portions = parallel::portions(&files, self.config.threads);
+        if let (Some(first), 2.., Some(folder)) = (files.first(), portions, stage.as_folder()) {
+            if folder.event().is_none()
+                && let Some(event) = parallel::first_event(first)?
+            {
+                folder.expect(event);
+            }
+            if folder.event().is_some() {
                 let config = reader_config(&self.config);
-                return parallel::fold(&files, shares, &event, config, folder, frames, tally);
+                return parallel::fold(&files, portions, config, folder, frames, tally);
             }
         }
         for file in files {
