@@ -46,8 +46,10 @@ fn by_perf(dir: &Dir, path: &Path, pipe: bool) -> Vec<String> {
         false => command.arg(path),
     };
     let dump = command.run().stdout.to_string();
+    // A half record at the end may kill perf: what it has not flushed is lost, from the middle of a line on.
+    let whole = dump.rfind('\n').map_or("", |end| &dump[..end]);
     let mut lines = Vec::new();
-    for line in dump.lines() {
+    for line in whole.lines() {
         let words: Vec<&str> =
             line.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
         if let Some((place, what)) = line.split_once("]: PERF_RECORD_") {
