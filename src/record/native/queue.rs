@@ -12,16 +12,14 @@ pub(super) const ENDIAN: Endian =
 /// Records that wait.
 #[derive(Default)]
 pub(super) struct Queue {
-    bytes: Vec<u8>,
-    waiting: Vec<Entry>,
-    spare: Vec<u8>,
+    waiting: Vec<Waiting>,
+    /// The room of records that were handed over, the last one's last: it is the warmest, and few are ever touched.
+    spare: Vec<Vec<u8>>,
 }
 
-#[derive(Clone, Copy)]
-struct Entry {
+struct Waiting {
     time: u64,
-    start: usize,
-    length: usize,
+    bytes: Vec<u8>,
 }
 
 impl Queue {
@@ -30,34 +28,17 @@ impl Queue {
         let Some((record, id)) = Record::parse(bytes, ENDIAN, attr) else { return };
         see(&record);
         let time = id.time.unwrap_or(0);
-        let start = self.bytes.len();
         let copied = match record {
             Record::Sample(sample) => sample.stack_user,
             _ => None,
         };
+        let mut room = self.spare.pop().unwrap_or_default();
+        room.clear();
         match copied.filter(|stack| stack.reserved > 0) {
-            Some(stack) => self.push_trimmed(bytes, stack.bytes, stack.reserved),
-            None => self.bytes.extend_from_slice(bytes),
+            Some(stack) => trim(bytes, stack.bytes, stack.reserved, &mut room),
+            None => room.extend_from_slice(bytes),
         }
-        self.waiting.push(Entry { time, start, length: self.bytes.len() - start });
-    }
-
-    /// A sample ends in the length that was reserved for the stack, the stack, and the length that was used.
-    fn push_trimmed(&mut self, bytes: &[u8], stack: &[u8], reserved: u64) {
-        let at = bytes.len().saturating_sub(16 + reserved as usize);
-        let kept = stack.len().next_multiple_of(8);
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes.get(..at).unwrap_or_default());
-        self.bytes.extend_from_slice(&(kept as u64).to_ne_bytes());
-        if kept > 0 {
-            self.bytes.extend_from_slice(stack);
-            self.bytes.resize(self.bytes.len() + kept - stack.len(), 0);
-            self.bytes.extend_from_slice(&(stack.len() as u64).to_ne_bytes());
-        }
-        let length = (self.bytes.len() - start) as u16;
-        if let Some(size) = self.bytes.get_mut(start + 6..start + 8) {
-            size.copy_from_slice(&length.to_ne_bytes());
-        }
+        self.waiting.push(Waiting { time, bytes: room });
     }
 
     /// Hands over what is from before `until`, in order. The answer is whether there was anything.
@@ -67,30 +48,31 @@ impl Queue {
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<bool, E> {
         // What has the same time stays in the order of its ring.
-        self.waiting.sort_by_key(|entry| entry.time);
-        let ready = self.waiting.partition_point(|entry| entry.time <= until);
-        for entry in &self.waiting[..ready] {
-            each(&self.bytes[entry.start..entry.start + entry.length])?;
+        self.waiting.sort_by_key(|record| record.time);
+        let ready = self.waiting.partition_point(|record| record.time <= until);
+        for Waiting { bytes, .. } in self.waiting.drain(..ready) {
+            each(&bytes)?;
+            self.spare.push(bytes);
         }
-        self.waiting.drain(..ready);
-        self.forget();
         Ok(ready > 0)
     }
+}
 
-    /// Frees the room of what was handed over, once it is most of all: stacks are large, and those that wait are not to be copied each
-    /// time.
-    fn forget(&mut self) {
-        let needed: usize = self.waiting.iter().map(|entry| entry.length).sum();
-        if self.bytes.len() < 4 * needed {
-            return;
-        }
-        self.spare.clear();
-        for entry in &mut self.waiting {
-            let start = self.spare.len();
-            self.spare.extend_from_slice(&self.bytes[entry.start..entry.start + entry.length]);
-            entry.start = start;
-        }
-        std::mem::swap(&mut self.bytes, &mut self.spare);
+/// A sample ends in the length that was reserved for the stack, the stack, and the length that was used.
+fn trim(bytes: &[u8], stack: &[u8], reserved: u64, into: &mut Vec<u8>) {
+    let at = bytes.len().saturating_sub(16 + reserved as usize);
+    let kept = stack.len().next_multiple_of(8);
+    into.reserve(at + kept + 16);
+    into.extend_from_slice(bytes.get(..at).unwrap_or_default());
+    into.extend_from_slice(&(kept as u64).to_ne_bytes());
+    if kept > 0 {
+        into.extend_from_slice(stack);
+        into.resize(into.len() + kept - stack.len(), 0);
+        into.extend_from_slice(&(stack.len() as u64).to_ne_bytes());
+    }
+    let length = into.len() as u16;
+    if let Some(size) = into.get_mut(6..8) {
+        size.copy_from_slice(&length.to_ne_bytes());
     }
 }
 
