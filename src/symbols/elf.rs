@@ -144,6 +144,12 @@ impl<'d> Elf<'d> {
         old.and_then(Section::unpacked_gnu).unwrap_or_default()
     }
 
+    /// The content of the section called `name` if it is not compressed; else empty.
+    pub(super) fn plain(&self, name: &str) -> &'d [u8] {
+        let section = self.section(name.as_bytes()).filter(|section| section.packed.is_none());
+        section.map_or(b"", |section| section.data)
+    }
+
     /// The name of the debug file (`.gnu_debuglink`) and its checksum.
     pub(super) fn debug_link(&self) -> Option<(&'d [u8], u32)> {
         let data = self.section(b".gnu_debuglink")?.data;

@@ -160,24 +160,39 @@ impl<'a> Line<'a> {
 /// Calls `each` with every line that is a symbol of text, data, or weak, as perf takes them.
 fn lines<'a>(text: &'a [u8], mut each: impl FnMut(Line<'a>)) {
     for line in text.lines() {
-        let (mut address, mut digits) = (0u64, 0);
-        for &byte in line {
-            let digit = match byte {
-                b'0'..=b'9' => byte - b'0',
-                b'a'..=b'f' => byte - b'a' + 10,
-                b'A'..=b'F' => byte - b'A' + 10,
-                _ => break,
-            };
-            address = address << 4 | u64::from(digit);
-            digits += 1;
-        }
-        if let (1..=16, Some([b' ', kind, b' ', rest @ ..])) = (digits, line.get(digits..))
+        let Some((address, digits)) = address(line) else { continue };
+        if let Some([b' ', kind, b' ', rest @ ..]) = line.get(digits..)
             && matches!(kind, b't' | b'T' | b'w' | b'W' | b'd' | b'D' | b'b' | b'B')
         {
             each(Line { address, kind: kind.to_ascii_lowercase(), rest });
         }
     }
 }
+
+/// The address that a line starts with, and how many digits it has: 16, as the kernel prints them, and rarely fewer.
+fn address(line: &[u8]) -> Option<(u64, usize)> {
+    let digit = |byte: &u8| DIGITS[usize::from(*byte)];
+    let whole = |address: u64, byte| address << 4 | u64::from(digit(byte));
+    let all = line.first_chunk::<16>();
+    if let Some(all) = all.filter(|all| all.iter().fold(0, |any, byte| any | digit(byte)) < 16) {
+        let over = line.get(16).is_some_and(|byte| digit(byte) < 16);
+        return (!over).then(|| (all.iter().fold(0, whole), 16));
+    }
+    let digits = line.iter().take_while(|byte| digit(byte) < 16).count();
+    (1..16).contains(&digits).then(|| (line[..digits].iter().fold(0, whole), digits))
+}
+
+/// The value of each hexadecimal digit; what is none has a high bit.
+const DIGITS: [u8; 256] = {
+    let (mut digits, mut value) = ([0x80; 256], 0);
+    while value < 16 {
+        let byte = b"0123456789abcdef"[value];
+        digits[byte as usize] = value as u8;
+        digits[byte.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
 
 /// The symbols at each of `addresses`, which are sorted and distinct.
 pub(super) fn find(
@@ -203,11 +218,15 @@ pub(super) fn find(
     // first symbol behind each address starts.
     let mut nearest: Vec<Option<Line<'_>>> = vec![None; none];
     let mut next: Vec<Option<Line<'_>>> = vec![None; none];
-    let mut hidden = true;
+    let (mut hidden, mut from) = (true, 0);
     lines(text, |mut line| {
         hidden &= line.address == 0;
         line.address = line.address.wrapping_add(moved);
-        let from = addresses.partition_point(|&address| address < line.address);
+        // The file is nearly in order: most symbols come before the same address as the one before.
+        let is_behind = |at: usize| addresses.get(at).is_some_and(|&next| next < line.address);
+        if is_behind(from) || (from > 0 && !is_behind(from - 1)) {
+            from = addresses.partition_point(|&address| address < line.address);
+        }
         if let Some(slot) = nearest.get_mut(from)
             && slot.is_none_or(|nearest| line.address >= nearest.address)
         {

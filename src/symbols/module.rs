@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bstr::{BStr, ByteSlice};
-use gimli::{DwarfSections, EndianSlice, RunTimeEndian, SectionId};
+use gimli::{EndianSlice, RunTimeEndian, SectionId};
 use rayon::prelude::*;
 
 use super::demangle;
@@ -17,11 +17,15 @@ use super::map::Bytes;
 use super::plt;
 use super::split::Split;
 use super::table::{Search, Symbol};
+use super::units::Sections;
 use crate::error::{Error, Result};
 use crate::intern::Interner;
 
 /// What .gnu_debugdata may unpack to, in bytes: more is hostile.
 const LARGEST_DEBUGDATA: u64 = 1 << 30;
+
+/// Of a module whose sections unpack to no more than so many bytes they are kept, for it may be asked again.
+const KEPT: usize = 64 << 20;
 
 /// A mapped ELF file and the files that belong to it.
 pub struct Module {
@@ -37,6 +41,8 @@ pub struct Module {
     pub(super) fetched: OnceLock<(Option<Bytes>, Option<Bytes>)>,
     /// `.gnu_debugdata`, unpacked: the symbols a distribution leaves in a stripped module.
     mini: OnceLock<Option<Vec<u8>>>,
+    /// The sections with its DWARF that are compressed.
+    unpacked: OnceLock<Unpacked>,
     build_id: Option<Vec<u8>>,
     segments: Vec<Segment>,
 }
@@ -131,6 +137,7 @@ impl Module {
             package: None,
             fetched: OnceLock::new(),
             mini: OnceLock::new(),
+            unpacked: OnceLock::new(),
             build_id,
             segments,
         })
@@ -284,12 +291,20 @@ impl Module {
             return Found::default();
         };
         let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
-        let slice = |bytes| EndianSlice::new(bytes, endian);
         let fetched = self.fetched.get().and_then(|(_, shared)| shared.as_ref());
         let shared = self.shared.as_ref().or(fetched).and_then(|shared| Elf::parse(shared));
-        let (loaded, shared) = rayon::join(|| load(elf), || shared.as_ref().map(load));
-        let shared = shared.as_ref().map(|shared| shared.borrow(|bytes| slice(bytes)));
-        let dwarf = Dwarf::new(loaded.borrow(|bytes| slice(bytes)), shared);
+        let (mut large, shared_unpacked) = (Unpacked::new(), shared.as_ref().map(unpack));
+        let unpacked = self.unpacked.get().unwrap_or_else(|| {
+            let unpacked = unpack(elf);
+            if unpacked.values().map(Vec::len).sum::<usize>() <= KEPT {
+                return self.unpacked.get_or_init(|| unpacked);
+            }
+            large = unpacked;
+            &large
+        });
+        let shared = shared.as_ref().zip(shared_unpacked.as_ref());
+        let dwarf =
+            Dwarf::new(load(elf, unpacked), shared.map(|(elf, unpacked)| load(elf, unpacked)));
         let package = self.package.as_deref().and_then(Elf::parse);
         let directory = self.path.parent().unwrap_or(Path::new("."));
         let split = Split::new(package.as_ref(), endian, directory);
@@ -314,23 +329,41 @@ fn owned(name: &Arc<[u8]>) -> Cow<'static, [u8]> {
     Cow::Owned(name.to_vec())
 }
 
-/// The sections the walk reads, unpacked in parallel. `.debug_line` and locations are none of them.
-fn load<'d>(elf: &Elf<'d>) -> DwarfSections<Cow<'d, [u8]>> {
-    const READ: [SectionId; 9] = [
-        SectionId::DebugAbbrev,
-        SectionId::DebugAddr,
-        SectionId::DebugAranges,
-        SectionId::DebugInfo,
-        SectionId::DebugLineStr,
-        SectionId::DebugRanges,
-        SectionId::DebugRngLists,
-        SectionId::DebugStr,
-        SectionId::DebugStrOffsets,
-    ];
-    let mut unpacked: HashMap<SectionId, Cow<'d, [u8]>> =
-        READ.into_par_iter().map(|id| (id, elf.content(id.name()))).collect();
-    let take = |id| Ok::<_, gimli::Error>(unpacked.remove(&id).unwrap_or_default());
-    DwarfSections::load(take).unwrap_or_default()
+/// The sections the walk reads. `.debug_line` and locations are none of them.
+const READ: [SectionId; 9] = [
+    SectionId::DebugAbbrev,
+    SectionId::DebugAddr,
+    SectionId::DebugAranges,
+    SectionId::DebugInfo,
+    SectionId::DebugLineStr,
+    SectionId::DebugRanges,
+    SectionId::DebugRngLists,
+    SectionId::DebugStr,
+    SectionId::DebugStrOffsets,
+];
+
+/// What compressed sections hold.
+type Unpacked = HashMap<SectionId, Vec<u8>>;
+
+/// Unpacks in parallel.
+fn unpack(elf: &Elf<'_>) -> Unpacked {
+    let unpack = |id: SectionId| match elf.content(id.name()) {
+        Cow::Owned(bytes) => Some((id, bytes)),
+        Cow::Borrowed(_) => None,
+    };
+    READ.into_par_iter().filter_map(unpack).collect()
+}
+
+/// The sections, the compressed ones from `unpacked`.
+fn load<'a>(elf: &Elf<'a>, unpacked: &'a Unpacked) -> Sections<'a> {
+    let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
+    let content = |id: SectionId| match unpacked.get(&id) {
+        Some(bytes) => bytes,
+        None if READ.contains(&id) => elf.plain(id.name()),
+        None => b"",
+    };
+    let load = |id| Ok::<_, gimli::Error>(EndianSlice::new(content(id), endian));
+    Sections::load(load).unwrap_or_default()
 }
 
 /// Unpacks `.gnu_debugdata`.
