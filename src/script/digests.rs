@@ -14,6 +14,13 @@ pub(super) struct Digests {
     keys: [u64; 4],
 }
 
+/// What tells a text from all others.
+#[derive(Clone, Copy)]
+pub(super) struct Digest {
+    high: u64,
+    low: u32,
+}
+
 #[derive(Clone, Copy, Default)]
 struct Slot {
     high: u64,
@@ -22,46 +29,76 @@ struct Slot {
     value: u32,
 }
 
-/// Most programs have fewer distinct lines; so many slots stay in the second-level cache.
-const FIRST: usize = 1 << 14;
 const FREE: u32 = u32::MAX;
 const EMPTY: Slot = Slot { high: 0, low: 0, value: FREE };
 
-impl Default for Digests {
-    fn default() -> Self {
+impl Digests {
+    /// No texts yet, and so many slots, a power of two.
+    pub(super) fn with_slots(slots: usize) -> Digests {
         let random = RandomState::new();
         let keys = std::array::from_fn(|i| random.hash_one(i));
-        Digests { slots: vec![EMPTY; FIRST], taken: 0, keys }
+        Digests { slots: vec![EMPTY; slots], taken: 0, keys }
     }
-}
 
-impl Digests {
+    /// The digest of a long text, which is another one than in [`get_or_insert_with`](Digests::get_or_insert_with): each byte goes into
+    /// one chain only, so of a million texts two have the same once in 10⁷ runs.
+    pub(super) fn of_long(&self, text: &[u8]) -> Digest {
+        let mut chains = self.keys;
+        let (blocks, rest) = text.as_chunks::<64>();
+        for block in blocks {
+            let (words, _) = block.as_chunks::<16>();
+            for (i, (chain, word)) in chains.iter_mut().zip(words).enumerate() {
+                let word = u128::from_le_bytes(*word);
+                // Not the key that the chain starts with, or the halves of a block could be exchanged.
+                *chain = fold(word as u64 ^ *chain, (word >> 64) as u64 ^ self.keys[i ^ 1]);
+            }
+        }
+        let [a, b, c, d] = chains;
+        hash(rest, &[a ^ text.len() as u64, b, c, d])
+    }
+
     /// What is known of `text`; if it is new, what `make` answers, which must not be `u32::MAX`.
     #[inline]
     pub(super) fn get_or_insert_with(&mut self, text: &[u8], make: impl FnOnce() -> u32) -> u32 {
-        let (high, low) = hash(text, &self.keys);
+        let Digest { high, low } = hash(text, &self.keys);
         let at = place(&self.slots, high, low);
         if self.slots[at].value == FREE {
-            self.slots[at] = Slot { high, low, value: make() };
-            self.taken += 1;
-            if self.taken > self.slots.len() / 4 * 3 {
-                return self.grow(at);
-            }
+            return self.insert(at, Slot { high, low, value: make() });
         }
         self.slots[at].value
     }
 
-    /// Answers what was known at `at`.
+    /// What is known of the text of a digest.
+    #[inline]
+    pub(super) fn get(&self, Digest { high, low }: Digest) -> Option<u32> {
+        let value = self.slots[place(&self.slots, high, low)].value;
+        (value != FREE).then_some(value)
+    }
+
+    /// Remembers `value` for the new text of a digest.
+    pub(super) fn set(&mut self, Digest { high, low }: Digest, value: u32) {
+        self.insert(place(&self.slots, high, low), Slot { high, low, value });
+    }
+
+    /// Answers what is known now.
+    #[inline]
+    fn insert(&mut self, at: usize, slot: Slot) -> u32 {
+        self.slots[at] = slot;
+        self.taken += 1;
+        if self.taken > self.slots.len() / 4 * 3 {
+            self.grow();
+        }
+        slot.value
+    }
+
     #[cold]
-    fn grow(&mut self, at: usize) -> u32 {
-        let value = self.slots[at].value;
+    fn grow(&mut self) {
         let mut larger = vec![EMPTY; self.slots.len() * 2];
         for &slot in self.slots.iter().filter(|slot| slot.value != FREE) {
             let at = place(&larger, slot.high, slot.low);
             larger[at] = slot;
         }
         self.slots = larger;
-        value
     }
 }
 
@@ -79,29 +116,43 @@ fn place(slots: &[Slot], high: u64, low: u32) -> usize {
     }
 }
 
-/// Two chains of folded multiplications, as wyhash and foldhash have one: 16 bytes a step, both at once in the processor.
+/// Two chains of folded multiplications, as wyhash and foldhash have one, over 16 bytes a step. They wait for their own results, so
+/// every other step goes to two more.
 #[inline]
-fn hash(text: &[u8], keys: &[u64; 4]) -> (u64, u32) {
-    let len = text.len() as u64;
-    let (mut a, mut b) = (keys[0] ^ len, keys[1] ^ len.rotate_left(32));
-    let mut step = |block: &[u8; 16]| {
+fn hash(text: &[u8], keys: &[u64; 4]) -> Digest {
+    let step = |(a, b): (u64, u64), block: &[u8; 16]| {
         let block = u128::from_le_bytes(*block);
         let (x, y) = (block as u64, (block >> 64) as u64);
-        (a, b) = (fold(x ^ a, y ^ keys[2]), fold(x ^ keys[3], y ^ b));
+        (fold(x ^ a, y ^ keys[2]), fold(x ^ keys[3], y ^ b))
     };
+    let len = text.len() as u64;
+    let mut chains = (keys[0] ^ len, keys[1] ^ len.rotate_left(32));
     let (blocks, rest) = text.as_chunks::<16>();
-    blocks.iter().for_each(&mut step);
+    let (pairs, last) = blocks.as_chunks::<2>();
+    if !pairs.is_empty() {
+        // Not the keys of a step, or the halves of a block could be exchanged.
+        let mut others = (keys[1], keys[0]);
+        for [one, other] in pairs {
+            (chains, others) = (step(chains, one), step(others, other));
+        }
+        let ((a, b), (c, d)) = (chains, others);
+        chains = (fold(a ^ keys[1], c ^ keys[2]), fold(b ^ keys[3], d ^ keys[0]));
+    }
+    if let [last] = last {
+        chains = step(chains, last);
+    }
     // The last 16 bytes, some of them once more; a shorter text is filled up.
-    match text.last_chunk::<16>() {
-        Some(_) if rest.is_empty() => {}
-        Some(last) => step(last),
+    chains = match text.last_chunk::<16>() {
+        Some(_) if rest.is_empty() => chains,
+        Some(last) => step(chains, last),
         None => {
             let mut last = [0; 16];
             last[..text.len()].copy_from_slice(text);
-            step(&last);
+            step(chains, &last)
         }
-    }
-    (fold(a ^ keys[1], b ^ keys[2]), fold(a ^ keys[3], b ^ keys[0]) as u32)
+    };
+    let (a, b) = chains;
+    Digest { high: fold(a ^ keys[1], b ^ keys[2]), low: fold(a ^ keys[3], b ^ keys[0]) as u32 }
 }
 
 #[inline]
@@ -119,7 +170,7 @@ mod tests {
     proptest! {
         #[test]
         fn texts_are_known_as_by_a_map(texts in prop::collection::vec(prop::collection::vec(0u8..3, 0..40), 0..300)) {
-            let (mut digests, mut map) = (Digests::default(), HashMap::new());
+            let (mut digests, mut map) = (Digests::with_slots(1 << 4), HashMap::new());
             for (i, text) in texts.into_iter().enumerate() {
                 let known = digests.get_or_insert_with(&text, || i as u32);
                 prop_assert_eq!(known, *map.entry(text).or_insert(i as u32));
@@ -129,9 +180,8 @@ mod tests {
 
     #[test]
     fn values_stay_when_the_table_grows() {
-        let mut digests = Digests::default();
-        let texts: Vec<String> =
-            (0..3 * FIRST).map(|i| format!("function_{i}+0x1 (/a)\n")).collect();
+        let mut digests = Digests::with_slots(1 << 4);
+        let texts: Vec<String> = (0..1000).map(|i| format!("function_{i}+0x1 (/a)\n")).collect();
         for new in [true, false] {
             for (i, text) in texts.iter().enumerate() {
                 let mut was_new = false;
@@ -146,10 +196,31 @@ mod tests {
 
     #[test]
     fn texts_of_zeros_differ_by_their_length() {
-        let (mut digests, zeros) = (Digests::default(), [0; 100]);
+        let (mut digests, zeros) = (Digests::with_slots(1 << 4), [0; 100]);
         assert!(
             (0..100)
                 .all(|len| digests.get_or_insert_with(&zeros[..len], || len as u32) == len as u32)
         );
+    }
+
+    #[test]
+    fn digests_differ_by_each_byte_and_the_length() {
+        let digests = Digests::with_slots(1 << 4);
+        let short = |text: &[u8]| hash(text, &digests.keys);
+        let long = |text: &[u8]| digests.of_long(text);
+        for digest in [&short as &dyn Fn(&[u8]) -> Digest, &long] {
+            let mut met = std::collections::HashSet::new();
+            let mut is_new = |text: &[u8]| {
+                let Digest { high, low } = digest(text);
+                met.insert((high, low))
+            };
+            let mut text = vec![0; 300];
+            assert!((0..=300).all(|len| is_new(&text[..len])));
+            for at in 0..300 {
+                text[at] = 1;
+                assert!(is_new(&text), "{at}");
+                text[at] = 0;
+            }
+        }
     }
 }

@@ -13,6 +13,8 @@ use crate::sample::{Frame, FrameId, FrameTable, Kind};
 
 /// So much text of lines is kept for comparison: the lines of most programs.
 const KEPT: usize = 8 << 20;
+/// Most programs have fewer distinct lines; so many slots stay in the second-level cache.
+const FIRST: usize = 1 << 14;
 /// Ids from here on are of lines that are not kept: of those that are no frame, and then of frames by their indices.
 const NO_FRAME: u32 = 1 << 31;
 
@@ -35,8 +37,6 @@ pub(super) struct Lines {
 struct Row {
     /// The frame, if the line is one.
     frame: Option<FrameId>,
-    /// Which sample had it last; see [`shared`](super::shared).
-    seen: u32,
     /// The lines that followed this one, the last one first.
     next: [Next; 2],
 }
@@ -69,7 +69,7 @@ impl Lines {
     /// No lines yet. `offsets`: those into symbols are asked for.
     pub(super) fn new(offsets: bool) -> Lines {
         Lines {
-            digests: Digests::default(),
+            digests: Digests::with_slots(FIRST),
             rows: Vec::new(),
             texts: Vec::new(),
             kept: Vec::new(),
@@ -85,13 +85,6 @@ impl Lines {
             Some(row) => row.frame,
             None => id.checked_sub(NO_FRAME + 1).map(|index| FrameId::at(index as usize)),
         }
-    }
-
-    /// The sample that had a line last, which is now `sample`.
-    #[inline]
-    pub(super) fn see(&mut self, id: u32, sample: u32) -> u32 {
-        let row = self.rows.get_mut(id as usize);
-        row.map_or(sample, |row| std::mem::replace(&mut row.seen, sample))
     }
 
     /// The offset into its symbol, if the line says one.
@@ -114,12 +107,6 @@ impl Lines {
             }
         }
         self.look_up(text, frames)
-    }
-
-    /// The line `id` was passed without being looked up.
-    #[inline]
-    pub(super) fn go_on_from(&mut self, id: u32) {
-        self.last = id;
     }
 
     #[inline]
@@ -150,7 +137,7 @@ impl Lines {
             if let Some(offsets) = offsets {
                 offsets.push(parts.and_then(|parts| parts.offset));
             }
-            rows.push(Row { frame, seen: 0, next: Default::default() });
+            rows.push(Row { frame, next: Default::default() });
             rows.len() as u32 - 1
         });
         if let Some(&Text { look, .. }) = texts.get(id as usize)

@@ -10,7 +10,8 @@
 //!                                                                            a blank line ends the sample
 //! ```
 
-pub mod chunk;
+pub mod callers;
+mod chunk;
 mod digests;
 pub mod header;
 pub mod line;
@@ -19,7 +20,6 @@ pub mod native;
 pub mod perf;
 mod reader;
 pub mod recording;
-mod shared;
 mod window;
 mod writer;
 

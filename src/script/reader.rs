@@ -11,11 +11,11 @@ use bstr::ByteSlice;
 use hashbrown::HashMap;
 use memchr::memchr;
 
+use super::callers::Callers;
 use super::chunk::Chunks;
 use super::header::{Header, Last};
 use super::line;
 use super::lines::Lines;
-use super::shared::Shared;
 use super::window::Windows;
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable, Place, Sample, SampleSink};
@@ -36,7 +36,7 @@ pub struct Config {
 pub struct Reader {
     config: Config,
     lines: Lines,
-    shared: Shared,
+    callers: Callers,
     last: Last,
     sample: Pending,
     /// Unknown frames at addresses, of those who tell them apart.
@@ -50,7 +50,7 @@ impl Reader {
         Reader {
             config,
             lines: Lines::new(config.places),
-            shared: Shared::default(),
+            callers: Callers::default(),
             last: Last::default(),
             sample: Pending::default(),
             addressed: HashMap::new(),
@@ -111,16 +111,28 @@ impl Reader {
         sink: &mut (impl SampleSink + ?Sized),
         tally: &mut Tally,
     ) -> Result<()> {
-        self.shared.forget();
+        self.callers.forget();
         let mut at = 0;
         while let Some(text) = chunk.get(at..).filter(|text| !text.is_empty()) {
-            if self.sample.open
-                && text.first() == Some(&b'\t')
-                && has_plain_address(text)
-                && let Some(next) = self.frame_line(chunk, at, frames)
-            {
-                at = next;
-                continue;
+            if self.sample.open && text.first() == Some(&b'\t') {
+                if self.sample.stack.is_empty()
+                    && !self.config.places
+                    && let Some(end) = self.callers.end(chunk, at)
+                {
+                    if self.frame_lines(chunk, at..end, frames).is_some() {
+                        self.keep_text(&chunk[at..end]);
+                        at = end;
+                        continue;
+                    }
+                    self.sample.stack.clear();
+                    self.callers.give_up(end);
+                }
+                if let Some((id, frame, next)) = self.frame_line(chunk, at, frames) {
+                    let address = &chunk[at + 1..at + ADDRESS_END];
+                    self.add_frame((id, frame), address, &chunk[at..next], frames);
+                    at = next;
+                    continue;
+                }
             }
             let end = memchr(b'\n', text).map_or(text.len(), |newline| newline + 1);
             self.other_line(&text[..end], frames, sink, tally)?;
@@ -129,23 +141,61 @@ impl Reader {
         Ok(())
     }
 
-    /// A frame line with its address in perf's fixed columns, which starts `at`, and those behind it that are known to be the
-    /// same; the answer is where the next one starts. `None` if it is no frame after all.
-    #[inline]
-    fn frame_line(&mut self, chunk: &[u8], at: usize, frames: &mut FrameTable) -> Option<usize> {
-        let (id, len) = self.lines.find(&chunk[at + ADDRESS_END + 1..], frames);
-        let end = at + ADDRESS_END + 1 + len;
-        let mut frame = self.lines.frame(id)?;
-        let address = &chunk[at + 1..at + ADDRESS_END];
-        if !self.config.text && !self.config.places {
-            if self.config.addresses {
-                frame = self.with_address(frame, line::address(address.trim_ascii_start()), frames);
-            }
-            let Reader { shared, lines, sample, .. } = self;
-            return Some(shared.note(chunk, at..end, (id, frame), lines, &mut sample.stack));
+    /// All frame lines of a sample. `None` if something among them is none, or not in perf's fixed columns.
+    fn frame_lines(
+        &mut self,
+        chunk: &[u8],
+        lines: Range<usize>,
+        frames: &mut FrameTable,
+    ) -> Option<()> {
+        let (mut at, end) = (lines.start, lines.end);
+        let leaf = chunk.get(at..at + ADDRESS_END)?;
+        while at < end && chunk[at..].starts_with(leaf) {
+            at = self.push_line(chunk, at, frames)?;
         }
-        self.add_frame((id, frame), address, &chunk[at..end], frames);
-        Some(end)
+        let (callers, leaves) = (at..end, self.sample.stack.len());
+        let shared = self.callers.shared(chunk, &callers);
+        let is_long = shared.start - at > SHORT;
+        let digest = if is_long { self.callers.digest(&chunk[callers.clone()]) } else { None };
+        if let Some(known) = digest.and_then(|digest| self.callers.find(digest)) {
+            self.sample.stack.extend_from_slice(known);
+        } else {
+            while at < shared.start {
+                at = self.push_line(chunk, at, frames)?;
+            }
+            self.sample.stack.extend_from_slice(self.callers.shared_frames(shared.lines));
+            let frames = &self.sample.stack[leaves..];
+            digest.into_iter().for_each(|digest| self.callers.remember(digest, frames));
+        }
+        self.callers.note(callers, &self.sample.stack[leaves..]);
+        Some(())
+    }
+
+    #[inline]
+    fn push_line(&mut self, chunk: &[u8], at: usize, frames: &mut FrameTable) -> Option<usize> {
+        let (_, mut frame, next) = self.frame_line(chunk, at, frames)?;
+        if self.config.addresses {
+            let address = line::address(chunk[at + 1..at + ADDRESS_END].trim_ascii_start());
+            frame = self.with_address(frame, address, frames);
+        }
+        self.sample.stack.push(frame);
+        Some(next)
+    }
+
+    /// The line that starts `at`, if it is a frame with its address in perf's fixed columns: its id, the frame, where the next line starts.
+    #[inline]
+    fn frame_line(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        frames: &mut FrameTable,
+    ) -> Option<(u32, FrameId, usize)> {
+        if !has_plain_address(&chunk[at..]) {
+            return None;
+        }
+        let start = at + ADDRESS_END + 1;
+        let (id, len) = self.lines.find(&chunk[start..], frames);
+        Some((id, self.lines.frame(id)?, start + len))
     }
 
     /// Any line that the fast path did not take.
@@ -220,7 +270,6 @@ impl Reader {
         tally: &mut Tally,
     ) -> Result<()> {
         self.sample.start(&header);
-        self.shared.begin();
         self.keep_text(line);
         // `cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])`: perf puts the only frame of a sample on its first line.
         if let Some((address, tail)) =
@@ -306,10 +355,15 @@ impl Reader {
 /// Where perf's address column ends: a tab and `%16lx`.
 const ADDRESS_END: usize = 17;
 
+/// So few bytes of lines are read faster than looked for.
+const SHORT: usize = 200;
+
 /// Whether `line` starts as perf prints frames: a tab, blanks, up to 16 bytes without a blank, a blank.
 #[inline]
 fn has_plain_address(line: &[u8]) -> bool {
-    let Some((column, rest)) = line[1..].split_first_chunk::<16>() else { return false };
+    let Some((&[b'\t', ref column @ ..], rest)) = line.split_first_chunk::<ADDRESS_END>() else {
+        return false;
+    };
     if rest.first() != Some(&b' ') {
         return false;
     }

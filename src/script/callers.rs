@@ -1,0 +1,208 @@
+//! The frame lines of a whole sample: those of callers that were met before are not read again.
+//!
+//! ```text
+//! app 7 1.5: 10 cpu-clock:
+//!         7f01 hot+0x1 (/a)     ┐ where the thread was, and what is inlined there: another address in nearly every sample
+//!         7f01 f+0x8 (inlined)  ┘
+//!         7f12 g+0x2 (/a)       ┐ its callers: return addresses, which are the same whenever the same calls were made.
+//!         7f23 main+0x9 (/a)    ┘ The same bytes are the same frames
+//! ```
+//!
+//! Neighbours share their roots, which one comparison from behind finds. Callers of any earlier sample are found by the digest of
+//! all their lines at once, as long as a program repeats itself.
+
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter};
+
+use super::digests::{Digest, Digests};
+use crate::sample::FrameId;
+
+/// So many callers are remembered: a program with more hardly repeats them.
+const MOST: usize = 1 << 17;
+/// After so many searches it is known whether they are worth it: one in four must have found something.
+const TRIAL: u64 = 1 << 14;
+
+/// The callers of the last sample, and those of many before.
+pub(super) struct Callers {
+    blank_line: Finder<'static>,
+    /// Up to here samples are to be read line by line.
+    odd_until: usize,
+    /// Where the callers of the last sample lie in the chunk at hand.
+    last: Range<usize>,
+    /// Their frames, one for each line.
+    frames: Vec<FrameId>,
+    known: Digests,
+    /// Those of all known callers, and where each ends.
+    all: Vec<FrameId>,
+    ends: Vec<usize>,
+    searched: u64,
+    found: u64,
+}
+
+/// The end of a sample's lines that it has in common with the sample before.
+pub(super) struct Shared {
+    /// Where it starts in the chunk.
+    pub(super) start: usize,
+    /// How many lines it is.
+    pub(super) lines: usize,
+}
+
+impl Default for Callers {
+    fn default() -> Self {
+        Callers {
+            blank_line: Finder::new(b"\n\n"),
+            odd_until: 0,
+            last: 0..0,
+            frames: Vec::new(),
+            known: Digests::with_slots(1 << 10),
+            all: Vec::new(),
+            ends: Vec::new(),
+            searched: 0,
+            found: 0,
+        }
+    }
+}
+
+impl Callers {
+    /// Forgets where things are: positions are those of one chunk.
+    pub(super) fn forget(&mut self) {
+        self.give_up(0);
+    }
+
+    /// Where the lines from `at` on end, with a blank line behind them; `None` if that is not in the chunk.
+    pub(super) fn end(&mut self, chunk: &[u8], at: usize) -> Option<usize> {
+        if at < self.odd_until {
+            return None;
+        }
+        match self.blank_line.find(&chunk[at..]) {
+            Some(newline) => Some(at + newline + 1),
+            None => {
+                self.odd_until = chunk.len();
+                None
+            }
+        }
+    }
+
+    /// What lies before `end` is not all frames: it is to be read line by line.
+    pub(super) fn give_up(&mut self, end: usize) {
+        self.odd_until = end;
+        self.note(0..0, &[]);
+    }
+
+    /// What `lines` have in common with the callers of the sample before, from their ends on.
+    pub(super) fn shared(&self, chunk: &[u8], lines: &Range<usize>) -> Shared {
+        let (before, here) = (&chunk[self.last.clone()], &chunk[lines.clone()]);
+        let common = common_suffix(before, here);
+        let begins = |text: &[u8]| text.len() == common || text[text.len() - common - 1] == b'\n';
+        let suffix = &here[here.len() - common..];
+        let start = match begins(before) && begins(here) {
+            true => 0,
+            // The line in which they differ is not shared.
+            false => memchr(b'\n', suffix).map_or(common, |newline| newline + 1),
+        };
+        let shared = &suffix[start..];
+        let lines_of = |text: &[u8]| memchr_iter(b'\n', text).count();
+        let count = if shared.len() == before.len() { self.frames.len() } else { lines_of(shared) };
+        Shared { start: lines.end - shared.len(), lines: count }
+    }
+
+    /// The frames of a [`Shared`] end.
+    pub(super) fn shared_frames(&self, lines: usize) -> &[FrameId] {
+        &self.frames[self.frames.len() - lines..]
+    }
+
+    /// The digest of callers' lines; `None` while it is not worth looking for them.
+    pub(super) fn digest(&self, text: &[u8]) -> Option<Digest> {
+        let is_useless = self.searched >= TRIAL && self.found < self.searched / 4;
+        (!is_useless).then(|| self.known.of_long(text))
+    }
+
+    /// The frames of the lines of a digest, if they were met before and are remembered.
+    pub(super) fn find(&mut self, digest: Digest) -> Option<&[FrameId]> {
+        self.searched += 1;
+        let id = self.known.get(digest)? as usize;
+        self.found += 1;
+        let start = if id == 0 { 0 } else { self.ends[id - 1] };
+        Some(&self.all[start..self.ends[id]])
+    }
+
+    /// Remembers `frames`, those of the lines of a digest that was not found.
+    pub(super) fn remember(&mut self, digest: Digest, frames: &[FrameId]) {
+        if self.ends.len() < MOST {
+            self.known.set(digest, self.ends.len() as u32);
+            self.all.extend_from_slice(frames);
+            self.ends.push(self.all.len());
+        }
+    }
+
+    /// The sample is over: its callers' `lines` and their `frames`, one for each.
+    pub(super) fn note(&mut self, lines: Range<usize>, frames: &[FrameId]) {
+        self.last = lines;
+        self.frames.clear();
+        self.frames.extend_from_slice(frames);
+    }
+}
+
+/// How many bytes `a` and `b` end with in common.
+fn common_suffix(a: &[u8], b: &[u8]) -> usize {
+    let (a_blocks, b_blocks) = (a.as_rchunks::<32>().1, b.as_rchunks::<32>().1);
+    let blocks = a_blocks.iter().rev().zip(b_blocks.iter().rev());
+    let whole = 32 * blocks.take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[..a.len() - whole], &b[..b.len() - whole]);
+    whole + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_whole_lines_are_shared() {
+        for (before, here, start, lines) in [
+            ("\ta\n\tb\n", "\ta\n\tb\n", 0, 2),
+            ("\tx\n\tb\n", "\ta\n\tb\n", 3, 1),
+            ("\txa\n\tb\n", "\ta\n\tb\n", 3, 1),
+            ("\ta\n\tb\n", "\txa\n\tb\n", 4, 1),
+            ("\tb\n", "\ta\n\tb\n", 3, 1),
+            ("\ta\n\tb\n", "\tb\n", 0, 1),
+            ("\ta\tb\n", "\tb\n", 3, 0),
+            ("", "\tb\n", 3, 0),
+            ("\tb\n", "\tc\n", 3, 0),
+        ] {
+            let chunk = format!("{before}{here}");
+            let mut callers = Callers::default();
+            let frames = vec![FrameId::at(0); before.lines().count()];
+            callers.note(0..before.len(), &frames);
+            let shared = callers.shared(chunk.as_bytes(), &(before.len()..chunk.len()));
+            assert_eq!((shared.start - before.len(), shared.lines), (start, lines), "{chunk:?}");
+        }
+    }
+
+    #[test]
+    fn what_repeats_is_found_and_what_does_not_is_given_up() {
+        let mut callers = Callers::default();
+        let digest = |callers: &Callers, i: u64| callers.digest(format!("\tline {i}\n").as_bytes());
+        for i in 0..1000 {
+            let digest = digest(&callers, i).unwrap();
+            assert_eq!(callers.find(digest), None);
+            callers.remember(digest, &[FrameId::at(i as usize)]);
+        }
+        let known = digest(&callers, 7).unwrap();
+        assert_eq!(callers.find(known), Some(&[FrameId::at(7)][..]));
+        let new = digest(&callers, 1000).unwrap();
+        (0..TRIAL).for_each(|_| assert_eq!(callers.find(new), None));
+        assert!(digest(&callers, 7).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_common_suffix_is_the_longest(a in "[ab]{0,80}", b in "[ab]{0,80}", end in "[ab]{0,80}") {
+            let (a, b) = (a + &end, b + &end);
+            let slow = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();
+            prop_assert_eq!(common_suffix(a.as_bytes(), b.as_bytes()), slow);
+        }
+    }
+}
