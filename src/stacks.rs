@@ -1,5 +1,7 @@
 //! Stacks of frames or names, each stored once and named by a small number.
 
+use std::ops::Range;
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -45,6 +47,11 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
         }
     }
 
+    /// Frees what finds stacks: from now on each one that is interned is new.
+    pub(crate) fn close(&mut self) {
+        self.ids = HashTable::new();
+    }
+
     /// How many stacks there are.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
@@ -53,6 +60,11 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
     /// The stack of a number.
     pub(crate) fn get(&self, id: usize) -> &[T] {
         get(&self.elements, &self.ends, id)
+    }
+
+    /// Where the stack of a number is among all elements.
+    pub(crate) fn range(&self, id: usize) -> Range<usize> {
+        range(&self.ends, id)
     }
 }
 
@@ -76,8 +88,12 @@ fn hash<T: Copy + Into<u32>>(stack: &[T]) -> u32 {
 }
 
 fn get<'a, T>(elements: &'a [T], ends: &[usize], id: usize) -> &'a [T] {
+    &elements[range(ends, id)]
+}
+
+fn range(ends: &[usize], id: usize) -> Range<usize> {
     let start = if id == 0 { 0 } else { ends[id - 1] };
-    &elements[start..ends[id]]
+    start..ends[id]
 }
 
 #[cfg(test)]

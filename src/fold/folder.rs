@@ -147,7 +147,8 @@ impl<S: FoldedSink> Folder<S> {
         let mut names = Names::default();
         let mut stack = Vec::new();
         let (has_off, depth) = (self.event.has_off(), Roots::depth(&self.config));
-        let all = std::mem::take(&mut self.stacks);
+        let mut all = std::mem::take(&mut self.stacks);
+        all.iter_mut().for_each(Sums::close);
         for (is_cut, is_off) in [(false, false), (true, false), (false, true), (true, true)] {
             let stacks = &all[part(is_cut, is_off)];
             if is_off && !has_off {

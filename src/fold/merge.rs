@@ -2,10 +2,11 @@
 
 use bstr::ByteSlice;
 
+use super::order;
 use super::sums::{Sums, Weight};
 use crate::error::Result;
 use crate::folded::{Folded, FoldedSink};
-use crate::sample::{FrameId, FrameTable};
+use crate::sample::FrameTable;
 use crate::tally::{Loss, Tally};
 use crate::unit::{self, Unit};
 
@@ -63,19 +64,12 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         if let Some(unit) = self.unit.known() {
             self.next.text(&unit::line(unit))?;
         }
-        let stacks = std::mem::take(&mut self.stacks);
+        let mut stacks = std::mem::take(&mut self.stacks);
+        stacks.close();
         let ranks = Ranks::new(frames, &stacks);
-        // Stacks as ranks, so that sorting compares integers and never touches a name.
-        let mut keys: Vec<u32> = Vec::new();
-        let mut rows: Vec<(usize, usize, &[FrameId], Weight)> = Vec::with_capacity(stacks.len());
-        for (stack, weight) in stacks.iter() {
-            let start = keys.len();
-            ranks.push(stack, &mut keys);
-            rows.push((start, keys.len(), stack, weight));
-        }
-        rows.sort_unstable_by(|a, b| keys[a.0..a.1].cmp(&keys[b.0..b.1]));
         let mut full = 0;
-        for (_, _, stack, Weight { weight, after }) in rows {
+        for id in ranks.sorted(&stacks) {
+            let (stack, Weight { weight, after }) = stacks.get(id as usize);
             full += u64::from(weight == u64::MAX || after == Some(u64::MAX));
             self.next.folded(frames, &Folded { stack, weight, after, line: b"" })?;
         }
@@ -111,25 +105,55 @@ impl Ranks {
                 [false, true].into_iter().filter(|&inside| used[id.index()][usize::from(inside)]);
             keys.extend(sides.map(|inside| (frames.symbol(id).as_bytes(), inside, id.index())));
         }
-        keys.sort_unstable_by(|a, b| compare((a.0, a.1), (b.0, b.1)));
+        let key = |at: u32| {
+            let (name, inside, _) = keys[at as usize];
+            (name, inside)
+        };
         let mut ranks = vec![(0, 0); frames.len()];
-        let mut rank = 0;
-        for (i, key) in keys.iter().enumerate() {
+        let (mut rank, mut last) = (0, None);
+        let compare = |a, b| compare(key(a), key(b));
+        for at in order::sorted(keys.len(), |at, depth| word(key(at), depth), compare) {
             // Frames of one name (of several modules, say) share their ranks.
-            if i > 0 && compare((keys[i - 1].0, keys[i - 1].1), (key.0, key.1)).is_ne() {
-                rank += 1;
-            }
-            let slot = &mut ranks[key.2];
-            if key.1 { slot.1 = rank } else { slot.0 = rank }
+            rank += u32::from(last.is_some_and(|last| compare(last, at).is_ne()));
+            last = Some(at);
+            let (_, inside, id) = keys[at as usize];
+            let slot = &mut ranks[id];
+            if inside { slot.1 = rank } else { slot.0 = rank }
         }
         Ranks { ranks }
     }
 
-    fn push(&self, stack: &[FrameId], keys: &mut Vec<u32>) {
-        let Some((leaf, inner)) = stack.split_last() else { return };
-        keys.extend(inner.iter().map(|frame| self.ranks[frame.index()].1));
-        keys.push(self.ranks[leaf.index()].0);
+    /// The numbers of `stacks` in their order: that of their ranks, so that sorting compares integers and never touches a name.
+    fn sorted(&self, stacks: &Sums) -> Vec<u32> {
+        let mut ranks: Vec<u32> = Vec::new();
+        for (stack, _) in stacks.iter() {
+            let Some((leaf, inner)) = stack.split_last() else { continue };
+            ranks.extend(inner.iter().map(|frame| self.ranks[frame.index()].1));
+            ranks.push(self.ranks[leaf.index()].0);
+        }
+        let ranks_of = |id: u32| &ranks[stacks.range(id as usize)];
+        // Two ranks, each one more than it is: 0 is none.
+        let word = |id, depth: usize| {
+            let (&first, rest) = ranks_of(id).get(2 * depth..)?.split_first()?;
+            let second = rest.first().map_or(0, |&second| u64::from(second) + 1);
+            Some((u64::from(first) + 1) << 32 | second)
+        };
+        order::sorted(stacks.len(), word, |a, b| ranks_of(a).cmp(ranks_of(b)))
     }
+}
+
+/// Eight bytes of a name, with a `;` behind those that are inside a stack: as [`compare`] sees them.
+fn word((name, inside): (&[u8], bool), depth: usize) -> Option<u64> {
+    let rest = name.get(8 * depth..)?;
+    if let Some(&eight) = rest.first_chunk() {
+        return Some(u64::from_be_bytes(eight));
+    }
+    let mut eight = [0; 8];
+    eight[..rest.len()].copy_from_slice(rest);
+    if inside {
+        eight[rest.len()] = b';';
+    }
+    (inside || !rest.is_empty()).then(|| u64::from_be_bytes(eight))
 }
 
 /// Compares names as bytes, with a `;` behind those that are inside a stack.

@@ -18,6 +18,7 @@ mod format;
 mod lanes;
 mod merge;
 pub mod name;
+mod order;
 mod parallel;
 pub mod parts;
 mod quality;

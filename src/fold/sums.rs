@@ -1,5 +1,7 @@
 //! Weights by stack.
 
+use std::ops::Range;
+
 use crate::sample::FrameId;
 use crate::stacks::Stacks;
 
@@ -15,7 +17,9 @@ pub(super) struct Weight {
 pub(super) struct Sums {
     stacks: Stacks<FrameId>,
     /// By the stacks' numbers.
-    weights: Vec<Weight>,
+    weights: Vec<u64>,
+    /// The same of the second profile, if any stack has one: few profiles are differentials.
+    after: Vec<Option<u64>>,
 }
 
 impl Sums {
@@ -24,19 +28,40 @@ impl Sums {
     pub(super) fn add(&mut self, stack: &[FrameId], weight: Weight) {
         let id = self.stacks.intern(stack);
         match self.weights.get_mut(id) {
-            Some(sum) => sum.add(weight),
-            None => self.weights.push(weight),
+            Some(sum) => *sum = sum.saturating_add(weight.weight),
+            None => self.weights.push(weight.weight),
+        }
+        if let Some(after) = weight.after {
+            self.after.resize(self.weights.len(), None);
+            let sum = &mut self.after[id];
+            *sum = Some(sum.unwrap_or(0).saturating_add(after));
         }
     }
 
     /// Every stack once.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[FrameId], Weight)> {
-        self.weights.iter().enumerate().map(|(id, &weight)| (self.stacks.get(id), weight))
+        (0..self.len()).map(|id| self.get(id))
+    }
+
+    /// The stack of a number, in the order of [`iter`](Sums::iter), and its sum.
+    pub(super) fn get(&self, id: usize) -> (&[FrameId], Weight) {
+        let after = self.after.get(id).copied().flatten();
+        (self.stacks.get(id), Weight { weight: self.weights[id], after })
+    }
+
+    /// Where the stack of a number is among the frames of all stacks, one behind the other.
+    pub(super) fn range(&self, id: usize) -> Range<usize> {
+        self.stacks.range(id)
     }
 
     /// How many distinct stacks there are.
     pub(super) fn len(&self) -> usize {
         self.stacks.len()
+    }
+
+    /// Frees what only [`add`](Sums::add) needs: nothing will be added.
+    pub(super) fn close(&mut self) {
+        self.stacks.close();
     }
 }
 
