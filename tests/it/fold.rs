@@ -171,9 +171,16 @@ fn odd_text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(item, 0..20).prop_map(|items| items.concat())
 }
 
-/// Samples that differ near their leaves, now and then with something odd between their lines.
+/// Samples that differ near their leaves, and come again, now and then with something odd between their lines.
 fn deep_text() -> impl Strategy<Value = String> {
-    let line = |n: usize| format!("\t{:>16x} f{}+0x{n:x} (/a)\n", n * 64, n / 2);
+    // Few lines as long as these are looked for as a whole.
+    let line = |n: usize| {
+        format!(
+            "\t{:>16x} a_function_of_a_long_name::f{}+0x{n:x} (/usr/lib/libx.so)\n",
+            n * 64,
+            n / 2
+        )
+    };
     let between = one_of(&["", "", "", "", "# comment\n", "odd\n"]);
     let sample = (prop::collection::vec(0usize..9, 0..3), 0usize..6, between, 0usize..8).prop_map(
         move |(leaf, root, between, at)| {
@@ -210,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn a_shared_root_is_read_as_if_it_were_not(text in deep_text(), step in 1usize..300) {
+    fn callers_that_were_met_are_read_as_if_they_were_not(text in deep_text(), step in 1usize..300) {
         let config = Config::default();
         let (whole, tally) = fold(text.as_bytes(), &config);
         let (slow, slow_tally) = fold(Slow(text.as_bytes(), step), &config);
