@@ -195,8 +195,10 @@ impl Tally {
         let mut others: Vec<_> = self.others.iter().collect();
         others.sort_by_key(|(event, items)| (std::cmp::Reverse(**items), *event));
         for (i, (event, items)) in others.iter().enumerate() {
-            let (comma, of) = if i == 0 { ("", "samples of") } else { (", ", "of") };
-            write!(f, "{comma}{} {of} {event}", grouped(**items))?;
+            match i {
+                0 => write!(f, "{} of {event}", counted(**items, "sample"))?,
+                _ => write!(f, ", {} of {event}", grouped(**items))?,
+            }
         }
         let names: Vec<_> = others.iter().map(|(event, _)| event.to_str_lossy()).collect();
         write!(f, ": --event-filter {} or all", names.join(", "))
@@ -208,10 +210,10 @@ impl Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let samples = self.read.items.saturating_sub(self.folded_before);
         match (samples, self.folded_before) {
-            (_, 0) => write!(f, "{} samples", grouped(samples))?,
-            (0, stacks) => write!(f, "{} stacks", grouped(stacks))?,
+            (_, 0) => f.write_str(&counted(samples, "sample"))?,
+            (0, stacks) => f.write_str(&counted(stacks, "stack"))?,
             (_, stacks) => {
-                write!(f, "{} samples and {} stacks", grouped(samples), grouped(stacks))?
+                write!(f, "{} and {}", counted(samples, "sample"), counted(stacks, "stack"))?
             }
         }
         if let Some(stacks) = &self.stacks {
@@ -266,6 +268,11 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// `1 sample`, `2,000 samples`.
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,7 +282,7 @@ mod tests {
         let mut tally = Tally { read: Count { items: 3291, weight: 4000 }, ..Tally::default() };
         assert!(tally.is_clean());
         assert_eq!(tally.to_string(), "3,291 samples");
-        for (folded_before, said) in [(3291, "3,291 stacks"), (91, "3,200 samples and 91 stacks")] {
+        for (folded_before, said) in [(3291, "3,291 stacks"), (3290, "1 sample and 3,290 stacks")] {
             assert_eq!(Tally { folded_before, ..tally.clone() }.to_string(), said);
         }
         tally.odd(b"what is this\n");

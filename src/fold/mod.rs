@@ -65,6 +65,17 @@ pub struct Config {
     pub skip_after: Vec<BString>,
 }
 
+impl Config {
+    /// Whether something is asked for that samples tell and folded stacks do not.
+    fn asks_samples(&self) -> bool {
+        let roots = [self.pid, self.tid, self.cpu, self.by_event, self.merge_threads];
+        roots.contains(&true)
+            || self.weighing == Weighing::Samples
+            || self.event.is_some()
+            || !self.skip_after.is_empty()
+    }
+}
+
 /// What a sample weighs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weighing {

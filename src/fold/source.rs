@@ -130,6 +130,13 @@ impl Source {
             }
         }
         self.feed_texts(stage, frames, tally)?;
+        let has_samples = matches!(format, Format::Script | Format::PerfData);
+        if !has_samples && stage.as_folder().is_some_and(|folder| folder.config().asks_samples()) {
+            log::warn!(
+                "{name} holds stacks that are folded already: what is asked of samples (their threads, CPUs, events, weights, \
+                 --skip-after) cannot be told of them"
+            );
+        }
         let mut whole = io::Cursor::new(start).chain(reader);
         match format {
             Format::Script if self.config.inferno => {

@@ -37,6 +37,21 @@ fn roots_are_what_was_asked_for() {
 }
 
 #[test]
+fn what_folded_stacks_cannot_tell_is_said() {
+    for (options, is_said) in [
+        ("", false),
+        ("--kernel", false),
+        ("--split comm", false),
+        ("--split pid", true),
+        ("--weight samples", true),
+    ] {
+        let run = Dir::new().cmd("fg-fold").args(options.split_whitespace()).stdin("a;f 2\n").run();
+        assert_eq!(run.stdout, "a;f 2\n");
+        assert_eq!(run.stderr.contains_str("folded already"), is_said, "{options}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn the_unit_is_told_where_it_is_wanted_and_known() {
     let clock = TEXT.replace("cycles", "cpu-clock");
     let bare = "app 7 1.5: cycles: \n\t              10 f (/a)\n\n";
