@@ -181,7 +181,7 @@ impl FoldArgs {
             shown = Some(Shown::start(Self::NAME, &name, &progress, !self.quiet));
             source::Input { name, reader, path, progress }
         });
-        let mut source = source::Source::new(self.source_config());
+        let source = source::Source::new(self.source_config());
         source.feed(inputs, &mut folder, &mut frames, &mut tally)?;
         folder.finish(&mut frames, &mut tally)?;
         Ok((folder.into_next().into_next(), tally))

@@ -80,11 +80,11 @@ impl Source {
         Source { config, reader, texts: Vec::new() }
     }
 
-    /// Reads all `inputs` to their ends; neither the stage nor the one behind it is finished.
+    /// Reads all `inputs` to their ends and forgets what it learned of them; neither the stage nor the one behind it is finished.
     ///
     /// An input is asked for when the one before was read, unless that is a file of text.
     pub fn feed<S: Stage>(
-        &mut self,
+        mut self,
         inputs: impl IntoIterator<Item = Input>,
         stage: &mut S,
         frames: &mut FrameTable,

@@ -25,7 +25,7 @@ fn fold(input: &[u8]) -> Vec<u8> {
     let reader = Box::new(std::io::Cursor::new(input.to_vec()));
     let input =
         source::Input { name: "input".into(), reader, path: None, progress: Default::default() };
-    let mut source = source::Source::new(source::Config::default());
+    let source = source::Source::new(source::Config::default());
     source.feed([input], &mut folder, &mut frames, &mut tally).unwrap();
     folder.finish(&mut frames, &mut tally).unwrap();
     folder.into_next().into_next().into_inner()
