@@ -134,11 +134,23 @@ impl<W: Write> Writer<W> {
 
     /// Names a thread that was there before the recording; `id` is of any event.
     pub fn comm(&mut self, pid: u32, tid: u32, comm: &[u8], id: u64) -> io::Result<()> {
+        self.comm_at(0, pid, tid, comm, id)
+    }
+
+    /// The same of a thread that began at `time`, in nanoseconds, of which a FORK record tells too.
+    pub fn comm_at(
+        &mut self,
+        time: u64,
+        pid: u32,
+        tid: u32,
+        comm: &[u8],
+        id: u64,
+    ) -> io::Result<()> {
         self.begin(kind::COMM, 0);
         self.u32(pid);
         self.u32(tid);
         self.text(comm);
-        self.synthetic(pid, tid, id);
+        self.synthetic(pid, tid, time, id);
         self.end()
     }
 
@@ -176,7 +188,7 @@ impl<W: Write> Writer<W> {
         self.u32(mmap.prot.unwrap_or(0));
         self.u32(mmap.flags.unwrap_or(0));
         self.text(mmap.path);
-        self.synthetic(mmap.pid, mmap.tid, id);
+        self.synthetic(mmap.pid, mmap.tid, 0, id);
         self.end()
     }
 
@@ -241,10 +253,10 @@ impl<W: Write> Writer<W> {
     }
 
     /// The identity of a record from before the recording: its time is 0, so that it does not wait for its turn.
-    fn synthetic(&mut self, pid: u32, tid: u32, id: u64) {
+    fn synthetic(&mut self, pid: u32, tid: u32, time: u64, id: u64) {
         self.u32(pid);
         self.u32(tid);
-        self.u64(0);
+        self.u64(time);
         self.u64(0);
         self.u64(id);
     }

@@ -23,21 +23,27 @@ pub(super) fn attach(
 ) -> Result<Vec<Thread>> {
     pids.iter().try_for_each(|&pid| threads::check(pid))?;
     // Since when each thread is observed on all CPUs.
-    let (mut observed, mut names) = (HashMap::new(), Vec::new());
+    let (mut observed, mut names) = (HashMap::new(), Vec::<Thread>::new());
+    // When those were forked that inherited on some CPUs only: their names are told behind that.
+    let mut forked = HashMap::new();
     loop {
         let of = |&pid: &u32| threads::of(pid).into_iter().map(move |tid| (pid, tid));
         let all = pids.iter().flat_map(of);
         let new: Vec<(u32, u32)> = all.filter(|(_, tid)| !observed.contains_key(tid)).collect();
         if new.is_empty() {
+            for thread in &mut names {
+                thread.forked = forked.get(&thread.tid).copied().unwrap_or(0);
+            }
             return Ok(names);
         }
         for (pid, tid) in new {
             let attr = events.attr();
             events.drain(|bytes| {
                 queue.push(bytes, &attr, |record| {
-                    if let Record::Fork(task) = record
-                        && observed.get(&task.ptid).is_some_and(|&since| since <= task.time)
-                    {
+                    let Record::Fork(task) = record else { return };
+                    // Behind it, as of two records of one time the first in the file is the first.
+                    forked.insert(task.tid, task.time.saturating_add(1));
+                    if observed.get(&task.ptid).is_some_and(|&since| since <= task.time) {
                         observed.insert(task.tid, task.time);
                     }
                 });

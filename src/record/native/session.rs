@@ -65,7 +65,8 @@ impl<'a> Session<'a> {
     /// Tells of a thread that was there before.
     pub(super) fn thread(&mut self, thread: &Thread) -> io::Result<()> {
         let id = self.numbers.first().copied().unwrap_or(0);
-        self.writer.comm(thread.pid, thread.tid, &thread.comm, id)
+        let Thread { pid, tid, comm, forked } = thread;
+        self.writer.comm_at(*forked, *pid, *tid, comm, id)
     }
 
     /// Tells of what a process had mapped before; of its data maps too if it is asked.

@@ -57,13 +57,15 @@ pub(super) struct Thread {
     pub(super) pid: u32,
     pub(super) tid: u32,
     pub(super) comm: Vec<u8>,
+    /// Just behind the FORK record that gives it its creator's name, in nanoseconds; 0 if there is none.
+    pub(super) forked: u64,
 }
 
 impl Thread {
     /// As it is called now, if it is still there.
     pub(super) fn now(pid: u32, tid: u32) -> Option<Thread> {
         let comm = fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
-        Some(Thread { pid, tid, comm: comm.trim_end_with(|c| c == '\n').to_vec() })
+        Some(Thread { pid, tid, comm: comm.trim_end_with(|c| c == '\n').to_vec(), forked: 0 })
     }
 }
 
