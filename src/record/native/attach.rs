@@ -24,7 +24,7 @@ pub(super) fn attach(
     pids.iter().try_for_each(|&pid| threads::check(pid))?;
     // Since when each thread is observed on all CPUs.
     let (mut observed, mut names) = (HashMap::new(), Vec::<Thread>::new());
-    // When those were forked that inherited on some CPUs only: their names are told behind that.
+    // When threads were forked: one that inherited on some CPUs only may have named itself unseen, and is named behind that.
     let mut forked = HashMap::new();
     loop {
         let of = |&pid: &u32| threads::of(pid).into_iter().map(move |tid| (pid, tid));

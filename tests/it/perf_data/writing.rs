@@ -76,6 +76,35 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
     assert!(short(ours).eq(short(perfs)));
 }
 
+/// A thread inherits its creator's name, so what names it must come behind what tells that it was forked.
+#[test]
+fn a_thread_that_was_forked_is_named_behind_that() {
+    let dir = Dir::new();
+    for (named, expected) in [(0, "creator"), (101, "thread")] {
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        writer.event(b"cpu-clock", &chains_only(&attr()), &[11]).unwrap();
+        writer.comm(7, 7, b"creator", 11).unwrap();
+        writer.comm_at(named, 7, 8, b"thread", 11).unwrap();
+        // PERF_RECORD_FORK: pid, ppid, tid, ptid, time; then whose it is, time, CPU, number.
+        let mut fork: Vec<u8> = Vec::new();
+        fork.extend(7u32.to_ne_bytes());
+        fork.extend([0, 64].map(u16::to_ne_bytes).concat());
+        fork.extend([7u32, 7, 8, 7].map(u32::to_ne_bytes).concat());
+        fork.extend(100u64.to_ne_bytes());
+        fork.extend([7u32, 7].map(u32::to_ne_bytes).concat());
+        fork.extend([100u64, 0, 0].map(u64::to_ne_bytes).concat());
+        writer.record(&fork, 11).unwrap();
+        let chain = [512u64.wrapping_neg(), 0x1234];
+        let sample =
+            NewSample { misc: 2, ip: 0x1234, pid: 7, tid: 8, id: 11, ..Default::default() };
+        writer.sample(&NewSample { time: 200, period: 5, chain: &chain, ..sample }).unwrap();
+        writer.finished_round().unwrap();
+        let path = dir.write("ours", writer.get_mut());
+        let folded = dir.cmd("fg-fold").arg(path).stdout();
+        assert!(folded.starts_with(expected.as_bytes()), "{named}: {folded}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
