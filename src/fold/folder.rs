@@ -11,7 +11,7 @@ use super::{Config, Weighing, name};
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
 use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
-use crate::tally::{Loss, Tally};
+use crate::tally::{Count, Loss, Tally};
 use crate::unit;
 
 /// A sink of samples that pushes folded stacks into `S` when it is finished, in no particular order and possibly several
@@ -28,8 +28,7 @@ pub struct Folder<S> {
     /// Stacks as they were sampled, leaf first, their root frames last; see [`part`].
     stacks: [Sums; 4],
     key: Vec<FrameId>,
-    no_stack: Weight,
-    without_stack: u64,
+    no_stack: Count,
     /// Whether there are samples with a period, and without.
     has_periods: [bool; 2],
 }
@@ -46,8 +45,7 @@ impl<S: FoldedSink> Folder<S> {
             skip_after: Vec::new(),
             stacks: Default::default(),
             key: Vec::new(),
-            no_stack: Weight::default(),
-            without_stack: 0,
+            no_stack: Count::default(),
             has_periods: [false; 2],
         }
     }
@@ -88,8 +86,7 @@ impl<S: FoldedSink> Folder<S> {
                 into.add(&self.key, weight);
             }
         }
-        self.without_stack += other.without_stack;
-        self.no_stack.add(other.no_stack);
+        self.no_stack += other.no_stack;
         self.event.absorb(&other.event);
         self.has_periods[0] |= other.has_periods[0];
         self.has_periods[1] |= other.has_periods[1];
@@ -189,16 +186,15 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
             return Ok(());
         }
         self.has_periods[usize::from(sample.period.is_none())] = true;
-        let weight = Weight { weight, after: None };
         if sample.stack.is_empty() {
-            self.without_stack += 1;
-            self.no_stack.add(weight);
+            self.no_stack += Count::one(weight);
             return Ok(());
         }
         let cut = self.cut_at(frames, sample.stack);
         self.key.clear();
         self.key.extend_from_slice(&sample.stack[..cut.unwrap_or(sample.stack.len())]);
         self.roots.push(&mut self.key, sample, &self.config, frames);
+        let weight = Weight { weight, after: None };
         self.stacks[part(cut.is_some(), turn == Turn::Off)].add(&self.key, weight);
         Ok(())
     }
@@ -207,7 +203,7 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
         let mut quality = Quality::default();
         self.name_all(frames, &mut quality)?;
         let mut mine = Tally::default();
-        mine.lose(Loss::NoStack, self.without_stack, self.no_stack.weight);
+        mine.lose(Loss::NoStack, self.no_stack.items, self.no_stack.weight);
         mine.folded = self.event.wanted.clone();
         for (event, count) in self.event.others() {
             mine.leave_out(event, count);

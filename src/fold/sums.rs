@@ -59,20 +59,9 @@ impl Sums {
         self.stacks.len()
     }
 
-    /// Frees what only [`add`](Sums::add) needs: nothing will be added.
+    /// Frees what only [`add`](Sums::add) needs, a third of all: nothing may be added any more.
     pub(super) fn close(&mut self) {
         self.stacks.close();
-    }
-}
-
-impl Weight {
-    /// Adds `other`, up to `u64::MAX`.
-    pub(super) fn add(&mut self, other: Weight) {
-        self.weight = self.weight.saturating_add(other.weight);
-        self.after = match (self.after, other.after) {
-            (Some(a), Some(b)) => Some(a.saturating_add(b)),
-            (a, b) => a.or(b),
-        };
     }
 }
 
