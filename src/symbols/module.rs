@@ -280,6 +280,12 @@ impl Module {
         self.mini.get_or_init(unpack).as_deref()
     }
 
+    /// Keeps what was unpacked, or gives it back if it is large.
+    fn keep(&self, unpacked: Unpacked) -> Option<Unpacked> {
+        let is_small = unpacked.values().map(Vec::len).sum::<usize>() <= KEPT;
+        if is_small { self.unpacked.set(unpacked).err() } else { Some(unpacked) }
+    }
+
     /// The chains DWARF knows. The module's own debugging information comes before that of its debug file.
     fn inlines(&self, main: Option<&Elf<'_>>, debug: Option<&Elf<'_>>, addresses: &[u64]) -> Found {
         // A stripped module and its debug file have headers of sections whose content only the other has.
@@ -293,15 +299,12 @@ impl Module {
         let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
         let fetched = self.fetched.get().and_then(|(_, shared)| shared.as_ref());
         let shared = self.shared.as_ref().or(fetched).and_then(|shared| Elf::parse(shared));
-        let (mut large, shared_unpacked) = (Unpacked::new(), shared.as_ref().map(unpack));
-        let unpacked = self.unpacked.get().unwrap_or_else(|| {
-            let unpacked = unpack(elf);
-            if unpacked.values().map(Vec::len).sum::<usize>() <= KEPT {
-                return self.unpacked.get_or_init(|| unpacked);
-            }
-            large = unpacked;
-            &large
-        });
+        let (fresh, shared_unpacked) = rayon::join(
+            || self.unpacked.get().is_none().then(|| unpack(elf)),
+            || shared.as_ref().map(unpack),
+        );
+        let not_kept = fresh.and_then(|fresh| self.keep(fresh)).unwrap_or_default();
+        let unpacked = self.unpacked.get().unwrap_or(&not_kept);
         let shared = shared.as_ref().zip(shared_unpacked.as_ref());
         let dwarf =
             Dwarf::new(load(elf, unpacked), shared.map(|(elf, unpacked)| load(elf, unpacked)));
