@@ -103,8 +103,11 @@ impl Callers {
             false => memchr(b'\n', suffix).map_or(common, |newline| newline + 1),
         };
         let shared = &suffix[start..];
-        let lines_of = |text: &[u8]| memchr_iter(b'\n', text).count();
-        let count = if shared.len() == before.len() { self.frames.len() } else { lines_of(shared) };
+        // All of them, as most neighbours have, need not be counted.
+        let count = match shared.len() == before.len() {
+            true => self.frames.len(),
+            false => memchr_iter(b'\n', shared).count(),
+        };
         Shared { start: lines.end - shared.len(), lines: count }
     }
 

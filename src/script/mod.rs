@@ -10,13 +10,14 @@
 //!                                                                            a blank line ends the sample
 //! ```
 
-pub mod callers;
-mod chunk;
+mod callers;
+pub mod chunk;
 mod digests;
 pub mod header;
 pub mod line;
 mod lines;
 pub mod native;
+mod pending;
 pub mod perf;
 mod reader;
 pub mod recording;

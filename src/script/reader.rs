@@ -1,7 +1,8 @@
 //! perf-script text → samples.
 //!
 //! A profile repeats itself: 75,000 frame lines hold 1,900 distinct ones. So everything behind the address is looked up as
-//! bytes in a cache of [`lines`](super::lines) and taken apart once per distinct line.
+//! bytes in a cache of [`lines`](super::lines) and taken apart once per distinct line; and [`callers`](super::callers) that were met
+//! before are not even looked at line by line. What is not as perf prints it goes a slower way.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,9 +17,10 @@ use super::chunk::Chunks;
 use super::header::{Header, Last};
 use super::line;
 use super::lines::Lines;
+use super::pending::Pending;
 use super::window::Windows;
 use crate::error::{Error, Result};
-use crate::sample::{Frame, FrameId, FrameTable, Place, Sample, SampleSink};
+use crate::sample::{Frame, FrameId, FrameTable, Place, SampleSink};
 use crate::tally::{Count, Tally};
 
 /// What the sinks need of the text.
@@ -377,42 +379,4 @@ fn has_plain_address(line: &[u8]) -> bool {
     let word = bytes | (((1u128 << blanks) - 1) & (ONES * 0x10));
     let high = ONES * 0x80;
     (word.wrapping_sub(ONES * 0x21) & !word & high) | (word & high) == 0
-}
-
-/// The sample that is being read. It owns its words, as its lines may lie in two chunks.
-#[derive(Default)]
-struct Pending {
-    open: bool,
-    comm: Vec<u8>,
-    event: Vec<u8>,
-    numbers: Sample<'static>,
-    stack: Vec<FrameId>,
-    places: Vec<Place>,
-    text: Vec<u8>,
-}
-
-impl Pending {
-    fn start(&mut self, header: &Header<'_>) {
-        self.open = true;
-        self.stack.clear();
-        self.places.clear();
-        self.text.clear();
-        self.comm.clear();
-        self.comm.extend_from_slice(header.comm);
-        self.event.clear();
-        self.event.extend_from_slice(header.event);
-        let Header { pid, tid, cpu, time, period, .. } = *header;
-        self.numbers = Sample { pid, tid, cpu, time, period, ..Sample::default() };
-    }
-
-    fn lend(&self) -> Sample<'_> {
-        Sample {
-            comm: self.comm.as_bstr(),
-            event: self.event.as_bstr(),
-            stack: &self.stack,
-            places: &self.places,
-            text: &self.text,
-            ..self.numbers
-        }
-    }
 }

@@ -1,0 +1,46 @@
+//! The sample that is being read, until its last line was.
+
+use bstr::ByteSlice;
+
+use super::header::Header;
+use crate::sample::{FrameId, Place, Sample};
+
+/// A sample that owns its words, as its lines may lie in two chunks.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) open: bool,
+    comm: Vec<u8>,
+    event: Vec<u8>,
+    numbers: Sample<'static>,
+    pub(super) stack: Vec<FrameId>,
+    pub(super) places: Vec<Place>,
+    pub(super) text: Vec<u8>,
+}
+
+impl Pending {
+    /// Begins anew with what `header` tells.
+    pub(super) fn start(&mut self, header: &Header<'_>) {
+        self.open = true;
+        self.stack.clear();
+        self.places.clear();
+        self.text.clear();
+        self.comm.clear();
+        self.comm.extend_from_slice(header.comm);
+        self.event.clear();
+        self.event.extend_from_slice(header.event);
+        let Header { pid, tid, cpu, time, period, .. } = *header;
+        self.numbers = Sample { pid, tid, cpu, time, period, ..Sample::default() };
+    }
+
+    /// As sinks take it.
+    pub(super) fn lend(&self) -> Sample<'_> {
+        Sample {
+            comm: self.comm.as_bstr(),
+            event: self.event.as_bstr(),
+            stack: &self.stack,
+            places: &self.places,
+            text: &self.text,
+            ..self.numbers
+        }
+    }
+}
