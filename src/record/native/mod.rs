@@ -198,6 +198,8 @@ impl Plan {
                 wait.command(held, cannot, session, &mut events)
             }
             Workload::Pids(pids) => {
+                // Attaching takes long where threads are many, and the rings fill meanwhile.
+                let _first = sys::First::go();
                 let mut queue = Queue::default();
                 let threads = attach::attach(pids, &mut events, &mut queue)?;
                 let session = Session::new(&events, queue, config.raw_stacks, stream);
@@ -206,6 +208,7 @@ impl Plan {
                 wait.processes(pids, session, &mut events)
             }
             Workload::System => {
+                let _first = sys::First::go();
                 events.open(None)?;
                 let session = Session::new(&events, Queue::default(), config.raw_stacks, stream);
                 let session = session.map_err(cannot_write)?;

@@ -96,7 +96,6 @@ impl Wait {
         mut session: Session<'_>,
         events: &mut Events<'_>,
     ) -> Result<Ended> {
-        let _first = sys::First::go();
         let recorded = self.record(None, pids, &mut session, events);
         if !is_full(&recorded, &session, events) {
             recorded.map_err(Error::io(|| "cannot write the recording"))?;
