@@ -161,6 +161,10 @@ pub struct RecordArgs {
     #[arg(long)]
     raw_stacks: bool,
 
+    /// Write the names of the kernel's functions into the recording, for readers who may not see its addresses
+    #[arg(long)]
+    kernel_symbols: bool,
+
     /// Be guided by another process through two FIFOs, as perf
     #[arg(long, value_name = "COMMANDS,ANSWERS", hide = true)]
     control: Option<String>,
@@ -209,6 +213,7 @@ impl Program for RecordArgs {
     fn run(self) -> Result<Done> {
         let (workload, mut config) = (self.workload(), self.record.config()?);
         (config.backend, config.raw_stacks) = (self.backend.into(), self.raw_stacks);
+        config.kernel_symbols = self.kernel_symbols;
         let control = self.control.as_ref().and_then(|fifos| fifos.split_once(','));
         config.control = control.map(|(commands, answers)| (commands.into(), answers.into()));
         let mut tell = teller(Self::NAME, self.verbose, self.quiet);

@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use super::attr::sample_type as has;
-use super::record::{CpuMode, FileId, Mmap, kind};
+use super::record::{CpuMode, FileId, Ksymbol, Mmap, kind};
 
 /// The fields of the samples that are written.
 ///
@@ -189,6 +189,19 @@ impl<W: Write> Writer<W> {
         self.u32(mmap.flags.unwrap_or(0));
         self.text(mmap.path);
         self.synthetic(mmap.pid, mmap.tid, 0, id);
+        self.end()
+    }
+
+    /// Names code of the kernel; `id` is of any event.
+    pub fn ksymbol(&mut self, symbol: &Ksymbol<'_>, id: u64) -> io::Result<()> {
+        const KERNEL: u16 = 1;
+        self.begin(kind::KSYMBOL, KERNEL);
+        self.u64(symbol.start);
+        self.u32(symbol.len);
+        self.record.extend_from_slice(&symbol.kind.to_ne_bytes());
+        self.record.extend_from_slice(&u16::from(symbol.gone).to_ne_bytes());
+        self.text(symbol.name);
+        self.synthetic(u32::MAX, 0, 0, id);
         self.end()
     }
 

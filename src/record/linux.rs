@@ -19,6 +19,13 @@ impl Recorder for Linux {
             check_off_cpu(config)?;
         }
         if perf::is_wanted(config) {
+            if config.kernel_symbols {
+                return Err(Error::Unsupported {
+                    what: "perf does not record --kernel-symbols: it keeps a copy in its cache"
+                        .into(),
+                    remedy: "leave it out, or leave out --backend perf, -c and PERF".into(),
+                });
+            }
             return Perf::from_env().record(workload, config, to, tell);
         }
         let perf = Perf::from_env();

@@ -56,6 +56,8 @@ pub struct Config {
     pub call_graph: String,
     /// Record copied stacks as they are, instead of the call chains that are found on them: what perf would write.
     pub raw_stacks: bool,
+    /// Name the functions of the kernel in the recording, for readers who may not see its addresses; Linux without perf only.
+    pub kernel_symbols: bool,
     /// Record for how long threads are blocked, and where, beside processor time; Linux without perf only.
     pub off_cpu: bool,
     /// Begin to record so long after the workload.
@@ -86,6 +88,7 @@ impl Default for Config {
             events: Vec::new(),
             call_graph: "dwarf,64000".into(),
             raw_stacks: false,
+            kernel_symbols: false,
             off_cpu: false,
             delay: None,
             duration: None,
@@ -200,6 +203,7 @@ fn refuse_linux_only(recorder: &str, config: &Config) -> Result<()> {
         ("--period", config.period != usual.period),
         ("--call-graph", config.call_graph != usual.call_graph),
         ("--raw-stacks", config.raw_stacks != usual.raw_stacks),
+        ("--kernel-symbols", config.kernel_symbols != usual.kernel_symbols),
         ("--delay", config.delay != usual.delay),
         ("--duration", config.duration != usual.duration),
         ("--control", config.control != usual.control),

@@ -25,9 +25,14 @@ pub struct KernelSymbol {
     pub name: BString,
     /// Where it starts, in the recorded kernel's addresses.
     pub start: u64,
+    /// Where the next one starts.
+    pub end: u64,
     /// The kernel module it is of, without brackets; empty for the kernel itself.
     pub module: BString,
 }
+
+/// The symbols of the kernel that runs.
+pub(super) const RUNNING: &str = "/proc/kallsyms";
 
 /// What the file had to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl Loader {
         addresses: &[u64],
         reference: Option<Reference<'_>>,
     ) -> Result<KernelSymbols> {
-        let running = Path::new("/proc/kallsyms");
+        let running = Path::new(RUNNING);
         let path = match (&self.config().kallsyms, build_id) {
             (Some(path), _) => path.clone(),
             (None, None) => running.to_owned(),
@@ -105,12 +110,16 @@ impl Loader {
                 text
             }
         };
-        Ok(find(&text, addresses, reference))
+        let found = find(&text, addresses, reference);
+        if found.hidden {
+            self.warn_hidden();
+        }
+        Ok(found)
     }
 }
 
 /// The kernel formats the text while it is read, a page at a time; the size of the file is said to be 0.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(16 << 20);
     std::fs::File::open(path)?.read_to_end(&mut text)?;
     text.shrink_to_fit();
@@ -141,11 +150,12 @@ fn notes_build_id(mut notes: &[u8]) -> Option<&[u8]> {
 
 /// One line, with its name at its place in the text.
 #[derive(Clone, Copy)]
-struct Line<'a> {
-    address: u64,
-    kind: u8,
+pub(super) struct Line<'a> {
+    pub(super) address: u64,
+    /// In lower case.
+    pub(super) kind: u8,
     /// The name, and after a tab the module in brackets.
-    rest: &'a [u8],
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Line<'a> {
@@ -155,10 +165,26 @@ impl<'a> Line<'a> {
             None => (self.rest, b""),
         }
     }
+
+    /// The symbol of `address`, which is not before it, if this is a function and reaches that far. `next` starts behind the address.
+    pub(super) fn symbol_at(&self, address: u64, next: Option<Line<'_>>) -> Option<KernelSymbol> {
+        let (name, module) = self.name();
+        let end = match next {
+            Some(next) if next.name().1.is_empty() == module.is_empty() => next.address,
+            // The last symbol of the kernel does not reach over to the first module, nor to the end of memory.
+            _ => (self.address | 0xfff).saturating_add(1).saturating_add(0x1000),
+        };
+        (matches!(self.kind, b't' | b'w') && address < end).then(|| KernelSymbol {
+            name: name.into(),
+            start: self.address,
+            end,
+            module: module.into(),
+        })
+    }
 }
 
 /// Calls `each` with every line that is a symbol of text, data, or weak, as perf takes them.
-fn lines<'a>(text: &'a [u8], mut each: impl FnMut(Line<'a>)) {
+pub(super) fn lines<'a>(text: &'a [u8], mut each: impl FnMut(Line<'a>)) {
     for line in text.lines() {
         let Some((address, digits)) = address(line) else { continue };
         if let Some([b' ', kind, b' ', rest @ ..]) = line.get(digits..)
@@ -250,16 +276,7 @@ pub(super) fn find(
     let symbols =
         addresses.iter().zip(nearest.into_iter().zip(next)).map(|(&address, (slot, next))| {
             before = slot.or(before);
-            let line = before.filter(|line| matches!(line.kind, b't' | b'w'))?;
-            let (name, module) = line.name();
-            // The last symbol of the kernel does not reach over to the first module, nor to the end of memory.
-            let closed = next.is_none_or(|next| next.name().1.is_empty() != module.is_empty());
-            let end = (line.address | 0xfff).saturating_add(1).saturating_add(0x1000);
-            (!closed || address < end).then(|| KernelSymbol {
-                name: name.into(),
-                start: line.address,
-                module: module.into(),
-            })
+            before?.symbol_at(address, next)
         });
     KernelSymbols { symbols: symbols.collect(), hidden }
 }

@@ -63,6 +63,8 @@ pub struct Warnings {
     pub mismatched: Vec<BString>,
     /// There is no such file, or it is no ELF file.
     pub missing: Vec<BString>,
+    /// The kernel shows us no addresses of its functions: `kernel.kptr_restrict`, and at 0 `kernel.perf_event_paranoid` too.
+    pub kernel_hidden: bool,
 }
 
 /// A module as recorded.
@@ -157,6 +159,11 @@ impl Loader {
             list.push(name.into());
             list.sort_unstable();
         }
+    }
+
+    /// Remembers that the kernel keeps its addresses from us.
+    pub(super) fn warn_hidden(&self) {
+        lock(&self.warnings).kernel_hidden = true;
     }
 
     /// The module, and whether a file of another build was there.

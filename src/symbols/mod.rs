@@ -38,6 +38,8 @@ mod dwarf;
 mod elf;
 mod jit;
 mod kallsyms;
+#[cfg(target_os = "linux")]
+mod kernel_table;
 mod loader;
 mod map;
 mod module;
@@ -54,6 +56,8 @@ pub use jit::{Jitdump, PerfMap};
 #[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;
 pub use kallsyms::{KernelSymbol, KernelSymbols, Reference};
+#[cfg(target_os = "linux")]
+pub(crate) use kernel_table::KernelTable;
 pub use loader::{Config, Loader, Warnings};
 pub use module::{Function, Functions, Module, Naming};
 pub use vmlinux::Vmlinux;

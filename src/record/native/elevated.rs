@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use super::super::child::{self, Stdout};
 use super::super::{Config, Destination, Ended, Notice, Workload, held, privileged};
+use super::kernel;
 use crate::error::{Error, Result};
 
 /// The first argument that makes any of our programs fg-record.
@@ -71,6 +72,10 @@ fn command_line(
         if wanted {
             add(&[flag]);
         }
+    }
+    // Who reads the recording are we, not root.
+    if kernel::is_hidden() {
+        add(&["--kernel-symbols"]);
     }
     if let Some(delay) = config.delay {
         add(&["--delay", &delay.as_millis().to_string()]);

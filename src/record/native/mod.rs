@@ -164,6 +164,9 @@ impl Plan {
         let mut change = |change: &str| tell(Notice::Change(change));
         let Plan { events, mut wanted, choices } = self;
         choices.iter().for_each(|choice| change(choice));
+        if config.kernel_symbols && kernel::is_hidden() {
+            change("no --kernel-symbols: the kernel shows us no addresses, only root sees them");
+        }
         let waits_for_exec = matches!(workload, Workload::Command(_)) && config.delay.is_none();
         wanted.on_exec = waits_for_exec;
         let mut events = Events::new(events, wanted, &mut change);
@@ -193,7 +196,7 @@ impl Plan {
                 let line = child::command(command, config, stdout.for_workload())?;
                 let held = Held::new(line).map_err(cannot)?;
                 events.open(Some(held.pid()))?;
-                let session = Session::new(&events, Queue::default(), config.raw_stacks, stream);
+                let session = Session::new(&events, Queue::default(), config, stream);
                 let session = session.map_err(cannot_write)?;
                 wait.command(held, cannot, session, &mut events)
             }
@@ -202,7 +205,7 @@ impl Plan {
                 let _first = sys::First::go();
                 let mut queue = Queue::default();
                 let threads = attach::attach(pids, &mut events, &mut queue)?;
-                let session = Session::new(&events, queue, config.raw_stacks, stream);
+                let session = Session::new(&events, queue, config, stream);
                 let session = session.map_err(cannot_write)?;
                 let session = before(session, &threads, pids, config)?;
                 wait.processes(pids, session, &mut events)
@@ -210,7 +213,7 @@ impl Plan {
             Workload::System => {
                 let _first = sys::First::go();
                 events.open(None)?;
-                let session = Session::new(&events, Queue::default(), config.raw_stacks, stream);
+                let session = Session::new(&events, Queue::default(), config, stream);
                 let session = session.map_err(cannot_write)?;
                 let pids = threads::processes();
                 let threads: Vec<Thread> =

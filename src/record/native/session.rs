@@ -7,7 +7,7 @@ use super::off_cpu::OffCpu;
 use super::open::Events;
 use super::queue::{ENDIAN, Queue};
 use super::threads::{self, Thread};
-use super::{kernel, sys};
+use super::{Config, kernel, sys};
 use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only};
 use crate::perf_data::{Attr, CpuMode, Head, Mmap, RawSample, Record, SampleId};
@@ -29,6 +29,8 @@ pub(super) struct Session<'a> {
     chain: Vec<u64>,
     /// Threads that are blocked, if that is recorded.
     off: Option<OffCpu>,
+    /// Names the kernel's functions, if that is asked for.
+    kernel: Option<kernel::Names>,
     /// Something of it is out already.
     pub(super) has_begun: bool,
 }
@@ -38,10 +40,10 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         events: &Events<'_>,
         queue: Queue,
-        raw_stacks: bool,
+        config: &Config,
         to: &'a mut dyn Write,
     ) -> io::Result<Session<'a>> {
-        let unwinds = !raw_stacks && matches!(events.wanted.call_graph, CallGraph::Dwarf(_));
+        let unwinds = !config.raw_stacks && matches!(events.wanted.call_graph, CallGraph::Dwarf(_));
         let mut writer = Writer::new(BufWriter::with_capacity(1 << 16, to))?;
         let numbers = events.numbers();
         for (event, &number) in events.events.iter().zip(&numbers) {
@@ -49,7 +51,9 @@ impl<'a> Session<'a> {
             let attr = if unwinds { chains_only(&attr) } else { attr };
             writer.event(event.name.as_bytes(), &attr, &[number])?;
         }
-        kernel::write(&mut writer, numbers.first().copied().unwrap_or(0), &events.wanted)?;
+        let kernel = config.kernel_symbols && !events.wanted.exclude_kernel;
+        let number = numbers.first().copied().unwrap_or(0);
+        kernel::write(&mut writer, number, &events.wanted, kernel)?;
         Ok(Session {
             writer,
             attr: events.attr(),
@@ -58,6 +62,7 @@ impl<'a> Session<'a> {
             live: unwinds.then(Live::new),
             chain: Vec::new(),
             off: events.wanted.switches.then(OffCpu::default),
+            kernel: kernel.then(kernel::Names::new).transpose()?,
             has_begun: false,
         })
     }
@@ -106,6 +111,9 @@ impl<'a> Session<'a> {
         let Some((head, (record, id))) = parsed else { return Ok(()) };
         let event = id.id.and_then(|id| events.event_of(id)).unwrap_or(0);
         let number = self.numbers.get(event).copied().unwrap_or(0);
+        if let (Record::Sample(sample), Some(kernel)) = (&record, &mut self.kernel) {
+            kernel.tell(sample, &mut self.writer, number)?;
+        }
         if self.note_off_cpu(&record, &id, bytes, event)? {
             return Ok(());
         }

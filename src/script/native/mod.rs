@@ -221,6 +221,7 @@ impl Script<'_> {
             Record::Mmap(mmap) => self.spaces.map(&mmap),
             Record::Comm { pid, tid, comm, exec } => self.spaces.rename(pid, tid, comm, exec),
             Record::Fork(task) => self.spaces.fork(&task),
+            Record::Ksymbol(symbol) => self.spaces.tell(&symbol),
             _ => {}
         }
     }

@@ -186,8 +186,9 @@ impl Places {
                 .map(|(functions, moved)| (functions.at(at), moved))
                 .filter(|(f, _)| f.len() > 0)
         };
+        let is_known = |(at, &address)| by_own(at).is_some() || kernel.told(address).is_some();
         // The kernel's modules, and all of it where there is no file.
-        let symbols = match (0..addresses.len()).all(|at| by_own(at).is_some()) {
+        let symbols = match addresses.iter().enumerate().all(is_known) {
             true => KernelSymbols::default(),
             false => loader.kernel(kernel.build_id.as_deref(), &addresses, reference)?,
         };
@@ -206,7 +207,8 @@ impl Places {
                 self.name(id, keys, named, frames);
                 continue;
             }
-            let symbol = symbols.symbols.get(at).and_then(Option::as_ref);
+            let listed = || symbols.symbols.get(at).and_then(Option::as_ref);
+            let symbol = kernel.told(key.lookup).or_else(listed);
             let named = symbol.map(|symbol| unpadded(symbol.name.as_bstr(), symbol.start, key));
             let module = symbol
                 .filter(|symbol| !symbol.module.is_empty())

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bstr::{BStr, BString};
+use bstr::{BStr, BString, ByteSlice};
 
 use crate::intern::Interner;
-use crate::perf_data::{BuildId, Features, FileId, Mmap, Reader, Task};
-use crate::symbols::Loader;
+use crate::perf_data::{BuildId, Features, FileId, Ksymbol, Mmap, Reader, Task};
+use crate::symbols::{KernelSymbol, Loader};
 
 use super::modules::{Hit, Identity, Mapped, ModuleId, Modules};
 use super::unwind::Unwinder;
@@ -29,6 +29,33 @@ pub(super) struct Kernel {
     pub(super) build_id: Option<Vec<u8>>,
     /// `_text` or `_stext` and its address.
     pub(super) reference: Option<(BString, u64)>,
+    /// Functions that the recording names by itself, by their starts.
+    told: BTreeMap<u64, KernelSymbol>,
+}
+
+impl Kernel {
+    /// `bpf_prog_6deef7357e7b4530_f`, `nf_hook_slow`, or, of a kernel module, `loop_add [loop]`. Those that are gone were there before.
+    pub(super) fn tell(&mut self, symbol: &Ksymbol<'_>) {
+        const BPF: u16 = 1;
+        if symbol.gone {
+            return;
+        }
+        let (name, module) =
+            match symbol.name.strip_suffix(b"]").and_then(|it| it.rsplit_once_str(" [")) {
+                Some(parts) => parts,
+                None if symbol.kind == BPF => (symbol.name.as_bytes(), &b"bpf"[..]),
+                None => (symbol.name.as_bytes(), &b""[..]),
+            };
+        let (start, end) = (symbol.start, symbol.start.saturating_add(symbol.len.into()));
+        self.told
+            .insert(start, KernelSymbol { name: name.into(), start, end, module: module.into() });
+    }
+
+    /// The function at `address`, if it was told.
+    pub(super) fn told(&self, address: u64) -> Option<&KernelSymbol> {
+        let (_, symbol) = self.told.range(..=address).next_back()?;
+        (address < symbol.end).then_some(symbol)
+    }
 }
 
 /// The address space of one process.
@@ -77,7 +104,7 @@ impl Spaces {
         let build_ids: HashMap<BString, Vec<u8>> = ids.collect();
         let kernel = Kernel {
             build_id: build_ids.get(&BString::from("[kernel.kallsyms]")).cloned(),
-            reference: None,
+            ..Kernel::default()
         };
         Spaces {
             spaces: HashMap::new(),
@@ -98,6 +125,10 @@ impl Spaces {
 
     pub(super) fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    pub(super) fn tell(&mut self, symbol: &Ksymbol<'_>) {
+        self.kernel.tell(symbol);
     }
 
     pub(super) fn module(&self, id: ModuleId) -> &Mapped {

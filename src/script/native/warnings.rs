@@ -23,6 +23,12 @@ pub(super) fn say(reader: &Reader, loader: &Loader) {
             "{name}: not the build that was recorded, so its names were not used: {modules}"
         );
     }
+    if found.kernel_hidden {
+        log::warn!(
+            "{name}: functions of the kernel have no names, as it shows us no addresses (read it as root, or record it with --root or \
+             --kernel-symbols)"
+        );
+    }
     if !found.missing.is_empty() {
         let modules = listed(&found.missing);
         log::warn!("{name}: functions have no names as there is no file (--symfs): {modules}");

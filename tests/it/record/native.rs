@@ -248,3 +248,34 @@ fn a_container_that_forbids_it_is_told_apart() {
     assert_eq!(outcome.stdout, "", "the workload has not begun");
     assert_eq!(dir.names(), ["deny", "deny.c"]);
 }
+
+/// As under --root: the recorder sees the kernel's addresses, the reader does not.
+#[test]
+fn the_kernels_functions_are_named_for_who_may_not_see_them() {
+    let test = "the_kernels_functions_are_named_for_who_may_not_see_them";
+    if !perf_works(test) {
+        return;
+    }
+    let seen = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    if seen.lines().all(|line| line.starts_with("0000000000000000")) {
+        return cannot_run(test, "the kernel shows us no addresses");
+    }
+    let dir = Dir::new();
+    let hidden = dir.write("hidden", "0000000000000000 T _text\n0000000000000000 T f\n");
+    let workload = ["dd", "if=/dev/zero", "of=/dev/null", "bs=64k", "count=60000"];
+    for option in [&[][..], &["--kernel-symbols"]] {
+        recorded(&dir, &[option, &workload].concat());
+        let script = dir.cmd("fg-script").arg("--kallsyms").arg(&hidden).arg("x").run().success();
+        let is_kernels = |line: &&str| line.ends_with("([kernel.kallsyms])");
+        let lines = script.stdout.to_string();
+        let (named, bare): (Vec<&str>, Vec<&str>) =
+            lines.lines().filter(is_kernels).partition(|line| !line.contains("[unknown]"));
+        let told = !option.is_empty();
+        assert_eq!((named.len() > 100, bare.len() > 100), (told, !told), "{option:?}");
+        assert!(!told || named.iter().any(|line| line.contains(" read_zero+0x")), "{lines}");
+        assert_eq!(script.stderr.contains_str("--kernel-symbols"), !told, "{}", script.stderr);
+    }
+    // perf calls the module of each by its own name.
+    let perfs = dir.cmd("perf").args(["script", "--kallsyms=hidden", "-i", "x"]).stdout();
+    assert!(perfs.contains_str(" (read_zero)\n"), "{perfs}");
+}
