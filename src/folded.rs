@@ -80,6 +80,9 @@ pub trait FoldedSink {
         Ok(())
     }
 
+    /// Says that of the stacks that follow until the end hardly two are the same: it is not worth while to look for them.
+    fn distinct(&mut self) {}
+
     /// Ends the stream: pushes what was held back, ends the next sink, adds this stage's counts to `tally`.
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()>;
 }
@@ -90,6 +93,9 @@ impl<S: FoldedSink + ?Sized> FoldedSink for Box<S> {
     }
     fn text(&mut self, line: &[u8]) -> Result<()> {
         (**self).text(line)
+    }
+    fn distinct(&mut self) {
+        (**self).distinct();
     }
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         (**self).finish(frames, tally)

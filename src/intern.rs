@@ -5,8 +5,9 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
+
+use crate::slots::Slots;
 
 /// Room from the start on, in bytes. What is not used costs nothing, and allocations of this size grow by moving pages
 /// instead of bytes.
@@ -18,7 +19,7 @@ pub struct Interner {
     bytes: Vec<u8>,
     /// Where each string lies in `bytes`.
     ranges: Vec<Range>,
-    ids: HashTable<Slot>,
+    ids: Slots,
     hasher: DefaultHashBuilder,
 }
 
@@ -26,13 +27,6 @@ pub struct Interner {
 struct Range {
     start: usize,
     len: u32,
-}
-
-/// The hash stays with the id: a growing table need not touch a string, and most strings differ by it.
-#[derive(Clone, Copy)]
-pub(crate) struct Slot {
-    pub(crate) hash: u32,
-    pub(crate) id: u32,
 }
 
 impl Interner {
@@ -43,21 +37,17 @@ impl Interner {
     pub fn intern(&mut self, string: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(string) as u32;
         let Self { bytes, ranges, ids, .. } = self;
-        let same = |slot: &Slot| slot.hash == hash && get(bytes, ranges, slot.id) == string;
-        match ids.entry(spread(hash), same, |slot| spread(slot.hash)) {
-            Entry::Occupied(entry) => entry.get().id,
-            Entry::Vacant(entry) => {
-                let id = ranges.len() as u32;
-                entry.insert(Slot { hash, id });
-                if ranges.is_empty() {
-                    bytes.reserve(ROOM);
-                    ranges.reserve(ROOM / size_of::<Range>());
-                }
-                ranges.push(Range { start: bytes.len(), len: string.len() as u32 });
-                bytes.extend_from_slice(string);
-                id
+        let next = ranges.len() as u32;
+        let id = ids.find_or_add(hash, next, |id| get(bytes, ranges, id) == string);
+        if id == next {
+            if ranges.is_empty() {
+                bytes.reserve(ROOM);
+                ranges.reserve(ROOM / size_of::<Range>());
             }
+            ranges.push(Range { start: bytes.len(), len: string.len() as u32 });
+            bytes.extend_from_slice(string);
         }
+        id
     }
 
     /// The string of `id`; empty if no string has it.
@@ -75,12 +65,6 @@ impl Interner {
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
-}
-
-/// The table takes its bucket from the low bits and its control byte from the high ones.
-#[inline]
-pub(crate) fn spread(hash: u32) -> u64 {
-    u64::from(hash) | u64::from(hash) << 32
 }
 
 #[inline]

@@ -4,13 +4,15 @@
 //! that owns the next sink. One `FrameTable` travels with the samples through all of them: a stage that renames
 //! a frame interns the new one and pushes its id.
 
+use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 
 use bstr::{BStr, ByteSlice};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::error::Result;
 use crate::intern::Interner;
+use crate::slots::Slots;
 use crate::tally::Tally;
 
 /// What a frame is, which decides how it is annotated and counted.
@@ -127,7 +129,8 @@ pub struct FrameTable {
     /// By symbol, the frames that are nothing but a name: all of folded text, which is found in one step.
     named: Vec<Option<FrameId>>,
     /// All others.
-    ids: HashMap<Key, FrameId>,
+    ids: Slots,
+    hasher: DefaultHashBuilder,
     /// Those that are part of a key.
     addresses: Vec<u64>,
     address_ids: HashMap<u64, u32>,
@@ -159,10 +162,13 @@ impl FrameTable {
             })
         });
         let key = Key { symbol, module, kind: frame.kind, address };
-        *self.ids.entry(key).or_insert_with(|| {
+        let (hash, next) = (self.hasher.hash_one(key) as u32, self.keys.len() as u32);
+        let keys = &self.keys;
+        let id = self.ids.find_or_add(hash, next, |id| keys.get(id as usize) == Some(&key));
+        if id == next {
             self.keys.push(key);
-            FrameId::at(self.keys.len() - 1)
-        })
+        }
+        FrameId::at(id as usize)
     }
 
     /// The frame that is nothing but the symbol of `id`.

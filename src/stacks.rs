@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
-
-use crate::intern::{ROOM, Slot, spread};
+use crate::intern::ROOM;
+use crate::slots::Slots;
 
 /// A set of stacks with dense numbers from 0 in order of first appearance. The elements are small numbers themselves.
 ///
@@ -15,12 +13,13 @@ pub(crate) struct Stacks<T> {
     elements: Vec<T>,
     /// Where each stack ends in `elements`; it starts where its predecessor ends.
     ends: Vec<usize>,
-    ids: HashTable<Slot>,
+    slots: Slots,
+    is_closed: bool,
 }
 
 impl<T> Default for Stacks<T> {
     fn default() -> Self {
-        Stacks { elements: Vec::new(), ends: Vec::new(), ids: HashTable::new() }
+        Stacks { elements: Vec::new(), ends: Vec::new(), slots: Slots::default(), is_closed: false }
     }
 }
 
@@ -28,28 +27,40 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
     /// The number of `stack`, which is stored if it is new.
     #[inline]
     pub(crate) fn intern(&mut self, stack: &[T]) -> usize {
-        let hash = hash(stack);
-        let Self { elements, ends, ids } = self;
-        let same =
-            |slot: &Slot| slot.hash == hash && get(elements, ends, slot.id as usize) == stack;
-        match ids.entry(spread(hash), same, |slot| spread(slot.hash)) {
-            Entry::Occupied(entry) => entry.get().id as usize,
-            Entry::Vacant(entry) => {
-                let id = ends.len();
-                entry.insert(Slot { hash, id: id as u32 });
-                if id == 0 {
-                    elements.reserve(ROOM / size_of::<T>());
-                }
-                elements.extend_from_slice(stack);
-                ends.push(elements.len());
-                id
+        let hash = if self.is_closed { 0 } else { hash(stack) };
+        self.intern_hashed(stack, hash)
+    }
+
+    /// The same of a stack whose [`hash`] is known.
+    #[inline]
+    pub(crate) fn intern_hashed(&mut self, stack: &[T], hash: u32) -> usize {
+        let id = self.ends.len();
+        if !self.is_closed {
+            let Self { elements, ends, slots, .. } = self;
+            let is_it = |id| get(elements, ends, id as usize) == stack;
+            let known = slots.find_or_add(hash, id as u32, is_it) as usize;
+            if known != id {
+                return known;
             }
         }
+        if id == 0 {
+            self.elements.reserve(ROOM / size_of::<T>());
+        }
+        self.elements.extend_from_slice(stack);
+        self.ends.push(self.elements.len());
+        id
+    }
+
+    /// Has the place of a stack of this [`hash`] at hand when it will be looked for.
+    #[inline]
+    pub(crate) fn expect(&self, hash: u32) {
+        self.slots.expect(hash);
     }
 
     /// Frees what finds stacks: from now on each one that is interned is new.
     pub(crate) fn close(&mut self) {
-        self.ids = HashTable::new();
+        self.slots = Slots::default();
+        self.is_closed = true;
     }
 
     /// How many stacks there are.
@@ -70,7 +81,7 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
 
 /// A hash for a table that compares stacks before it believes one; two elements a step.
 #[inline]
-fn hash<T: Copy + Into<u32>>(stack: &[T]) -> u32 {
+pub(crate) fn hash<T: Copy + Into<u32>>(stack: &[T]) -> u32 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |hash: u64, word: u64| {
         let product = u128::from(hash ^ word) * u128::from(K);
@@ -107,5 +118,13 @@ mod tests {
         assert_eq!(all.map(|stack| stacks.intern(stack)), [0, 1, 2, 0, 1]);
         assert_eq!(stacks.get(0), [1, 2]);
         assert!(stacks.get(1).is_empty());
+    }
+
+    #[test]
+    fn what_is_closed_takes_each_for_new() {
+        let mut stacks = Stacks::default();
+        assert_eq!([1, 1, 2u32].map(|stack| stacks.intern(&[stack])), [0, 0, 1]);
+        stacks.close();
+        assert_eq!([1, 1].map(|stack| stacks.intern(&[stack])), [2, 3]);
     }
 }

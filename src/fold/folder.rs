@@ -1,12 +1,15 @@
 //! Sums samples by their stacks and, at the end, gives each distinct stack its names.
 
+use std::ops::Range;
+
 use bstr::{BStr, BString};
+use hashbrown::HashMap;
 
 use super::event::{EventFilter, Turn};
 use super::quality::Quality;
 use super::root::Roots;
 use super::source::Stage;
-use super::sums::{Sums, Weight};
+use super::sums::Arrivals;
 use super::{Config, Weighing, name};
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
@@ -26,7 +29,7 @@ pub struct Folder<S> {
     roots: Roots,
     skip_after: Vec<Option<bool>>,
     /// Stacks as they were sampled, leaf first, their root frames last; see [`part`].
-    stacks: [Sums; 4],
+    stacks: [Arrivals; 4],
     key: Vec<FrameId>,
     no_stack: Count,
     /// Whether there are samples with a period, and without.
@@ -78,12 +81,12 @@ impl<S: FoldedSink> Folder<S> {
     }
 
     /// Adds the sums of `other`, whose frames have the ids in `ids` here.
-    pub(super) fn absorb<T>(&mut self, other: &Folder<T>, ids: &[FrameId]) {
-        for (into, from) in self.stacks.iter_mut().zip(&other.stacks) {
-            for (stack, weight) in from.iter() {
+    pub(super) fn absorb<T>(&mut self, other: &mut Folder<T>, ids: &[FrameId]) {
+        for (into, from) in self.stacks.iter_mut().zip(&mut other.stacks) {
+            for (stack, weight) in from.sums().iter() {
                 self.key.clear();
                 self.key.extend(stack.iter().map(|frame| ids[frame.index()]));
-                into.add(&self.key, weight);
+                into.add(&self.key, weight.weight);
             }
         }
         self.no_stack += other.no_stack;
@@ -145,9 +148,10 @@ impl<S: FoldedSink> Folder<S> {
         let mut stack = Vec::new();
         let (has_off, depth) = (self.event.has_off(), Roots::depth(&self.config));
         let mut all = std::mem::take(&mut self.stacks);
-        all.iter_mut().for_each(Sums::close);
+        all.iter_mut().for_each(|stacks| stacks.sums().close());
+        self.next.distinct();
         for (is_cut, is_off) in [(false, false), (true, false), (false, true), (true, true)] {
-            let stacks = &all[part(is_cut, is_off)];
+            let stacks = all[part(is_cut, is_off)].sums();
             if is_off && !has_off {
                 continue;
             }
@@ -194,7 +198,6 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
         self.key.clear();
         self.key.extend_from_slice(&sample.stack[..cut.unwrap_or(sample.stack.len())]);
         self.roots.push(&mut self.key, sample, &self.config, frames);
-        let weight = Weight { weight, after: None };
         self.stacks[part(cut.is_some(), turn == Turn::Off)].add(&self.key, weight);
         Ok(())
     }
@@ -240,24 +243,14 @@ fn part(is_cut: bool, is_off: bool) -> usize {
 /// The names of frames, made once per distinct frame.
 #[derive(Default)]
 pub(super) struct Names {
-    /// By frame id, for threads of Java programs and others.
-    known: [Vec<Name>; 2],
-    /// Those of frames that have several, one behind the other.
-    several: Vec<FrameId>,
+    /// By frame id, for threads of Java programs and others: of those that have one name.
+    known: [Vec<Option<FrameId>>; 2],
+    /// Where the names of those that have several, inlined Java methods, stand in `all`.
+    several: [HashMap<FrameId, Range<usize>>; 2],
+    all: Vec<FrameId>,
     /// Room for the names of one frame, and where each ends.
     text: Vec<u8>,
     ends: Vec<usize>,
-}
-
-#[derive(Clone, Copy)]
-enum Name {
-    Unknown,
-    One(FrameId),
-    /// So many of `several`: inlined Java methods.
-    Several {
-        start: u32,
-        count: u32,
-    },
 }
 
 impl Names {
@@ -271,39 +264,42 @@ impl Names {
         config: &Config,
         stack: &mut Vec<FrameId>,
     ) {
-        match self.known[usize::from(java)].get(id.index()).copied().unwrap_or(Name::Unknown) {
-            Name::One(name) => stack.push(name),
-            Name::Several { start, count } => {
-                let start = start as usize;
-                stack.extend_from_slice(&self.several[start..start + count as usize]);
-            }
-            Name::Unknown => {
-                let name = self.make(frames, id, java, config);
-                let known = &mut self.known[usize::from(java)];
-                if known.len() <= id.index() {
-                    known.resize(frames.len().max(id.index() + 1), Name::Unknown);
-                }
-                known[id.index()] = name;
-                self.push(frames, id, java, config, stack);
-            }
+        let known = &self.known[usize::from(java)];
+        if let Some(&Some(name)) = known.get(id.index()) {
+            return stack.push(name);
+        }
+        if !self.several[usize::from(java)].contains_key(&id) {
+            self.make(frames, id, java, config);
+        }
+        match self.several[usize::from(java)].get(&id) {
+            Some(names) => stack.extend_from_slice(&self.all[names.clone()]),
+            None => stack.extend(self.known[usize::from(java)][id.index()]),
         }
     }
 
-    fn make(&mut self, frames: &mut FrameTable, id: FrameId, java: bool, config: &Config) -> Name {
+    fn make(&mut self, frames: &mut FrameTable, id: FrameId, java: bool, config: &Config) {
         self.text.clear();
         self.ends.clear();
         name::names(&frames.get(id), java, config, |name| {
             self.text.extend_from_slice(name);
             self.ends.push(self.text.len());
         });
-        if *self.text == **frames.symbol(id) && self.ends.len() == 1 {
-            return Name::One(frames.named(id));
+        let known = &mut self.known[usize::from(java)];
+        if known.len() <= id.index() {
+            known.resize(frames.len().max(id.index() + 1), None);
         }
-        let (start, mut at) = (self.several.len() as u32, 0);
+        if let [_] = self.ends[..] {
+            known[id.index()] = Some(match *self.text == **frames.symbol(id) {
+                true => frames.named(id),
+                false => frames.intern(Frame::named(&self.text)),
+            });
+            return;
+        }
+        let (start, mut at) = (self.all.len(), 0);
         for &end in &self.ends {
-            self.several.push(frames.intern(Frame::named(&self.text[at..end])));
+            self.all.push(frames.intern(Frame::named(&self.text[at..end])));
             at = end;
         }
-        Name::Several { start, count: self.ends.len() as u32 }
+        self.several[usize::from(java)].insert(id, start..self.all.len());
     }
 }

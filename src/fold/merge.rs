@@ -60,6 +60,11 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         Ok(())
     }
 
+    /// Equal stacks are neighbours once they are sorted.
+    fn distinct(&mut self) {
+        self.stacks.close();
+    }
+
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         if let Some(unit) = self.unit.known() {
             self.next.text(&unit::line(unit))?;
@@ -67,9 +72,13 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         let mut stacks = std::mem::take(&mut self.stacks);
         stacks.close();
         let ranks = Ranks::new(frames, &stacks);
-        let mut full = 0;
-        for id in ranks.sorted(&stacks) {
-            let (stack, Weight { weight, after }) = stacks.get(id as usize);
+        let (mut full, mut sorted) = (0, ranks.sorted(&stacks).into_iter().peekable());
+        while let Some(id) = sorted.next() {
+            let (stack, mut sum) = stacks.get(id as usize);
+            while let Some(same) = sorted.next_if(|&id| stacks.get(id as usize).0 == stack) {
+                sum += stacks.get(same as usize).1;
+            }
+            let Weight { weight, after } = sum;
             full += u64::from(weight == u64::MAX || after == Some(u64::MAX));
             self.next.folded(frames, &Folded { stack, weight, after, line: b"" })?;
         }

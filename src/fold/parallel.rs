@@ -75,8 +75,8 @@ pub(super) fn fold<S: FoldedSink>(
     for (_, folded) in others {
         // There is none only of a thread that panicked, which is ours then too.
         let Some(folded) = folded else { continue };
-        let (theirs, their_frames, their_tally) = folded?;
-        folder.absorb(&theirs, &frames.absorb(&their_frames));
+        let (mut theirs, their_frames, their_tally) = folded?;
+        folder.absorb(&mut theirs, &frames.absorb(&their_frames));
         tally.absorb(their_tally);
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use bstr::BStr;
 
-use crate::sample::{FrameId, FrameTable, Kind};
+use crate::sample::{Frame, FrameId, FrameTable, Kind};
 use crate::tally::Stacks;
 
 /// Functions that start a thread or the kernel's side of one; whoever called them, nobody did.
@@ -34,47 +34,71 @@ const THREAD_ROOTS: [&str; 22] = [
 /// Looks at each distinct stack once.
 #[derive(Default)]
 pub(super) struct Quality {
-    /// By frame id: whether it is a thread's root.
-    roots: Vec<Option<bool>>,
+    /// By frame id: what was seen of it.
+    seen: Vec<u8>,
     pub(super) stacks: Stacks,
 }
+
+/// Bits of what a frame is: looked at, the root of a thread, nameless, the mark of a cut stack, and what a nameless `_start` calls.
+const SEEN: u8 = 1;
+const ROOT: u8 = 2;
+const NAMELESS: u8 = 4;
+const CUT: u8 = 8;
+const CALLED_BY_START: u8 = 16;
 
 impl Quality {
     /// Counts `stack`, leaf first.
     pub(super) fn look(&mut self, frames: &FrameTable, stack: &[FrameId], weight: u64) {
         add(&mut self.stacks.weight, weight);
-        let mut ends = stack.iter().rev().copied();
-        let (last, before) = (ends.next(), ends.next());
+        self.seen.resize(frames.len().max(self.seen.len()), 0);
+        let (mut all, mut called, mut root) = (0, 0, 0);
+        for &frame in stack {
+            (called, root) = (root, self.see(frames, frame));
+            all |= root;
+        }
         // The `_start` of a program without symbols.
-        let is_start = |&last: &FrameId| {
-            let called = before.map(|before| frames.symbol(before));
-            frames.symbol(last) == "[unknown]"
-                && called.is_some_and(|called| called.starts_with(b"__libc_start_main"))
-        };
-        if last.is_some_and(|last| is_start(&last) || self.is_root(frames, last)) {
+        let is_start = root & NAMELESS != 0 && called & CALLED_BY_START != 0;
+        if is_start || root & ROOT != 0 {
             add(&mut self.stacks.rooted, weight);
         }
-        if stack.iter().any(|&frame| frames.kind(frame) == Kind::Truncated) {
+        if all & CUT != 0 {
             add(&mut self.stacks.truncated, weight);
         }
-        if let Some(leaf) =
-            stack.first().map(|&leaf| frames.get(leaf)).filter(|leaf| leaf.symbol == "[unknown]")
+        if let Some(&leaf) = stack.first().filter(|_| all & NAMELESS != 0)
+            && self.see(frames, leaf) & NAMELESS != 0
         {
-            add(self.stacks.unresolved.entry(leaf.module.into()).or_default(), weight);
+            let module = frames.get(leaf).module;
+            add(self.stacks.unresolved.entry(module.into()).or_default(), weight);
         }
     }
 
-    fn is_root(&mut self, frames: &FrameTable, id: FrameId) -> bool {
-        if self.roots.len() <= id.index() {
-            self.roots.resize(id.index() + 1, None);
+    #[inline]
+    fn see(&mut self, frames: &FrameTable, id: FrameId) -> u8 {
+        match self.seen.get_mut(id.index()) {
+            Some(0) => {
+                let seen = look_at(frames, id);
+                self.seen[id.index()] = seen;
+                seen
+            }
+            seen => seen.map_or(0, |seen| *seen),
         }
-        *self.roots[id.index()].get_or_insert_with(|| {
-            let symbol = frames.symbol(id);
-            // Inside execve the old stack is gone: the new program begins there.
-            THREAD_ROOTS.iter().any(|&root| symbol == BStr::new(root))
-                || symbol.ends_with(b"execve")
-        })
     }
+}
+
+#[cold]
+fn look_at(frames: &FrameTable, id: FrameId) -> u8 {
+    let Frame { symbol, kind, .. } = frames.get(id);
+    // Inside execve the old stack is gone: the new program begins there.
+    let is_root =
+        THREAD_ROOTS.iter().any(|&root| symbol == BStr::new(root)) || symbol.ends_with(b"execve");
+    let bits = [
+        (SEEN, true),
+        (ROOT, is_root),
+        (NAMELESS, symbol == "[unknown]"),
+        (CUT, kind == Kind::Truncated),
+        (CALLED_BY_START, symbol.starts_with(b"__libc_start_main")),
+    ];
+    bits.into_iter().filter(|(_, is_set)| *is_set).fold(0, |all, (bit, _)| all | bit)
 }
 
 fn add(sum: &mut u64, weight: u64) {

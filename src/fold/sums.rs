@@ -1,15 +1,25 @@
 //! Weights by stack.
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 use crate::sample::FrameId;
-use crate::stacks::Stacks;
+use crate::stacks::{Stacks, hash};
 
 /// What is summed for a stack: the weight, and that of the second profile in a differential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Weight {
     pub(super) weight: u64,
     pub(super) after: Option<u64>,
+}
+
+/// Sums stop at `u64::MAX`.
+impl AddAssign for Weight {
+    fn add_assign(&mut self, other: Weight) {
+        self.weight = self.weight.saturating_add(other.weight);
+        if let Some(after) = other.after {
+            self.after = Some(self.after.unwrap_or(0).saturating_add(after));
+        }
+    }
 }
 
 /// A sum of weights for each distinct stack, in order of first appearance.
@@ -27,6 +37,11 @@ impl Sums {
     #[inline]
     pub(super) fn add(&mut self, stack: &[FrameId], weight: Weight) {
         let id = self.stacks.intern(stack);
+        self.add_to(id, weight);
+    }
+
+    #[inline]
+    fn add_to(&mut self, id: usize, weight: Weight) {
         match self.weights.get_mut(id) {
             Some(sum) => *sum = sum.saturating_add(weight.weight),
             None => self.weights.push(weight.weight),
@@ -59,9 +74,58 @@ impl Sums {
         self.stacks.len()
     }
 
-    /// Frees what only [`add`](Sums::add) needs, a third of all: nothing may be added any more.
+    /// Frees what only finds stacks, a third of all: whatever is added from now on is taken for another stack.
     pub(super) fn close(&mut self) {
         self.stacks.close();
+    }
+}
+
+/// Sums of stacks that arrive one after the other: each waits for a few others, while the memory that it will need is on its way.
+#[derive(Default)]
+pub(super) struct Arrivals {
+    sums: Sums,
+    /// The stacks that wait, one behind the other.
+    frames: Vec<FrameId>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    hash: u32,
+    /// In `frames`.
+    end: usize,
+    weight: u64,
+}
+
+/// So many stacks wait.
+const AHEAD: usize = 8;
+
+impl Arrivals {
+    /// Adds `weight` to `stack`.
+    #[inline]
+    pub(super) fn add(&mut self, stack: &[FrameId], weight: u64) {
+        let hash = hash(stack);
+        self.sums.stacks.expect(hash);
+        self.frames.extend_from_slice(stack);
+        self.waiting.push(Waiting { hash, end: self.frames.len(), weight });
+        if self.waiting.len() == AHEAD {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        let mut start = 0;
+        for Waiting { hash, end, weight } in self.waiting.drain(..) {
+            let id = self.sums.stacks.intern_hashed(&self.frames[start..end], hash);
+            self.sums.add_to(id, Weight { weight, after: None });
+            start = end;
+        }
+        self.frames.clear();
+    }
+
+    /// The sums of all that arrived.
+    pub(super) fn sums(&mut self) -> &mut Sums {
+        self.settle();
+        &mut self.sums
     }
 }
 
@@ -80,13 +144,16 @@ mod tests {
             let mut table = FrameTable::default();
             let ids: Vec<_> = ["a", "b", "c", "d"].iter().map(|n| table.intern(Frame::named(n.as_bytes()))).collect();
             let (mut sums, mut map) = (Sums::default(), HashMap::<Vec<FrameId>, u64>::new());
+            let mut arrivals = Arrivals::default();
             for (stack, weight) in adds {
                 let stack: Vec<_> = stack.into_iter().map(|i| ids[i]).collect();
                 sums.add(&stack, Weight { weight, after: None });
+                arrivals.add(&stack, weight);
                 *map.entry(stack).or_default() += weight;
             }
             prop_assert_eq!(sums.len(), map.len());
             prop_assert!(sums.iter().all(|(stack, weight)| map[stack] == weight.weight));
+            prop_assert!(sums.iter().eq(arrivals.sums().iter()));
         }
     }
 }

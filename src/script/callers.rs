@@ -106,6 +106,7 @@ impl Callers {
         // All of them, as most neighbours have, need not be counted.
         let count = match shared.len() == before.len() {
             true => self.frames.len(),
+            false if shared.is_empty() => 0,
             false => memchr_iter(b'\n', shared).count(),
         };
         Shared { start: lines.end - shared.len(), lines: count }

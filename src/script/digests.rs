@@ -6,6 +6,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use crate::prefetch::prefetch;
+
 /// What is known of each text: a number.
 pub(super) struct Digests {
     /// A power of two of them, at most three quarters taken. A text is in the first free slot behind where its hash points.
@@ -40,8 +42,13 @@ impl Digests {
         Digests { slots: vec![EMPTY; slots], taken: 0, keys }
     }
 
-    /// The digest of a long text, which is another one than in [`get_or_insert_with`](Digests::get_or_insert_with): each byte goes into
-    /// one chain only, so of a million texts two have the same once in 10⁷ runs.
+    /// The digest of a text.
+    #[inline]
+    pub(super) fn of(&self, text: &[u8]) -> Digest {
+        hash(text, &self.keys)
+    }
+
+    /// The digest of a long text, which is another one than [`of`](Digests::of) tells: each byte goes into one chain only, so of a million texts two have the same once in 10⁷ runs.
     pub(super) fn of_long(&self, text: &[u8]) -> Digest {
         let mut chains = self.keys;
         let (blocks, rest) = text.as_chunks::<64>();
@@ -57,10 +64,21 @@ impl Digests {
         hash(rest, &[a ^ text.len() as u64, b, c, d])
     }
 
-    /// What is known of `text`; if it is new, what `make` answers, which must not be `u32::MAX`.
+    /// Has the place of a digest at hand when it will be asked for.
     #[inline]
-    pub(super) fn get_or_insert_with(&mut self, text: &[u8], make: impl FnOnce() -> u32) -> u32 {
-        let Digest { high, low } = hash(text, &self.keys);
+    pub(super) fn expect(&self, digest: Digest) {
+        if let Some(slot) = self.slots.get(digest.high as usize & (self.slots.len() - 1)) {
+            prefetch(slot);
+        }
+    }
+
+    /// What is known of the text of a digest; if it is new, what `make` answers, which must not be `u32::MAX`.
+    #[inline]
+    pub(super) fn get_or_insert_with(
+        &mut self,
+        Digest { high, low }: Digest,
+        make: impl FnOnce() -> u32,
+    ) -> u32 {
         let at = place(&self.slots, high, low);
         if self.slots[at].value == FREE {
             return self.insert(at, Slot { high, low, value: make() });
@@ -78,6 +96,12 @@ impl Digests {
     /// Remembers `value` for the new text of a digest.
     pub(super) fn set(&mut self, Digest { high, low }: Digest, value: u32) {
         self.insert(place(&self.slots, high, low), Slot { high, low, value });
+    }
+
+    /// Makes `change(value)` of each value.
+    pub(super) fn change(&mut self, change: impl Fn(u32) -> u32) {
+        let taken = self.slots.iter_mut().filter(|slot| slot.value != FREE);
+        taken.for_each(|slot| slot.value = change(slot.value));
     }
 
     /// Answers what is known now.
@@ -172,7 +196,7 @@ mod tests {
         fn texts_are_known_as_by_a_map(texts in prop::collection::vec(prop::collection::vec(0u8..3, 0..40), 0..300)) {
             let (mut digests, mut map) = (Digests::with_slots(1 << 4), HashMap::new());
             for (i, text) in texts.into_iter().enumerate() {
-                let known = digests.get_or_insert_with(&text, || i as u32);
+                let known = digests.get_or_insert_with(digests.of(&text), || i as u32);
                 prop_assert_eq!(known, *map.entry(text).or_insert(i as u32));
             }
         }
@@ -185,7 +209,7 @@ mod tests {
         for new in [true, false] {
             for (i, text) in texts.iter().enumerate() {
                 let mut was_new = false;
-                let value = digests.get_or_insert_with(text.as_bytes(), || {
+                let value = digests.get_or_insert_with(digests.of(text.as_bytes()), || {
                     was_new = true;
                     i as u32
                 });
@@ -199,7 +223,8 @@ mod tests {
         let (mut digests, zeros) = (Digests::with_slots(1 << 4), [0; 100]);
         assert!(
             (0..100)
-                .all(|len| digests.get_or_insert_with(&zeros[..len], || len as u32) == len as u32)
+                .all(|len| digests.get_or_insert_with(digests.of(&zeros[..len]), || len as u32)
+                    == len as u32)
         );
     }
 

@@ -3,11 +3,11 @@
 //! Before a line is looked up it is compared with the two that followed the last one before, which finds nine in ten and the end of the
 //! line for free: no search for a newline, no hash. For that lines are kept, up to [`KEPT`] bytes of them. A program with
 //! more hardly ever repeats one behind the same other; of the rest there are only [`digests`](super::digests), and their ids
-//! are those of their frames, so that nothing else need be loaded.
+//! are those of their frames, so that nothing else need be loaded. Where most lines turn out not to be as expected, all are like that.
 
 use memchr::memchr;
 
-use super::digests::Digests;
+use super::digests::{Digest, Digests};
 use super::line;
 use crate::sample::{Frame, FrameId, FrameTable, Kind};
 
@@ -15,6 +15,8 @@ use crate::sample::{Frame, FrameId, FrameTable, Kind};
 const KEPT: usize = 8 << 20;
 /// Most programs have fewer distinct lines; so many slots stay in the second-level cache.
 const FIRST: usize = 1 << 14;
+/// After so many lines that were not as expected it is looked at how many were.
+const TRIAL: u32 = 1 << 14;
 /// Ids from here on are of lines that are not kept: of those that are no frame, and then of frames by their indices.
 const NO_FRAME: u32 = 1 << 31;
 
@@ -29,6 +31,11 @@ pub(super) struct Lines {
     /// By line: the offset into the symbol; of those who ask for it.
     offsets: Option<Vec<Option<u64>>>,
     last: u32,
+    /// How many lines followed as expected, and how many did not, since it was last looked at.
+    expected: u32,
+    missed: u32,
+    /// No line is expected any more.
+    is_plain: bool,
 }
 
 /// Half a cache line.
@@ -75,6 +82,9 @@ impl Lines {
             kept: Vec::new(),
             offsets: offsets.then(Vec::new),
             last: 0,
+            expected: 0,
+            missed: 0,
+            is_plain: false,
         }
     }
 
@@ -102,11 +112,20 @@ impl Lines {
                         self.rows[self.last as usize].next.swap(0, 1);
                     }
                     self.last = likely.id;
+                    self.expected = self.expected.wrapping_add(1);
                     return (likely.id, likely.look.len.into());
                 }
             }
         }
         self.look_up(text, frames)
+    }
+
+    /// Makes all lines such as are not kept.
+    #[cold]
+    fn expect_nothing(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
+        self.digests.change(|id| rows.get(id as usize).map_or(id, |row| plain_id(row.frame)));
+        (self.texts, self.kept, self.is_plain) = (Vec::new(), Vec::new(), true);
     }
 
     #[inline]
@@ -118,8 +137,35 @@ impl Lines {
     fn look_up(&mut self, text: &[u8], frames: &mut FrameTable) -> (u32, usize) {
         let len = memchr(b'\n', text).map_or(text.len(), |newline| newline + 1);
         let tail = &text[..len];
-        let Lines { digests, rows, texts, kept, offsets, .. } = self;
-        let id = digests.get_or_insert_with(tail, || {
+        (self.find_by(self.digests.of(tail), tail, frames), len)
+    }
+
+    /// Whether lines are best looked up several at a time, as none is expected.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// The digest of a whole line, by which it will be asked for soon.
+    #[inline]
+    pub(super) fn expect(&self, tail: &[u8]) -> Digest {
+        let digest = self.digests.of(tail);
+        self.digests.expect(digest);
+        digest
+    }
+
+    /// The id of a whole line.
+    #[inline]
+    pub(super) fn find_by(&mut self, digest: Digest, tail: &[u8], frames: &mut FrameTable) -> u32 {
+        self.missed += 1;
+        if self.missed == TRIAL {
+            if self.expected < TRIAL / 2 && self.offsets.is_none() && !self.is_plain {
+                self.expect_nothing();
+            }
+            (self.expected, self.missed) = (0, 0);
+        }
+        let Lines { digests, rows, texts, kept, offsets, is_plain, .. } = self;
+        let id = digests.get_or_insert_with(digest, || {
             let parts = line::Frame::parse(tail);
             let frame = parts.map(|line::Frame { symbol, module, .. }| {
                 let kind = Kind::of(symbol, module);
@@ -127,8 +173,8 @@ impl Lines {
             });
             let start = kept.len();
             // Offsets are of lines, so where they are asked for each line has a row.
-            if start + tail.len() > KEPT && offsets.is_none() {
-                return frame.map_or(NO_FRAME, |frame| NO_FRAME + 1 + frame.index() as u32);
+            if *is_plain || (start + tail.len() > KEPT && offsets.is_none()) {
+                return plain_id(frame);
             }
             let look = parts.and_then(|parts| Look::of(tail, parts.module.len()));
             let look = look.filter(|_| start + tail.len() <= KEPT).unwrap_or_default();
@@ -146,8 +192,13 @@ impl Lines {
             *next = [Next { id, look }, next[0]];
         }
         self.last = id;
-        (id, len)
+        id
     }
+}
+
+/// The id of a line that is not kept.
+fn plain_id(frame: Option<FrameId>) -> u32 {
+    frame.map_or(NO_FRAME, |frame| NO_FRAME + 1 + frame.index() as u32)
 }
 
 impl Look {

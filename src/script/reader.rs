@@ -10,10 +10,11 @@ use std::ops::Range;
 
 use bstr::ByteSlice;
 use hashbrown::HashMap;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::callers::Callers;
 use super::chunk::Chunks;
+use super::digests::Digest;
 use super::header::{Header, Last};
 use super::line;
 use super::lines::Lines;
@@ -41,6 +42,8 @@ pub struct Reader {
     callers: Callers,
     last: Last,
     sample: Pending,
+    /// The lines of a sample that are looked up at once: where each starts, its digest, and where the next starts.
+    ahead: Vec<(usize, Digest, usize)>,
     /// Unknown frames at addresses, of those who tell them apart.
     addressed: HashMap<(FrameId, u64), FrameId>,
     single: u64,
@@ -55,6 +58,7 @@ impl Reader {
             callers: Callers::default(),
             last: Last::default(),
             sample: Pending::default(),
+            ahead: Vec::new(),
             addressed: HashMap::new(),
             single: 0,
         }
@@ -162,9 +166,7 @@ impl Reader {
         if let Some(known) = digest.and_then(|digest| self.callers.find(digest)) {
             self.sample.stack.extend_from_slice(known);
         } else {
-            while at < shared.start {
-                at = self.push_line(chunk, at, frames)?;
-            }
+            self.push_lines(chunk, at..shared.start, frames)?;
             self.sample.stack.extend_from_slice(self.callers.shared_frames(shared.lines));
             let frames = &self.sample.stack[leaves..];
             digest.into_iter().for_each(|digest| self.callers.remember(digest, frames));
@@ -173,15 +175,50 @@ impl Reader {
         Some(())
     }
 
+    fn push_lines(
+        &mut self,
+        chunk: &[u8],
+        lines: Range<usize>,
+        frames: &mut FrameTable,
+    ) -> Option<()> {
+        let mut at = lines.start;
+        if !self.lines.is_plain() {
+            while at < lines.end {
+                at = self.push_line(chunk, at, frames)?;
+            }
+            return Some(());
+        }
+        self.ahead.clear();
+        for newline in memchr_iter(b'\n', &chunk[lines.clone()]) {
+            let next = lines.start + newline + 1;
+            if !has_plain_address(&chunk[at..]) {
+                return None;
+            }
+            self.ahead.push((at, self.lines.expect(&chunk[at + ADDRESS_END + 1..next]), next));
+            at = next;
+        }
+        for ahead in 0..self.ahead.len() {
+            let (at, digest, next) = self.ahead[ahead];
+            let id = self.lines.find_by(digest, &chunk[at + ADDRESS_END + 1..next], frames);
+            let frame = self.lines.frame(id)?;
+            self.push_frame(frame, &chunk[at + 1..at + ADDRESS_END], frames);
+        }
+        Some(())
+    }
+
     #[inline]
     fn push_line(&mut self, chunk: &[u8], at: usize, frames: &mut FrameTable) -> Option<usize> {
-        let (_, mut frame, next) = self.frame_line(chunk, at, frames)?;
+        let (_, frame, next) = self.frame_line(chunk, at, frames)?;
+        self.push_frame(frame, &chunk[at + 1..at + ADDRESS_END], frames);
+        Some(next)
+    }
+
+    #[inline]
+    fn push_frame(&mut self, mut frame: FrameId, address: &[u8], frames: &mut FrameTable) {
         if self.config.addresses {
-            let address = line::address(chunk[at + 1..at + ADDRESS_END].trim_ascii_start());
-            frame = self.with_address(frame, address, frames);
+            frame = self.with_address(frame, line::address(address.trim_ascii_start()), frames);
         }
         self.sample.stack.push(frame);
-        Some(next)
     }
 
     /// The line that starts `at`, if it is a frame with its address in perf's fixed columns: its id, the frame, where the next line starts.

@@ -1,0 +1,91 @@
+//! Which small number a thing has: a table of hashes and numbers, where whoever has the things compares them.
+
+use crate::prefetch::prefetch;
+
+/// Numbers by hash. One look-up is one access to memory, mostly; what is not there is seldom compared with anything.
+#[derive(Clone, Default)]
+pub(crate) struct Slots {
+    /// A power of two of them, at most three quarters taken. A number is in the first free one behind where its hash points.
+    slots: Vec<Slot>,
+    taken: usize,
+}
+
+/// The hash stays with the number: a growing table need not touch a thing, and most things differ by it.
+#[derive(Clone, Copy)]
+struct Slot {
+    hash: u32,
+    number: u32,
+}
+
+/// The number that nothing has.
+const FREE: u32 = u32::MAX;
+const FEWEST: usize = 1 << 8;
+
+impl Slots {
+    /// The number of the thing with this hash of which `is_it` is true; `next`, which it gets, if there is none.
+    #[inline]
+    pub(crate) fn find_or_add(&mut self, hash: u32, next: u32, is_it: impl Fn(u32) -> bool) -> u32 {
+        if self.taken >= self.slots.len() / 4 * 3 {
+            self.grow();
+        }
+        let at = place(&self.slots, hash, is_it);
+        let slot = &mut self.slots[at];
+        if slot.number == FREE {
+            *slot = Slot { hash, number: next };
+            self.taken += 1;
+        }
+        slot.number
+    }
+
+    /// Has the place of this hash at hand when it will be looked for.
+    #[inline]
+    pub(crate) fn expect(&self, hash: u32) {
+        if let Some(slot) = self.slots.get(hash as usize & self.slots.len().wrapping_sub(1)) {
+            prefetch(slot);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let many = (self.slots.len() * 2).max(FEWEST);
+        let mut larger = vec![Slot { hash: 0, number: FREE }; many];
+        for slot in self.slots.iter().filter(|slot| slot.number != FREE) {
+            let at = place(&larger, slot.hash, |_| false);
+            larger[at] = *slot;
+        }
+        self.slots = larger;
+    }
+}
+
+/// Where the thing is, or would be.
+#[inline]
+fn place(slots: &[Slot], hash: u32, is_it: impl Fn(u32) -> bool) -> usize {
+    let mask = slots.len() - 1;
+    let mut at = hash as usize & mask;
+    loop {
+        let Slot { hash: its, number } = slots[at];
+        if number == FREE || (its == hash && is_it(number)) {
+            return at;
+        }
+        at = (at + 1) & mask;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn things_of_one_hash_are_told_apart() {
+        let mut slots = Slots::default();
+        let things: Vec<String> = (0..3000).map(|i| format!("thing {i}")).collect();
+        for round in 0..2 {
+            for (i, thing) in things.iter().enumerate() {
+                let next = if round == 0 { i as u32 } else { 3000 };
+                let number =
+                    slots.find_or_add(i as u32 / 3, next, |at| things[at as usize] == *thing);
+                assert_eq!(number, i as u32, "{round}");
+            }
+        }
+    }
+}
