@@ -7,6 +7,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
 
+use crate::prefetch::prefetch;
 use crate::slots::Slots;
 
 /// Room from the start on, in bytes. What is not used costs nothing, and allocations of this size grow by moving pages
@@ -17,35 +18,29 @@ pub(crate) const ROOM: usize = 256 << 10;
 #[derive(Clone, Default)]
 pub struct Interner {
     bytes: Vec<u8>,
-    /// Where each string lies in `bytes`.
-    ranges: Vec<Range>,
+    /// Where each string ends in `bytes`; it starts where the one before ends.
+    ends: Vec<usize>,
     ids: Slots,
     hasher: DefaultHashBuilder,
-}
-
-#[derive(Clone, Copy)]
-struct Range {
-    start: usize,
-    len: u32,
 }
 
 impl Interner {
     /// The id of `string`, which is stored if it is new.
     ///
-    /// Ids stop at `u32::MAX` strings of up to 4 GiB; a profile that large would not fit memory.
+    /// Ids stop at `u32::MAX` strings; a profile that large would not fit memory.
     #[inline]
     pub fn intern(&mut self, string: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(string) as u32;
-        let Self { bytes, ranges, ids, .. } = self;
-        let next = ranges.len() as u32;
-        let id = ids.find_or_add(hash, next, |id| get(bytes, ranges, id) == string);
+        let Self { bytes, ends, ids, .. } = self;
+        let next = ends.len() as u32;
+        let id = ids.find_or_add(hash, next, |id| get(bytes, ends, id) == string);
         if id == next {
-            if ranges.is_empty() {
+            if ends.is_empty() {
                 bytes.reserve(ROOM);
-                ranges.reserve(ROOM / size_of::<Range>());
+                ends.reserve(ROOM / size_of::<usize>());
             }
-            ranges.push(Range { start: bytes.len(), len: string.len() as u32 });
             bytes.extend_from_slice(string);
+            ends.push(bytes.len());
         }
         id
     }
@@ -53,26 +48,34 @@ impl Interner {
     /// The string of `id`; empty if no string has it.
     #[inline]
     pub fn get(&self, id: u32) -> &[u8] {
-        get(&self.bytes, &self.ranges, id)
+        get(&self.bytes, &self.ends, id)
+    }
+
+    /// Has at hand what leads to the string of `id`: where it is, if `links` is 1, before it is asked for with 0.
+    #[inline]
+    pub(crate) fn expect(&self, id: u32, links: u8) {
+        match links {
+            0 => self.get(id).first().into_iter().for_each(prefetch),
+            _ => self.ends.get(id as usize).into_iter().for_each(prefetch),
+        }
     }
 
     /// How many strings there are.
     pub fn len(&self) -> usize {
-        self.ranges.len()
+        self.ends.len()
     }
 
     /// Whether there is no string.
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.ends.is_empty()
     }
 }
 
 #[inline]
-fn get<'a>(bytes: &'a [u8], ranges: &[Range], id: u32) -> &'a [u8] {
-    match ranges.get(id as usize) {
-        Some(range) => &bytes[range.start..range.start + range.len as usize],
-        None => b"",
-    }
+fn get<'a>(bytes: &'a [u8], ends: &[usize], id: u32) -> &'a [u8] {
+    let id = id as usize;
+    let start = if id == 0 { 0 } else { ends.get(id - 1).copied().unwrap_or(0) };
+    ends.get(id).and_then(|&end| bytes.get(start..end)).unwrap_or_default()
 }
 
 #[cfg(test)]

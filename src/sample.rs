@@ -12,6 +12,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::error::Result;
 use crate::intern::Interner;
+use crate::prefetch::prefetch;
 use crate::slots::Slots;
 use crate::tally::Tally;
 
@@ -203,6 +204,17 @@ impl FrameTable {
     #[inline]
     pub fn symbol(&self, id: FrameId) -> &BStr {
         self.keys.get(id.index()).map_or(&b""[..], |key| self.strings.get(key.symbol)).as_bstr()
+    }
+
+    /// Has at hand what leads to the symbol of `id`: with 2 `links` what the frame is, with 1 where its symbol is, with 0 the symbol.
+    /// Each takes what the one before brought.
+    #[inline]
+    pub(crate) fn expect(&self, id: FrameId, links: u8) {
+        match self.keys.get(id.index()) {
+            Some(key) if links == 2 => prefetch(key),
+            Some(key) => self.strings.expect(key.symbol, links),
+            None => {}
+        }
     }
 
     /// The kind of `id`.

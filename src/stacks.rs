@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::intern::ROOM;
+use crate::prefetch::prefetch;
 use crate::slots::Slots;
 
 /// A set of stacks with dense numbers from 0 in order of first appearance. The elements are small numbers themselves.
@@ -53,8 +54,18 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
 
     /// Has the place of a stack of this [`hash`] at hand when it will be looked for.
     #[inline]
-    pub(crate) fn expect(&self, hash: u32) {
+    pub(crate) fn expect_hash(&self, hash: u32) {
         self.slots.expect(hash);
+    }
+
+    /// Has at hand what leads to the stack of a number: where it is, if `links` is 1, before it is asked for with 0.
+    pub(crate) fn expect(&self, id: usize, links: u8) {
+        if links > 0 {
+            return self.ends.get(id).into_iter().for_each(prefetch);
+        }
+        let Range { start, end } = self.range(id);
+        self.elements.get(start).into_iter().for_each(prefetch);
+        self.elements.get(end.saturating_sub(1)).into_iter().for_each(prefetch);
     }
 
     /// Frees what finds stacks: from now on each one that is interned is new.

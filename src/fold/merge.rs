@@ -72,12 +72,18 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         let mut stacks = std::mem::take(&mut self.stacks);
         stacks.close();
         let ranks = Ranks::new(frames, &stacks);
-        let (mut full, mut sorted) = (0, ranks.sorted(&stacks).into_iter().peekable());
-        while let Some(id) = sorted.next() {
+        let (mut full, sorted) = (0, ranks.sorted(&stacks));
+        let mut rest = &sorted[..];
+        while let Some((&id, mut next)) = rest.split_first() {
+            expect(next, &stacks, frames);
             let (stack, mut sum) = stacks.get(id as usize);
-            while let Some(same) = sorted.next_if(|&id| stacks.get(id as usize).0 == stack) {
+            while let Some((&same, after)) = next.split_first()
+                && stacks.get(same as usize).0 == stack
+            {
                 sum += stacks.get(same as usize).1;
+                next = after;
             }
+            rest = next;
             let Weight { weight, after } = sum;
             full += u64::from(weight == u64::MAX || after == Some(u64::MAX));
             self.next.folded(frames, &Folded { stack, weight, after, line: b"" })?;
@@ -86,6 +92,17 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         // A single weight can be as large, but nobody's is.
         tally.lose(Loss::Overflow, full, 0);
         self.next.finish(frames, tally)
+    }
+}
+
+/// Has what the stacks that come next are made of at hand when they do: they lie anywhere, and so do their names.
+fn expect(next: &[u32], stacks: &Sums, frames: &FrameTable) {
+    for (ahead, links) in [(7, 1), (5, 0)] {
+        next.get(ahead).into_iter().for_each(|&id| stacks.expect(id as usize, links));
+    }
+    for (ahead, links) in [(3, 2), (1, 1), (0, 0)] {
+        let Some(&id) = next.get(ahead) else { return };
+        stacks.get(id as usize).0.iter().for_each(|&frame| frames.expect(frame, links));
     }
 }
 

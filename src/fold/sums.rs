@@ -2,6 +2,7 @@
 
 use std::ops::{AddAssign, Range};
 
+use crate::prefetch::prefetch;
 use crate::sample::FrameId;
 use crate::stacks::{Stacks, hash};
 
@@ -69,6 +70,14 @@ impl Sums {
         self.stacks.range(id)
     }
 
+    /// As [`Stacks::expect`], and its sum.
+    pub(super) fn expect(&self, id: usize, links: u8) {
+        self.stacks.expect(id, links);
+        if let Some(weight) = self.weights.get(id) {
+            prefetch(weight);
+        }
+    }
+
     /// How many distinct stacks there are.
     pub(super) fn len(&self) -> usize {
         self.stacks.len()
@@ -104,7 +113,7 @@ impl Arrivals {
     #[inline]
     pub(super) fn add(&mut self, stack: &[FrameId], weight: u64) {
         let hash = hash(stack);
-        self.sums.stacks.expect(hash);
+        self.sums.stacks.expect_hash(hash);
         self.frames.extend_from_slice(stack);
         self.waiting.push(Waiting { hash, end: self.frames.len(), weight });
         if self.waiting.len() == AHEAD {
