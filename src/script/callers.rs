@@ -106,7 +106,8 @@ impl Callers {
         // All of them, as most neighbours have, need not be counted.
         let count = match shared.len() == before.len() {
             true => self.frames.len(),
-            false if shared.is_empty() => 0,
+            // Mostly the line or two at the root, of which a general search takes as long as it takes to read them.
+            false if shared.len() < 256 => shared.iter().filter(|&&byte| byte == b'\n').count(),
             false => memchr_iter(b'\n', shared).count(),
         };
         Shared { start: lines.end - shared.len(), lines: count }
