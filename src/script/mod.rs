@@ -13,6 +13,7 @@
 mod callers;
 pub mod chunk;
 mod digests;
+mod frame_lines;
 pub mod header;
 pub mod line;
 mod lines;

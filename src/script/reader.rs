@@ -1,27 +1,22 @@
 //! perf-script text → samples.
 //!
 //! A profile repeats itself: 75,000 frame lines hold 1,900 distinct ones. So everything behind the address is looked up as
-//! bytes in a cache of [`lines`](super::lines) and taken apart once per distinct line; and [`callers`](super::callers) that were met
-//! before are not even looked at line by line. What is not as perf prints it goes a slower way.
+//! bytes and taken apart once per distinct line: see [`frame_lines`](super::frame_lines). What is not as perf prints it goes a slower way.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 
-use bstr::ByteSlice;
-use hashbrown::HashMap;
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
-use super::callers::Callers;
 use super::chunk::Chunks;
-use super::digests::Digest;
+use super::frame_lines::FrameLines;
 use super::header::{Header, Last};
 use super::line;
-use super::lines::Lines;
 use super::pending::Pending;
 use super::window::Windows;
 use crate::error::{Error, Result};
-use crate::sample::{Frame, FrameId, FrameTable, Place, SampleSink};
+use crate::sample::{FrameTable, SampleSink};
 use crate::tally::{Count, Tally};
 
 /// What the sinks need of the text.
@@ -38,14 +33,9 @@ pub struct Config {
 /// Reads perf-script text. What it learns about lines is good for the next input, if it has the same frame table.
 pub struct Reader {
     config: Config,
-    lines: Lines,
-    callers: Callers,
+    frame_lines: FrameLines,
     last: Last,
     sample: Pending,
-    /// The lines of a sample that are looked up at once: where each starts, its digest, and where the next starts.
-    ahead: Vec<(usize, Digest, usize)>,
-    /// Unknown frames at addresses, of those who tell them apart.
-    addressed: HashMap<(FrameId, u64), FrameId>,
     single: u64,
 }
 
@@ -54,12 +44,9 @@ impl Reader {
     pub fn new(config: Config) -> Self {
         Reader {
             config,
-            lines: Lines::new(config.places),
-            callers: Callers::default(),
+            frame_lines: FrameLines::new(config),
             last: Last::default(),
             sample: Pending::default(),
-            ahead: Vec::new(),
-            addressed: HashMap::new(),
             single: 0,
         }
     }
@@ -84,9 +71,9 @@ impl Reader {
         while let Some(chunk) =
             chunks.next_chunk().map_err(Error::io(|| format!("cannot read {name}")))?
         {
-            self.read_lines(chunk, frames, sink, tally)?;
+            self.read_lines(chunk, &mut To { frames, sink, tally })?;
         }
-        self.end_sample(b"", frames, sink, tally)
+        self.end_sample(b"", &mut To { frames, sink, tally })
     }
 
     /// The same for a part of a file, which starts with a sample: where files can be mapped, nothing is copied.
@@ -102,267 +89,119 @@ impl Reader {
         let reading = || format!("cannot read {name}");
         if let Some(mut windows) = Windows::new(&file, part.clone()) {
             while let Some(chunk) = windows.next_chunk().map_err(Error::io(reading))? {
-                self.read_lines(chunk, frames, sink, tally)?;
+                self.read_lines(chunk, &mut To { frames, sink, tally })?;
             }
-            return self.end_sample(b"", frames, sink, tally);
+            return self.end_sample(b"", &mut To { frames, sink, tally });
         }
         file.seek(SeekFrom::Start(part.start)).map_err(Error::io(reading))?;
         self.read(file.take(part.end - part.start), name, frames, sink, tally)
     }
 
-    fn read_lines(
+    fn read_lines<S: SampleSink + ?Sized>(
         &mut self,
         chunk: &[u8],
-        frames: &mut FrameTable,
-        sink: &mut (impl SampleSink + ?Sized),
-        tally: &mut Tally,
+        to: &mut To<'_, S>,
     ) -> Result<()> {
-        self.callers.forget();
+        self.frame_lines.begin_chunk();
         let mut at = 0;
         while let Some(text) = chunk.get(at..).filter(|text| !text.is_empty()) {
             if self.sample.open && text.first() == Some(&b'\t') {
-                if self.sample.stack.is_empty()
-                    && !self.config.places
-                    && let Some(end) = self.callers.end(chunk, at)
-                {
-                    if self.frame_lines(chunk, at..end, frames).is_some() {
-                        self.keep_text(&chunk[at..end]);
-                        at = end;
-                        continue;
-                    }
-                    self.sample.stack.clear();
-                    self.callers.give_up(end);
-                }
-                if let Some((id, frame, next)) = self.frame_line(chunk, at, frames) {
-                    let address = &chunk[at + 1..at + ADDRESS_END];
-                    self.add_frame((id, frame), address, &chunk[at..next], frames);
+                let Reader { frame_lines, sample, .. } = self;
+                let next = frame_lines
+                    .all(chunk, at, sample, to.frames)
+                    .or_else(|| frame_lines.one(chunk, at, sample, to.frames));
+                if let Some(next) = next {
+                    self.keep_text(&chunk[at..next]);
                     at = next;
                     continue;
                 }
             }
             let end = memchr(b'\n', text).map_or(text.len(), |newline| newline + 1);
-            self.other_line(&text[..end], frames, sink, tally)?;
+            self.other_line(&text[..end], to)?;
             at += end;
         }
         Ok(())
     }
 
-    /// All frame lines of a sample. `None` if something among them is none, or not in perf's fixed columns.
-    fn frame_lines(
-        &mut self,
-        chunk: &[u8],
-        lines: Range<usize>,
-        frames: &mut FrameTable,
-    ) -> Option<()> {
-        let (mut at, end) = (lines.start, lines.end);
-        let leaf = chunk.get(at..at + ADDRESS_END)?;
-        while at < end && chunk[at..].starts_with(leaf) {
-            at = self.push_line(chunk, at, frames)?;
-        }
-        let (callers, leaves) = (at..end, self.sample.stack.len());
-        let shared = self.callers.shared(chunk, &callers);
-        let is_long = shared.start - at > SHORT;
-        let digest = if is_long { self.callers.digest(&chunk[callers.clone()]) } else { None };
-        if let Some(known) = digest.and_then(|digest| self.callers.find(digest)) {
-            self.sample.stack.extend_from_slice(known);
-        } else {
-            self.push_lines(chunk, at..shared.start, frames)?;
-            self.sample.stack.extend_from_slice(self.callers.shared_frames(shared.lines));
-            let frames = &self.sample.stack[leaves..];
-            digest.into_iter().for_each(|digest| self.callers.remember(digest, frames));
-        }
-        self.callers.note(callers, &self.sample.stack[leaves..]);
-        Some(())
-    }
-
-    fn push_lines(
-        &mut self,
-        chunk: &[u8],
-        lines: Range<usize>,
-        frames: &mut FrameTable,
-    ) -> Option<()> {
-        let mut at = lines.start;
-        if !self.lines.is_plain() {
-            while at < lines.end {
-                at = self.push_line(chunk, at, frames)?;
-            }
-            return Some(());
-        }
-        self.ahead.clear();
-        for newline in memchr_iter(b'\n', &chunk[lines.clone()]) {
-            let next = lines.start + newline + 1;
-            if !has_plain_address(&chunk[at..]) {
-                return None;
-            }
-            self.ahead.push((at, self.lines.expect(&chunk[at + ADDRESS_END + 1..next]), next));
-            at = next;
-        }
-        for ahead in 0..self.ahead.len() {
-            let (at, digest, next) = self.ahead[ahead];
-            let id = self.lines.find_by(digest, &chunk[at + ADDRESS_END + 1..next], frames);
-            let frame = self.lines.frame(id)?;
-            self.push_frame(frame, &chunk[at + 1..at + ADDRESS_END], frames);
-        }
-        Some(())
-    }
-
-    #[inline]
-    fn push_line(&mut self, chunk: &[u8], at: usize, frames: &mut FrameTable) -> Option<usize> {
-        let (_, frame, next) = self.frame_line(chunk, at, frames)?;
-        self.push_frame(frame, &chunk[at + 1..at + ADDRESS_END], frames);
-        Some(next)
-    }
-
-    #[inline]
-    fn push_frame(&mut self, mut frame: FrameId, address: &[u8], frames: &mut FrameTable) {
-        if self.config.addresses {
-            frame = self.with_address(frame, line::address(address.trim_ascii_start()), frames);
-        }
-        self.sample.stack.push(frame);
-    }
-
-    /// The line that starts `at`, if it is a frame with its address in perf's fixed columns: its id, the frame, where the next line starts.
-    #[inline]
-    fn frame_line(
-        &mut self,
-        chunk: &[u8],
-        at: usize,
-        frames: &mut FrameTable,
-    ) -> Option<(u32, FrameId, usize)> {
-        if !has_plain_address(&chunk[at..]) {
-            return None;
-        }
-        let start = at + ADDRESS_END + 1;
-        let (id, len) = self.lines.find(&chunk[start..], frames);
-        Some((id, self.lines.frame(id)?, start + len))
-    }
-
-    /// Any line that the fast path did not take.
-    fn other_line(
+    /// Any line that the fast paths did not take.
+    fn other_line<S: SampleSink + ?Sized>(
         &mut self,
         line: &[u8],
-        frames: &mut FrameTable,
-        sink: &mut (impl SampleSink + ?Sized),
-        tally: &mut Tally,
+        to: &mut To<'_, S>,
     ) -> Result<()> {
         if line.starts_with(b"#") {
-            return self.pass_on(line, sink);
+            return self.pass_on(line, to);
         }
         if line.trim_ascii().is_empty() {
             return match self.sample.open {
-                true => self.end_sample(line, frames, sink, tally),
-                false => self.pass_on(line, sink),
+                true => self.end_sample(line, to),
+                false => self.pass_on(line, to),
             };
         }
         if self.sample.open {
-            return self.sample_line(line, frames, sink, tally);
+            return self.sample_line(line, to);
         }
         match Header::parse_after(line, &mut self.last) {
-            Some(header) => self.open_sample(header, line, frames, sink, tally),
+            Some(header) => self.open_sample(header, line, to),
             None => {
-                tally.odd(line);
-                self.pass_on(line, sink)
+                to.tally.odd(line);
+                self.pass_on(line, to)
             }
         }
     }
 
     /// A line inside a sample: a frame, the next sample where a listing has no blank lines, or something odd.
-    fn sample_line(
+    fn sample_line<S: SampleSink + ?Sized>(
         &mut self,
         line: &[u8],
-        frames: &mut FrameTable,
-        sink: &mut (impl SampleSink + ?Sized),
-        tally: &mut Tally,
+        to: &mut To<'_, S>,
     ) -> Result<()> {
         let header = || {
             Header::parse(line).filter(|header| header.time.is_some() && !header.event.is_empty())
         };
         // Only what may be a frame is looked up: the cache must not grow with the listing.
         let parts = line::split_address(line).filter(|_| line.trim_ascii_end().ends_with(b")"));
-        if let Some((address, tail)) =
-            parts.filter(|(word, _)| line::is_address(word) || header().is_none())
+        if let Some(parts) = parts.filter(|(word, _)| line::is_address(word) || header().is_none())
+            && self.frame_lines.loose(parts, &mut self.sample, to.frames)
         {
-            let (id, _) = self.lines.find(tail, frames);
-            if let Some(frame) = self.lines.frame(id) {
-                self.add_frame((id, frame), address, line, frames);
-                return Ok(());
-            }
+            self.keep_text(line);
+            return Ok(());
         }
         match header() {
             Some(header) => {
-                self.end_sample(b"", frames, sink, tally)?;
-                self.open_sample(header, line, frames, sink, tally)
+                self.end_sample(b"", to)?;
+                self.open_sample(header, line, to)
             }
             None => {
-                tally.odd(line);
-                self.pass_on(line, sink)
+                to.tally.odd(line);
+                self.pass_on(line, to)
             }
         }
     }
 
-    fn open_sample(
+    fn open_sample<S: SampleSink + ?Sized>(
         &mut self,
         header: Header<'_>,
         line: &[u8],
-        frames: &mut FrameTable,
-        sink: &mut (impl SampleSink + ?Sized),
-        tally: &mut Tally,
+        to: &mut To<'_, S>,
     ) -> Result<()> {
         self.sample.start(&header);
         self.keep_text(line);
         // `cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])`: perf puts the only frame of a sample on its first line.
-        if let Some((address, tail)) =
-            line::split_address(header.rest).filter(|(word, _)| line::is_address(word))
-        {
-            let (id, _) = self.lines.find(tail, frames);
-            if let Some(frame) = self.lines.frame(id) {
-                self.add_frame((id, frame), address, b"", frames);
+        let parts = line::split_address(header.rest).filter(|(word, _)| line::is_address(word));
+        match parts {
+            Some(parts) if self.frame_lines.loose(parts, &mut self.sample, to.frames) => {
                 self.single += 1;
-                return self.end_sample(b"", frames, sink, tally);
+                self.end_sample(b"", to)
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn add_frame(
-        &mut self,
-        (id, mut frame): (u32, FrameId),
-        address: &[u8],
-        line: &[u8],
-        frames: &mut FrameTable,
-    ) {
-        self.keep_text(line);
-        if self.config.addresses || self.config.places {
-            let address = line::address(address.trim_ascii_start());
-            if self.config.addresses {
-                frame = self.with_address(frame, address, frames);
-            }
-            if self.config.places {
-                self.sample.places.push(Place { address, offset: self.lines.offset(id) });
-            }
-        }
-        self.sample.stack.push(frame);
-    }
-
-    /// An unknown frame is another at each address.
-    fn with_address(&mut self, frame: FrameId, address: u64, frames: &mut FrameTable) -> FrameId {
-        if frames.symbol(frame) != "[unknown]" {
-            return frame;
-        }
-        *self.addressed.entry((frame, address)).or_insert_with(|| {
-            let Frame { symbol, module, kind, .. } = frames.get(frame);
-            let (symbol, module) = (symbol.to_owned(), module.to_owned());
-            let (symbol, module) = (symbol.as_bstr(), module.as_bstr());
-            frames.intern(Frame { symbol, module, kind, address: Some(address) })
-        })
-    }
-
-    fn end_sample(
+    fn end_sample<S: SampleSink + ?Sized>(
         &mut self,
         line: &[u8],
-        frames: &mut FrameTable,
-        sink: &mut (impl SampleSink + ?Sized),
-        tally: &mut Tally,
+        to: &mut To<'_, S>,
     ) -> Result<()> {
         if !self.sample.open {
             return Ok(());
@@ -370,8 +209,8 @@ impl Reader {
         self.keep_text(line);
         self.sample.open = false;
         let sample = self.sample.lend();
-        tally.read += Count::one(sample.weight());
-        sink.sample(frames, &sample)
+        to.tally.read += Count::one(sample.weight());
+        to.sink.sample(to.frames, &sample)
     }
 
     fn keep_text(&mut self, line: &[u8]) {
@@ -381,39 +220,19 @@ impl Reader {
     }
 
     /// Text that is no sample; inside a sample it is part of the sample's text.
-    fn pass_on(&mut self, line: &[u8], sink: &mut (impl SampleSink + ?Sized)) -> Result<()> {
+    fn pass_on<S: SampleSink + ?Sized>(&mut self, line: &[u8], to: &mut To<'_, S>) -> Result<()> {
         match (self.config.text, self.sample.open) {
             (true, true) => self.keep_text(line),
-            (true, false) => sink.text(line)?,
+            (true, false) => to.sink.text(line)?,
             (false, _) => {}
         }
         Ok(())
     }
 }
 
-/// Where perf's address column ends: a tab and `%16lx`.
-const ADDRESS_END: usize = 17;
-
-/// So few bytes of lines are read faster than looked for.
-const SHORT: usize = 200;
-
-/// Whether `line` starts as perf prints frames: a tab, blanks, up to 16 bytes without a blank, a blank.
-#[inline]
-fn has_plain_address(line: &[u8]) -> bool {
-    let Some((&[b'\t', ref column @ ..], rest)) = line.split_first_chunk::<ADDRESS_END>() else {
-        return false;
-    };
-    if rest.first() != Some(&b' ') {
-        return false;
-    }
-    const ONES: u128 = u128::from_le_bytes([1; 16]);
-    let bytes = u128::from_le_bytes(*column);
-    let blanks = (bytes ^ (ONES * b' ' as u128)).trailing_zeros() & !7;
-    if blanks >= 128 {
-        return false;
-    }
-    // The leading blanks become digits, then no byte may be below `!` or above ASCII.
-    let word = bytes | (((1u128 << blanks) - 1) & (ONES * 0x10));
-    let high = ONES * 0x80;
-    (word.wrapping_sub(ONES * 0x21) & !word & high) | (word & high) == 0
+/// Where samples go.
+struct To<'a, S: ?Sized> {
+    frames: &'a mut FrameTable,
+    sink: &'a mut S,
+    tally: &'a mut Tally,
 }

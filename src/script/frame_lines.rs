@@ -1,0 +1,251 @@
+//! The frame lines of a sample → its stack, the fastest way that they allow.
+//!
+//! All lines of a sample at once, if they are as perf prints them, up to a blank line. What it has in common with
+//! [`callers`](super::callers) that were met before is not read at all. Of a program that repeats itself, most of the rest is as
+//! [expected](super::lines); of one that does not, all lines are seen before the first is looked up, as the table is larger than the
+//! caches and can be asked for them all while the first answer is on its way.
+//!
+//! What is not as perf prints it is read line by line.
+
+use std::ops::Range;
+
+use bstr::ByteSlice;
+use hashbrown::HashMap;
+use memchr::memchr_iter;
+
+use super::callers::Callers;
+use super::digests::Digest;
+use super::line;
+use super::lines::Lines;
+use super::pending::Pending;
+use super::reader::Config;
+use crate::sample::{Frame, FrameId, FrameTable, Place};
+
+/// What was learnt of frame lines.
+pub(super) struct FrameLines {
+    config: Config,
+    lines: Lines,
+    callers: Callers,
+    /// Unknown frames at addresses, of those who tell them apart.
+    addressed: HashMap<(FrameId, u64), FrameId>,
+    /// The lines that are looked up at once: where each starts, its digest, and where the next starts.
+    ahead: Vec<(usize, Digest, usize)>,
+}
+
+/// Where perf's address column ends: a tab and `%16lx`.
+const ADDRESS_END: usize = 17;
+
+/// So few bytes of lines are read faster than looked for.
+const SHORT: usize = 200;
+
+impl FrameLines {
+    /// Nothing was learnt yet.
+    pub(super) fn new(config: Config) -> Self {
+        FrameLines {
+            config,
+            lines: Lines::new(config.places),
+            callers: Callers::default(),
+            addressed: HashMap::new(),
+            ahead: Vec::new(),
+        }
+    }
+
+    /// Another chunk begins: positions are those of one chunk.
+    pub(super) fn begin_chunk(&mut self) {
+        self.callers.forget();
+    }
+
+    /// Reads all frame lines of a sample, which start `at`; answers where they end. `None` if they are not such as can be read at once;
+    /// the sample is then as it was.
+    pub(super) fn all(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        sample: &mut Pending,
+        frames: &mut FrameTable,
+    ) -> Option<usize> {
+        if self.config.places || !sample.stack.is_empty() {
+            return None;
+        }
+        let end = self.callers.end(chunk, at)?;
+        if self.whole(chunk, at..end, sample, frames).is_some() {
+            return Some(end);
+        }
+        sample.stack.clear();
+        self.callers.give_up(end);
+        None
+    }
+
+    /// Reads the frame line that starts `at`, if its address is in perf's fixed columns; answers where the next one starts.
+    pub(super) fn one(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        sample: &mut Pending,
+        frames: &mut FrameTable,
+    ) -> Option<usize> {
+        let (id, frame, next) = self.find(chunk, at, frames)?;
+        self.note_place(id, &chunk[at + 1..at + ADDRESS_END], sample);
+        self.push(frame, &chunk[at + 1..at + ADDRESS_END], sample, frames);
+        Some(next)
+    }
+
+    /// Reads a frame line of any form: its address, and what follows. False if it is none.
+    pub(super) fn loose(
+        &mut self,
+        (address, tail): (&[u8], &[u8]),
+        sample: &mut Pending,
+        frames: &mut FrameTable,
+    ) -> bool {
+        let (id, _) = self.lines.find(tail, frames);
+        let Some(frame) = self.lines.frame(id) else { return false };
+        self.note_place(id, address, sample);
+        self.push(frame, address, sample, frames);
+        true
+    }
+
+    fn whole(
+        &mut self,
+        chunk: &[u8],
+        lines: Range<usize>,
+        sample: &mut Pending,
+        frames: &mut FrameTable,
+    ) -> Option<()> {
+        let (mut at, end) = (lines.start, lines.end);
+        let leaf = chunk.get(at..at + ADDRESS_END)?;
+        while at < end && chunk[at..].starts_with(leaf) {
+            at = self.one_of_many(chunk, at, sample, frames)?;
+        }
+        let (callers, leaves) = (at..end, sample.stack.len());
+        let shared = self.callers.shared(chunk, &callers);
+        let is_long = shared.start - at > SHORT;
+        let digest = if is_long { self.callers.digest(&chunk[callers.clone()]) } else { None };
+        if let Some(known) = digest.and_then(|digest| self.callers.find(digest)) {
+            sample.stack.extend_from_slice(known);
+        } else {
+            self.many(chunk, at..shared.start, sample, frames)?;
+            sample.stack.extend_from_slice(self.callers.shared_frames(shared.lines));
+            let frames = &sample.stack[leaves..];
+            digest.into_iter().for_each(|digest| self.callers.remember(digest, frames));
+        }
+        self.callers.note(callers, &sample.stack[leaves..]);
+        Some(())
+    }
+
+    fn many(
+        &mut self,
+        chunk: &[u8],
+        lines: Range<usize>,
+        sample: &mut Pending,
+        frames: &mut FrameTable,
+    ) -> Option<()> {
+        let mut at = lines.start;
+        if !self.lines.is_plain() {
+            while at < lines.end {
+                at = self.one_of_many(chunk, at, sample, frames)?;
+            }
+            return Some(());
+        }
+        self.ahead.clear();
+        for newline in memchr_iter(b'\n', &chunk[lines.clone()]) {
+            let next = lines.start + newline + 1;
+            if !has_plain_address(&chunk[at..next]) {
+                return None;
+            }
+            self.ahead.push((at, self.lines.expect(&chunk[at + ADDRESS_END + 1..next]), next));
+            at = next;
+        }
+        for ahead in 0..self.ahead.len() {
+            let (at, digest, next) = self.ahead[ahead];
+            let id = self.lines.find_by(digest, &chunk[at + ADDRESS_END + 1..next], frames);
+            let frame = self.lines.frame(id)?;
+            self.push(frame, &chunk[at + 1..at + ADDRESS_END], sample, frames);
+        }
+        Some(())
+    }
+
+    /// As [`one`](FrameLines::one), where no places are asked for.
+    #[inline]
+    fn one_of_many(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        sample: &mut Pending,
+        frames: &mut FrameTable,
+    ) -> Option<usize> {
+        let (_, frame, next) = self.find(chunk, at, frames)?;
+        self.push(frame, &chunk[at + 1..at + ADDRESS_END], sample, frames);
+        Some(next)
+    }
+
+    /// The line that starts `at`, if it is a frame with its address in perf's fixed columns: its id, the frame, where the next line starts.
+    #[inline]
+    fn find(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        frames: &mut FrameTable,
+    ) -> Option<(u32, FrameId, usize)> {
+        if !has_plain_address(&chunk[at..]) {
+            return None;
+        }
+        let start = at + ADDRESS_END + 1;
+        let (id, len) = self.lines.find(&chunk[start..], frames);
+        Some((id, self.lines.frame(id)?, start + len))
+    }
+
+    #[inline]
+    fn push(
+        &mut self,
+        mut frame: FrameId,
+        address: &[u8],
+        sample: &mut Pending,
+        frames: &mut FrameTable,
+    ) {
+        if self.config.addresses {
+            frame = self.with_address(frame, line::address(address.trim_ascii_start()), frames);
+        }
+        sample.stack.push(frame);
+    }
+
+    fn note_place(&mut self, id: u32, address: &[u8], sample: &mut Pending) {
+        if self.config.places {
+            let address = line::address(address.trim_ascii_start());
+            sample.places.push(Place { address, offset: self.lines.offset(id) });
+        }
+    }
+
+    /// An unknown frame is another at each address.
+    fn with_address(&mut self, frame: FrameId, address: u64, frames: &mut FrameTable) -> FrameId {
+        if frames.symbol(frame) != "[unknown]" {
+            return frame;
+        }
+        *self.addressed.entry((frame, address)).or_insert_with(|| {
+            let Frame { symbol, module, kind, .. } = frames.get(frame);
+            let (symbol, module) = (symbol.to_owned(), module.to_owned());
+            let (symbol, module) = (symbol.as_bstr(), module.as_bstr());
+            frames.intern(Frame { symbol, module, kind, address: Some(address) })
+        })
+    }
+}
+
+/// Whether `line` starts as perf prints frames: a tab, blanks, up to 16 bytes without a blank, a blank.
+#[inline]
+fn has_plain_address(line: &[u8]) -> bool {
+    let Some((&[b'\t', ref column @ ..], rest)) = line.split_first_chunk::<ADDRESS_END>() else {
+        return false;
+    };
+    if rest.first() != Some(&b' ') {
+        return false;
+    }
+    const ONES: u128 = u128::from_le_bytes([1; 16]);
+    let bytes = u128::from_le_bytes(*column);
+    let blanks = (bytes ^ (ONES * b' ' as u128)).trailing_zeros() & !7;
+    if blanks >= 128 {
+        return false;
+    }
+    // The leading blanks become digits, then no byte may be below `!` or above ASCII.
+    let word = bytes | (((1u128 << blanks) - 1) & (ONES * 0x10));
+    let high = ONES * 0x80;
+    (word.wrapping_sub(ONES * 0x21) & !word & high) | (word & high) == 0
+}
