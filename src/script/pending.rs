@@ -14,6 +14,7 @@ pub(super) struct Pending {
     numbers: Sample<'static>,
     pub(super) stack: Vec<FrameId>,
     pub(super) places: Vec<Place>,
+    /// What of its text lies in chunks before.
     pub(super) text: Vec<u8>,
 }
 
@@ -32,14 +33,17 @@ impl Pending {
         self.numbers = Sample { pid, tid, cpu, time, period, ..Sample::default() };
     }
 
-    /// As sinks take it.
-    pub(super) fn lend(&self) -> Sample<'_> {
+    /// As sinks take it; `text` is the end of its text.
+    pub(super) fn lend<'a>(&'a mut self, text: &'a [u8]) -> Sample<'a> {
+        if !self.text.is_empty() {
+            self.text.extend_from_slice(text);
+        }
         Sample {
             comm: self.comm.as_bstr(),
             event: self.event.as_bstr(),
             stack: &self.stack,
             places: &self.places,
-            text: &self.text,
+            text: if self.text.is_empty() { text } else { &self.text },
             ..self.numbers
         }
     }

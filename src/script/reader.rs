@@ -36,6 +36,8 @@ pub struct Reader {
     frame_lines: FrameLines,
     last: Last,
     sample: Pending,
+    /// Where in the chunk the text of the open sample starts, or goes on.
+    text_from: usize,
     single: u64,
 }
 
@@ -47,6 +49,7 @@ impl Reader {
             frame_lines: FrameLines::new(config),
             last: Last::default(),
             sample: Pending::default(),
+            text_from: 0,
             single: 0,
         }
     }
@@ -71,9 +74,9 @@ impl Reader {
         while let Some(chunk) =
             chunks.next_chunk().map_err(Error::io(|| format!("cannot read {name}")))?
         {
-            self.read_lines(chunk, &mut To { frames, sink, tally })?;
+            self.read_lines(&mut To { chunk, frames, sink, tally })?;
         }
-        self.end_sample(b"", &mut To { frames, sink, tally })
+        self.end_sample(0, &mut To { chunk: b"", frames, sink, tally })
     }
 
     /// The same for a part of a file, which starts with a sample: where files can be mapped, nothing is copied.
@@ -89,21 +92,18 @@ impl Reader {
         let reading = || format!("cannot read {name}");
         if let Some(mut windows) = Windows::new(&file, part.clone()) {
             while let Some(chunk) = windows.next_chunk().map_err(Error::io(reading))? {
-                self.read_lines(chunk, &mut To { frames, sink, tally })?;
+                self.read_lines(&mut To { chunk, frames, sink, tally })?;
             }
-            return self.end_sample(b"", &mut To { frames, sink, tally });
+            return self.end_sample(0, &mut To { chunk: b"", frames, sink, tally });
         }
         file.seek(SeekFrom::Start(part.start)).map_err(Error::io(reading))?;
         self.read(file.take(part.end - part.start), name, frames, sink, tally)
     }
 
-    fn read_lines<S: SampleSink + ?Sized>(
-        &mut self,
-        chunk: &[u8],
-        to: &mut To<'_, S>,
-    ) -> Result<()> {
+    fn read_lines<S: SampleSink + ?Sized>(&mut self, to: &mut To<'_, S>) -> Result<()> {
         self.frame_lines.begin_chunk();
-        let mut at = 0;
+        self.text_from = 0;
+        let (chunk, mut at) = (to.chunk, 0);
         while let Some(text) = chunk.get(at..).filter(|text| !text.is_empty()) {
             if self.sample.open && text.first() == Some(&b'\t') {
                 let Reader { frame_lines, sample, .. } = self;
@@ -111,14 +111,16 @@ impl Reader {
                     .all(chunk, at, sample, to.frames)
                     .or_else(|| frame_lines.one(chunk, at, sample, to.frames));
                 if let Some(next) = next {
-                    self.keep_text(&chunk[at..next]);
                     at = next;
                     continue;
                 }
             }
-            let end = memchr(b'\n', text).map_or(text.len(), |newline| newline + 1);
-            self.other_line(&text[..end], to)?;
-            at += end;
+            let end = memchr(b'\n', text).map_or(chunk.len(), |newline| at + newline + 1);
+            self.other_line(at..end, to)?;
+            at = end;
+        }
+        if self.config.text && self.sample.open {
+            self.sample.text.extend_from_slice(&chunk[self.text_from..]);
         }
         Ok(())
     }
@@ -126,23 +128,24 @@ impl Reader {
     /// Any line that the fast paths did not take.
     fn other_line<S: SampleSink + ?Sized>(
         &mut self,
-        line: &[u8],
+        at: Range<usize>,
         to: &mut To<'_, S>,
     ) -> Result<()> {
+        let line = &to.chunk[at.clone()];
         if line.starts_with(b"#") {
             return self.pass_on(line, to);
         }
         if line.trim_ascii().is_empty() {
             return match self.sample.open {
-                true => self.end_sample(line, to),
+                true => self.end_sample(at.end, to),
                 false => self.pass_on(line, to),
             };
         }
         if self.sample.open {
-            return self.sample_line(line, to);
+            return self.sample_line(at, to);
         }
         match Header::parse_after(line, &mut self.last) {
-            Some(header) => self.open_sample(header, line, to),
+            Some(header) => self.open_sample(header, at, to),
             None => {
                 to.tally.odd(line);
                 self.pass_on(line, to)
@@ -153,9 +156,10 @@ impl Reader {
     /// A line inside a sample: a frame, the next sample where a listing has no blank lines, or something odd.
     fn sample_line<S: SampleSink + ?Sized>(
         &mut self,
-        line: &[u8],
+        at: Range<usize>,
         to: &mut To<'_, S>,
     ) -> Result<()> {
+        let line = &to.chunk[at.clone()];
         let header = || {
             Header::parse(line).filter(|header| header.time.is_some() && !header.event.is_empty())
         };
@@ -164,13 +168,12 @@ impl Reader {
         if let Some(parts) = parts.filter(|(word, _)| line::is_address(word) || header().is_none())
             && self.frame_lines.loose(parts, &mut self.sample, to.frames)
         {
-            self.keep_text(line);
             return Ok(());
         }
         match header() {
             Some(header) => {
-                self.end_sample(b"", to)?;
-                self.open_sample(header, line, to)
+                self.end_sample(at.start, to)?;
+                self.open_sample(header, at, to)
             }
             None => {
                 to.tally.odd(line);
@@ -182,56 +185,49 @@ impl Reader {
     fn open_sample<S: SampleSink + ?Sized>(
         &mut self,
         header: Header<'_>,
-        line: &[u8],
+        at: Range<usize>,
         to: &mut To<'_, S>,
     ) -> Result<()> {
         self.sample.start(&header);
-        self.keep_text(line);
+        self.text_from = at.start;
         // `cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])`: perf puts the only frame of a sample on its first line.
         let parts = line::split_address(header.rest).filter(|(word, _)| line::is_address(word));
         match parts {
             Some(parts) if self.frame_lines.loose(parts, &mut self.sample, to.frames) => {
                 self.single += 1;
-                self.end_sample(b"", to)
+                self.end_sample(at.end, to)
             }
             _ => Ok(()),
         }
     }
 
-    fn end_sample<S: SampleSink + ?Sized>(
-        &mut self,
-        line: &[u8],
-        to: &mut To<'_, S>,
-    ) -> Result<()> {
+    /// The sample ends where in the chunk its text does.
+    fn end_sample<S: SampleSink + ?Sized>(&mut self, end: usize, to: &mut To<'_, S>) -> Result<()> {
         if !self.sample.open {
             return Ok(());
         }
-        self.keep_text(line);
         self.sample.open = false;
-        let sample = self.sample.lend();
+        let text = match self.config.text {
+            true => to.chunk.get(self.text_from..end).unwrap_or_default(),
+            false => b"",
+        };
+        let sample = self.sample.lend(text);
         to.tally.read += Count::one(sample.weight());
         to.sink.sample(to.frames, &sample)
     }
 
-    fn keep_text(&mut self, line: &[u8]) {
-        if self.config.text {
-            self.sample.text.extend_from_slice(line);
-        }
-    }
-
     /// Text that is no sample; inside a sample it is part of the sample's text.
-    fn pass_on<S: SampleSink + ?Sized>(&mut self, line: &[u8], to: &mut To<'_, S>) -> Result<()> {
-        match (self.config.text, self.sample.open) {
-            (true, true) => self.keep_text(line),
-            (true, false) => to.sink.text(line)?,
-            (false, _) => {}
+    fn pass_on<S: SampleSink + ?Sized>(&self, line: &[u8], to: &mut To<'_, S>) -> Result<()> {
+        match self.config.text && !self.sample.open {
+            true => to.sink.text(line),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 
-/// Where samples go.
+/// A chunk of text, and where its samples go.
 struct To<'a, S: ?Sized> {
+    chunk: &'a [u8],
     frames: &'a mut FrameTable,
     sink: &'a mut S,
     tally: &'a mut Tally,
