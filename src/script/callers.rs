@@ -124,13 +124,18 @@ impl Callers {
         (!is_useless).then(|| self.known.of_long(text))
     }
 
-    /// The frames of the lines of a digest, if they were met before and are remembered.
-    pub(super) fn find(&mut self, digest: Digest) -> Option<&[FrameId]> {
+    /// Which [`remembered`](Callers::remembered) frames are those of the lines of a digest, if these were met before.
+    pub(super) fn find(&mut self, digest: Digest) -> Option<Range<usize>> {
         self.searched += 1;
         let id = self.known.get(digest)? as usize;
         self.found += 1;
         let start = if id == 0 { 0 } else { self.ends[id - 1] };
-        Some(&self.all[start..self.ends[id]])
+        Some(start..self.ends[id])
+    }
+
+    /// Frames that were found.
+    pub(super) fn remembered(&self, found: Range<usize>) -> &[FrameId] {
+        &self.all[found]
     }
 
     /// Remembers `frames`, those of the lines of a digest that was not found.
@@ -196,7 +201,8 @@ mod tests {
             callers.remember(digest, &[FrameId::at(i as usize)]);
         }
         let known = digest(&callers, 7).unwrap();
-        assert_eq!(callers.find(known), Some(&[FrameId::at(7)][..]));
+        let found = callers.find(known).unwrap();
+        assert_eq!(callers.remembered(found), [FrameId::at(7)]);
         let new = digest(&callers, 1000).unwrap();
         (0..TRIAL).for_each(|_| assert_eq!(callers.find(new), None));
         assert!(digest(&callers, 7).is_none());

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use bstr::ByteSlice;
 use hashbrown::HashMap;
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
 use super::callers::Callers;
 use super::digests::Digest;
@@ -113,17 +113,23 @@ impl FrameLines {
     ) -> Option<()> {
         let (mut at, end) = (lines.start, lines.end);
         let leaf = chunk.get(at..at + ADDRESS_END)?;
+        let (is_plain, mut leaves) = (self.lines.is_plain(), 0);
         while at < end && chunk[at..].starts_with(leaf) {
-            at = self.one_of_many(chunk, at, sample, frames)?;
+            at = match is_plain {
+                true => at + memchr(b'\n', &chunk[at..end])? + 1,
+                false => self.one_of_many(chunk, at, sample, frames)?,
+            };
+            leaves += 1;
         }
-        let (callers, leaves) = (at..end, sample.stack.len());
+        let (callers, from) = (at..end, if is_plain { lines.start } else { at });
         let shared = self.callers.shared(chunk, &callers);
         let is_long = shared.start - at > SHORT;
         let digest = if is_long { self.callers.digest(&chunk[callers.clone()]) } else { None };
         if let Some(known) = digest.and_then(|digest| self.callers.find(digest)) {
-            sample.stack.extend_from_slice(known);
+            self.many(chunk, from..at, sample, frames)?;
+            sample.stack.extend_from_slice(self.callers.remembered(known));
         } else {
-            self.many(chunk, at..shared.start, sample, frames)?;
+            self.many(chunk, from..shared.start, sample, frames)?;
             sample.stack.extend_from_slice(self.callers.shared_frames(shared.lines));
             let frames = &sample.stack[leaves..];
             digest.into_iter().for_each(|digest| self.callers.remember(digest, frames));
