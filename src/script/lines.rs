@@ -15,8 +15,8 @@ use crate::sample::{Frame, FrameId, FrameTable, Kind};
 const KEPT: usize = 8 << 20;
 /// Most programs have fewer distinct lines; so many slots stay in the second-level cache.
 const FIRST: usize = 1 << 14;
-/// After so many lines that were not as expected it is looked at how many were.
-const TRIAL: u32 = 1 << 14;
+/// After so many lines that were not as expected it is looked at how many were; soon where it is tested.
+const TRIAL: u32 = if cfg!(any(test, fuzzing)) { 16 } else { 1 << 14 };
 /// Ids from here on are of lines that are not kept: of those that are no frame, and then of frames by their indices.
 const NO_FRAME: u32 = 1 << 31;
 
@@ -221,4 +221,28 @@ impl Look {
 fn print(text: &[u8], end: usize) -> Option<u32> {
     let word = u64::from_le_bytes(*text.get(..end)?.last_chunk()?);
     Some(word as u32 ^ (word >> 32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_line_is_as_expected_none_is_expected_any_more() {
+        let mut frames = FrameTable::default();
+        // Each always behind the same, or behind another in each round.
+        for (many, turns, becomes_plain) in [(8, 0, false), (97, 1, true)] {
+            let mut lines = Lines::new(false);
+            let mut ids = std::collections::HashMap::new();
+            for i in 0..970 {
+                let function = i * (i / 97 * turns + 1) % many;
+                let text = format!("function_{function}+0x1 (/a)\n");
+                let (id, len) = lines.find(text.as_bytes(), &mut frames);
+                assert_eq!(len, text.len());
+                let frame = lines.frame(id).unwrap();
+                assert_eq!(*ids.entry(function).or_insert(frame), frame);
+            }
+            assert_eq!((lines.is_plain(), ids.len()), (becomes_plain, many));
+        }
+    }
 }

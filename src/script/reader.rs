@@ -232,3 +232,68 @@ struct To<'a, S: ?Sized> {
     sink: &'a mut S,
     tally: &'a mut Tally,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sample::Sample;
+
+    /// The symbols of each sample, and all text.
+    #[derive(Default)]
+    struct Seen(Vec<Vec<String>>, Vec<u8>);
+
+    impl SampleSink for Seen {
+        fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
+            self.0.push(sample.stack.iter().map(|&id| frames.symbol(id).to_string()).collect());
+            self.text(sample.text)
+        }
+
+        fn text(&mut self, text: &[u8]) -> Result<()> {
+            self.1.extend_from_slice(text);
+            Ok(())
+        }
+
+        fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    proptest! {
+        /// The twin takes each line apart by itself. Many lines, so that soon none is expected; few roots, which samples share.
+        #[test]
+        fn all_ways_lead_to_the_same_stacks(
+            samples in prop::collection::vec((prop::collection::vec(0usize..300, 0..6), 0usize..4), 1..80),
+        ) {
+            let (mut text, mut expected, mut odd) = (String::new(), Vec::new(), 0);
+            for (leaves, root) in samples {
+                text += "app 7 1.5: 10 cycles: \n";
+                let mut stack = Vec::new();
+                for function in leaves.into_iter().chain([root, root + 10]) {
+                    let line = match function {
+                        290.. => format!("\t{function:>16x} no frame\n"),
+                        280..290 => format!("\t  {function:x} f{function}+0x1 (/a)\n"),
+                        _ => format!("\t{:>16x} function_{function}+0x1 (/a)\n", function / 2),
+                    };
+                    let (_, tail) = line::split_address(line.as_bytes()).unwrap();
+                    match line::Frame::parse(tail) {
+                        Some(frame) => stack.push(frame.symbol.to_string()),
+                        None => odd += 1,
+                    }
+                    text += &line;
+                }
+                expected.push(stack);
+                text += "\n";
+            }
+            for config in [Config { text: true, ..Config::default() }, Config { places: true, text: true, addresses: false }] {
+                let (mut seen, mut tally) = (Seen::default(), Tally::default());
+                let mut frames = FrameTable::default();
+                Reader::new(config).read(text.as_bytes(), "text", &mut frames, &mut seen, &mut tally).unwrap();
+                prop_assert_eq!(&seen.0, &expected);
+                prop_assert_eq!(&seen.1[..], text.as_bytes());
+                prop_assert_eq!(tally.lost(crate::tally::Loss::Odd).items, odd);
+            }
+        }
+    }
+}
