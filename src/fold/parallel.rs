@@ -1,12 +1,13 @@
-//! Files of perf-script text, folded by several threads.
+//! Files, folded by several threads.
 //!
 //! ```text
 //! files      ├────── a ──────┤├─ b ─┤├──────── c ────────┤
 //! portions   ├────── 1 ──────────┤├────────── 2 ─────────┤
 //! ```
 //!
-//! Each thread folds an equal portion of all bytes, with tables of its own that it keeps from file to file; portions are cut at blank lines,
-//! where samples end, and the others' are merged into the first one's in their order. By the merge law the result is that of one thread.
+//! Each thread folds an equal portion of all bytes of text, with tables of its own that it keeps from file to file; portions are cut at blank
+//! lines, where samples end. Of recordings it folds whole ones. The others' are merged into the first one's in their order. By the
+//! merge law the result is that of one thread.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,8 +19,9 @@ use bstr::{BString, ByteSlice};
 use super::Folder;
 use crate::error::{Error, Result};
 use crate::folded::{FoldedSink, OFF_CPU};
+use crate::perf_data::{self, Record, Shares};
 use crate::sample::{FrameTable, Sample, SampleSink};
-use crate::script;
+use crate::script::{self, recording::Recording};
 use crate::tally::Tally;
 
 /// Below this many bytes a thread costs more than it saves.
@@ -47,6 +49,17 @@ pub(super) fn portions(files: &[TextFile], threads: usize) -> u64 {
     (total(files) / WORTH_A_THREAD).min(threads as u64).max(1)
 }
 
+/// Something that a thread folds.
+pub(super) trait Work: Send {
+    /// Folds it into `folder`.
+    fn fold<S: FoldedSink>(
+        self,
+        folder: &mut Folder<S>,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<()>;
+}
+
 /// Folds `files` in so many `portions` into `folder`, which must know its event: each thread would choose one of its own.
 pub(super) fn fold<S: FoldedSink>(
     files: &[TextFile],
@@ -56,20 +69,34 @@ pub(super) fn fold<S: FoldedSink>(
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
-    let mut portions = cut(files, portions)?.into_iter();
-    // The first portion is ours: its tables are those that the others are merged into.
-    let mine = portions.next().unwrap_or_default();
-    let mut others: Vec<_> = portions.map(|portion| (portion, None)).collect();
+    let texts = cut(files, portions)?.into_iter().map(|portion| Text { portion, config });
+    fold_all(texts, folder, frames, tally)
+}
+
+/// Folds all `works` at the same time into `folder`, which must know its event.
+pub(super) fn fold_all<S: FoldedSink>(
+    works: impl IntoIterator<Item = impl Work>,
+    folder: &mut Folder<S>,
+    frames: &mut FrameTable,
+    tally: &mut Tally,
+) -> Result<()> {
+    let mut works = works.into_iter();
+    // The first is ours: its tables are those that the others are merged into.
+    let mine = works.next();
+    let mut others: Vec<_> = works.map(|work| (Some(work), None)).collect();
     let read = rayon::in_place_scope(|scope| {
-        for (portion, folded) in &mut others {
+        for (work, folded) in &mut others {
             let mut folder = folder.beside(Nowhere);
             scope.spawn(move |_| {
                 let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-                let read = read(portion, config, &mut folder, &mut frames, &mut tally);
+                let work = work.take().into_iter();
+                let read =
+                    work.map(|work| work.fold(&mut folder, &mut frames, &mut tally)).collect();
+                let read: Result<()> = read;
                 *folded = Some(read.map(|()| (folder, frames, tally)));
             });
         }
-        read(&mine, config, folder, frames, tally)
+        mine.map_or(Ok(()), |work| work.fold(folder, frames, tally))
     });
     read?;
     for (_, folded) in others {
@@ -82,18 +109,25 @@ pub(super) fn fold<S: FoldedSink>(
     Ok(())
 }
 
-fn read<S: FoldedSink>(
-    portion: &Portion<'_>,
+/// A portion of files of text.
+struct Text<'a> {
+    portion: Portion<'a>,
     config: script::Config,
-    folder: &mut Folder<S>,
-    frames: &mut FrameTable,
-    tally: &mut Tally,
-) -> Result<()> {
-    let mut reader = script::Reader::new(config);
-    for (file, part) in portion {
-        reader.read_file(file.open()?, part.clone(), &file.name, frames, folder, tally)?;
+}
+
+impl Work for Text<'_> {
+    fn fold<S: FoldedSink>(
+        self,
+        folder: &mut Folder<S>,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let mut reader = script::Reader::new(self.config);
+        for (file, part) in self.portion {
+            reader.read_file(file.open()?, part, &file.name, frames, folder, tally)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A folder that is absorbed pushes nothing.
@@ -171,6 +205,23 @@ pub(super) fn first_event(file: &TextFile) -> Result<Option<BString>> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     reader.read(&start[..], name, &mut frames, &mut first, &mut tally)?;
     Ok(first.0)
+}
+
+/// The event of the first sample of a recording that is a file, but for those that go beside another.
+pub(super) fn first_event_of(recording: &Recording) -> Option<BString> {
+    let file = File::open(recording.path.as_ref()?).ok()?;
+    let mut reader = perf_data::Reader::open(&file, &recording.name).ok()?;
+    let (mut first, mut shares) = (None, Shares::default());
+    while let (None, Some(item)) = (&first, reader.next_item().ok()?) {
+        if matches!(item.record, Record::Sample(_)) {
+            shares.of(&item, |event, _| {
+                if first.is_none() && event.name != OFF_CPU {
+                    first = Some(event.name.clone());
+                }
+            });
+        }
+    }
+    first
 }
 
 /// Remembers the event of the first sample that has one, but for those that go beside another.

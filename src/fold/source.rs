@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use bstr::ByteSlice;
 
-use super::parallel::{self, TextFile};
+use super::parallel::{self, TextFile, Work};
 use super::{Folder, Format, foreign};
 use crate::error::{Error, Result};
 use crate::folded::{self, FoldedSink};
 use crate::perf_data;
 use crate::render::embed;
 use crate::sample::{FrameTable, SampleSink};
-use crate::script::{self, recording};
+use crate::script;
+use crate::script::recording::{self, Recording};
 use crate::tally::Tally;
 
 /// How inputs are read.
@@ -27,7 +28,7 @@ pub struct Config {
     pub recording: recording::Config,
     /// Keep unknown frames apart by their address.
     pub addresses: bool,
-    /// How many threads may fold large files of text; 0 and 1 are one.
+    /// How many threads may fold large files of text, and recordings; 0 and 1 are one.
     pub threads: usize,
     /// Fold perf-script text as inferno does, by inferno.
     pub inferno: bool,
@@ -59,12 +60,13 @@ pub trait Stage: SampleSink {
     }
 }
 
-/// Feeds inputs, one after the other, into a stage, but for files of text, which several threads may fold at once.
+/// Feeds inputs, one after the other, into a stage, but for files of text and recordings, which several threads may fold at once.
 pub struct Source {
     config: Config,
     reader: script::Reader,
-    /// Those that wait until it is known which others follow.
+    /// Those that wait until it is known which others follow; only one of the two holds any.
     texts: Vec<TextFile>,
+    recordings: Vec<Recording>,
 }
 
 /// How much is looked at to tell the format.
@@ -77,12 +79,12 @@ impl Source {
             addresses: config.addresses,
             ..script::Config::default()
         });
-        Source { config, reader, texts: Vec::new() }
+        Source { config, reader, texts: Vec::new(), recordings: Vec::new() }
     }
 
     /// Reads all `inputs` to their ends and forgets what it learned of them; neither the stage nor the one behind it is finished.
     ///
-    /// An input is asked for when the one before was read, unless that is a file of text.
+    /// An input is asked for when the one before was read, unless that is a file that several threads may fold.
     pub fn feed<S: Stage>(
         mut self,
         inputs: impl IntoIterator<Item = Input>,
@@ -93,7 +95,7 @@ impl Source {
         for input in inputs {
             self.feed_one(input, stage, frames, tally)?;
         }
-        self.feed_texts(stage, frames, tally)
+        self.feed_waiting(stage, frames, tally)
     }
 
     fn feed_one<S: Stage>(
@@ -125,11 +127,20 @@ impl Source {
         if let Some(path) = path.as_ref().filter(|_| is_text) {
             let len = path.metadata().map_or(0, |file| file.len());
             if len > 0 {
+                self.feed_recordings(stage, frames, tally)?;
                 self.texts.push(TextFile { name: name.clone(), path: path.clone(), len });
                 return Ok(());
             }
         }
-        self.feed_texts(stage, frames, tally)?;
+        let is_recording = format == Format::PerfData && !self.config.inferno;
+        if path.is_some() && is_recording && self.config.threads > 1 && stage.as_folder().is_some()
+        {
+            self.feed_texts(stage, frames, tally)?;
+            let reader = Box::new(io::Cursor::new(start).chain(reader));
+            self.recordings.push(Recording { name: name.clone(), reader, path, progress });
+            return Ok(());
+        }
+        self.feed_waiting(stage, frames, tally)?;
         let has_samples = matches!(format, Format::Script | Format::PerfData);
         if !has_samples && stage.as_folder().is_some_and(|folder| folder.config().asks_samples()) {
             log::warn!(
@@ -151,26 +162,9 @@ impl Source {
             }),
             Format::Script => self.reader.read(whole, name, frames, stage, tally),
             Format::PerfData => {
-                let recording = recording::Recording {
-                    name: name.into(),
-                    reader: Box::new(whole),
-                    path,
-                    progress,
-                };
-                let wanted = reader_config(&self.config);
-                let before = tally.read.items;
-                let bare = recording::read(
-                    &self.config.recording,
-                    recording,
-                    wanted,
-                    frames,
-                    stage,
-                    tally,
-                )?;
-                if bare > 0 && bare == tally.read.items - before {
-                    return Err(Error::NoCallChains { input: name.into(), samples: bare });
-                }
-                Ok(())
+                let reader = Box::new(whole);
+                let recording = Recording { name: name.into(), reader, path, progress };
+                read_recording(&self.config, recording, stage, frames, tally)
             }
             Format::Folded => folded::read(
                 io::BufReader::with_capacity(1 << 17, whole),
@@ -191,6 +185,46 @@ impl Source {
                 folded::read(&folded[..], name, frames, stage.next_mut(), tally)
             }
         }
+    }
+
+    fn feed_waiting<S: Stage>(
+        &mut self,
+        stage: &mut S,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        self.feed_texts(stage, frames, tally)?;
+        self.feed_recordings(stage, frames, tally)
+    }
+
+    /// Reads the recordings that waited, one by one until a sample decides which event is folded.
+    fn feed_recordings<S: Stage>(
+        &mut self,
+        stage: &mut S,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let mut recordings = std::mem::take(&mut self.recordings);
+        if let ([first, _, ..], Some(folder)) = (&recordings[..], stage.as_folder())
+            && folder.event().is_none()
+            && let Some(event) = parallel::first_event_of(first)
+        {
+            folder.expect(event);
+        }
+        let knows =
+            |stage: &mut S| stage.as_folder().is_some_and(|folder| folder.event().is_some());
+        while !recordings.is_empty() && (recordings.len() == 1 || !knows(stage)) {
+            read_recording(&self.config, recordings.remove(0), stage, frames, tally)?;
+        }
+        let Some(folder) = stage.as_folder() else { return Ok(()) };
+        let each = recordings.len().div_ceil(self.config.threads.max(1)).max(1);
+        let mut works = Vec::new();
+        while !recordings.is_empty() {
+            let rest = recordings.split_off(each.min(recordings.len()));
+            works.push(Recordings { recordings, config: &self.config });
+            recordings = rest;
+        }
+        parallel::fold_all(works, folder, frames, tally)
     }
 
     /// Reads the files of text that waited.
@@ -218,6 +252,40 @@ impl Source {
             self.reader.read_file(open, part, &file.name, frames, stage, tally)?;
         }
         Ok(())
+    }
+}
+
+/// Some recordings, which one thread folds.
+struct Recordings<'a> {
+    recordings: Vec<Recording>,
+    config: &'a Config,
+}
+
+impl Work for Recordings<'_> {
+    fn fold<S: FoldedSink>(
+        self,
+        folder: &mut Folder<S>,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let mut recordings = self.recordings.into_iter();
+        recordings.try_for_each(|it| read_recording(self.config, it, folder, frames, tally))
+    }
+}
+
+fn read_recording(
+    config: &Config,
+    recording: Recording,
+    sink: &mut impl SampleSink,
+    frames: &mut FrameTable,
+    tally: &mut Tally,
+) -> Result<()> {
+    let (input, before) = (recording.name.clone(), tally.read.items);
+    let wanted = reader_config(config);
+    let bare = recording::read(&config.recording, recording, wanted, frames, sink, tally)?;
+    match bare > 0 && bare == tally.read.items - before {
+        true => Err(Error::NoCallChains { input, samples: bare }),
+        false => Ok(()),
     }
 }
 
