@@ -89,10 +89,9 @@ pub(super) fn fold_all<S: FoldedSink>(
             let mut folder = folder.beside(Nowhere);
             scope.spawn(move |_| {
                 let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-                let work = work.take().into_iter();
+                let mut work = work.take().into_iter();
                 let read =
-                    work.map(|work| work.fold(&mut folder, &mut frames, &mut tally)).collect();
-                let read: Result<()> = read;
+                    work.try_for_each(|work| work.fold(&mut folder, &mut frames, &mut tally));
                 *folded = Some(read.map(|()| (folder, frames, tally)));
             });
         }

@@ -26,7 +26,7 @@ pub struct Config {
     pub places: bool,
     /// Fill in [`Sample::text`](crate::sample::Sample::text) and pass on what is no sample.
     pub text: bool,
-    /// Keep unknown frames apart by their address: [`Frame::address`].
+    /// Keep unknown frames apart by their address: [`Frame::address`](crate::sample::Frame::address).
     pub addresses: bool,
 }
 

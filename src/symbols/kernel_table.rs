@@ -3,9 +3,11 @@
 use std::io;
 use std::ops::Range;
 
-use super::kallsyms::{KernelSymbol, Line, RUNNING, lines, read};
+use super::kallsyms::{KernelSymbol, RUNNING, read};
+use super::kernel_line::{Line, lines};
 
 /// The table. Memory: 16 bytes a symbol and their names, some 8 MB.
+#[derive(Default)]
 pub(crate) struct KernelTable {
     rows: Vec<Row>,
     names: Vec<u8>,

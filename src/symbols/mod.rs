@@ -38,6 +38,7 @@ mod dwarf;
 mod elf;
 mod jit;
 mod kallsyms;
+mod kernel_line;
 #[cfg(target_os = "linux")]
 mod kernel_table;
 mod loader;

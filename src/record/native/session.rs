@@ -62,7 +62,7 @@ impl<'a> Session<'a> {
             live: unwinds.then(Live::new),
             chain: Vec::new(),
             off: events.wanted.switches.then(OffCpu::default),
-            kernel: kernel.then(kernel::Names::new).transpose()?,
+            kernel: kernel.then(kernel::Names::new),
             has_begun: false,
         })
     }
