@@ -135,9 +135,7 @@ impl FoldArgs {
             recording: self.recording.config(),
             addresses: self.addrs,
             inferno: self.inferno_compat,
-            threads: self
-                .nthreads
-                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get())),
+            threads: self.nthreads.unwrap_or_else(source::threads),
         }
     }
 }

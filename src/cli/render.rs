@@ -297,7 +297,11 @@ impl Program for RenderArgs {
             path,
             progress: Arc::clone(&progress),
         });
-        let source = source::Config { lenient: true, ..source::Config::default() };
+        let source = source::Config {
+            lenient: true,
+            threads: source::threads(),
+            ..source::Config::default()
+        };
         let (mut renderer, tally) = pipeline::draw_all(inputs, &name, source, is_chart, renderer)?;
         let palette_map = renderer.take_palette_map();
         renderer.into_inner().commit()?;

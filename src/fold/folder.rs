@@ -225,6 +225,7 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
 
 impl<S: FoldedSink> Stage for Folder<S> {
     type Next = S;
+    type Folded = S;
 
     fn next_mut(&mut self) -> &mut S {
         &mut self.next

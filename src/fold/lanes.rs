@@ -280,6 +280,7 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
 
 impl<S: FoldedSink> Stage for Lanes<S> {
     type Next = S;
+    type Folded = S;
 
     fn next_mut(&mut self) -> &mut S {
         &mut self.next

@@ -34,6 +34,11 @@ pub struct Config {
     pub inferno: bool,
 }
 
+/// How many threads fold at the same time here: one for each CPU.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |threads| threads.get())
+}
+
 /// One input.
 pub struct Input {
     /// What it is called in errors.
@@ -50,12 +55,14 @@ pub struct Input {
 pub trait Stage: SampleSink {
     /// The stage behind.
     type Next: FoldedSink;
+    /// What is behind the folder, if the stage has one.
+    type Folded: FoldedSink;
 
     /// The stage behind.
     fn next_mut(&mut self) -> &mut Self::Next;
 
     /// The stage as a folder, which samples may reach in any order, so that several threads can read.
-    fn as_folder(&mut self) -> Option<&mut Folder<Self::Next>> {
+    fn as_folder(&mut self) -> Option<&mut Folder<Self::Folded>> {
         None
     }
 }

@@ -150,9 +150,14 @@ impl<S: FoldedSink> SampleSink for PastMerge<S> {
 
 impl<S: FoldedSink> Stage for PastMerge<S> {
     type Next = S;
+    type Folded = Merge<S>;
 
     fn next_mut(&mut self) -> &mut S {
         self.0.next_mut().next_mut()
+    }
+
+    fn as_folder(&mut self) -> Option<&mut Folder<Merge<S>>> {
+        Some(&mut self.0)
     }
 }
 
