@@ -3,7 +3,6 @@
 use bstr::ByteSlice;
 
 use crate::harness::Dir;
-use crate::record::{burn, perf_works};
 
 #[test]
 fn any_input_is_folded_and_several_are_merged() {
@@ -138,39 +137,4 @@ fn many_files_and_threads_fold_as_one() {
     assert_eq!(one, fold("2"));
     assert_eq!(one, fold("7"));
     dir.cmd("fg-fold").args(["-n", "2", "a", "c", "none"]).run().code(1).says("cannot read none");
-}
-
-/// Of one event, and of two with the other one first; text and stacks between them.
-#[test]
-fn recordings_and_threads_fold_as_one() {
-    if !perf_works("recordings_and_threads_fold_as_one") {
-        return;
-    }
-    let dir = Dir::new();
-    for (output, events) in [
-        ("a", "cpu-clock"),
-        ("b", "page-faults,cpu-clock"),
-        ("c", "cpu-clock"),
-        ("d", "page-faults"),
-    ] {
-        let record = dir.cmd("fg-record").args(["-q", "-e", events, "-o", output]).arg(burn());
-        record.args(["--ms", "60"]).run().success();
-    }
-    // Ends in the middle of a record.
-    let whole = dir.read("c");
-    dir.write("cut", &whole[..whole.len() / 2 + 3]);
-    dir.write("text", "app 7 1.5: 10 cpu-clock: \n\t              10 f (/a)\n\n");
-    dir.write("folded", "app;other 5\n");
-    let fold = |threads: &str, inputs: &[&str]| {
-        let run = dir.cmd("fg-fold").args(["-n", threads]).args(inputs).run().success();
-        (run.stdout, run.stderr)
-    };
-    for inputs in
-        [&["a", "b", "cut", "d"][..], &["b", "a", "c"], &["d", "text", "a", "c", "folded", "b"]]
-    {
-        let one = fold("1", inputs);
-        assert!(one.0.lines().count() > 3, "{}", one.0);
-        assert_eq!(one, fold("2", inputs), "{inputs:?}");
-        assert_eq!(one, fold("7", inputs), "{inputs:?}");
-    }
 }

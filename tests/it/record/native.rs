@@ -279,3 +279,38 @@ fn the_kernels_functions_are_named_for_who_may_not_see_them() {
     let perfs = dir.cmd("perf").args(["script", "--kallsyms=hidden", "-i", "x"]).stdout();
     assert!(perfs.contains_str(" (read_zero)\n"), "{perfs}");
 }
+
+/// Of one event, and of two with the other one first; text and stacks between them.
+#[test]
+fn recordings_and_threads_fold_as_one() {
+    if !perf_works("recordings_and_threads_fold_as_one") {
+        return;
+    }
+    let dir = Dir::new();
+    for (output, events) in [
+        ("a", "cpu-clock"),
+        ("b", "page-faults,cpu-clock"),
+        ("c", "cpu-clock"),
+        ("d", "page-faults"),
+    ] {
+        let record = dir.cmd("fg-record").args(["-q", "-e", events, "-o", output]).arg(burn());
+        record.args(["--ms", "60"]).run().success();
+    }
+    // Ends in the middle of a record.
+    let whole = dir.read("c");
+    dir.write("cut", &whole[..whole.len() / 2 + 3]);
+    dir.write("text", "app 7 1.5: 10 cpu-clock: \n\t              10 f (/a)\n\n");
+    dir.write("folded", "app;other 5\n");
+    let fold = |threads: &str, inputs: &[&str]| {
+        let run = dir.cmd("fg-fold").args(["-n", threads]).args(inputs).run().success();
+        (run.stdout, run.stderr)
+    };
+    for inputs in
+        [&["a", "b", "cut", "d"][..], &["b", "a", "c"], &["d", "text", "a", "c", "folded", "b"]]
+    {
+        let one = fold("1", inputs);
+        assert!(one.0.lines().count() > 3, "{}", one.0);
+        assert_eq!(one, fold("2", inputs), "{inputs:?}");
+        assert_eq!(one, fold("7", inputs), "{inputs:?}");
+    }
+}
