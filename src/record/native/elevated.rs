@@ -28,6 +28,9 @@ pub(in super::super) fn run(
             Stdout::Beside(&mut file)
         }
     };
+    // Who reads the recording are we, not root.
+    let kernel_symbols = config.kernel_symbols || kernel::is_hidden();
+    let config = &Config { kernel_symbols, ..config.clone() };
     let remedy = "install sudo, or run all of it as root";
     let mut line = |workload: &Workload, control: Option<&str>| {
         let line = privileged(command_line(workload, config, control)?, config);
@@ -68,14 +71,14 @@ fn command_line(
         add(&["-e", event]);
     }
     add(&["--call-graph", &config.call_graph]);
-    for (wanted, flag) in [(config.raw_stacks, "--raw-stacks"), (config.off_cpu, "--off-cpu")] {
+    for (wanted, flag) in [
+        (config.raw_stacks, "--raw-stacks"),
+        (config.kernel_symbols, "--kernel-symbols"),
+        (config.off_cpu, "--off-cpu"),
+    ] {
         if wanted {
             add(&[flag]);
         }
-    }
-    // Who reads the recording are we, not root.
-    if kernel::is_hidden() {
-        add(&["--kernel-symbols"]);
     }
     if let Some(delay) = config.delay {
         add(&["--delay", &delay.as_millis().to_string()]);
@@ -105,6 +108,7 @@ mod tests {
         let config = Config {
             events: vec!["cpu-clock".into()],
             raw_stacks: true,
+            kernel_symbols: true,
             duration: Some(std::time::Duration::from_millis(1500)),
             ..Config::default()
         };
@@ -112,7 +116,7 @@ mod tests {
         let words: Vec<_> = line[1..].iter().map(|word| word.to_str().unwrap()).collect();
         assert_eq!(
             words.join(" "),
-            "--as-fg-record -F 997 -e cpu-clock --call-graph dwarf,64000 --raw-stacks --duration 1.5 --control a,b -p 1,2"
+            "--as-fg-record -F 997 -e cpu-clock --call-graph dwarf,64000 --raw-stacks --kernel-symbols --duration 1.5 --control a,b -p 1,2"
         );
     }
 }
