@@ -53,7 +53,7 @@ impl Interner {
 
     /// Has at hand what leads to the string of `id`: where it is, if `links` is 1, before it is asked for with 0.
     #[inline]
-    pub(crate) fn expect(&self, id: u32, links: u8) {
+    pub(crate) fn prefetch(&self, id: u32, links: u8) {
         match links {
             0 => self.get(id).first().into_iter().for_each(prefetch),
             _ => self.ends.get(id as usize).into_iter().for_each(prefetch),

@@ -209,10 +209,10 @@ impl FrameTable {
     /// Has at hand what leads to the symbol of `id`: with 2 `links` what the frame is, with 1 where its symbol is, with 0 the symbol.
     /// Each takes what the one before brought.
     #[inline]
-    pub(crate) fn expect(&self, id: FrameId, links: u8) {
+    pub(crate) fn prefetch(&self, id: FrameId, links: u8) {
         match self.keys.get(id.index()) {
             Some(key) if links == 2 => prefetch(key),
-            Some(key) => self.strings.expect(key.symbol, links),
+            Some(key) => self.strings.prefetch(key.symbol, links),
             None => {}
         }
     }

@@ -39,7 +39,7 @@ impl Slots {
 
     /// Has the place of this hash at hand when it will be looked for.
     #[inline]
-    pub(crate) fn expect(&self, hash: u32) {
+    pub(crate) fn prefetch(&self, hash: u32) {
         if let Some(slot) = self.slots.get(hash as usize & self.slots.len().wrapping_sub(1)) {
             prefetch(slot);
         }

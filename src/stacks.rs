@@ -54,12 +54,12 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
 
     /// Has the place of a stack of this [`hash`] at hand when it will be looked for.
     #[inline]
-    pub(crate) fn expect_hash(&self, hash: u32) {
-        self.slots.expect(hash);
+    pub(crate) fn prefetch_hash(&self, hash: u32) {
+        self.slots.prefetch(hash);
     }
 
     /// Has at hand what leads to the stack of a number: where it is, if `links` is 1, before it is asked for with 0.
-    pub(crate) fn expect(&self, id: usize, links: u8) {
+    pub(crate) fn prefetch(&self, id: usize, links: u8) {
         if links > 0 {
             return self.ends.get(id).into_iter().for_each(prefetch);
         }

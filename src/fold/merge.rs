@@ -75,7 +75,7 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         let (mut full, sorted) = (0, ranks.sorted(&stacks));
         let mut rest = &sorted[..];
         while let Some((&id, mut next)) = rest.split_first() {
-            expect(next, &stacks, frames);
+            prefetch(next, &stacks, frames);
             let (stack, mut sum) = stacks.get(id as usize);
             while let Some((&same, after)) = next.split_first()
                 && stacks.get(same as usize).0 == stack
@@ -96,13 +96,13 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
 }
 
 /// Has what the stacks that come next are made of at hand when they do: they lie anywhere, and so do their names.
-fn expect(next: &[u32], stacks: &Sums, frames: &FrameTable) {
+fn prefetch(next: &[u32], stacks: &Sums, frames: &FrameTable) {
     for (ahead, links) in [(7, 1), (5, 0)] {
-        next.get(ahead).into_iter().for_each(|&id| stacks.expect(id as usize, links));
+        next.get(ahead).into_iter().for_each(|&id| stacks.prefetch(id as usize, links));
     }
     for (ahead, links) in [(3, 2), (1, 1), (0, 0)] {
         let Some(&id) = next.get(ahead) else { return };
-        stacks.get(id as usize).0.iter().for_each(|&frame| frames.expect(frame, links));
+        stacks.get(id as usize).0.iter().for_each(|&frame| frames.prefetch(frame, links));
     }
 }
 

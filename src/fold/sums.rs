@@ -70,9 +70,9 @@ impl Sums {
         self.stacks.range(id)
     }
 
-    /// As [`Stacks::expect`], and its sum.
-    pub(super) fn expect(&self, id: usize, links: u8) {
-        self.stacks.expect(id, links);
+    /// As [`Stacks::prefetch`], and its sum.
+    pub(super) fn prefetch(&self, id: usize, links: u8) {
+        self.stacks.prefetch(id, links);
         if let Some(weight) = self.weights.get(id) {
             prefetch(weight);
         }
@@ -113,7 +113,7 @@ impl Arrivals {
     #[inline]
     pub(super) fn add(&mut self, stack: &[FrameId], weight: u64) {
         let hash = hash(stack);
-        self.sums.stacks.expect_hash(hash);
+        self.sums.stacks.prefetch_hash(hash);
         self.frames.extend_from_slice(stack);
         self.waiting.push(Waiting { hash, end: self.frames.len(), weight });
         if self.waiting.len() == AHEAD {

@@ -66,7 +66,7 @@ impl Digests {
 
     /// Has the place of a digest at hand when it will be asked for.
     #[inline]
-    pub(super) fn expect(&self, digest: Digest) {
+    pub(super) fn prefetch(&self, digest: Digest) {
         if let Some(slot) = self.slots.get(digest.high as usize & (self.slots.len() - 1)) {
             prefetch(slot);
         }

@@ -113,15 +113,15 @@ impl FrameLines {
     ) -> Option<()> {
         let (mut at, end) = (lines.start, lines.end);
         let leaf = chunk.get(at..at + ADDRESS_END)?;
-        let (is_plain, mut leaves) = (self.lines.is_plain(), 0);
+        let (at_once, mut leaves) = (self.lines.expects_nothing(), 0);
         while at < end && chunk[at..].starts_with(leaf) {
-            at = match is_plain {
+            at = match at_once {
                 true => at + memchr(b'\n', &chunk[at..end])? + 1,
                 false => self.one_of_many(chunk, at, sample, frames)?,
             };
             leaves += 1;
         }
-        let (callers, from) = (at..end, if is_plain { lines.start } else { at });
+        let (callers, from) = (at..end, if at_once { lines.start } else { at });
         let shared = self.callers.shared(chunk, &callers);
         let is_long = shared.start - at > SHORT;
         let digest = if is_long { self.callers.digest(&chunk[callers.clone()]) } else { None };
@@ -146,7 +146,7 @@ impl FrameLines {
         frames: &mut FrameTable,
     ) -> Option<()> {
         let mut at = lines.start;
-        if !self.lines.is_plain() {
+        if !self.lines.expects_nothing() {
             while at < lines.end {
                 at = self.one_of_many(chunk, at, sample, frames)?;
             }
@@ -158,7 +158,7 @@ impl FrameLines {
             if !has_plain_address(&chunk[at..next]) {
                 return None;
             }
-            self.ahead.push((at, self.lines.expect(&chunk[at + ADDRESS_END + 1..next]), next));
+            self.ahead.push((at, self.lines.prefetch(&chunk[at + ADDRESS_END + 1..next]), next));
             at = next;
         }
         for ahead in 0..self.ahead.len() {

@@ -35,7 +35,7 @@ pub(super) struct Lines {
     expected: u32,
     missed: u32,
     /// No line is expected any more.
-    is_plain: bool,
+    expects_nothing: bool,
 }
 
 /// Half a cache line.
@@ -84,7 +84,7 @@ impl Lines {
             last: 0,
             expected: 0,
             missed: 0,
-            is_plain: false,
+            expects_nothing: false,
         }
     }
 
@@ -112,7 +112,7 @@ impl Lines {
                         self.rows[self.last as usize].next.swap(0, 1);
                     }
                     self.last = likely.id;
-                    self.expected = self.expected.wrapping_add(1);
+                    self.expected = self.expected.saturating_add(1);
                     return (likely.id, likely.look.len.into());
                 }
             }
@@ -124,8 +124,8 @@ impl Lines {
     #[cold]
     fn expect_nothing(&mut self) {
         let rows = std::mem::take(&mut self.rows);
-        self.digests.change(|id| rows.get(id as usize).map_or(id, |row| plain_id(row.frame)));
-        (self.texts, self.kept, self.is_plain) = (Vec::new(), Vec::new(), true);
+        self.digests.change(|id| rows.get(id as usize).map_or(id, |row| unkept_id(row.frame)));
+        (self.texts, self.kept, self.expects_nothing) = (Vec::new(), Vec::new(), true);
     }
 
     #[inline]
@@ -142,15 +142,15 @@ impl Lines {
 
     /// Whether lines are best looked up several at a time, as none is expected.
     #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.is_plain
+    pub(super) fn expects_nothing(&self) -> bool {
+        self.expects_nothing
     }
 
     /// The digest of a whole line, by which it will be asked for soon.
     #[inline]
-    pub(super) fn expect(&self, tail: &[u8]) -> Digest {
+    pub(super) fn prefetch(&self, tail: &[u8]) -> Digest {
         let digest = self.digests.of(tail);
-        self.digests.expect(digest);
+        self.digests.prefetch(digest);
         digest
     }
 
@@ -159,12 +159,12 @@ impl Lines {
     pub(super) fn find_by(&mut self, digest: Digest, tail: &[u8], frames: &mut FrameTable) -> u32 {
         self.missed += 1;
         if self.missed == TRIAL {
-            if self.expected < TRIAL / 2 && self.offsets.is_none() && !self.is_plain {
+            if self.expected < TRIAL / 2 && self.offsets.is_none() && !self.expects_nothing {
                 self.expect_nothing();
             }
             (self.expected, self.missed) = (0, 0);
         }
-        let Lines { digests, rows, texts, kept, offsets, is_plain, .. } = self;
+        let Lines { digests, rows, texts, kept, offsets, expects_nothing, .. } = self;
         let id = digests.get_or_insert_with(digest, || {
             let parts = line::Frame::parse(tail);
             let frame = parts.map(|line::Frame { symbol, module, .. }| {
@@ -173,8 +173,8 @@ impl Lines {
             });
             let start = kept.len();
             // Offsets are of lines, so where they are asked for each line has a row.
-            if *is_plain || (start + tail.len() > KEPT && offsets.is_none()) {
-                return plain_id(frame);
+            if *expects_nothing || (start + tail.len() > KEPT && offsets.is_none()) {
+                return unkept_id(frame);
             }
             let look = parts.and_then(|parts| Look::of(tail, parts.module.len()));
             let look = look.filter(|_| start + tail.len() <= KEPT).unwrap_or_default();
@@ -197,7 +197,7 @@ impl Lines {
 }
 
 /// The id of a line that is not kept.
-fn plain_id(frame: Option<FrameId>) -> u32 {
+fn unkept_id(frame: Option<FrameId>) -> u32 {
     frame.map_or(NO_FRAME, |frame| NO_FRAME + 1 + frame.index() as u32)
 }
 
@@ -231,7 +231,7 @@ mod tests {
     fn where_no_line_is_as_expected_none_is_expected_any_more() {
         let mut frames = FrameTable::default();
         // Each always behind the same, or behind another in each round.
-        for (many, turns, becomes_plain) in [(8, 0, false), (97, 1, true)] {
+        for (many, turns, gives_up) in [(8, 0, false), (97, 1, true)] {
             let mut lines = Lines::new(false);
             let mut ids = std::collections::HashMap::new();
             for i in 0..970 {
@@ -242,7 +242,7 @@ mod tests {
                 let frame = lines.frame(id).unwrap();
                 assert_eq!(*ids.entry(function).or_insert(frame), frame);
             }
-            assert_eq!((lines.is_plain(), ids.len()), (becomes_plain, many));
+            assert_eq!((lines.expects_nothing(), ids.len()), (gives_up, many));
         }
     }
 }
