@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::io::Output;
 use super::signals;
 use crate::fold::{Format, source};
+use crate::perf_data::seekable;
 use crate::pipeline::{self, Sender};
 use crate::record::{self, Destination, Ended, Notice, Recorder, Workload};
 use crate::tally::Tally;
@@ -56,7 +57,11 @@ pub fn draw(
             recorder.record(workload, record, Destination::Stream(&mut to), tell)
         })?;
         to.sender.finish();
-        if let Some(keep) = to.keep {
+        if let Some(mut keep) = to.keep {
+            keep.flush()?;
+            if let Some(file) = keep.file() {
+                seekable::in_place(file).with_context(|| format!("cannot write {}", keep.name))?;
+            }
             keep.commit()?;
         }
         let drawn = drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -46,6 +46,7 @@ mod progress;
 mod reader;
 mod record;
 pub mod sample;
+pub mod seekable;
 mod session;
 mod share;
 mod source;

@@ -20,7 +20,7 @@ pub const SAMPLE_TYPE: u64 =
 pub const TRUNCATED: u64 = u64::from_be_bytes(*b"truncate");
 
 /// `PERFILE2`, as a number in the machine's byte order.
-const MAGIC: u64 = 0x3245_4c49_4652_4550;
+pub(super) const MAGIC: u64 = 0x3245_4c49_4652_4550;
 /// Where `sample_type` is in a `perf_event_attr`.
 const ATTR_SAMPLE_TYPE: usize = 24;
 /// The most bytes of a record: its size is a `u16`, and all are of whole words.

@@ -3,6 +3,7 @@
 use super::perf::{self, Perf};
 use super::{Config, Destination, Ended, Notice, Recorder, Workload, native};
 use crate::error::{Error, Result};
+use crate::perf_data::seekable;
 
 /// Records natively, unless the config or `PERF` asks for perf. What only perf can do it does, and that is told.
 pub(super) struct Linux;
@@ -30,7 +31,16 @@ impl Recorder for Linux {
         }
         let perf = Perf::from_env();
         match native::Plan::new(workload, config) {
-            Ok(plan) => plan.run(workload, config, to, tell),
+            Ok(plan) => {
+                let file = match &to {
+                    Destination::File(path) => Some(*path),
+                    _ => None,
+                };
+                let ended = plan.run(workload, config, to, tell)?;
+                let seekable = file.map_or(Ok(()), seekable::in_place);
+                seekable.map_err(Error::io(|| "cannot finish the recording"))?;
+                Ok(ended)
+            }
             Err(problem) if perf.is_there() && !config.off_cpu => {
                 tell(Notice::Change(&format!("{problem}: recording with perf")));
                 perf.record(workload, config, to, tell)

@@ -63,6 +63,20 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
         ours.iter().filter(|line| line.contains("SAMPLE")).map(|line| &line[..3]).collect();
     assert_eq!(times, ["100", "200", "300", "400", "500"]);
     assert!(ours.contains(&"0 0x40 COMM: a program:7/7".into()), "{ours:?}");
+    let mut file = std::io::Cursor::new(Vec::new());
+    assert!(seekable::write(&writer.get_mut()[..], &mut file).unwrap());
+    let file = dir.write("file", file.into_inner());
+    let (as_file, reader) = by_us(open(&file));
+    // What is told once is no record of a file.
+    let records = |lines: &[String]| -> Vec<String> {
+        let told = |line: &&String| !["HEADER", "EVENT_UPDATE"].iter().any(|it| line.contains(it));
+        lines.iter().filter(told).cloned().collect()
+    };
+    assert_eq!(records(&as_file), records(&ours));
+    assert_eq!(names(&reader), ["cpu-clock", "other-clock"]);
+    assert_eq!(reader.features().arch, Some("x86_64".into()));
+    assert_eq!(reader.features().build_ids[0].id, [3; 16]);
+    assert!(!seekable::write(&b"PERFILE2 or not."[..], std::io::Cursor::new(Vec::new())).unwrap());
     if Command::new("perf").arg("version").output().is_err() {
         return cannot_run("perf_data::write", "no perf");
     }
