@@ -160,6 +160,8 @@ fn show(item: &Item<'_>, lines: &mut Vec<String>) {
             kind::KSYMBOL => "KSYMBOL".into(),
             kind::LOST => "LOST".into(),
             kind::LOST_SAMPLES => "LOST_SAMPLES".into(),
+            kind::THROTTLE => "THROTTLE".into(),
+            kind::UNTHROTTLE => "UNTHROTTLE".into(),
             other => format!("{other}"),
         },
     };
