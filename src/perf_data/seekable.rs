@@ -1,6 +1,6 @@
 //! A recording as a file, made of one as a stream: where everything is stands at the start, as readers that know no streams want it.
 //!
-//! The layout is told in [`header`](super::header). The records stay as they are; those that only streams have, of events, features
+//! The layout is told in `header.rs`. The records stay as they are; those that only streams have, of events, features
 //! and build ids, become sections.
 
 use std::collections::BTreeMap;
