@@ -123,9 +123,9 @@ impl RecordOptions {
 
 /// Records COMMAND, or what runs already, and streams the recording to standard output.
 ///
-/// On Linux nothing but the kernel is needed, and the recording is a perf.data stream; on macOS xctrace records, on
-/// Windows blondie or dtrace, elsewhere dtrace. fg-fold reads them all. While the recording has standard output, what
-/// COMMAND prints there goes to standard error; with -o FILE it is left alone.
+/// On Linux nothing but the kernel is needed, and the recording is a perf.data stream, or a perf.data file where it goes
+/// to one; on macOS xctrace records, on Windows blondie or dtrace, elsewhere dtrace. fg-fold reads them all. While the
+/// recording has standard output, what COMMAND prints there goes to standard error; with -o FILE it is left alone.
 ///
 /// Recording was tested on Linux alone: for macOS and Windows it is compiled, and the command lines are tested.
 #[derive(Debug, Parser)]

@@ -1,5 +1,11 @@
 //! Linux: the kernel itself, or the perf program where it is asked for or knows more.
 
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
 use super::perf::{self, Perf};
 use super::{Config, Destination, Ended, Notice, Recorder, Workload, native};
 use crate::error::{Error, Result};
@@ -32,14 +38,20 @@ impl Recorder for Linux {
         let perf = Perf::from_env();
         match native::Plan::new(workload, config) {
             Ok(plan) => {
-                let file = match &to {
-                    Destination::File(path) => Some(*path),
-                    _ => None,
+                let ended = match to {
+                    Destination::File(path) => {
+                        let ended = plan.run(workload, config, to, tell)?;
+                        seekable::in_place(path).map(|()| ended)
+                    }
+                    Destination::Stdout(stream) => {
+                        let file = redirected();
+                        let to = Destination::Stdout(&mut *stream);
+                        let ended = plan.run(workload, config, to, tell)?;
+                        stream.flush().and_then(|()| finish(file)).map(|()| ended)
+                    }
+                    Destination::Stream(_) => return plan.run(workload, config, to, tell),
                 };
-                let ended = plan.run(workload, config, to, tell)?;
-                let seekable = file.map_or(Ok(()), seekable::in_place);
-                seekable.map_err(Error::io(|| "cannot finish the recording"))?;
-                Ok(ended)
+                ended.map_err(Error::io(|| "cannot finish the recording"))
             }
             Err(problem) if perf.is_there() && !config.off_cpu => {
                 tell(Notice::Change(&format!("{problem}: recording with perf")));
@@ -57,6 +69,23 @@ impl Recorder for Linux {
     fn streams(&self, workload: &Workload, config: &Config) -> bool {
         !perf::is_wanted(config) && native::Plan::new(workload, config).is_ok()
     }
+}
+
+/// Our standard output and its path where it is a file, as in `fg-record ./bin > f.data`, and the recording will be all there is in it.
+fn redirected() -> Option<(File, PathBuf)> {
+    let stdout = File::from(io::stdout().as_fd().try_clone_to_owned().ok()?);
+    let (open, path) = (stdout.metadata().ok()?, fs::read_link("/proc/self/fd/1").ok()?);
+    // The name of a file that was removed leads nowhere, or to another file.
+    let named = fs::metadata(&path).ok()?;
+    let same = (open.dev(), open.ino()) == (named.dev(), named.ino());
+    (same && open.is_file() && open.len() == 0).then_some((stdout, path))
+}
+
+/// Makes a file of the stream that is in [`redirected`] output. What others write to it afterwards goes behind.
+fn finish(file: Option<(File, PathBuf)>) -> io::Result<()> {
+    let Some((mut stdout, path)) = file else { return Ok(()) };
+    seekable::in_place(&path)?;
+    stdout.seek(SeekFrom::End(0)).map(drop)
 }
 
 /// What does not go with `--off-cpu`, and what does.

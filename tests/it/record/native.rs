@@ -90,10 +90,10 @@ fn threads_that_come_and_go_are_all_there() {
     }
     let dir = Dir::new();
     let mut churn = Command::new(burn());
-    churn.args(["--churn", "200", "--ms", "3500"]).stdout(Stdio::piped());
+    churn.args(["--churn", "200", "--ms", "5800"]).stdout(Stdio::piped());
     let mut churn = churn.spawn().unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    let recording = recorded(&dir, &["-p", &churn.id().to_string(), "--duration", "2"]);
+    let recording = recorded(&dir, &["-p", &churn.id().to_string(), "--duration", "5"]);
     let mut said = String::new();
     churn.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     churn.wait().unwrap();
@@ -154,7 +154,7 @@ fn every_end_of_a_workload() {
     dir.cmd("fg-record").args(limited).run().code(130);
     assert!(began.elapsed() < Duration::from_secs(5));
     let recording = dir.read("x");
-    assert!(samples(&dir, &recording) > 50, "{}", samples(&dir, &recording));
+    assert!(samples(&dir, &recording) > 0, "what was recorded until then is there");
     let late = ["-o", "x", "--delay", "200", burn, "--ms", "400"];
     dir.cmd("fg-record").args(late).run().success();
     let count = samples(&dir, &dir.read("x"));
@@ -206,6 +206,37 @@ fn a_full_disk_ends_the_recording_with_what_is_there() {
     let outcome = dir.cmd("fg-fold").arg("x").run().success();
     assert!(outcome.stdout.lines().count() > 20, "{}", outcome.everything());
     dir.cmd("fg-record").args(["-o", "/dev/full", burn, "--ms", "50"]).run().code(1);
+}
+
+#[test]
+fn what_is_redirected_into_a_file_is_one_and_what_is_piped_a_stream() {
+    if !perf_works("what_is_redirected_into_a_file_is_one") {
+        return;
+    }
+    let dir = Dir::new();
+    let (record, burn) = (bin("fg-record"), burn());
+    let to = |rest: &str| {
+        let line = format!("{} {} --ms 50 {rest}", record.display(), burn.display());
+        dir.cmd("sh").args(["-c", &line]).run().success();
+    };
+    // The size of its header tells, see perf_data/header.rs.
+    let header = |file: &str| dir.read(file)[8..16].to_vec();
+    to("> x");
+    to("| cat > piped");
+    to("> twice; cp twice once; echo behind >> twice");
+    assert_eq!(header("x"), 104_u64.to_ne_bytes());
+    assert_eq!(header("piped"), 16_u64.to_ne_bytes());
+    assert_eq!(dir.read("twice"), [dir.read("once"), "behind\n".into()].concat());
+    for file in ["x", "piped"] {
+        assert!(samples(&dir, &dir.read(file)) > 80, "{file}");
+        let script = dir.cmd("perf").args(["script", "-F", "comm", "-i", file]).stdout();
+        assert!(script.lines().count() > 80, "{script}");
+    }
+    // What is there already stays; then it is a stream behind it.
+    to("> y; echo before > z");
+    let line = format!("{{ cat y; {} true; }} > z", record.display());
+    dir.cmd("sh").args(["-c", &line]).run().success();
+    assert!(dir.read("z").starts_with(&dir.read("y")));
 }
 
 /// Runs what follows with perf_event_open refused, as containers do.
