@@ -30,10 +30,19 @@ impl Interner {
     /// Ids stop at `u32::MAX` strings; a profile that large would not fit memory.
     #[inline]
     pub fn intern(&mut self, string: &[u8]) -> u32 {
-        let hash = self.hasher.hash_one(string) as u32;
+        self.intern_hashed(string, self.hash(string))
+    }
+
+    #[inline]
+    fn hash(&self, string: &[u8]) -> u32 {
+        self.hasher.hash_one(string) as u32
+    }
+
+    #[inline]
+    fn intern_hashed(&mut self, string: &[u8], hash: u32) -> u32 {
         let Self { bytes, ends, ids, .. } = self;
         let next = ends.len() as u32;
-        let id = ids.find_or_add(hash, next, |id| get(bytes, ends, id) == string);
+        let id = ids.find_or_add(hash, next, |id| are_equal(get(bytes, ends, id), string));
         if id == next {
             if ends.is_empty() {
                 bytes.reserve(ROOM);
@@ -49,6 +58,31 @@ impl Interner {
     #[inline]
     pub fn get(&self, id: u32) -> &[u8] {
         get(&self.bytes, &self.ends, id)
+    }
+
+    /// Interns every string of `other`; the answer says, by the other's id, which each has here.
+    pub(crate) fn absorb(&mut self, other: &Interner) -> Vec<u32> {
+        // Each waits for so many others, while its place is on its way.
+        const AHEAD: u32 = 8;
+        let (many, mut hashes) = (other.len() as u32, [0; AHEAD as usize]);
+        let mut ids = Vec::with_capacity(other.len());
+        for at in 0..many + AHEAD {
+            let hash = &mut hashes[(at % AHEAD) as usize];
+            if let Some(due) = at.checked_sub(AHEAD).filter(|&due| due < many) {
+                ids.push(self.intern_hashed(other.get(due), *hash));
+            }
+            if at < many {
+                *hash = self.hash(other.get(at));
+                self.ids.prefetch(*hash);
+            }
+        }
+        ids
+    }
+
+    /// Has the place of `string` at hand when it will be interned.
+    #[inline]
+    pub(crate) fn prefetch_string(&self, string: &[u8]) {
+        self.ids.prefetch(self.hash(string));
     }
 
     /// Has at hand what leads to the string of `id`: where it is, if `links` is 1, before it is asked for with 0.
@@ -78,9 +112,57 @@ fn get<'a>(bytes: &'a [u8], ends: &[usize], id: u32) -> &'a [u8] {
     ends.get(id).and_then(|&end| bytes.get(start..end)).unwrap_or_default()
 }
 
+/// Compares names, which are too short for a call to be worth while.
+#[inline]
+fn are_equal(a: &[u8], b: &[u8]) -> bool {
+    // Whole blocks, then the last one, some of whose bytes were compared already.
+    fn blocks<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+        let (blocks, _) = a.as_chunks::<N>();
+        let (others, _) = b.as_chunks::<N>();
+        blocks.iter().zip(others).all(|(a, b)| a == b) && a.last_chunk::<N>() == b.last_chunk::<N>()
+    }
+    a.len() == b.len()
+        && match a.len() {
+            16.. => blocks::<16>(a, b),
+            4.. => blocks::<4>(a, b),
+            _ => blocks::<1>(a, b),
+        }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn strings_are_equal_if_slices_are(a in prop::collection::vec(0u8..2, 0..50), at in 0usize..50, len in 0usize..50) {
+            let mut b = a.clone();
+            prop_assert!(are_equal(&a, &b));
+            b.get_mut(at).into_iter().for_each(|byte| *byte ^= 1);
+            prop_assert_eq!(are_equal(&a, &b), a == b);
+            b.truncate(len);
+            prop_assert_eq!(are_equal(&a, &b), a == b);
+        }
+
+        #[test]
+        fn absorbed_strings_are_interned(
+            mine in prop::collection::vec("[ab]{0,3}", 0..20), theirs in prop::collection::vec("[ab]{0,3}", 0..20),
+        ) {
+            let (mut one, mut other) = (Interner::default(), Interner::default());
+            for (strings, interner) in [(mine, &mut one), (theirs, &mut other)] {
+                strings.iter().for_each(|string| {
+                    interner.intern(string.as_bytes());
+                });
+            }
+            let ids = one.absorb(&other);
+            prop_assert_eq!(ids.len(), other.len());
+            for (id, &here) in ids.iter().enumerate() {
+                prop_assert_eq!(other.get(id as u32), one.get(here));
+                prop_assert_eq!(one.intern(other.get(id as u32)), here);
+            }
+        }
+    }
 
     #[test]
     fn equal_strings_share_an_id() {

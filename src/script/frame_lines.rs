@@ -28,8 +28,20 @@ pub(super) struct FrameLines {
     callers: Callers,
     /// Unknown frames at addresses, of those who tell them apart.
     addressed: HashMap<(FrameId, u64), FrameId>,
-    /// The lines that are looked up at once: where each starts, its digest, and where the next starts.
-    ahead: Vec<(usize, Digest, usize)>,
+    /// The lines that are looked up at once.
+    ahead: Vec<Ahead>,
+}
+
+/// A line that was seen.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// Where it starts.
+    at: usize,
+    /// Where the next one starts.
+    next: usize,
+    digest: Digest,
+    /// If it was met before.
+    id: Option<u32>,
 }
 
 /// Where perf's address column ends: a tab and `%16lx`.
@@ -158,12 +170,20 @@ impl FrameLines {
             if !has_plain_address(&chunk[at..next]) {
                 return None;
             }
-            self.ahead.push((at, self.lines.prefetch(&chunk[at + ADDRESS_END + 1..next]), next));
+            let digest = self.lines.prefetch(&chunk[at + ADDRESS_END + 1..next]);
+            self.ahead.push(Ahead { at, next, digest, id: None });
             at = next;
         }
+        for Ahead { at, next, digest, id } in &mut self.ahead {
+            *id = self.lines.known(*digest);
+            if id.is_none() {
+                Lines::prefetch_new(&chunk[*at + ADDRESS_END + 1..*next], frames);
+            }
+        }
         for ahead in 0..self.ahead.len() {
-            let (at, digest, next) = self.ahead[ahead];
-            let id = self.lines.find_by(digest, &chunk[at + ADDRESS_END + 1..next], frames);
+            let Ahead { at, next, digest, id } = self.ahead[ahead];
+            let tail = &chunk[at + ADDRESS_END + 1..next];
+            let id = id.unwrap_or_else(|| self.lines.find_by(digest, tail, frames));
             let frame = self.lines.frame(id)?;
             self.push(frame, &chunk[at + 1..at + ADDRESS_END], sample, frames);
         }

@@ -154,6 +154,20 @@ impl Lines {
         digest
     }
 
+    /// The id of the line of this digest, if it was met before.
+    #[inline]
+    pub(super) fn known(&self, digest: Digest) -> Option<u32> {
+        self.digests.get(digest)
+    }
+
+    /// Has at hand what a new line will need.
+    #[cold]
+    pub(super) fn prefetch_new(tail: &[u8], frames: &FrameTable) {
+        if let Some(line) = line::Frame::parse(tail) {
+            frames.prefetch_symbol(line.symbol);
+        }
+    }
+
     /// The id of a whole line.
     #[inline]
     pub(super) fn find_by(&mut self, digest: Digest, tail: &[u8], frames: &mut FrameTable) -> u32 {

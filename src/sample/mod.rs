@@ -4,16 +4,14 @@
 //! that owns the next sink. One `FrameTable` travels with the samples through all of them: a stage that renames
 //! a frame interns the new one and pushes its id.
 
-use std::hash::BuildHasher;
+mod frame_table;
+
 use std::num::NonZeroU32;
 
 use bstr::{BStr, ByteSlice};
-use hashbrown::{DefaultHashBuilder, HashMap};
+pub use frame_table::FrameTable;
 
 use crate::error::Result;
-use crate::intern::Interner;
-use crate::prefetch::prefetch;
-use crate::slots::Slots;
 use crate::tally::Tally;
 
 /// What a frame is, which decides how it is annotated and counted.
@@ -120,130 +118,6 @@ impl From<FrameId> for u32 {
     }
 }
 
-/// All distinct frames of a run.
-///
-/// Memory: each string once, 16 bytes for each frame, and some 20 more for one that is more than a name.
-#[derive(Clone, Default)]
-pub struct FrameTable {
-    strings: Interner,
-    keys: Vec<Key>,
-    /// By symbol, the frames that are nothing but a name: all of folded text, which is found in one step.
-    named: Vec<Option<FrameId>>,
-    /// All others.
-    ids: Slots,
-    hasher: DefaultHashBuilder,
-    /// Those that are part of a key.
-    addresses: Vec<u64>,
-    address_ids: HashMap<u64, u32>,
-}
-
-/// What a frame is, in numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    symbol: u32,
-    module: u32,
-    kind: Kind,
-    /// One more than where the address is in the table's list; 0 is none.
-    address: u32,
-}
-
-impl FrameTable {
-    /// The id of `frame`, which is stored if it is new.
-    pub fn intern(&mut self, frame: Frame<'_>) -> FrameId {
-        let symbol = self.strings.intern(frame.symbol);
-        if frame.module.is_empty() && frame.kind == Kind::User && frame.address.is_none() {
-            return self.name(symbol);
-        }
-        let module = self.strings.intern(frame.module);
-        let address = frame.address.map_or(0, |address| {
-            let next = self.addresses.len() as u32 + 1;
-            *self.address_ids.entry(address).or_insert_with(|| {
-                self.addresses.push(address);
-                next
-            })
-        });
-        let key = Key { symbol, module, kind: frame.kind, address };
-        let (hash, next) = (self.hasher.hash_one(key) as u32, self.keys.len() as u32);
-        let keys = &self.keys;
-        let id = self.ids.find_or_add(hash, next, |id| keys.get(id as usize) == Some(&key));
-        if id == next {
-            self.keys.push(key);
-        }
-        FrameId::at(id as usize)
-    }
-
-    /// The frame that is nothing but the symbol of `id`.
-    pub fn named(&mut self, id: FrameId) -> FrameId {
-        self.keys.get(id.index()).map(|key| key.symbol).map_or(id, |symbol| self.name(symbol))
-    }
-
-    fn name(&mut self, symbol: u32) -> FrameId {
-        let at = symbol as usize;
-        if self.named.len() <= at {
-            self.named.resize(at + 1, None);
-        }
-        *self.named[at].get_or_insert_with(|| {
-            let module = self.strings.intern(b"");
-            self.keys.push(Key { symbol, module, kind: Kind::User, address: 0 });
-            FrameId::at(self.keys.len() - 1)
-        })
-    }
-
-    /// The frame of `id`, which must be of this table.
-    pub fn get(&self, id: FrameId) -> Frame<'_> {
-        let Some(key) = self.keys.get(id.index()) else { return Frame::default() };
-        Frame {
-            symbol: self.strings.get(key.symbol).as_bstr(),
-            module: self.strings.get(key.module).as_bstr(),
-            kind: key.kind,
-            address: self.addresses.get((key.address as usize).wrapping_sub(1)).copied(),
-        }
-    }
-
-    /// The symbol of `id`.
-    #[inline]
-    pub fn symbol(&self, id: FrameId) -> &BStr {
-        self.keys.get(id.index()).map_or(&b""[..], |key| self.strings.get(key.symbol)).as_bstr()
-    }
-
-    /// Has at hand what leads to the symbol of `id`: with 2 `links` what the frame is, with 1 where its symbol is, with 0 the symbol.
-    /// Each takes what the one before brought.
-    #[inline]
-    pub(crate) fn prefetch(&self, id: FrameId, links: u8) {
-        match self.keys.get(id.index()) {
-            Some(key) if links == 2 => prefetch(key),
-            Some(key) => self.strings.prefetch(key.symbol, links),
-            None => {}
-        }
-    }
-
-    /// The kind of `id`.
-    #[inline]
-    pub fn kind(&self, id: FrameId) -> Kind {
-        self.keys.get(id.index()).map_or(Kind::User, |key| key.kind)
-    }
-
-    /// All ids, in order of their frames' first appearance.
-    pub fn ids(&self) -> impl Iterator<Item = FrameId> + use<> {
-        (0..self.keys.len()).map(FrameId::at)
-    }
-
-    /// How many distinct frames there are.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether there is no frame.
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// Interns every frame of `other`; the answer says, by the other's index, which id each has here.
-    pub fn absorb(&mut self, other: &FrameTable) -> Vec<FrameId> {
-        other.ids().map(|id| self.intern(other.get(id))).collect()
-    }
-}
-
 /// One observation of a running program. It borrows everything: a sample lives for one push.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample<'a> {
@@ -325,33 +199,6 @@ impl<S: SampleSink + ?Sized> SampleSink for Box<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn frames_are_interned_by_all_they_are() {
-        let mut frames = FrameTable::default();
-        let main = Frame { symbol: b"main".into(), module: b"/bin/a".into(), ..Frame::default() };
-        let id = frames.intern(main);
-        assert_eq!(frames.intern(main), id);
-        assert_ne!(frames.intern(Frame { kind: Kind::Inlined, ..main }), id);
-        assert_ne!(frames.intern(Frame { address: Some(1), ..main }), id);
-        assert_eq!(frames.get(id), main);
-        assert_eq!(frames.len(), 3);
-    }
-
-    #[test]
-    fn absorbing_keeps_frames() {
-        let (mut a, mut b) = (FrameTable::default(), FrameTable::default());
-        a.intern(Frame::named(b"x"));
-        for name in ["y", "x", "z"] {
-            b.intern(Frame::named(name.as_bytes()));
-        }
-        let map = a.absorb(&b);
-        assert_eq!(
-            map.iter().map(|&id| a.symbol(id).to_string()).collect::<Vec<_>>(),
-            ["y", "x", "z"]
-        );
-        assert_eq!(a.len(), 3);
-    }
 
     #[test]
     fn modules_tell_kinds() {

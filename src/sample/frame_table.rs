@@ -1,0 +1,219 @@
+//! Every distinct frame once, by a small number.
+
+use bstr::{BStr, ByteSlice};
+use hashbrown::HashMap;
+
+use super::{Frame, FrameId, Kind};
+use crate::intern::Interner;
+use crate::prefetch::prefetch;
+
+/// All distinct frames of a run.
+///
+/// Memory: each string once, 16 bytes for each frame and 8 for each string.
+#[derive(Clone, Default)]
+pub struct FrameTable {
+    strings: Interner,
+    keys: Vec<Key>,
+    /// By symbol.
+    symbols: Vec<Frames>,
+    /// The frames that are not found by their symbols.
+    others: HashMap<Key, FrameId>,
+    /// Those that are part of a key.
+    addresses: Vec<u64>,
+    address_ids: HashMap<u64, u32>,
+}
+
+/// The frames of a symbol. Most symbols have one, which is found in one step.
+#[derive(Clone, Copy, Default)]
+struct Frames {
+    /// The one that is nothing but the name, as all of folded text are.
+    named: Option<FrameId>,
+    /// The first one that is more.
+    first: Option<FrameId>,
+}
+
+/// What a frame is, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    symbol: u32,
+    module: u32,
+    kind: Kind,
+    /// One more than where the address is in the table's list; 0 is none.
+    address: u32,
+}
+
+impl FrameTable {
+    /// The id of `frame`, which is stored if it is new.
+    pub fn intern(&mut self, frame: Frame<'_>) -> FrameId {
+        let symbol = self.strings.intern(frame.symbol);
+        if frame.module.is_empty() && frame.kind == Kind::User && frame.address.is_none() {
+            return self.name(symbol);
+        }
+        let module = self.strings.intern(frame.module);
+        let address = frame.address.map_or(0, |address| self.address(address));
+        self.find(Key { symbol, module, kind: frame.kind, address })
+    }
+
+    /// Has the place of a frame's symbol at hand when it will be interned.
+    #[inline]
+    pub(crate) fn prefetch_symbol(&self, symbol: &[u8]) {
+        self.strings.prefetch_string(symbol);
+    }
+
+    /// One more than where `address` is in the list.
+    fn address(&mut self, address: u64) -> u32 {
+        let next = self.addresses.len() as u32 + 1;
+        *self.address_ids.entry(address).or_insert_with(|| {
+            self.addresses.push(address);
+            next
+        })
+    }
+
+    /// The frame of a key that is more than a name.
+    fn find(&mut self, key: Key) -> FrameId {
+        let next = FrameId::at(self.keys.len());
+        let first = *self.of(key.symbol).first.get_or_insert(next);
+        let id = match self.keys.get(first.index()) {
+            Some(known) if *known == key => first,
+            Some(_) => *self.others.entry(key).or_insert(next),
+            None => next,
+        };
+        if id == next {
+            self.keys.push(key);
+        }
+        id
+    }
+
+    fn of(&mut self, symbol: u32) -> &mut Frames {
+        let at = symbol as usize;
+        if self.symbols.len() <= at {
+            self.symbols.resize(at + 1, Frames::default());
+        }
+        &mut self.symbols[at]
+    }
+
+    /// The frame that is nothing but the symbol of `id`.
+    pub fn named(&mut self, id: FrameId) -> FrameId {
+        self.keys.get(id.index()).map(|key| key.symbol).map_or(id, |symbol| self.name(symbol))
+    }
+
+    fn name(&mut self, symbol: u32) -> FrameId {
+        let next = FrameId::at(self.keys.len());
+        let id = *self.of(symbol).named.get_or_insert(next);
+        if id == next {
+            let module = self.strings.intern(b"");
+            self.keys.push(Key { symbol, module, kind: Kind::User, address: 0 });
+        }
+        id
+    }
+
+    /// The frame of `id`, which must be of this table.
+    pub fn get(&self, id: FrameId) -> Frame<'_> {
+        let Some(key) = self.keys.get(id.index()) else { return Frame::default() };
+        Frame {
+            symbol: self.strings.get(key.symbol).as_bstr(),
+            module: self.strings.get(key.module).as_bstr(),
+            kind: key.kind,
+            address: self.addresses.get((key.address as usize).wrapping_sub(1)).copied(),
+        }
+    }
+
+    /// The symbol of `id`.
+    #[inline]
+    pub fn symbol(&self, id: FrameId) -> &BStr {
+        self.keys.get(id.index()).map_or(&b""[..], |key| self.strings.get(key.symbol)).as_bstr()
+    }
+
+    /// Has at hand what leads to the symbol of `id`: with 2 `links` what the frame is, with 1 where its symbol is, with 0 the symbol.
+    /// Each takes what the one before brought.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: FrameId, links: u8) {
+        match self.keys.get(id.index()) {
+            Some(key) if links == 2 => prefetch(key),
+            Some(key) => self.strings.prefetch(key.symbol, links),
+            None => {}
+        }
+    }
+
+    /// The kind of `id`.
+    #[inline]
+    pub fn kind(&self, id: FrameId) -> Kind {
+        self.keys.get(id.index()).map_or(Kind::User, |key| key.kind)
+    }
+
+    /// All ids, in order of their frames' first appearance.
+    pub fn ids(&self) -> impl Iterator<Item = FrameId> + use<> {
+        (0..self.keys.len()).map(FrameId::at)
+    }
+
+    /// How many distinct frames there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no frame.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Interns every frame of `other`; the answer says, by the other's index, which id each has here.
+    pub fn absorb(&mut self, other: &FrameTable) -> Vec<FrameId> {
+        let strings = self.strings.absorb(&other.strings);
+        let here = |string: u32| strings.get(string as usize).copied().unwrap_or_default();
+        let mut ids = Vec::with_capacity(other.len());
+        for (at, key) in other.keys.iter().enumerate() {
+            let frame = other.get(FrameId::at(at));
+            let address = frame.address.map_or(0, |address| self.address(address));
+            let (symbol, module) = (here(key.symbol), here(key.module));
+            let is_name = frame.module.is_empty() && key.kind == Kind::User && address == 0;
+            ids.push(match is_name {
+                true => self.name(symbol),
+                false => self.find(Key { symbol, module, kind: key.kind, address }),
+            });
+        }
+        ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_interned_by_all_they_are() {
+        let mut frames = FrameTable::default();
+        let main = Frame { symbol: b"main".into(), module: b"/bin/a".into(), ..Frame::default() };
+        let id = frames.intern(main);
+        assert_eq!(frames.intern(main), id);
+        assert_ne!(frames.intern(Frame { kind: Kind::Inlined, ..main }), id);
+        assert_ne!(frames.intern(Frame { address: Some(1), ..main }), id);
+        assert_eq!(frames.get(id), main);
+        assert_eq!(frames.len(), 3);
+    }
+
+    #[test]
+    fn absorbing_keeps_frames() {
+        let (mut a, mut b) = (FrameTable::default(), FrameTable::default());
+        let plain = Frame::named(b"x");
+        let more = Frame { module: b"/m".into(), ..plain };
+        let others = [
+            Frame::named(b"y"),
+            plain,
+            more,
+            Frame { kind: Kind::Inlined, ..more },
+            Frame { address: Some(7), ..more },
+            Frame { kind: Kind::Kernel, ..plain },
+        ];
+        let known = [plain, Frame { address: Some(9), ..more }, others[3]];
+        for frame in known {
+            a.intern(frame);
+        }
+        for frame in others {
+            b.intern(frame);
+        }
+        let map = a.absorb(&b);
+        assert_eq!(map.iter().map(|&id| a.get(id)).collect::<Vec<_>>(), others);
+        assert!(map.iter().zip(others).all(|(&id, frame)| a.intern(frame) == id));
+        assert_eq!(a.len(), 7);
+    }
+}
