@@ -125,6 +125,10 @@ impl FoldArgs {
         }
     }
 
+    fn threads(&self) -> usize {
+        self.nthreads.unwrap_or_else(source::threads)
+    }
+
     fn source_config(&self) -> source::Config {
         let named = |wanted: &String| {
             Format::NAMES.iter().find(|(name, _)| name == wanted).map(|(_, format)| *format)
@@ -135,7 +139,7 @@ impl FoldArgs {
             recording: self.recording.config(),
             addresses: self.addrs,
             inferno: self.inferno_compat,
-            threads: self.nthreads.unwrap_or_else(source::threads),
+            threads: self.threads(),
         }
     }
 }
@@ -145,6 +149,10 @@ impl Program for FoldArgs {
 
     fn run(self) -> anyhow::Result<Done> {
         logger::install(Self::NAME, self.quiet, self.verbose);
+        if let Some(threads @ 2..) = self.nthreads {
+            // It fails only if there are threads already.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        }
         if self.inferno_compat {
             leave_out_panics_of_inferno();
         }
@@ -171,7 +179,8 @@ impl FoldArgs {
         let inputs = Input::open_all(&self.files)?;
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-        let mut folder = Folder::new(self.fold_config(), names.join(", "), Merge::new(next));
+        let merge = Merge::new(next).parallel(self.threads() > 1);
+        let mut folder = Folder::new(self.fold_config(), names.join(", "), merge);
         // Of the input at hand, until the next is asked for.
         let mut shown = None;
         let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| {

@@ -194,6 +194,7 @@ impl GraphOptions {
         Ok(pipeline::Config {
             source: source::Config {
                 recording: self.recording.config(),
+                threads: source::threads(),
                 ..source::Config::default()
             },
             fold,
@@ -263,7 +264,9 @@ mod tests {
     fn no_flags_mean_the_default() {
         assert_eq!(parse("").record.config().unwrap(), record::Config::default());
         assert_eq!(parse("").output, Path::new("flamegraph.svg"));
-        assert_eq!(parse("").pipeline(None).unwrap(), pipeline::Config::default());
+        let mut pipeline = parse("").pipeline(None).unwrap();
+        assert_eq!(std::mem::take(&mut pipeline.source.threads), source::threads());
+        assert_eq!(pipeline, pipeline::Config::default());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Merges equal folded stacks and puts them in order.
 
-use bstr::ByteSlice;
+use rayon::prelude::*;
 
-use super::order;
+use super::ranks::Ranks;
 use super::sums::{Sums, Weight};
 use crate::error::Result;
 use crate::folded::{Folded, FoldedSink};
@@ -18,13 +18,26 @@ pub struct Merge<S> {
     stacks: Sums,
     fractions: u64,
     unit: Unit,
+    parallel: bool,
     next: S,
 }
+
+/// So many stacks make a piece of work: they and their names stay in a cache.
+const PIECE: usize = if cfg!(test) { 4 } else { 256 };
+/// So many pieces are handed on at once, where several threads can take them.
+const PIECES: usize = 32;
 
 impl<S: FoldedSink> Merge<S> {
     /// A merger in front of `next`.
     pub fn new(next: S) -> Self {
-        Merge { stacks: Sums::default(), fractions: 0, unit: Unit::default(), next }
+        let (stacks, unit) = (Sums::default(), Unit::default());
+        Merge { stacks, fractions: 0, unit, parallel: false, next }
+    }
+
+    /// Lets all of rayon's threads help, if that is `parallel`; the result is the same.
+    pub fn parallel(mut self, parallel: bool) -> Self {
+        self.parallel = parallel;
+        self
     }
 
     /// The next sink.
@@ -71,22 +84,23 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         }
         let mut stacks = std::mem::take(&mut self.stacks);
         stacks.close();
-        let ranks = Ranks::new(frames, &stacks);
-        let (mut full, sorted) = (0, ranks.sorted(&stacks));
-        let mut rest = &sorted[..];
-        while let Some((&id, mut next)) = rest.split_first() {
-            prefetch(next, &stacks, frames);
-            let (stack, mut sum) = stacks.get(id as usize);
-            while let Some((&same, after)) = next.split_first()
-                && stacks.get(same as usize).0 == stack
-            {
-                sum += stacks.get(same as usize).1;
-                next = after;
+        let sorted = Ranks::new(frames, &stacks, self.parallel).sorted(&stacks, self.parallel);
+        let (mut rest, mut full) = (&sorted[..], 0);
+        while !rest.is_empty() {
+            let mut ids = Vec::new();
+            while ids.len() < if self.parallel { PIECES } else { 1 } && !rest.is_empty() {
+                let (piece, behind) = rest.split_at(piece(rest, &stacks));
+                ids.push(piece);
+                rest = behind;
             }
-            rest = next;
-            let Weight { weight, after } = sum;
-            full += u64::from(weight == u64::MAX || after == Some(u64::MAX));
-            self.next.folded(frames, &Folded { stack, weight, after, line: b"" })?;
+            let pieces: Vec<Vec<Folded<'_>>> = match &ids[..] {
+                [ids] => vec![summed(ids, &stacks)],
+                _ => ids.par_iter().map(|ids| summed(ids, &stacks)).collect(),
+            };
+            let is_full =
+                |folded: &&Folded<'_>| folded.weight == u64::MAX || folded.after == Some(u64::MAX);
+            full += pieces.iter().flatten().filter(is_full).count() as u64;
+            self.next.many(frames, &pieces)?;
         }
         tally.lose(Loss::Fraction, self.fractions, 0);
         // A single weight can be as large, but nobody's is.
@@ -95,141 +109,92 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
     }
 }
 
-/// Has what the stacks that come next are made of at hand when they do: they lie anywhere, and so do their names.
-fn prefetch(next: &[u32], stacks: &Sums, frames: &FrameTable) {
-    for (ahead, links) in [(7, 1), (5, 0)] {
-        next.get(ahead).into_iter().for_each(|&id| stacks.prefetch(id as usize, links));
+/// How many of `sorted` make a piece: equal ones are in the same.
+fn piece(sorted: &[u32], stacks: &Sums) -> usize {
+    let stack = |at: usize| sorted.get(at).map(|&id| stacks.get(id as usize).0);
+    let mut end = PIECE.min(sorted.len());
+    while end < sorted.len() && stack(end) == stack(end - 1) {
+        end += 1;
     }
-    for (ahead, links) in [(3, 2), (1, 1), (0, 0)] {
-        let Some(&id) = next.get(ahead) else { return };
-        stacks.get(id as usize).0.iter().for_each(|&frame| frames.prefetch(frame, links));
-    }
+    end
 }
 
-/// Ranks that make the order of stacks the order of their lines' bytes.
-///
-/// Where two lines differ first, one has frame `a` and the other `b`, and what follows a frame matters if one is the
-/// beginning of the other: `;` inside a stack, nothing at its end. So each frame has two ranks, that of its bytes and that of its
-/// bytes with a `;`, and `main` < `main::x` < `main;` as in the bytes.
-struct Ranks {
-    /// By frame id: the rank at the end of a stack, and inside.
-    ranks: Vec<(u32, u32)>,
-}
-
-impl Ranks {
-    /// The ranks of the frames of `stacks`; the table holds many others.
-    fn new(frames: &FrameTable, stacks: &Sums) -> Self {
-        let mut used = vec![[false; 2]; frames.len()];
-        for (stack, _) in stacks.iter() {
-            let Some((leaf, inner)) = stack.split_last() else { continue };
-            used[leaf.index()][0] = true;
-            inner.iter().for_each(|frame| used[frame.index()][1] = true);
+/// Each distinct one of sorted stacks, with its sum.
+fn summed<'a>(sorted: &[u32], stacks: &'a Sums) -> Vec<Folded<'a>> {
+    let mut all = Vec::with_capacity(sorted.len());
+    let mut rest = sorted;
+    while let Some((&id, mut next)) = rest.split_first() {
+        // They lie anywhere.
+        for (ahead, links) in [(7, 1), (4, 0)] {
+            next.get(ahead).into_iter().for_each(|&id| stacks.prefetch(id as usize, links));
         }
-        let mut keys: Vec<(&[u8], bool, usize)> = Vec::new();
-        for id in frames.ids() {
-            let sides =
-                [false, true].into_iter().filter(|&inside| used[id.index()][usize::from(inside)]);
-            keys.extend(sides.map(|inside| (frames.symbol(id).as_bytes(), inside, id.index())));
+        let (stack, mut sum) = stacks.get(id as usize);
+        while let Some((&same, after)) = next.split_first()
+            && stacks.get(same as usize).0 == stack
+        {
+            sum += stacks.get(same as usize).1;
+            next = after;
         }
-        let key = |at: u32| {
-            let (name, inside, _) = keys[at as usize];
-            (name, inside)
-        };
-        let mut ranks = vec![(0, 0); frames.len()];
-        let (mut rank, mut last) = (0, None);
-        let compare = |a, b| compare(key(a), key(b));
-        for at in order::sorted(keys.len(), |at, depth| word(key(at), depth), compare) {
-            // Frames of one name (of several modules, say) share their ranks.
-            rank += u32::from(last.is_some_and(|last| compare(last, at).is_ne()));
-            last = Some(at);
-            let (_, inside, id) = keys[at as usize];
-            let slot = &mut ranks[id];
-            if inside { slot.1 = rank } else { slot.0 = rank }
-        }
-        Ranks { ranks }
+        rest = next;
+        let Weight { weight, after } = sum;
+        all.push(Folded { stack, weight, after, line: b"" });
     }
-
-    /// The numbers of `stacks` in their order: that of their ranks, so that sorting compares integers and never touches a name.
-    fn sorted(&self, stacks: &Sums) -> Vec<u32> {
-        let mut ranks: Vec<u32> = Vec::new();
-        for (stack, _) in stacks.iter() {
-            let Some((leaf, inner)) = stack.split_last() else { continue };
-            ranks.extend(inner.iter().map(|frame| self.ranks[frame.index()].1));
-            ranks.push(self.ranks[leaf.index()].0);
-        }
-        let ranks_of = |id: u32| &ranks[stacks.range(id as usize)];
-        // Two ranks, each one more than it is: 0 is none.
-        let word = |id, depth: usize| {
-            let (&first, rest) = ranks_of(id).get(2 * depth..)?.split_first()?;
-            let second = rest.first().map_or(0, |&second| u64::from(second) + 1);
-            Some((u64::from(first) + 1) << 32 | second)
-        };
-        order::sorted(stacks.len(), word, |a, b| ranks_of(a).cmp(ranks_of(b)))
-    }
-}
-
-/// Eight bytes of a name, with a `;` behind those that are inside a stack: as [`compare`] sees them.
-fn word((name, inside): (&[u8], bool), depth: usize) -> Option<u64> {
-    let rest = name.get(8 * depth..)?;
-    if let Some(&eight) = rest.first_chunk() {
-        return Some(u64::from_be_bytes(eight));
-    }
-    let mut eight = [0; 8];
-    eight[..rest.len()].copy_from_slice(rest);
-    if inside {
-        eight[rest.len()] = b';';
-    }
-    (inside || !rest.is_empty()).then(|| u64::from_be_bytes(eight))
-}
-
-/// Compares names as bytes, with a `;` behind those that are inside a stack.
-fn compare((a, a_inside): (&[u8], bool), (b, b_inside): (&[u8], bool)) -> std::cmp::Ordering {
-    let common = a.len().min(b.len());
-    a[..common].cmp(&b[..common]).then_with(|| {
-        let next = |name: &[u8], inside: bool| name.get(common).copied().or(inside.then_some(b';'));
-        match (a.len() == b.len(), next(a, a_inside), next(b, b_inside)) {
-            (true, a, b) => a.cmp(&b),
-            // `main;` against `main;x` cannot be, as names hold no `;`; if one does, the longer is later.
-            (false, Some(x), Some(y)) if x == y => a.len().cmp(&b.len()),
-            (false, a, b) => a.cmp(&b),
-        }
-    })
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::folded::{self, Writer};
+    use crate::render::{self, Renderer};
+    use bstr::ByteSlice;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn merged(text: &str) -> String {
+    fn merge<S: FoldedSink>(text: &str, parallel: bool, next: S) -> S {
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-        let mut merge = Merge::new(Writer::new(Vec::new(), "memory"));
+        let mut merge = Merge::new(next).parallel(parallel);
         folded::read(text.as_bytes(), "text", &mut frames, &mut merge, &mut tally).unwrap();
         merge.finish(&mut frames, &mut tally).unwrap();
-        String::from_utf8(merge.into_next().into_inner()).unwrap()
+        merge.into_next()
+    }
+
+    fn merged(text: &str, parallel: bool) -> String {
+        let writer = merge(text, parallel, Writer::new(Vec::new(), "memory"));
+        String::from_utf8(writer.into_inner()).unwrap()
     }
 
     #[test]
     fn the_order_is_that_of_bytes() {
         assert_eq!(
-            merged("main;a 1\nmain 1\nmain::x 2\nmain 3\nmain!y 1\n"),
+            merged("main;a 1\nmain 1\nmain::x 2\nmain 3\nmain!y 1\n", false),
             "main 4\nmain!y 1\nmain::x 2\nmain;a 1\n"
         );
-        assert_eq!(merged("a 1 2\na 3 4\n"), "a 4 6\n");
+        assert_eq!(merged("a 1 2\na 3 4\n", false), "a 4 6\n");
+    }
+
+    #[test]
+    fn a_graph_is_the_same_whoever_packs_its_stacks() {
+        let text: String = (0..40).map(|n| format!("main;f{};g{n}\u{1} {n}\n", n % 7)).collect();
+        let drawn = |parallel| {
+            let renderer = Renderer::new(render::Config::default(), "text", Vec::new(), "memory");
+            merge(&text, parallel, renderer).into_inner()
+        };
+        assert_eq!(drawn(true).as_bstr(), drawn(false).as_bstr());
     }
 
     proptest! {
         #[test]
-        fn merging_is_a_sorted_map(lines in proptest::collection::vec(("[a-c:;!<]{1,6}", 0u64..9), 0..60)) {
+        fn merging_is_a_sorted_map(
+            lines in proptest::collection::vec(("[a-c:;!<]{1,6}", 0u64..9), 0..60), parallel: bool,
+        ) {
             let text: String = lines.iter().map(|(stack, weight)| format!("{stack} {weight}\n")).collect();
             let mut map = BTreeMap::<&str, u64>::new();
             for (stack, weight) in &lines {
                 *map.entry(stack).or_default() += weight;
             }
             let expected: String = map.iter().map(|(stack, weight)| format!("{stack} {weight}\n")).collect();
-            prop_assert_eq!(merged(&text), expected);
+            prop_assert_eq!(merged(&text, parallel), expected);
         }
     }
 }

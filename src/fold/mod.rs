@@ -22,6 +22,7 @@ mod order;
 mod parallel;
 pub mod parts;
 mod quality;
+mod ranks;
 mod root;
 pub mod source;
 mod sums;

@@ -6,44 +6,96 @@
 
 use std::cmp::Ordering;
 
+use rayon::Scope;
+use rayon::prelude::*;
+
 /// So few strings are compared as they are.
 const FEW: usize = 12;
+/// So many are worth another thread.
+const MANY: usize = if cfg!(test) { 40 } else { 1 << 14 };
 
-/// The numbers from 0 on, so `many`, in the order of `compare` of the strings they stand for.
-///
-/// `word` tells the words of a string from 0 on, `None` behind its end. Where words differ they must compare as the strings do, with
-/// 0 for none.
-pub(super) fn sorted(
-    many: usize,
-    word: impl Fn(u32, usize) -> Option<u64>,
-    compare: impl Fn(u32, u32) -> Ordering,
-) -> Vec<u32> {
-    let mut all: Vec<(u64, u32)> = (0..many as u32).map(|number| (0, number)).collect();
-    let mut left = vec![(0..all.len(), 0)];
-    while let Some((range, depth)) = left.pop() {
-        let mut start = range.start;
-        let same = &mut all[range];
-        let mut has_more = false;
-        if same.len() > FEW {
-            for (key, number) in same.iter_mut() {
-                let word = word(*number, depth);
-                has_more |= word.is_some();
-                *key = word.unwrap_or(0);
-            }
-        }
-        if !has_more {
-            same.sort_unstable_by(|a, b| compare(a.1, b.1));
-            continue;
-        }
-        same.sort_unstable_by_key(|&(word, _)| word);
-        for run in same.chunk_by(|a, b| a.0 == b.0) {
-            if run.len() > 1 {
-                left.push((start..start + run.len(), depth + 1));
-            }
-            start += run.len();
-        }
+/// A word of a string, and the string's number.
+type Item = (u64, u32);
+
+/// Strings, by their numbers.
+pub(super) trait Strings: Sync {
+    /// The words of a string from 0 on, `None` behind its end. Where words differ they must compare as the strings do, with 0 for none.
+    fn word(&self, string: u32, at: usize) -> Option<u64>;
+
+    /// Compares whole strings.
+    fn compare(&self, a: u32, b: u32) -> Ordering;
+}
+
+/// The numbers from 0 on, so `many`, in the order of the strings they stand for. Several threads sort them if that is `parallel`.
+pub(super) fn sorted(many: usize, strings: &impl Strings, parallel: bool) -> Vec<u32> {
+    let mut all: Vec<Item> = (0..many as u32).map(|number| (0, number)).collect();
+    if parallel && many > MANY {
+        rayon::in_place_scope(|scope| sort_beside(scope, &mut all, 0, strings));
+    } else {
+        sort(vec![&mut all], 0, strings);
     }
     all.into_iter().map(|(_, number)| number).collect()
+}
+
+/// Sorts each of `parts`, whose strings have all words before `depth` in common.
+fn sort(parts: Vec<&mut [Item]>, depth: usize, strings: &impl Strings) {
+    let mut left: Vec<_> = parts.into_iter().map(|part| (part, depth)).collect();
+    while let Some((same, depth)) = left.pop() {
+        left.extend(by_word(same, depth, strings, usize::MAX).map(|run| (run, depth + 1)));
+    }
+}
+
+/// The same, where other threads help.
+fn sort_beside<'s>(
+    scope: &Scope<'s>,
+    same: &'s mut [Item],
+    depth: usize,
+    strings: &'s impl Strings,
+) {
+    let (mut small, mut count) = (Vec::new(), 0);
+    for run in by_word(same, depth, strings, MANY) {
+        if run.len() > MANY {
+            scope.spawn(move |scope| sort_beside(scope, run, depth + 1, strings));
+            continue;
+        }
+        count += run.len();
+        small.push(run);
+        if count > MANY {
+            let parts = std::mem::take(&mut small);
+            scope.spawn(move |_| sort(parts, depth + 1, strings));
+            count = 0;
+        }
+    }
+    sort(small, depth + 1, strings);
+}
+
+/// Sorts by the word at `depth`, up to so many `alone`; answers the runs that have it in common and need more.
+fn by_word<'a, S: Strings>(
+    same: &'a mut [Item],
+    depth: usize,
+    strings: &S,
+    alone: usize,
+) -> impl Iterator<Item = &'a mut [Item]> + use<'a, S> {
+    let fill = |(key, number): &mut Item| {
+        let word = strings.word(*number, depth);
+        *key = word.unwrap_or(0);
+        word.is_some()
+    };
+    let is_alone = same.len() <= alone;
+    let has_more = match same.len() {
+        ..=FEW => false,
+        _ if is_alone => same.iter_mut().fold(false, |has_more, item| fill(item) | has_more),
+        _ => same.par_iter_mut().map(fill).reduce(|| false, |a, b| a | b),
+    };
+    if !has_more {
+        same.sort_unstable_by(|a, b| strings.compare(a.1, b.1));
+    } else if is_alone {
+        same.sort_unstable_by_key(|&(word, _)| word);
+    } else {
+        same.par_sort_unstable_by_key(|&(word, _)| word);
+    }
+    let runs = same.chunk_by_mut(move |a, b| has_more && a.0 == b.0);
+    runs.filter(|run| run.len() > 1)
 }
 
 #[cfg(test)]
@@ -51,15 +103,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Words of two bytes.
+    impl Strings for Vec<String> {
+        fn word(&self, string: u32, at: usize) -> Option<u64> {
+            let rest = self[string as usize].as_bytes().get(2 * at..);
+            let rest = rest.filter(|rest| !rest.is_empty())?;
+            Some(u64::from(rest[0]) << 8 | u64::from(rest.get(1).copied().unwrap_or(0)))
+        }
+
+        fn compare(&self, a: u32, b: u32) -> Ordering {
+            self[a as usize].cmp(&self[b as usize])
+        }
+    }
+
     proptest! {
         #[test]
-        fn the_order_is_that_of_a_plain_sort(strings in prop::collection::vec("[\0ab]{0,20}", 0..200)) {
-            let bytes = |at: u32| strings[at as usize].as_bytes();
-            let word = |at: u32, depth: usize| {
-                let rest = bytes(at).get(2 * depth..).filter(|rest| !rest.is_empty())?;
-                Some(u64::from(rest[0]) << 8 | u64::from(rest.get(1).copied().unwrap_or(0)))
-            };
-            let numbers = sorted(strings.len(), word, |a, b| bytes(a).cmp(bytes(b)));
+        fn the_order_is_that_of_a_plain_sort(
+            strings in prop::collection::vec("[\0ab]{0,20}", 0..300), parallel: bool,
+        ) {
+            let numbers = sorted(strings.len(), &strings, parallel);
             let order: Vec<&str> = numbers.into_iter().map(|at| &*strings[at as usize]).collect();
             let mut plain: Vec<&str> = strings.iter().map(|string| &**string).collect();
             plain.sort();

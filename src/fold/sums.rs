@@ -1,6 +1,6 @@
 //! Weights by stack.
 
-use std::ops::{AddAssign, Range};
+use std::ops::AddAssign;
 
 use crate::prefetch::prefetch;
 use crate::sample::FrameId;
@@ -63,11 +63,6 @@ impl Sums {
     pub(super) fn get(&self, id: usize) -> (&[FrameId], Weight) {
         let after = self.after.get(id).copied().flatten();
         (self.stacks.get(id), Weight { weight: self.weights[id], after })
-    }
-
-    /// Where the stack of a number is among the frames of all stacks, one behind the other.
-    pub(super) fn range(&self, id: usize) -> Range<usize> {
-        self.stacks.range(id)
     }
 
     /// As [`Stacks::prefetch`], and its sum.

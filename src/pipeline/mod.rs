@@ -92,7 +92,8 @@ pub fn draw_all<W: Write>(
         return chart(inputs, name, source, fold, renderer);
     }
     let fold = fold::Config { unit: true, ..fold };
-    let stage = PastMerge(Folder::new(fold, name, Merge::new(renderer)));
+    let merge = Merge::new(renderer).parallel(source.threads > 1);
+    let stage = PastMerge(Folder::new(fold, name, merge));
     let (stage, tally) = run(inputs, source, stage)?;
     Ok((stage.0.into_next().into_next(), tally))
 }
@@ -117,7 +118,8 @@ fn sorted<S: FoldedSink>(
     fold: fold::Config,
     next: S,
 ) -> Result<(S, Tally)> {
-    let (merge, tally) = folded(inputs, name, source, fold, Merge::new(next))?;
+    let merge = Merge::new(next).parallel(source.threads > 1);
+    let (merge, tally) = folded(inputs, name, source, fold, merge)?;
     Ok((merge.into_next(), tally))
 }
 

@@ -16,7 +16,7 @@ use zstd::stream::{read::Decoder, write::Encoder};
 
 use crate::error::{Error, Result};
 use crate::folded::{self, Folded};
-use crate::sample::FrameTable;
+use crate::sample::{FrameId, FrameTable};
 
 const START: &str = "<metadata id=\"flamepipe-folded-";
 const VERSION: &str = "1";
@@ -28,67 +28,127 @@ const MOST: usize = 6 << 20;
 /// Longer than this no line is taken for one of ours.
 const LONGEST: u64 = 64 << 20;
 
+/// So much is packed at once, in bytes: zstd is slow to start.
+const BATCH: usize = 1 << 16;
+
 /// Packs stacks as they come. Memory: what is packed, and zstd's window of 512 KiB.
 #[derive(Default)]
 pub(super) struct Embedder {
     packed: Option<Encoder<'static, Vec<u8>>>,
     too_large: bool,
     last: Vec<u8>,
+    /// The frames of `last`, and where in it each ends; none if it was no stack of frames.
+    frames: Vec<FrameId>,
+    ends: Vec<usize>,
+    /// Lines that are still to be packed.
+    batch: Vec<u8>,
     room: Vec<u8>,
 }
 
 impl Embedder {
     /// Adds one line, as it was read or as a writer would write it.
     pub(super) fn add(&mut self, frames: &FrameTable, folded: &Folded<'_>) -> Result<()> {
-        let mut room = std::mem::take(&mut self.room);
-        room.clear();
-        if folded.line.is_empty() {
-            folded::format(&mut room, frames, folded);
+        if !folded.line.is_empty() {
+            return self.text(folded.line);
         }
-        let added = self.text(if folded.line.is_empty() { &room } else { folded.line });
-        self.room = room;
+        // What the frames in common are written as need not be written again to be compared.
+        let common = self.frames.iter().zip(folded.stack).take_while(|(a, b)| a == b).count();
+        self.frames.truncate(common);
+        self.ends.truncate(common);
+        let start = self.ends.last().copied().unwrap_or(0);
+        let mut rest = std::mem::take(&mut self.room);
+        rest.clear();
+        for &frame in folded.stack.get(common..).unwrap_or_default() {
+            if !self.frames.is_empty() {
+                rest.push(b';');
+            }
+            rest.extend_from_slice(frames.symbol(frame));
+            self.frames.push(frame);
+            self.ends.push(start + rest.len());
+        }
+        folded::weights(&mut rest, folded);
+        let added = if rest.contains(&b'\n') {
+            // A frame can have a newline in its name; as text that is two lines.
+            rest.clear();
+            folded::format(&mut rest, frames, folded);
+            self.text(&rest)
+        } else {
+            self.line(start, &rest)
+        };
+        self.room = rest;
         added
+    }
+
+    /// Adds many that were not read from lines.
+    pub(super) fn add_all(
+        &mut self,
+        frames: &FrameTable,
+        pieces: &[Vec<Folded<'_>>],
+    ) -> Result<()> {
+        for piece in pieces {
+            for (at, folded) in piece.iter().enumerate() {
+                folded::prefetch(frames, piece, at);
+                self.add(frames, folded)?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds lines as they are.
     pub(super) fn text(&mut self, text: &[u8]) -> Result<()> {
-        let added = ByteSlice::lines(text).try_for_each(|line| self.line(line));
-        added.map_err(Error::io(|| "cannot pack the folded stacks"))
+        self.frames.clear();
+        self.ends.clear();
+        ByteSlice::lines(text).try_for_each(|line| self.line(0, line))
     }
 
-    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Adds a line that begins with as many bytes of the one before as `start` says, and goes on with `rest`.
+    fn line(&mut self, start: usize, rest: &[u8]) -> Result<()> {
         if self.too_large {
             return Ok(());
         }
+        let same = folded::common_prefix(self.last.get(start..).unwrap_or_default(), rest);
+        let new = rest.get(same..).unwrap_or_default();
+        folded::number(&mut self.batch, (start + same) as u64);
+        self.batch.push(b' ');
+        self.batch.extend_from_slice(new);
+        self.batch.push(b'\n');
+        self.last.truncate(start + same);
+        self.last.extend_from_slice(new);
+        if self.batch.len() < BATCH { Ok(()) } else { self.pack() }
+    }
+
+    fn pack(&mut self) -> Result<()> {
         let packed = match &mut self.packed {
             Some(packed) => packed,
-            none => none.insert(Encoder::new(Vec::new(), 1)?),
+            none => none.insert(Encoder::new(Vec::new(), 1).map_err(packing())?),
         };
-        let shared = folded::common_prefix(&self.last, line);
-        write!(packed, "{shared} ")?;
-        packed.write_all(&line[shared..])?;
-        packed.write_all(b"\n")?;
+        packed.write_all(&self.batch).map_err(packing())?;
+        self.batch.clear();
         if packed.get_ref().len() > MOST {
             *self = Embedder { too_large: true, ..Embedder::default() };
             log::warn!(
                 "the graph is without its folded stacks: packed, they are larger than {} MiB",
                 MOST >> 20
             );
-            return Ok(());
         }
-        self.last.truncate(shared);
-        self.last.extend_from_slice(&line[shared..]);
         Ok(())
     }
 
     /// Puts what was packed at the end of `svg`.
-    pub(super) fn finish(self, svg: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn finish(mut self, svg: &mut Vec<u8>) -> Result<()> {
+        if !self.batch.is_empty() {
+            self.pack()?;
+        }
         let (Some(packed), Some(end)) = (self.packed, svg.rfind("</svg>")) else { return Ok(()) };
-        let packed = packed.finish().map_err(Error::io(|| "cannot pack the folded stacks"))?;
+        let packed = packed.finish().map_err(packing())?;
         let element = format!("{START}{VERSION}\">{}{END}\n", base64(&packed));
         svg.splice(end..end, element.into_bytes());
         Ok(())
     }
+}
+
+fn packing() -> impl FnOnce(io::Error) -> Error {
+    Error::io(|| "cannot pack the folded stacks")
 }
 
 /// Whether `start` is the beginning of an SVG, anybody's.

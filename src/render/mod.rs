@@ -32,7 +32,7 @@ use embed::Embedder;
 pub use inferno::flamegraph::color;
 pub use inferno::flamegraph::{FuncFrameAttrsMap, Palette};
 use lines::{Lines, Sequence, Weight};
-use names::Names;
+use names::{Names, Path};
 pub use svg::frame_attributes;
 use tree::CallTree;
 
@@ -84,7 +84,9 @@ pub struct Renderer<W> {
     /// All stacks are of time on or off the processor.
     times: bool,
     unit: Unit,
-    /// Room for the stack at hand.
+    /// The names of the stack at hand.
+    path: Path,
+    /// Room for what is made of them.
     stack: Vec<u32>,
     plain: Vec<FrameId>,
 }
@@ -97,6 +99,15 @@ enum Store {
 impl Default for Store {
     fn default() -> Self {
         Store::Sequence(Sequence::default())
+    }
+}
+
+impl Store {
+    fn add(&mut self, names: &Names, stack: &[u32], weight: Weight) {
+        match self {
+            Store::Tree(tree) => tree.add(names, stack, weight),
+            Store::Sequence(sequence) => sequence.add(stack, weight),
+        }
     }
 }
 
@@ -133,6 +144,7 @@ impl<W: Write> Renderer<W> {
             fractions: 0,
             times: true,
             unit: Unit::default(),
+            path: Path::default(),
             stack: Vec::new(),
             plain: Vec::new(),
         }
@@ -187,6 +199,47 @@ impl<W: Write> Renderer<W> {
         }
     }
 
+    /// Puts a stack where it is drawn.
+    fn place(&mut self, frames: &FrameTable, folded: &Folded<'_>) {
+        let weight = Weight { before: folded.weight, after: folded.after.unwrap_or(folded.weight) };
+        self.seen.items += 1;
+
+        self.times =
+            self.times && folded.stack.first().is_some_and(|&root| is_time(frames.symbol(root)));
+
+        self.path.set(&mut self.names, frames, folded.stack);
+        if self.base.is_empty() && !self.config.reverse && self.names.are_trimmed(self.path.names())
+        {
+            self.total.add(weight);
+            self.store.add(&self.names, self.path.names(), weight);
+            return;
+        }
+        let mut stack = std::mem::take(&mut self.stack);
+        stack.clear();
+        stack.extend_from_slice(self.path.names());
+        if !self.base.is_empty() {
+            match stack.iter().rposition(|name| self.base.contains(name)) {
+                Some(base) => drop(stack.drain(..base)),
+                None => {
+                    self.outside_base += Count::one(weight.after);
+                    self.stack = stack;
+                    return;
+                }
+            }
+        }
+        if self.config.reverse {
+            stack.reverse();
+        }
+        self.names.trim(&mut stack);
+        if stack.is_empty() {
+            self.nameless += Count::one(weight.after);
+        } else {
+            self.total.add(weight);
+            self.store.add(&self.names, &stack, weight);
+        }
+        self.stack = stack;
+    }
+
     /// The lines to draw, in their order.
     fn lines(&mut self, differential: bool) -> Lines {
         let sequence = match std::mem::take(&mut self.store) {
@@ -229,42 +282,27 @@ impl<W: Write> FoldedSink for Renderer<W> {
         }
         let mut room = std::mem::take(&mut self.plain);
         let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
-        let weight = Weight { before: folded.weight, after: folded.after.unwrap_or(folded.weight) };
-        self.seen.items += 1;
-
-        self.times &= folded.stack.first().is_some_and(|&root| is_time(frames.symbol(root)));
-
-        let mut stack = std::mem::take(&mut self.stack);
-        stack.clear();
-        for &frame in folded.stack {
-            self.names.push(frames, frame, &mut stack);
-        }
+        self.place(frames, &folded);
         self.plain = room;
-        if !self.base.is_empty() {
-            match stack.iter().rposition(|name| self.base.contains(name)) {
-                Some(base) => drop(stack.drain(..base)),
-                None => {
-                    self.outside_base += Count::one(weight.after);
-                    self.stack = stack;
-                    return Ok(());
-                }
-            }
-        }
-        if self.config.reverse {
-            stack.reverse();
-        }
-        self.names.trim(&mut stack);
-        if stack.is_empty() {
-            self.nameless += Count::one(weight.after);
-        } else {
-            self.total.add(weight);
-            match &mut self.store {
-                Store::Tree(tree) => tree.add(&self.names, &stack, weight),
-                Store::Sequence(sequence) => sequence.add(&stack, weight),
-            }
-        }
-        self.stack = stack;
         Ok(())
+    }
+
+    /// Another thread packs them.
+    fn many(&mut self, frames: &mut FrameTable, pieces: &[Vec<Folded<'_>>]) -> Result<()> {
+        let mut all = pieces.iter().flatten();
+        let is_plain = |folded: &Folded<'_>| folded.after.is_none() && folded.line.is_empty();
+        if pieces.len() < 2 || !self.config.embed || !all.clone().all(is_plain) {
+            return all.try_for_each(|folded| self.folded(frames, folded));
+        }
+        self.differential.get_or_insert(false);
+        let (frames, mut embed) = (&*frames, std::mem::take(&mut self.embed));
+        let mut packed = Ok(());
+        rayon::in_place_scope(|scope| {
+            scope.spawn(|_| packed = embed.add_all(frames, pieces));
+            all.for_each(|folded| self.place(frames, folded));
+        });
+        self.embed = embed;
+        packed
     }
 
     fn text(&mut self, line: &[u8]) -> Result<()> {

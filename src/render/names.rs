@@ -52,9 +52,14 @@ impl Names {
         stack.extend_from_slice(&self.pieces[start as usize..end as usize]);
     }
 
+    /// Whether [`Names::trim`] leaves a stack as it is, for all that is seen at once.
+    pub(super) fn are_trimmed(&self, stack: &[u32]) -> bool {
+        let (Some(&first), Some(&last)) = (stack.first(), stack.last()) else { return false };
+        is_plain(self.get(first).first()) && is_plain(self.get(last).last())
+    }
+
     /// Takes off what inferno trims from lines. A stack that is nothing but space becomes empty.
     pub(super) fn trim(&mut self, stack: &mut Vec<u32>) {
-        let is_plain = |end: Option<&u8>| end.is_some_and(u8::is_ascii_graphic);
         if let Some(first) = stack.first_mut()
             && !is_plain(self.get(*first).first())
         {
@@ -111,6 +116,38 @@ impl Names {
     pub(super) fn replaced(&self) -> u64 {
         self.replaced
     }
+}
+
+/// The names of the stack that came last. The next one often begins with the same frames, whose names need not be looked up again.
+#[derive(Default)]
+pub(super) struct Path {
+    frames: Vec<FrameId>,
+    names: Vec<u32>,
+    /// Where in `names` each frame ends.
+    ends: Vec<usize>,
+}
+
+impl Path {
+    /// Makes it that of `stack`.
+    pub(super) fn set(&mut self, names: &mut Names, frames: &FrameTable, stack: &[FrameId]) {
+        let common = self.frames.iter().zip(stack).take_while(|(a, b)| a == b).count();
+        self.frames.truncate(common);
+        self.ends.truncate(common);
+        self.names.truncate(self.ends.last().copied().unwrap_or(0));
+        for &frame in &stack[common..] {
+            names.push(frames, frame, &mut self.names);
+            self.frames.push(frame);
+            self.ends.push(self.names.len());
+        }
+    }
+
+    pub(super) fn names(&self) -> &[u32] {
+        &self.names
+    }
+}
+
+fn is_plain(end: Option<&u8>) -> bool {
+    end.is_some_and(u8::is_ascii_graphic)
 }
 
 /// Numbers of names that compare as the names do.

@@ -58,15 +58,19 @@ enum Step {
 impl CallTree {
     /// Adds a stack of names, root first, which must not be empty.
     pub(super) fn add(&mut self, names: &Names, stack: &[u32], weight: Weight) {
-        self.is_sorted = self.is_sorted && is_behind(names, &self.last, stack);
-        self.push(stack, weight);
+        let shared = common(&self.last, stack);
+        self.is_sorted = self.is_sorted && is_behind(names, &self.last, stack, shared);
+        self.push_behind(shared, stack, weight);
         if !self.is_sorted && self.ends.len() >= self.limit {
             self.merge();
         }
     }
 
     fn push(&mut self, stack: &[u32], weight: Weight) {
-        let shared = common(&self.last, stack);
+        self.push_behind(common(&self.last, stack), stack, weight);
+    }
+
+    fn push_behind(&mut self, shared: usize, stack: &[u32], weight: Weight) {
         if shared == stack.len()
             && shared == self.last.len()
             && let Some(last) = self.weights.last_mut()
@@ -237,9 +241,8 @@ impl CallTree {
     }
 }
 
-/// Whether the line of `stack` sorts behind that of `last`.
-fn is_behind(names: &Names, last: &[u32], stack: &[u32]) -> bool {
-    let shared = common(last, stack);
+/// Whether the line of `stack` sorts behind that of `last`, with which it shares that many names.
+fn is_behind(names: &Names, last: &[u32], stack: &[u32], shared: usize) -> bool {
     let (a, b) = (
         last.get(shared).map_or(&b""[..], |&name| names.get(name)),
         stack.get(shared).map_or(&b""[..], |&name| names.get(name)),

@@ -4,9 +4,13 @@
 //! [`read`] turns text into [`Folded`] items, [`Writer`] turns items into text, and between the two an untouched line
 //! stays as it was, byte for byte.
 
-use std::io::{BufRead, ErrorKind, Write};
+mod write;
+
+use std::io::{BufRead, ErrorKind};
 
 use bstr::ByteSlice;
+pub use write::{Writer, format, restack};
+pub(crate) use write::{number, prefetch, weights};
 
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable};
@@ -75,6 +79,11 @@ pub trait FoldedSink {
     /// Takes one stack.
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()>;
 
+    /// Takes many stacks, in pieces that several threads may work on, if there is more than one.
+    fn many(&mut self, frames: &mut FrameTable, pieces: &[Vec<Folded<'_>>]) -> Result<()> {
+        pieces.iter().flatten().try_for_each(|folded| self.folded(frames, folded))
+    }
+
     /// Takes a line that is no stack: a comment, an empty line, an odd line. Only writers care.
     fn text(&mut self, _line: &[u8]) -> Result<()> {
         Ok(())
@@ -90,6 +99,9 @@ pub trait FoldedSink {
 impl<S: FoldedSink + ?Sized> FoldedSink for Box<S> {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
         (**self).folded(frames, folded)
+    }
+    fn many(&mut self, frames: &mut FrameTable, pieces: &[Vec<Folded<'_>>]) -> Result<()> {
+        (**self).many(frames, pieces)
     }
     fn text(&mut self, line: &[u8]) -> Result<()> {
         (**self).text(line)
@@ -239,87 +251,6 @@ pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let whole = 16 * a.chunks_exact(16).zip(b.chunks_exact(16)).take_while(equal).count();
     let rest = a.iter().zip(b).skip(whole);
     whole + rest.take_while(|(a, b)| a == b).count()
-}
-
-/// Writes folded text.
-pub struct Writer<W> {
-    out: W,
-    output: String,
-    line: Vec<u8>,
-}
-
-impl<W: Write> Writer<W> {
-    /// A writer to `out`, which errors call `output`.
-    pub fn new(out: W, output: impl Into<String>) -> Self {
-        Writer { out, output: output.into(), line: Vec::new() }
-    }
-
-    /// What was written to.
-    pub fn into_inner(self) -> W {
-        self.out
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out.write_all(bytes).map_err(Error::io(|| format!("cannot write {}", self.output)))
-    }
-}
-
-/// Appends `stack`, joined.
-fn join(line: &mut Vec<u8>, frames: &FrameTable, stack: &[FrameId]) {
-    for (i, &frame) in stack.iter().enumerate() {
-        if i > 0 {
-            line.push(b';');
-        }
-        line.extend_from_slice(frames.symbol(frame));
-    }
-}
-
-/// Appends `old` with its stack replaced by `stack`; all else in the line stays as it is, to the byte.
-///
-/// False if that would be no line of a stack: there is nothing but blanks in it, or it looks like a comment.
-pub fn restack(line: &mut Vec<u8>, frames: &FrameTable, old: &[u8], stack: &[FrameId]) -> bool {
-    let Some(was) = split(old) else { return false };
-    let start = old.len() - old.trim_ascii_start().len();
-    let (Some(before), Some(behind)) = (old.get(..start), old.get(start + was.stack.len()..))
-    else {
-        return false;
-    };
-    line.extend_from_slice(before);
-    join(line, frames, stack);
-    line.extend_from_slice(behind);
-    split(line).is_some()
-}
-
-/// Appends `folded` as a line with its newline.
-pub fn format(line: &mut Vec<u8>, frames: &FrameTable, folded: &Folded<'_>) {
-    join(line, frames, folded.stack);
-    // Writing to a Vec cannot fail.
-    let _ = match folded.after {
-        Some(after) => writeln!(line, " {} {after}", folded.weight),
-        None => writeln!(line, " {}", folded.weight),
-    };
-}
-
-impl<W: Write> FoldedSink for Writer<W> {
-    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
-        if !folded.line.is_empty() {
-            return self.write(folded.line);
-        }
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
-        format(&mut line, frames, folded);
-        let done = self.write(&line);
-        self.line = line;
-        done
-    }
-
-    fn text(&mut self, line: &[u8]) -> Result<()> {
-        self.write(line)
-    }
-
-    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
-        self.out.flush().map_err(Error::io(|| format!("cannot write {}", self.output)))
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,129 @@
+//! The order of stacks, as numbers of their frames.
+
+use std::cmp::Ordering;
+
+use bstr::ByteSlice;
+
+use super::order::{self, Strings};
+use super::sums::Sums;
+use crate::sample::{FrameId, FrameTable};
+
+/// Ranks that make the order of stacks the order of their lines' bytes.
+///
+/// Where two lines differ first, one has frame `a` and the other `b`, and what follows a frame matters if one is the
+/// beginning of the other: `;` inside a stack, nothing at its end. So each frame has two ranks, that of its bytes and that of its
+/// bytes with a `;`, and `main` < `main::x` < `main;` as in the bytes.
+pub(super) struct Ranks {
+    /// By frame id: the rank at the end of a stack, and inside.
+    ranks: Vec<(u32, u32)>,
+}
+
+impl Ranks {
+    /// The ranks of the frames of `stacks`; the table holds many others.
+    pub(super) fn new(frames: &FrameTable, stacks: &Sums, parallel: bool) -> Self {
+        let mut used = vec![[false; 2]; frames.len()];
+        for (stack, _) in stacks.iter() {
+            let Some((leaf, inner)) = stack.split_last() else { continue };
+            used[leaf.index()][0] = true;
+            inner.iter().for_each(|frame| used[frame.index()][1] = true);
+        }
+        let mut keys: Vec<(&[u8], bool, usize)> = Vec::new();
+        for id in frames.ids() {
+            let sides =
+                [false, true].into_iter().filter(|&inside| used[id.index()][usize::from(inside)]);
+            keys.extend(sides.map(|inside| (frames.symbol(id).as_bytes(), inside, id.index())));
+        }
+        let keys = Keys(keys);
+        let mut ranks = vec![(0, 0); frames.len()];
+        let (mut rank, mut last) = (0, None);
+        for at in order::sorted(keys.0.len(), &keys, parallel) {
+            // Frames of one name (of several modules, say) share their ranks.
+            rank += u32::from(last.is_some_and(|last| keys.compare(last, at).is_ne()));
+            last = Some(at);
+            let (_, inside, id) = keys.0[at as usize];
+            let slot = &mut ranks[id];
+            if inside { slot.1 = rank } else { slot.0 = rank }
+        }
+        Ranks { ranks }
+    }
+
+    /// The numbers of `stacks` in their order: that of their ranks, so that sorting compares integers and never touches a name.
+    pub(super) fn sorted(&self, stacks: &Sums, parallel: bool) -> Vec<u32> {
+        order::sorted(stacks.len(), &Ranked { ranks: &self.ranks, stacks }, parallel)
+    }
+}
+
+/// Stacks as strings of ranks.
+struct Ranked<'a> {
+    ranks: &'a [(u32, u32)],
+    stacks: &'a Sums,
+}
+
+impl Ranked<'_> {
+    /// The rank of the frame `at` a place in `stack`.
+    #[inline]
+    fn rank(&self, stack: &[FrameId], at: usize) -> Option<u32> {
+        let &(end, inside) = self.ranks.get(stack.get(at)?.index())?;
+        Some(if at + 1 == stack.len() { end } else { inside })
+    }
+}
+
+impl Strings for Ranked<'_> {
+    /// Two ranks, each one more than it is: 0 is none.
+    #[inline]
+    fn word(&self, id: u32, at: usize) -> Option<u64> {
+        let stack = self.stacks.get(id as usize).0;
+        let first = self.rank(stack, 2 * at)?;
+        let second = self.rank(stack, 2 * at + 1).map_or(0, |second| u64::from(second) + 1);
+        Some((u64::from(first) + 1) << 32 | second)
+    }
+
+    fn compare(&self, a: u32, b: u32) -> Ordering {
+        let [a, b] = [a, b].map(|id| self.stacks.get(id as usize).0);
+        let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+        // What they have in common may yet be the end of one of them.
+        let from = same.saturating_sub(1);
+        (from..a.len())
+            .map_while(|at| self.rank(a, at))
+            .cmp((from..b.len()).map_while(|at| self.rank(b, at)))
+    }
+}
+
+/// Names, whether each is inside of stacks, and the frame's index.
+struct Keys<'a>(Vec<(&'a [u8], bool, usize)>);
+
+impl Strings for Keys<'_> {
+    /// Eight bytes of a name, with a `;` behind those that are inside a stack: as [`compare`] sees them.
+    fn word(&self, key: u32, at: usize) -> Option<u64> {
+        let (name, inside, _) = self.0[key as usize];
+        let rest = name.get(8 * at..)?;
+        if let Some(&eight) = rest.first_chunk() {
+            return Some(u64::from_be_bytes(eight));
+        }
+        let mut eight = [0; 8];
+        eight[..rest.len()].copy_from_slice(rest);
+        if inside {
+            eight[rest.len()] = b';';
+        }
+        (inside || !rest.is_empty()).then(|| u64::from_be_bytes(eight))
+    }
+
+    fn compare(&self, a: u32, b: u32) -> Ordering {
+        let [a, b] = [a, b].map(|key| self.0[key as usize]);
+        compare((a.0, a.1), (b.0, b.1))
+    }
+}
+
+/// Compares names as bytes, with a `;` behind those that are inside a stack.
+fn compare((a, a_inside): (&[u8], bool), (b, b_inside): (&[u8], bool)) -> Ordering {
+    let common = a.len().min(b.len());
+    a[..common].cmp(&b[..common]).then_with(|| {
+        let next = |name: &[u8], inside: bool| name.get(common).copied().or(inside.then_some(b';'));
+        match (a.len() == b.len(), next(a, a_inside), next(b, b_inside)) {
+            (true, a, b) => a.cmp(&b),
+            // `main;` against `main;x` cannot be, as names hold no `;`; if one does, the longer is later.
+            (false, Some(x), Some(y)) if x == y => a.len().cmp(&b.len()),
+            (false, a, b) => a.cmp(&b),
+        }
+    })
+}
