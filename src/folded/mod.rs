@@ -10,7 +10,7 @@ use std::io::{BufRead, ErrorKind};
 
 use bstr::ByteSlice;
 pub use write::{Writer, format, restack};
-pub(crate) use write::{number, prefetch, weights};
+pub(crate) use write::{number, weights};
 
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable};

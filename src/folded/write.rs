@@ -77,7 +77,7 @@ fn format_all(lines: &mut Vec<u8>, frames: &FrameTable, all: &[Folded<'_>]) {
 }
 
 /// Has the names of the stacks behind `at` at hand when they are written: they lie anywhere.
-pub(crate) fn prefetch(frames: &FrameTable, all: &[Folded<'_>], at: usize) {
+fn prefetch(frames: &FrameTable, all: &[Folded<'_>], at: usize) {
     for (ahead, links) in [(4, 2), (2, 1), (1, 0)] {
         if let Some(next) = all.get(at + ahead) {
             next.stack.iter().for_each(|&frame| frames.prefetch(frame, links));
