@@ -11,16 +11,11 @@
 //! appears first, itself between quotes. A name holds no `;`, and what stands behind a stack no quote. A line that is no stack
 //! is names alone.
 
-use std::io::{self, BufRead, Read};
-
 use bstr::ByteSlice;
 
 use crate::folded::{self, Folded};
 use crate::intern::Interner;
 use crate::sample::{FrameId, FrameTable};
-
-/// Longer than this no line is taken for one of ours, in bytes.
-pub(super) const LONGEST: u64 = 64 << 20;
 
 /// Codes lines, of text or of frames: the same line is the same bytes.
 #[derive(Default)]
@@ -247,106 +242,9 @@ fn places(name: &[u8]) -> u8 {
     bits.into_iter().filter(|(_, is_set)| *is_set).fold(0, |all, (bit, _)| all | bit)
 }
 
-/// Reads coded lines as what they were.
-pub(super) struct Decoder<R> {
-    coded: R,
-    /// The coded line at hand.
-    code: Vec<u8>,
-    /// What it stands for, with its newline, and how much of that was read.
-    line: Vec<u8>,
-    read: usize,
-    /// Where its names end.
-    ends: Vec<usize>,
-    /// All names so far, and where each ends.
-    names: Vec<u8>,
-    name_ends: Vec<usize>,
-}
-
-impl<R: BufRead> Decoder<R> {
-    /// Nothing was read yet.
-    pub(super) fn new(coded: R) -> Self {
-        let (code, line, names) = (Vec::new(), Vec::new(), Vec::new());
-        Decoder { coded, code, line, read: 0, ends: Vec::new(), names, name_ends: Vec::new() }
-    }
-
-    /// Restores the next line; false at the end.
-    fn next(&mut self) -> io::Result<bool> {
-        self.code.clear();
-        // A few bytes can be made to unpack to gigabytes.
-        let mut limited = (&mut self.coded).take(LONGEST);
-        if limited.read_until(b'\n', &mut self.code)? == 0 {
-            return Ok(false);
-        }
-        let code = std::mem::take(&mut self.code);
-        let broken = || io::Error::new(io::ErrorKind::InvalidData, "the stacks in it are broken");
-        let restored = code.strip_suffix(b"\n").and_then(|code| self.restore(code));
-        self.code = code;
-        self.read = 0;
-        restored.map(|()| true).ok_or_else(broken)
-    }
-
-    fn restore(&mut self, code: &[u8]) -> Option<()> {
-        let (shared, mut rest) = number(code)?;
-        if shared > self.ends.len() {
-            return None;
-        }
-        self.ends.truncate(shared);
-        self.line.truncate(self.ends.last().copied().unwrap_or(0));
-        while let Some(name) = rest.strip_prefix(b";") {
-            if !self.ends.is_empty() {
-                self.line.push(b';');
-            }
-            if let Some(quoted) = name.strip_prefix(b"'") {
-                // The last one ends at its last quote, as what stands behind the stack has none.
-                let end = match quoted.find_byte(b';') {
-                    Some(next) => {
-                        next.checked_sub(1).filter(|&end| quoted.get(end) == Some(&b'\''))?
-                    }
-                    None => quoted.rfind_byte(b'\'')?,
-                };
-                let (name, behind) = quoted.split_at(end);
-                self.names.extend_from_slice(name);
-                self.name_ends.push(self.names.len());
-                self.line.extend_from_slice(name);
-                rest = behind.get(1..)?;
-            } else {
-                let (known, behind) = number(name)?;
-                let end = *self.name_ends.get(known)?;
-                let start = known.checked_sub(1).map_or(0, |before| self.name_ends[before]);
-                self.line.extend_from_slice(self.names.get(start..end)?);
-                rest = behind;
-            }
-            self.ends.push(self.line.len());
-            if self.line.len() as u64 > LONGEST {
-                return None;
-            }
-        }
-        self.line.extend_from_slice(rest);
-        self.line.push(b'\n');
-        Some(())
-    }
-}
-
-/// A number at the start of `text`, and what stands behind it.
-fn number(text: &[u8]) -> Option<(usize, &[u8])> {
-    let len = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (digits, rest) = text.split_at(len);
-    Some((digits.to_str().ok()?.parse().ok()?, rest))
-}
-
-impl<R: BufRead> Read for Decoder<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.read == self.line.len() && !self.next()? {
-            return Ok(0);
-        }
-        let read = self.line.get(self.read..).unwrap_or_default().read(into)?;
-        self.read += read;
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::decode::tests::decoded;
     use super::*;
     use crate::error::Result;
     use crate::folded::FoldedSink;
@@ -358,11 +256,6 @@ mod tests {
         let (mut coder, mut out) = (Coder::default(), Vec::new());
         lines.iter().for_each(|line| coder.line(&mut out, line));
         out
-    }
-
-    fn decoded(code: &[u8]) -> io::Result<Vec<u8>> {
-        let mut lines = Vec::new();
-        Decoder::new(code).read_to_end(&mut lines).map(|_| lines)
     }
 
     #[test]
@@ -383,18 +276,6 @@ mod tests {
             decoded(&code).unwrap().as_bstr(),
             [lines.join(&b'\n'), b"\n".to_vec()].concat()
         );
-    }
-
-    #[test]
-    fn what_is_broken_is_refused() {
-        for code in
-            ["1 a\n", "x\n", "0;7 1\n", "0;'a\n", "0;'a;'b' 1\n", "0;' 1\n", "0;'a' 1", "-1\n"]
-        {
-            assert!(decoded(code.as_bytes()).is_err(), "{code}");
-        }
-        assert_eq!(decoded(b"0;'a';0 1\n").unwrap(), b"a;a 1\n");
-        let bomb = format!("0;'{}'{}\n", "x".repeat(1 << 16), ";0".repeat(LONGEST as usize >> 16));
-        assert!(decoded(bomb.as_bytes()).is_err());
     }
 
     /// Codes lines as a renderer gets them.

@@ -10,11 +10,13 @@
 
 mod base64;
 mod code;
+mod decode;
 
 use std::io::{self, BufReader, Read, Write};
 
 use bstr::ByteSlice;
-use code::{Coder, Decoder};
+use code::Coder;
+use decode::Decoder;
 use zstd::stream::{read, write::Encoder};
 
 use crate::error::{Error, Result};
