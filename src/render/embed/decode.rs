@@ -108,6 +108,7 @@ impl<R: BufRead> Read for Decoder<R> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     pub(in super::super) fn decoded(code: &[u8]) -> io::Result<Vec<u8>> {
         let mut lines = Vec::new();
@@ -124,5 +125,15 @@ pub(super) mod tests {
         assert_eq!(decoded(b"0;'a';0 1\n").unwrap(), b"a;a 1\n");
         let bomb = format!("0;'{}'{}\n", "x".repeat(1 << 16), ";0".repeat(LONGEST as usize >> 16));
         assert!(decoded(bomb.as_bytes()).is_err());
+    }
+
+    proptest! {
+        /// Nearly such code as is written: it is refused, or it is lines.
+        #[test]
+        fn whatever_is_read_is_an_error_or_lines(code in "([0-3]{0,2}(;('[ab']{0,2}'?|[0-9]{0,2})){0,3}[ 0-9;']{0,4}\n?){0,6}") {
+            if let Ok(lines) = decoded(code.as_bytes()) {
+                prop_assert_eq!(ByteSlice::lines(&lines[..]).count(), code.lines().count());
+            }
+        }
     }
 }
