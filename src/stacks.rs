@@ -90,6 +90,12 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
     }
 }
 
+/// How many elements two stacks begin with in common.
+#[inline]
+pub(crate) fn common<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
 /// A hash for a table that compares stacks before it believes one; two elements a step.
 #[inline]
 pub(crate) fn hash<T: Copy + Into<u32>>(stack: &[T]) -> u32 {

@@ -7,6 +7,7 @@ use bstr::ByteSlice;
 use super::order::{self, Strings};
 use super::sums::Sums;
 use crate::sample::{FrameId, FrameTable};
+use crate::stacks::common;
 
 /// Ranks that make the order of stacks the order of their lines' bytes.
 ///
@@ -80,7 +81,7 @@ impl Strings for Ranked<'_> {
 
     fn compare(&self, a: u32, b: u32) -> Ordering {
         let [a, b] = [a, b].map(|id| self.stacks.get(id as usize).0);
-        let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+        let same = common(a, b);
         // What they have in common may yet be the end of one of them.
         let from = same.saturating_sub(1);
         (from..a.len())

@@ -200,10 +200,8 @@ pub fn read<R: BufRead>(
 /// always, and these need not be looked up again.
 #[derive(Default)]
 struct Stack {
-    text: Vec<u8>,
+    joined: Joined,
     ids: Vec<FrameId>,
-    /// Where in `text` each frame ends.
-    ends: Vec<usize>,
 }
 
 impl Stack {
@@ -228,20 +226,54 @@ impl Stack {
     }
 
     fn set(&mut self, frames: &mut FrameTable, text: &[u8]) {
+        let shared = self.joined.set(text);
+        self.ids.truncate(shared);
+        let names = self.joined.names(shared);
+        self.ids.extend(names.map(|name| frames.intern(Frame::named(name))));
+    }
+}
+
+/// The text of a stack, its names joined by `;`.
+#[derive(Default)]
+pub(crate) struct Joined {
+    text: Vec<u8>,
+    /// Where in `text` each name ends.
+    ends: Vec<usize>,
+}
+
+impl Joined {
+    /// Makes it `text`; answers how many names that surely begins with in common with the one before. The last name of either counts for
+    /// different.
+    pub(crate) fn set(&mut self, text: &[u8]) -> usize {
         let same = common_prefix(&self.text, text);
         let shared = self.ends.partition_point(|&end| end < same);
-        self.ids.truncate(shared);
         self.ends.truncate(shared);
-        let behind = self.ends.last().map_or(0, |end| end + 1);
-        let mut start = behind;
-        let tail = text.get(start..).unwrap_or_default();
-        for end in memchr::memchr_iter(b';', tail).chain([tail.len()]).map(|at| behind + at) {
-            self.ids.push(frames.intern(Frame::named(&text[start..end])));
-            self.ends.push(end);
-            start = end + 1;
-        }
+        let start = self.start(shared);
+        let rest = text.get(start..).unwrap_or_default();
+        self.ends.extend(memchr::memchr_iter(b';', rest).chain([rest.len()]).map(|at| start + at));
         self.text.truncate(same);
         self.text.extend_from_slice(text.get(same..).unwrap_or_default());
+        shared
+    }
+
+    /// Its names but for the first ones, of which there are so many.
+    pub(crate) fn names(&self, first: usize) -> impl Iterator<Item = &[u8]> {
+        let ends = self.ends.get(first..).unwrap_or_default().iter();
+        ends.scan(self.start(first), |start, &end| {
+            let name = self.text.get(*start..end);
+            *start = end + 1;
+            name
+        })
+    }
+
+    /// Makes it nothing, with which nothing has a name in common.
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    fn start(&self, name: usize) -> usize {
+        name.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| end + 1)
     }
 }
 

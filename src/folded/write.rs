@@ -93,7 +93,7 @@ pub(crate) fn weights(line: &mut Vec<u8>, folded: &Folded<'_>) {
     }
 }
 
-/// Appends a number in decimal digits: std's formatting takes as long as half a stack.
+/// Appends a number in decimal digits. There is one for each stack, and in a graph for each name: std's formatting is made for more than that.
 pub(crate) fn number(line: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let (mut start, mut rest) = (digits.len(), number);

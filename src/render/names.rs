@@ -7,6 +7,7 @@ use bstr::ByteSlice;
 
 use crate::intern::Interner;
 use crate::sample::{FrameId, FrameTable};
+use crate::stacks::common;
 
 /// Ends a name that would be taken for something else. It has no width and is no whitespace: what is seen and what
 /// is searched for stays the same.
@@ -130,7 +131,7 @@ pub(super) struct Path {
 impl Path {
     /// Makes it that of `stack`.
     pub(super) fn set(&mut self, names: &mut Names, frames: &FrameTable, stack: &[FrameId]) {
-        let common = self.frames.iter().zip(stack).take_while(|(a, b)| a == b).count();
+        let common = common(&self.frames, stack);
         self.frames.truncate(common);
         self.ends.truncate(common);
         self.names.truncate(self.ends.last().copied().unwrap_or(0));

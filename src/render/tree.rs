@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::lines::Weight;
 use super::names::{Names, Ranks};
+use crate::stacks::common;
 
 /// Stacks that may come before equal ones are looked for.
 const FEW: usize = 1 << 17;
@@ -253,11 +254,6 @@ fn is_behind(names: &Names, last: &[u32], stack: &[u32], shared: usize) -> bool 
         true => a.iter().chain(inside(last)).lt(b.iter().chain(inside(stack))),
         false => a < b,
     }
-}
-
-/// How many names two stacks begin with in common.
-fn common(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

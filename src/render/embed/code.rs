@@ -13,9 +13,10 @@
 
 use bstr::ByteSlice;
 
-use crate::folded::{self, Folded};
+use crate::folded::{self, Folded, Joined};
 use crate::intern::Interner;
 use crate::sample::{FrameId, FrameTable};
+use crate::stacks::common;
 
 /// Codes lines, of text or of frames: the same line is the same bytes.
 #[derive(Default)]
@@ -30,9 +31,8 @@ pub(super) struct Coder {
     /// The frames of the last line, and where each ends; none if it was text.
     frames: Vec<FrameId>,
     ends: Vec<End>,
-    /// The stack of the last line, and where each name ends; none if it was of frames.
-    text: Vec<u8>,
-    text_ends: Vec<usize>,
+    /// The stack of the last line; nothing if it was of frames.
+    joined: Joined,
     /// By frame: what was seen of it, and where its names stand in `numbers`.
     looks: Vec<Look>,
     known: Vec<Option<(u32, u32)>>,
@@ -62,9 +62,9 @@ impl Coder {
         folded: &Folded<'_>,
     ) -> bool {
         let stack = folded.stack;
-        let common = self.frames.iter().zip(stack).take_while(|(a, b)| a == b).count();
+        let common = common(&self.frames, stack);
         let Some(tail) = self.tail(frames, folded, common) else { return false };
-        self.text_ends.clear();
+        self.joined.clear();
         self.frames.truncate(common);
         self.ends.truncate(common);
         let End { names, mut bytes } = self.ends.last().copied().unwrap_or_default();
@@ -125,23 +125,13 @@ impl Coder {
             }
             None => line,
         };
-        let same = match self.text_ends[..] {
-            [] => 0,
-            _ => folded::common_prefix(&self.text, stack),
-        };
-        let shared = self.text_ends.partition_point(|&end| end < same);
-        self.text_ends.truncate(shared);
-        let mut start = self.text_ends.last().map_or(0, |end| end + 1);
+        let mut joined = std::mem::take(&mut self.joined);
+        let shared = joined.set(stack);
         self.begin(shared);
-        let rest = stack.get(start..).unwrap_or_default();
-        let behind = start;
-        for end in memchr::memchr_iter(b';', rest).chain([rest.len()]).map(|at| behind + at) {
-            self.name(&stack[start..end]);
-            self.text_ends.push(end);
-            start = end + 1;
+        for name in joined.names(shared) {
+            self.name(name);
         }
-        self.text.truncate(same);
-        self.text.extend_from_slice(stack.get(same..).unwrap_or_default());
+        self.joined = joined;
         self.end(out);
         out.extend_from_slice(line.get(stack.len()..).unwrap_or_default());
         out.push(b'\n');
