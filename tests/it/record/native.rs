@@ -93,7 +93,10 @@ fn threads_that_come_and_go_are_all_there() {
     churn.args(["--churn", "200", "--ms", "5800"]).stdout(Stdio::piped());
     let mut churn = churn.spawn().unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    let recording = recorded(&dir, &["-p", &churn.id().to_string(), "--duration", "5"]);
+    // A thread has 4 ms in pieces, of which those below a period may have no sample: at 997 Hz one thread in 500 has a single one, and
+    // now and then one has none. At this frequency each has nine or more.
+    let often = ["-F", "4000", "--call-graph", "fp", "--duration", "5", "-p"];
+    let recording = recorded(&dir, &[&often[..], &[&churn.id().to_string()]].concat());
     let mut said = String::new();
     churn.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     churn.wait().unwrap();
