@@ -134,7 +134,7 @@ impl RecordOptions {
     version,
     override_usage = "fg-record [OPTIONS] [--] COMMAND...\n       fg-record [OPTIONS] -p PID,...",
     after_help = "\
-Exit status: that of COMMAND, 128 + n if signal n killed it; 0 with -p; 1 if nothing could be recorded; 2 usage.
+Exit status: that of COMMAND, 128 + n if signal n killed it; 0 with -p, and if --duration ended it; 1 if nothing could be recorded; 2 usage.
 Environment: PERF, XCTRACE and DTRACE name the profiler's program.
 Memory: on Linux 8 MB for each CPU, and the maps of the processes; the stream is passed on as it comes.
 

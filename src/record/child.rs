@@ -145,6 +145,15 @@ pub(super) fn code(status: ExitStatus) -> u8 {
     status.code().map_or(1, |code| u8::try_from(code).unwrap_or(u8::MAX))
 }
 
+/// The status of a workload that ended like this: its own, but success if it `was_ended` as the user asked, and by that.
+#[cfg(target_os = "linux")]
+pub(super) fn outcome(status: ExitStatus, was_ended: bool) -> u8 {
+    let code = code(status);
+    let signals = [libc::SIGINT, libc::SIGTERM].map(|signal| 128 + signal);
+    let by_that = signals.contains(&code.into()) && status.code().is_none();
+    if was_ended && by_that { 0 } else { code }
+}
+
 /// `line` as one could type it.
 pub(super) fn shown(line: &[OsString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);

@@ -135,7 +135,7 @@ pub enum Destination<'a> {
 /// How a recording ended. It is complete, whatever became of the workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// The workload's exit status, 128 + n if signal n killed it, 0 if it runs on.
+    /// The workload's exit status, 128 + n if signal n killed it; 0 if it runs on, or was ended after [`Config::duration`].
     pub status: u8,
     /// Whether we were asked to end it, by SIGINT or SIGTERM.
     pub interrupted: bool,

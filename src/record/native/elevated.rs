@@ -50,7 +50,8 @@ pub(in super::super) fn run(
             said: ": nothing was recorded, for the reason given above".into(),
         });
     }
-    let status = exit.workload.map_or(0, child::code);
+    let is_over = config.duration.is_some() && !exit.interrupted;
+    let status = exit.workload.map_or(0, |status| child::outcome(status, is_over));
     Ok(Ended { status, interrupted: exit.interrupted, elsewhere: None })
 }
 

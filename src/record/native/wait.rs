@@ -13,7 +13,7 @@ use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGKILL, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
 
-use super::super::child::code;
+use super::super::child;
 use super::super::held::Held;
 use super::super::signals::send;
 use super::super::{Config, Ended};
@@ -38,6 +38,8 @@ pub(super) struct Wait {
     control: Option<Control>,
     delay: Option<Duration>,
     duration: Option<Duration>,
+    /// The duration that was set is over.
+    is_over: bool,
     began: Instant,
 }
 
@@ -54,7 +56,7 @@ impl Wait {
         let control = config.control.as_ref().map(Control::open).transpose();
         let control = control.map_err(Error::io(|| "cannot open the FIFOs of --control"))?;
         let (delay, duration, began) = (config.delay, config.duration, Instant::now());
-        Ok(Wait { signals, registered, seen: 0, control, delay, duration, began })
+        Ok(Wait { signals, registered, seen: 0, control, delay, duration, is_over: false, began })
     }
 
     /// Lets a command go, and records to its end.
@@ -85,7 +87,7 @@ impl Wait {
             }
             let status: ExitStatus =
                 status.map_err(Error::io(|| "cannot wait for the workload"))?;
-            Ok(self.ended(code(status)))
+            Ok(self.ended(child::outcome(status, self.is_over && self.seen == 0)))
         })
     }
 
@@ -129,7 +131,8 @@ impl Wait {
                 new = self.signals.read(&mut [0; 64])?;
                 self.seen += new;
             }
-            let mut is_time = self.duration.is_some_and(|duration| now - self.began >= duration);
+            self.is_over = self.duration.is_some_and(|duration| now - self.began >= duration);
+            let mut is_time = self.is_over;
             if woken.control
                 && let Some(control) = &mut self.control
             {
