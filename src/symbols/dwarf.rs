@@ -15,11 +15,12 @@ use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use gimli::{Abbreviation, AttributeValue, EntriesRaw, UnitOffset, constants};
+use gimli::{AttributeValue, UnitOffset, constants};
 use rayon::prelude::*;
 
+use super::entries::{Entries, Entry};
 use super::split::Split;
-use super::units::{Bounds, Claim, Reader, Sections, Unit, Units, Value, held};
+use super::units::{Bounds, Claim, Sections, Unit, Units, Value, held};
 
 /// Inlined calls nest a few dozen deep; more than this is hostile.
 const LONGEST_CHAIN: usize = 1000;
@@ -219,32 +220,30 @@ struct Die<'d> {
 impl<'a, 'd> Walk<'a, 'd> {
     /// One pass over the unit; `jump` passes over functions that hold no address.
     fn walk(&mut self, jump: bool) -> gimli::Result<()> {
-        let mut entries = self.unit.entries_raw(None)?;
-        // gimli counts depth from where it starts; after a jump it starts anew.
-        let mut base = 0;
+        let mut entries = Entries::new(self.unit)?;
         // The functions and the inlined calls around this DIE that hold an address: how deep they are in the tree, and
         // how long the chains of their addresses are. Functions nest: a local class declares its own inside of one.
         let mut around: Vec<(isize, usize)> = Vec::new();
         // Below this depth no inlined call holds an address.
         let mut mute = isize::MAX;
         let mut budget = Bounds::budget();
-        while !entries.is_empty() {
-            let (offset, depth) = (entries.next_offset(), base + entries.next_depth());
-            let Some(abbreviation) = entries.read_abbreviation()? else { continue };
-            while around.last().is_some_and(|&(open, _)| open >= depth) {
+        while let Some(entry) = entries.next()? {
+            let Entry { offset, depth, is_function: function, .. } = entry;
+            while around.last().is_some_and(|&(open, _)| open >= entry.lowest) {
                 around.pop();
             }
-            if depth <= mute {
+            if entry.lowest <= mute {
                 mute = isize::MAX;
             }
-            let function = abbreviation.tag() == constants::DW_TAG_subprogram;
-            let call = abbreviation.tag() == constants::DW_TAG_inlined_subroutine;
-            let inside = !around.is_empty() && mute == isize::MAX;
-            if !(function || call && inside) {
-                entries.skip_attributes(abbreviation.attributes())?;
+            if !function && (around.is_empty() || mute < isize::MAX) {
                 continue;
             }
-            let die = Self::read(&mut entries, abbreviation)?;
+            let die = match &entry.code {
+                Some((code, sibling)) if held(self.addresses, code).is_empty() => {
+                    Die { sibling: *sibling, ..Die::default() }
+                }
+                _ => Self::read(&mut entries, &entry)?,
+            };
             let level = if function { 0 } else { around.last().map_or(0, |&(_, level)| level) };
             let mut spans: Vec<Range<usize>> = Vec::new();
             let addresses = self.addresses;
@@ -283,14 +282,11 @@ impl<'a, 'd> Walk<'a, 'd> {
                 }
                 around.push((depth, level + 1));
                 mute = isize::MAX;
-            } else if abbreviation.has_children() {
+            } else if entry.has_children {
                 mute = mute.min(depth);
                 if let Some(sibling) = die.sibling.filter(|_| jump)
-                    && sibling.0 > offset.0
-                    && entries.next_offset().0 < sibling.0
-                    && let Ok(after) = self.unit.entries_raw(Some(sibling))
+                    && entries.jump(&entry, sibling)
                 {
-                    (entries, base) = (after, depth);
                     self.passed_over_something |= function;
                 }
             }
@@ -299,22 +295,19 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     #[inline]
-    fn read(
-        entries: &mut EntriesRaw<'_, Reader<'d>>,
-        abbreviation: &Abbreviation,
-    ) -> gimli::Result<Die<'d>> {
+    fn read(entries: &mut Entries<'a, 'd>, entry: &Entry) -> gimli::Result<Die<'d>> {
         let mut die = Die::default();
-        for spec in abbreviation.attributes() {
-            let attribute = entries.read_attribute(*spec)?;
-            if attribute.name() == constants::DW_AT_sibling {
+        entries.read(entry, |attribute| match attribute.name() {
+            constants::DW_AT_sibling => {
                 if let AttributeValue::UnitRef(offset) = attribute.value() {
                     die.sibling = Some(offset);
                 }
-            } else {
-                die.has_frame |= attribute.name() == constants::DW_AT_frame_base;
-                die.bounds.take(attribute.name(), || attribute.value());
             }
-        }
+            name => {
+                die.has_frame |= name == constants::DW_AT_frame_base;
+                die.bounds.take(name, || attribute.value());
+            }
+        })?;
         Ok(die)
     }
 

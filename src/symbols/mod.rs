@@ -36,6 +36,7 @@ mod debuginfod;
 mod demangle;
 mod dwarf;
 mod elf;
+mod entries;
 mod jit;
 mod kallsyms;
 mod kernel_line;

@@ -11,6 +11,7 @@
 //! 64 Ki of them are there or the recording ends. An address is resolved once, whatever the number of batches.
 
 mod address;
+mod answers;
 mod beyond;
 mod cfi;
 #[cfg(target_os = "linux")]

@@ -2,13 +2,15 @@
 
 use bstr::{BStr, ByteSlice};
 use hashbrown::HashMap as FastMap;
+use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
-use crate::symbols::{KernelSymbols, Loader, Naming, PerfMap, Reference};
+use crate::symbols::{Functions, Loader, Naming};
 
 use super::Config;
 use super::address::At;
+use super::answers::{Answer, Jit, KernelNames};
 use super::modules::ModuleId;
 use super::spaces::{Found, Spaces};
 
@@ -136,28 +138,63 @@ impl Places {
             (self.keys[id as usize].whose, self.keys[id as usize].lookup)
         });
         let keys = std::mem::take(&mut self.keys);
-        for group in fresh.chunk_by(|&a, &b| keys[a as usize].whose == keys[b as usize].whose) {
-            let Some(&leader) = group.first() else { continue };
-            match keys[leader as usize].whose {
-                Whose::Truncated => {
+        let same = |a: &u32, b: &u32| keys[*a as usize].whose == keys[*b as usize].whose;
+        let groups: Vec<&[u32]> = fresh.chunk_by(same).collect();
+        // Side by side, as most of a program's addresses are in few modules, and the kernel's list takes its time.
+        let ask = |group: &&[u32]| self.ask(group, &keys, spaces, loader);
+        let answers: Vec<Result<Answer>> = groups.par_iter().map(ask).collect();
+        for (group, answer) in groups.into_iter().zip(answers) {
+            match answer? {
+                Answer::Truncated => {
                     let frame = Frame {
                         symbol: Kind::TRUNCATED.into(),
                         module: "[unknown]".into(),
                         kind: Kind::Truncated,
                         address: None,
                     };
-                    self.name(leader, &keys, [(frame, None)].into_iter(), frames);
+                    for &id in group {
+                        self.name(id, &keys, [(frame, None)].into_iter(), frames);
+                    }
                 }
-                Whose::Nowhere(pid) => {
-                    let jit = Jit::of(pid, spaces, loader);
-                    self.name_by(group, &keys, "[unknown]".into(), &jit, frames);
+                Answer::Code(path, jit) => self.name_by(group, &keys, path, &jit, frames),
+                Answer::Kernel(names) => self.name_kernel(group, &keys, spaces, &names, frames),
+                Answer::Module(path, addresses, functions) => {
+                    self.name_module(group, &keys, path, (&addresses, &functions), frames);
                 }
-                Whose::Kernel => self.name_kernel(group, &keys, spaces, loader, frames)?,
-                Whose::Module(id) => self.name_module(group, &keys, id, spaces, loader, frames),
             }
         }
         self.keys = keys;
         Ok(())
+    }
+
+    /// Asks whoever names the places of `group`, which are of one owner.
+    fn ask<'a>(
+        &self,
+        group: &[u32],
+        keys: &[Key],
+        spaces: &'a Spaces,
+        loader: &Loader,
+    ) -> Result<Answer<'a>> {
+        let whose = group.first().map_or(Whose::Truncated, |&id| keys[id as usize].whose);
+        Ok(match whose {
+            Whose::Truncated => Answer::Truncated,
+            Whose::Nowhere(pid) => Answer::Code("[unknown]".into(), Jit::of(pid, spaces, loader)),
+            Whose::Kernel => {
+                let inlines = !self.no_inline && !self.naming.as_perf;
+                Answer::Kernel(KernelNames::ask(distinct(group, keys), inlines, spaces, loader)?)
+            }
+            Whose::Module(id) => {
+                let mapped = spaces.module(id);
+                let path = mapped.path.as_bstr();
+                let Some(file) = &mapped.file else {
+                    return Ok(Answer::Code(path, Jit::of(mapped.pid, spaces, loader)));
+                };
+                let addresses = distinct(group, keys);
+                loader.complete(file);
+                let functions = file.functions(&addresses, self.naming);
+                Answer::Module(path, addresses, functions)
+            }
+        })
     }
 
     fn name_kernel(
@@ -165,50 +202,23 @@ impl Places {
         group: &[u32],
         keys: &[Key],
         spaces: &Spaces,
-        loader: &Loader,
+        names: &KernelNames,
         frames: &mut FrameTable,
-    ) -> Result<()> {
-        let addresses = distinct(group, keys);
-        let kernel = spaces.kernel();
-        let reference = kernel
-            .reference
-            .as_ref()
-            .map(|(name, address)| Reference { name: name.as_bstr(), address: *address });
-        let own = loader.vmlinux(kernel.build_id.as_deref(), reference).map(|vmlinux| {
-            let moved = vmlinux.moved;
-            let there: Vec<u64> = addresses.iter().map(|at| at.wrapping_sub(moved)).collect();
-            let asked: &[u64] = if there.is_sorted() { &there } else { &[] };
-            let inlines = !self.no_inline && !self.naming.as_perf;
-            (vmlinux.module.functions(asked, Naming { inlines, ..Naming::SYMBOLS }), moved)
-        });
-        let by_own = |at: usize| {
-            own.as_ref()
-                .map(|(functions, moved)| (functions.at(at), moved))
-                .filter(|(f, _)| f.len() > 0)
-        };
-        let is_known = |(at, &address)| by_own(at).is_some() || kernel.told(address).is_some();
-        // The kernel's modules, and all of it where there is no file.
-        let symbols = match addresses.iter().enumerate().all(is_known) {
-            true => KernelSymbols::default(),
-            false => loader.kernel(kernel.build_id.as_deref(), &addresses, reference)?,
-        };
+    ) {
         for &id in group {
             let key = keys[id as usize];
-            let at = addresses.partition_point(|&address| address < key.lookup);
-            if let Some((functions, moved)) = by_own(at) {
-                let named = functions.map(|function| {
+            if let Some(functions) = names.functions(key.lookup) {
+                let named = functions.map(|(function, start)| {
                     let (module, kind) = match function.inlined {
                         true => ("inlined".into(), Kind::Inlined),
                         false => ("[kernel.kallsyms]".into(), Kind::Kernel),
                     };
-                    let frame = Frame { symbol: function.name, module, kind, address: None };
-                    (frame, function.start.map(|start| start.wrapping_add(*moved)))
+                    (Frame { symbol: function.name, module, kind, address: None }, start)
                 });
                 self.name(id, keys, named, frames);
                 continue;
             }
-            let listed = || symbols.symbols.get(at).and_then(Option::as_ref);
-            let symbol = kernel.told(key.lookup).or_else(listed);
+            let symbol = spaces.kernel().told(key.lookup).or_else(|| names.listed(key.lookup));
             let named = symbol.map(|symbol| unpadded(symbol.name.as_bstr(), symbol.start, key));
             let module = symbol
                 .filter(|symbol| !symbol.module.is_empty())
@@ -223,27 +233,16 @@ impl Places {
             };
             self.name(id, keys, [(frame, named.map(|(_, start)| start))].into_iter(), frames);
         }
-        Ok(())
     }
 
     fn name_module(
         &mut self,
         group: &[u32],
         keys: &[Key],
-        id: ModuleId,
-        spaces: &Spaces,
-        loader: &Loader,
+        path: &BStr,
+        (addresses, functions): (&[u64], &Functions),
         frames: &mut FrameTable,
     ) {
-        let mapped = spaces.module(id);
-        let path = mapped.path.as_bstr();
-        let Some(file) = &mapped.file else {
-            let jit = Jit::of(mapped.pid, spaces, loader);
-            return self.name_by(group, keys, path, &jit, frames);
-        };
-        let addresses = distinct(group, keys);
-        loader.complete(file);
-        let functions = file.functions(&addresses, self.naming);
         let kind = Kind::of_module(path);
         for &id in group {
             let key = keys[id as usize];
@@ -346,30 +345,6 @@ fn distinct(group: &[u32], keys: &[Key]) -> Vec<u64> {
     let mut addresses: Vec<u64> = group.iter().map(|&id| keys[id as usize].lookup).collect();
     addresses.dedup();
     addresses
-}
-
-/// What a process said about the code it made.
-struct Jit {
-    map: Option<PerfMap>,
-    dump: Option<crate::symbols::Jitdump>,
-    module: String,
-}
-
-impl Jit {
-    fn of(pid: u32, spaces: &Spaces, loader: &Loader) -> Jit {
-        let dump = spaces.jitdump(pid).and_then(|path| loader.jitdump(path));
-        Jit { map: loader.perf_map(pid), dump, module: format!("/tmp/perf-{pid}.map") }
-    }
-
-    /// When the code at an address became other code.
-    fn changes(&self, address: u64) -> Vec<u64> {
-        self.dump.as_ref().map(|dump| dump.changes(address)).unwrap_or_default()
-    }
-
-    fn find(&self, address: u64, time: Option<u64>) -> Option<(&BStr, u64)> {
-        let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, time));
-        dumped.or_else(|| self.map.as_ref()?.find(address))
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,106 @@
+//! What names the code of one owner: a module's symbols, the kernel's, a JIT's. All that is asked before frames are made of it, so that
+//! owners can be asked side by side.
+
+use bstr::{BStr, ByteSlice};
+
+use super::spaces::Spaces;
+use crate::error::Result;
+use crate::symbols::{
+    Function, Functions, Jitdump, KernelSymbol, KernelSymbols, Loader, Naming, PerfMap, Reference,
+};
+
+/// The answer of an owner to all that was asked of it.
+pub(super) enum Answer<'a> {
+    Truncated,
+    /// Code without a file, or what its maps call it.
+    Code(&'a BStr, Jit),
+    Kernel(KernelNames),
+    /// The module's name, and the functions at each of some addresses.
+    Module(&'a BStr, Vec<u64>, Functions),
+}
+
+/// The kernel's functions at some addresses.
+pub(super) struct KernelNames {
+    /// In their order, each once.
+    addresses: Vec<u64>,
+    /// Those that its own file knows, which has them elsewhere by so much.
+    own: Option<(Functions, u64)>,
+    /// Those of the others that are listed.
+    listed: KernelSymbols,
+}
+
+impl KernelNames {
+    /// Asks the kernel's own file, then its list, for `addresses`, which are in their order, each once.
+    pub(super) fn ask(
+        addresses: Vec<u64>,
+        inlines: bool,
+        spaces: &Spaces,
+        loader: &Loader,
+    ) -> Result<KernelNames> {
+        let kernel = spaces.kernel();
+        let build_id = kernel.build_id.as_deref();
+        let reference = kernel
+            .reference
+            .as_ref()
+            .map(|(name, address)| Reference { name: name.as_bstr(), address: *address });
+        let own = loader.vmlinux(build_id, reference).map(|vmlinux| {
+            let moved = vmlinux.moved;
+            let there: Vec<u64> = addresses.iter().map(|at| at.wrapping_sub(moved)).collect();
+            let asked: &[u64] = if there.is_sorted() { &there } else { &[] };
+            (vmlinux.module.functions(asked, Naming { inlines, ..Naming::SYMBOLS }), moved)
+        });
+        let mut names = KernelNames { addresses, own, listed: KernelSymbols::default() };
+        let is_known = |&at: &u64| names.functions(at).is_some() || kernel.told(at).is_some();
+        // The kernel's modules, and all of it where there is no file.
+        if !names.addresses.iter().all(is_known) {
+            names.listed = loader.kernel(build_id, &names.addresses, reference)?;
+        }
+        Ok(names)
+    }
+
+    /// The functions that the kernel's own file has at an address, innermost first, each with where its symbol starts.
+    pub(super) fn functions(
+        &self,
+        address: u64,
+    ) -> Option<impl Iterator<Item = (Function<'_>, Option<u64>)>> {
+        let (functions, moved) = self.own.as_ref()?;
+        let found = functions.at(self.place(address)?);
+        let start = |f: &Function<'_>| f.start.map(|start| start.wrapping_add(*moved));
+        (found.len() > 0).then(|| found.map(move |function| (function, start(&function))))
+    }
+
+    /// The symbol that is listed at an address.
+    pub(super) fn listed(&self, address: u64) -> Option<&KernelSymbol> {
+        self.listed.symbols.get(self.place(address)?)?.as_ref()
+    }
+
+    fn place(&self, address: u64) -> Option<usize> {
+        self.addresses.binary_search(&address).ok()
+    }
+}
+
+/// What a process says of the code that it made.
+pub(super) struct Jit {
+    map: Option<PerfMap>,
+    dump: Option<Jitdump>,
+    /// The name of its map.
+    pub(super) module: String,
+}
+
+impl Jit {
+    pub(super) fn of(pid: u32, spaces: &Spaces, loader: &Loader) -> Jit {
+        let dump = spaces.jitdump(pid).and_then(|path| loader.jitdump(path));
+        Jit { map: loader.perf_map(pid), dump, module: format!("/tmp/perf-{pid}.map") }
+    }
+
+    /// When the code at an address became other code.
+    pub(super) fn changes(&self, address: u64) -> Vec<u64> {
+        self.dump.as_ref().map(|dump| dump.changes(address)).unwrap_or_default()
+    }
+
+    /// The function at an address, at a `time` if that is known, and where it starts.
+    pub(super) fn find(&self, address: u64, time: Option<u64>) -> Option<(&BStr, u64)> {
+        let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, time));
+        dumped.or_else(|| self.map.as_ref()?.find(address))
+    }
+}
