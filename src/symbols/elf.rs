@@ -150,6 +150,12 @@ impl<'d> Elf<'d> {
         section.map_or(b"", |section| section.data)
     }
 
+    /// What all its compressed sections say they unpack to, in bytes.
+    pub(super) fn packed_size(&self) -> u64 {
+        let sizes = self.sections.iter().filter_map(|section| section.packed);
+        sizes.fold(0, |sum, (_, size)| sum.saturating_add(size))
+    }
+
     /// The name of the debug file (`.gnu_debuglink`) and its checksum.
     pub(super) fn debug_link(&self) -> Option<(&'d [u8], u32)> {
         let data = self.section(b".gnu_debuglink")?.data;

@@ -286,16 +286,21 @@ impl Module {
         if is_small { self.unpacked.set(unpacked).err() } else { Some(unpacked) }
     }
 
-    /// The chains DWARF knows. The module's own debugging information comes before that of its debug file.
+    /// Unpacks what holds its DWARF if that is not done yet and it will be kept: it takes longer than what is asked then.
+    pub fn prepare(&self) {
+        let main = Elf::parse(&self.main);
+        let debug = self.debug.as_ref().and_then(|debug| Elf::parse(debug));
+        if let Some(elf) = with_dwarf(main.as_ref(), debug.as_ref())
+            && self.unpacked.get().is_none()
+            && elf.packed_size() <= KEPT as u64
+        {
+            self.keep(unpack(elf));
+        }
+    }
+
+    /// The chains DWARF knows.
     fn inlines(&self, main: Option<&Elf<'_>>, debug: Option<&Elf<'_>>, addresses: &[u64]) -> Found {
-        // A stripped module and its debug file have headers of sections whose content only the other has.
-        let has_dwarf = |elf: &&Elf<'_>| {
-            let sections = [b".debug_info".as_slice(), b".zdebug_info"];
-            sections.iter().filter_map(|name| elf.section(name)).any(|info| !info.data.is_empty())
-        };
-        let Some(elf) = main.filter(has_dwarf).or(debug.filter(has_dwarf)) else {
-            return Found::default();
-        };
+        let Some(elf) = with_dwarf(main, debug) else { return Found::default() };
         let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
         let fetched = self.fetched.get().and_then(|(_, shared)| shared.as_ref());
         let shared = self.shared.as_ref().or(fetched).and_then(|shared| Elf::parse(shared));
@@ -347,6 +352,19 @@ const READ: [SectionId; 9] = [
 
 /// What compressed sections hold.
 type Unpacked = HashMap<SectionId, Vec<u8>>;
+
+/// The one that holds the DWARF: the module's own comes before that of its debug file.
+fn with_dwarf<'e, 'd>(
+    main: Option<&'e Elf<'d>>,
+    debug: Option<&'e Elf<'d>>,
+) -> Option<&'e Elf<'d>> {
+    // A stripped module and its debug file have headers of sections whose content only the other has.
+    let has_dwarf = |elf: &&Elf<'_>| {
+        let sections = [b".debug_info".as_slice(), b".zdebug_info"];
+        sections.iter().filter_map(|name| elf.section(name)).any(|info| !info.data.is_empty())
+    };
+    main.filter(has_dwarf).or(debug.filter(has_dwarf))
+}
 
 /// Unpacks in parallel.
 fn unpack(elf: &Elf<'_>) -> Unpacked {

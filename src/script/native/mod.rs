@@ -56,9 +56,12 @@ pub struct Config {
 
 /// How many samples wait for their names at most.
 const BATCH: usize = 64 << 10;
-/// And at first, while a recording goes on. Then twice as many: so all that is looked up more than once because of it costs no
-/// more than once again, and half of the samples at most are left for the end.
-const FIRST: usize = 256;
+/// And at first, while a recording goes on: what takes less than a second is named faster at its end, by all processors and at once.
+/// Then twice as many: so all that is looked up more than once because of it costs no more than once again, and half of the samples at
+/// most are left for the end.
+const FIRST: usize = 1 << 10;
+/// When there are so many, it is known which modules matter: what is asked of them once is asked while the recording goes on.
+const ENOUGH: usize = 64;
 
 /// Reads a recording to its end and pushes its samples into `sink`, which is not finished. The answer is how many of them
 /// had no call chain.
@@ -91,6 +94,7 @@ pub fn script(
     let mut header = config.header;
     let (read, mut checked) = (tally.read.items, false);
     let mut batch = if config.live { FIRST } else { BATCH };
+    let mut prepared = !config.live;
     loop {
         // A stream tells its events once it has begun.
         if !checked && !reader.events().is_empty() {
@@ -102,6 +106,11 @@ pub fn script(
         }
         let Some(item) = reader.next_item()? else { break };
         script.item(&item, frames, sink, tally);
+        if !prepared && script.waiting.len() >= ENOUGH {
+            prepared = true;
+            script.spaces.learn(reader.features());
+            script.places.prepare(&script.spaces, &loader);
+        }
         if script.waiting.len() >= batch {
             batch = (batch * 2).min(BATCH);
             if std::mem::take(&mut header) {

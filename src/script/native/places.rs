@@ -123,6 +123,21 @@ impl Places {
         })
     }
 
+    /// Has owners of places do what they do only once, and what takes longest: unpack, read the kernel's list.
+    pub(super) fn prepare(&self, spaces: &Spaces, loader: &Loader) {
+        let mut keys: Vec<&Key> = self.keys.iter().collect();
+        keys.sort_unstable_by_key(|key| key.whose);
+        keys.dedup_by_key(|key| key.whose);
+        keys.into_par_iter().for_each(|key| match key.whose {
+            Whose::Module(id) if self.naming.inlines => {
+                spaces.module(id).file.iter().for_each(|file| file.prepare());
+            }
+            // What is wrong with it will be told when all are asked for.
+            Whose::Kernel => drop(KernelNames::ask(vec![key.lookup], false, spaces, loader)),
+            _ => {}
+        });
+    }
+
     /// Gives frames to all places that have none yet.
     pub(super) fn resolve(
         &mut self,
