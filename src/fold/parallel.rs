@@ -2,17 +2,21 @@
 //!
 //! ```text
 //! files      ├────── a ──────┤├─ b ─┤├──────── c ────────┤
-//! portions   ├────── 1 ──────────┤├────────── 2 ─────────┤
+//! portions   ├─ 1 ─┤├─ 2 ─┤├─ 3 ─┤├─ 4 ─┤├─ 5 ─┤├─ 6 ─┤├ 7 ┤
 //! ```
 //!
-//! Each thread folds an equal portion of all bytes of text, with tables of its own that it keeps from file to file; portions are cut at blank
-//! lines, where samples end. Of recordings it folds whole ones. The others' are merged into the first one's in their order. By the
-//! merge law the result is that of one thread.
+//! Each thread takes the portion that is next, with tables of its own that it keeps from portion to portion; one that is held up delays
+//! nobody for long. Portions of text are of one size and cut at blank lines, where samples end; of recordings each is a whole one. At the end
+//! the others' tables are merged into the first one's. By the merge law the result is that of one thread.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::iter::Enumerate;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::vec;
 
 use bstr::{BString, ByteSlice};
 
@@ -26,6 +30,8 @@ use crate::tally::Tally;
 
 /// Below this many bytes a thread costs more than it saves.
 const WORTH_A_THREAD: u64 = 8 << 20;
+/// The bytes of a portion: at the end a thread waits at most for as long as one takes.
+const PORTION: u64 = if cfg!(test) { 200 } else { 8 << 20 };
 /// So much of the first file is searched for the event to fold.
 const SEARCHED: u64 = 1 << 20;
 
@@ -44,86 +50,122 @@ impl TextFile {
     }
 }
 
-/// How many portions `files` are worth when `threads` may be used.
-pub(super) fn portions(files: &[TextFile], threads: usize) -> u64 {
-    (total(files) / WORTH_A_THREAD).min(threads as u64).max(1)
+/// How many of so many `threads` are worth using for `files`.
+pub(super) fn worth(files: &[TextFile], threads: usize) -> usize {
+    usize::try_from(total(files) / WORTH_A_THREAD).unwrap_or(threads).clamp(1, threads.max(1))
 }
 
-/// Something that a thread folds.
-pub(super) trait Work: Send {
-    /// Folds it into `folder`.
+/// Folds one portion after the other, with what it learnt of those before.
+pub(super) trait Worker<P>: Send {
+    /// Folds `portion` into `folder`.
     fn fold<S: FoldedSink>(
-        self,
+        &mut self,
+        portion: P,
         folder: &mut Folder<S>,
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()>;
 }
 
-/// Folds `files` in so many `portions` into `folder`, which must know its event: each thread would choose one of its own.
+/// Folds `files` by so many `threads` into `folder`, which must know its event: each thread would choose one of its own.
 pub(super) fn fold<S: FoldedSink>(
     files: &[TextFile],
-    portions: u64,
+    threads: usize,
     config: script::Config,
     folder: &mut Folder<S>,
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
-    let texts = cut(files, portions)?.into_iter().map(|portion| Text { portion, config });
-    fold_all(texts, folder, frames, tally)
+    let portions = cut(files, (total(files) / PORTION).max(threads as u64))?;
+    let readers = (0..threads).map(|_| script::Reader::new(config));
+    fold_all(portions, readers, folder, frames, tally)
 }
 
-/// Folds all `works` at the same time into `folder`, which must know its event.
-pub(super) fn fold_all<S: FoldedSink>(
-    works: impl IntoIterator<Item = impl Work>,
+/// Has each of `workers` fold what is next of `portions` into `folder`, which must know its event.
+pub(super) fn fold_all<P: Send, S: FoldedSink>(
+    portions: Vec<P>,
+    workers: impl IntoIterator<Item = impl Worker<P>>,
     folder: &mut Folder<S>,
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
-    let mut works = works.into_iter();
+    let queue = Queue::new(portions);
+    let mut workers = workers.into_iter();
     // The first is ours: its tables are those that the others are merged into.
-    let mine = works.next();
-    let mut others: Vec<_> = works.map(|work| (Some(work), None)).collect();
-    let read = rayon::in_place_scope(|scope| {
-        for (work, folded) in &mut others {
-            let mut folder = folder.beside(Nowhere);
+    let mine = workers.next();
+    let mut others: Vec<_> = workers.map(|worker| (worker, None)).collect();
+    rayon::in_place_scope(|scope| {
+        for (worker, folded) in &mut others {
+            let (queue, mut folder) = (&queue, folder.beside(Nowhere));
             scope.spawn(move |_| {
-                let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-                let mut work = work.take().into_iter();
-                let read =
-                    work.try_for_each(|work| work.fold(&mut folder, &mut frames, &mut tally));
-                *folded = Some(read.map(|()| (folder, frames, tally)));
+                let mut frames = FrameTable::default();
+                queue.work(worker, &mut folder, &mut frames);
+                *folded = Some((folder, frames));
             });
         }
-        mine.map_or(Ok(()), |work| work.fold(folder, frames, tally))
+        mine.into_iter().for_each(|mut worker| queue.work(&mut worker, folder, frames));
     });
-    read?;
-    for (_, folded) in others {
-        // There is none only of a thread that panicked, which is ours then too.
-        let Some(folded) = folded else { continue };
-        let (mut theirs, their_frames, their_tally) = folded?;
+    queue.tell(tally)?;
+    for (mut theirs, their_frames) in others.into_iter().filter_map(|(_, folded)| folded) {
         folder.absorb(&mut theirs, &frames.absorb(&their_frames));
-        tally.absorb(their_tally);
     }
     Ok(())
 }
 
-/// A portion of files of text.
-struct Text<'a> {
-    portion: Portion<'a>,
-    config: script::Config,
+/// The portions that are left, and what is to be told of the others.
+struct Queue<P> {
+    left: Mutex<Enumerate<vec::IntoIter<P>>>,
+    done: Mutex<Vec<(usize, Result<Tally>)>>,
+    failed: AtomicBool,
 }
 
-impl Work for Text<'_> {
+impl<P: Send> Queue<P> {
+    fn new(portions: Vec<P>) -> Self {
+        let left = Mutex::new(portions.into_iter().enumerate());
+        Queue { left, done: Mutex::default(), failed: AtomicBool::new(false) }
+    }
+
+    /// Folds what is next until nothing is left, or something went wrong.
+    fn work<S: FoldedSink>(
+        &self,
+        worker: &mut impl Worker<P>,
+        folder: &mut Folder<S>,
+        frames: &mut FrameTable,
+    ) {
+        while let Some((at, portion)) = self.next() {
+            let mut tally = Tally::default();
+            let folded = worker.fold(portion, folder, frames, &mut tally);
+            self.failed.fetch_or(folded.is_err(), Ordering::Relaxed);
+            lock(&self.done).push((at, folded.map(|()| tally)));
+        }
+    }
+
+    fn next(&self) -> Option<(usize, P)> {
+        if self.failed.load(Ordering::Relaxed) { None } else { lock(&self.left).next() }
+    }
+
+    /// What is to be told, in the order of the portions.
+    fn tell(self, tally: &mut Tally) -> Result<()> {
+        let mut done = std::mem::take(&mut *lock(&self.done));
+        done.sort_unstable_by_key(|(at, _)| *at);
+        done.into_iter().try_for_each(|(_, told)| told.map(|told| tally.absorb(told)))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Worker<Portion<'_>> for script::Reader {
     fn fold<S: FoldedSink>(
-        self,
+        &mut self,
+        portion: Portion<'_>,
         folder: &mut Folder<S>,
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
-        let mut reader = script::Reader::new(self.config);
-        for (file, part) in self.portion {
-            reader.read_file(file.open()?, part, &file.name, frames, folder, tally)?;
+        for (file, part) in portion {
+            self.read_file(file.open()?, part, &file.name, frames, folder, tally)?;
         }
         Ok(())
     }
@@ -257,13 +299,27 @@ mod tests {
         texts.iter().enumerate().map(write).collect()
     }
 
-    fn folded(files: &[TextFile], portions: u64) -> (Vec<u8>, Tally) {
+    fn folded(files: &[TextFile], threads: usize) -> (Vec<u8>, Tally) {
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
         let merge = Merge::new(Writer::new(Vec::new(), "memory"));
         let (mut folder, config) =
             (Folder::new(Config::default(), "text", merge), script::Config::default());
         folder.expect("cpu-clock".into());
-        fold(files, portions, config, &mut folder, &mut frames, &mut tally).unwrap();
+        fold(files, threads, config, &mut folder, &mut frames, &mut tally).unwrap();
+        let _ = folder.finish(&mut frames, &mut tally);
+        (folder.into_next().into_next().into_inner(), tally)
+    }
+
+    /// All of them as one text.
+    fn by_one(texts: &[String]) -> (Vec<u8>, Tally) {
+        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let merge = Merge::new(Writer::new(Vec::new(), "memory"));
+        let mut folder = Folder::new(Config::default(), "text", merge);
+        folder.expect("cpu-clock".into());
+        let mut reader = script::Reader::new(script::Config::default());
+        reader
+            .read(texts.concat().as_bytes(), "text", &mut frames, &mut folder, &mut tally)
+            .unwrap();
         let _ = folder.finish(&mut frames, &mut tally);
         (folder.into_next().into_next().into_inner(), tally)
     }
@@ -275,7 +331,7 @@ mod tests {
                 prop::collection::vec((0usize..4, prop::collection::vec(0usize..4, 0..4), 0usize..9), 0..30),
                 0..4,
             ),
-            portions in 2u64..6,
+            threads in 2usize..6, portions in 2u64..6,
         ) {
             let texts: Vec<String> = texts.into_iter().map(|samples| {
                 let mut text = String::from("# comment\n");
@@ -290,7 +346,7 @@ mod tests {
             }).collect();
             let dir = tempfile::tempdir().unwrap();
             let files = files(dir.path(), &texts);
-            prop_assert_eq!(folded(&files, portions), folded(&files, 1));
+            prop_assert_eq!(folded(&files, threads), by_one(&texts));
             let cuts = cut(&files, portions).unwrap();
             prop_assert!(cuts.len() as u64 <= portions);
             let whole: String = cuts.iter().flatten().map(|(file, part)| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bstr::ByteSlice;
 
-use super::parallel::{self, TextFile, Work};
+use super::parallel::{self, TextFile, Worker};
 use super::{Folder, Format, foreign};
 use crate::error::{Error, Result};
 use crate::folded::{self, FoldedSink};
@@ -224,14 +224,9 @@ impl Source {
             read_recording(&self.config, recordings.remove(0), stage, frames, tally)?;
         }
         let Some(folder) = stage.as_folder() else { return Ok(()) };
-        let each = recordings.len().div_ceil(self.config.threads.max(1)).max(1);
-        let mut works = Vec::new();
-        while !recordings.is_empty() {
-            let rest = recordings.split_off(each.min(recordings.len()));
-            works.push(Recordings { recordings, config: &self.config });
-            recordings = rest;
-        }
-        parallel::fold_all(works, folder, frames, tally)
+        let threads = self.config.threads.min(recordings.len());
+        let workers = (0..threads).map(|_| ByItself(&self.config));
+        parallel::fold_all(recordings, workers, folder, frames, tally)
     }
 
     /// Reads the files of text that waited.
@@ -242,8 +237,8 @@ impl Source {
         tally: &mut Tally,
     ) -> Result<()> {
         let files = std::mem::take(&mut self.texts);
-        let portions = parallel::portions(&files, self.config.threads);
-        if let (Some(first), 2.., Some(folder)) = (files.first(), portions, stage.as_folder()) {
+        let threads = parallel::worth(&files, self.config.threads);
+        if let (Some(first), 2.., Some(folder)) = (files.first(), threads, stage.as_folder()) {
             if folder.event().is_none()
                 && let Some(event) = parallel::first_event(first)?
             {
@@ -251,7 +246,7 @@ impl Source {
             }
             if folder.event().is_some() {
                 let config = reader_config(&self.config);
-                return parallel::fold(&files, portions, config, folder, frames, tally);
+                return parallel::fold(&files, threads, config, folder, frames, tally);
             }
         }
         for file in files {
@@ -262,21 +257,18 @@ impl Source {
     }
 }
 
-/// Some recordings, which one thread folds.
-struct Recordings<'a> {
-    recordings: Vec<Recording>,
-    config: &'a Config,
-}
+/// Folds recordings, each by itself.
+struct ByItself<'a>(&'a Config);
 
-impl Work for Recordings<'_> {
+impl Worker<Recording> for ByItself<'_> {
     fn fold<S: FoldedSink>(
-        self,
+        &mut self,
+        recording: Recording,
         folder: &mut Folder<S>,
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
-        let mut recordings = self.recordings.into_iter();
-        recordings.try_for_each(|it| read_recording(self.config, it, folder, frames, tally))
+        read_recording(self.0, recording, folder, frames, tally)
     }
 }
 
