@@ -84,6 +84,17 @@ impl FrameTable {
         id
     }
 
+    /// Makes `id` mean `frame`, also where it was pushed already. It must not have been [found](FrameTable::intern) but by who asks for this,
+    /// and stays another than what is found as `frame`.
+    pub(crate) fn replace(&mut self, id: FrameId, frame: Frame<'_>) {
+        let (symbol, module) =
+            (self.strings.intern(frame.symbol), self.strings.intern(frame.module));
+        let address = frame.address.map_or(0, |address| self.address(address));
+        if let Some(key) = self.keys.get_mut(id.index()) {
+            *key = Key { symbol, module, kind: frame.kind, address };
+        }
+    }
+
     fn of(&mut self, symbol: u32) -> &mut Frames {
         let at = symbol as usize;
         if self.symbols.len() <= at {
@@ -189,6 +200,22 @@ mod tests {
         assert_ne!(frames.intern(Frame { address: Some(1), ..main }), id);
         assert_eq!(frames.get(id), main);
         assert_eq!(frames.len(), 3);
+    }
+
+    #[test]
+    fn a_frame_can_come_to_mean_another() {
+        let mut frames = FrameTable::default();
+        let jit = |symbol: &'static str| Frame {
+            symbol: symbol.into(),
+            module: b"/m".into(),
+            kind: Kind::Jit,
+            address: None,
+        };
+        let [stand_in, other] = [jit("\0"), jit("x")].map(|frame| frames.intern(frame));
+        frames.replace(stand_in, jit("x"));
+        assert_eq!([stand_in, other].map(|id| frames.get(id)), [jit("x"); 2]);
+        assert_eq!([frames.intern(jit("x")), frames.intern(jit("y"))].map(FrameId::index), [1, 2]);
+        assert_eq!(frames.named(stand_in), frames.named(other));
     }
 
     #[test]

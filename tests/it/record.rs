@@ -1,6 +1,7 @@
 //! `fg-record` with a real perf: what is recorded, whose output is whose, and how everything can end.
 #![cfg(target_os = "linux")]
 
+mod jit;
 mod native;
 mod off_cpu;
 mod signals;

@@ -5,6 +5,7 @@ use bstr::{BStr, ByteSlice};
 
 use super::spaces::Spaces;
 use crate::error::Result;
+use crate::sample::{Frame, Kind};
 use crate::symbols::{
     Function, Functions, Jitdump, KernelSymbol, KernelSymbols, Loader, Naming, PerfMap, Reference,
 };
@@ -84,7 +85,7 @@ pub(super) struct Jit {
     map: Option<PerfMap>,
     dump: Option<Jitdump>,
     /// The name of its map.
-    pub(super) module: String,
+    module: String,
 }
 
 impl Jit {
@@ -98,9 +99,25 @@ impl Jit {
         self.dump.as_ref().map(|dump| dump.changes(address)).unwrap_or_default()
     }
 
-    /// The function at an address, at a `time` if that is known, and where it starts.
-    pub(super) fn find(&self, address: u64, time: Option<u64>) -> Option<(&BStr, u64)> {
-        let dumped = self.dump.as_ref().and_then(|dump| dump.find(address, time));
-        dumped.or_else(|| self.map.as_ref()?.find(address))
+    /// The frame of an address in what the maps call `path`, at a `time` if that is known, and where its function starts. The address is
+    /// looked up as one and shown as another.
+    pub(super) fn frame<'a>(
+        &'a self,
+        path: &'a BStr,
+        (lookup, shown): (u64, u64),
+        time: Option<u64>,
+    ) -> (Frame<'a>, Option<u64>) {
+        let dumped = self.dump.as_ref().and_then(|dump| dump.find(lookup, time));
+        match dumped.or_else(|| self.map.as_ref()?.find(lookup)) {
+            Some((symbol, start)) => {
+                let module = self.module.as_bytes().into();
+                let frame = Frame { symbol, module, kind: Kind::Jit, address: None };
+                (frame, Some(shown.wrapping_sub(lookup - start)))
+            }
+            None => {
+                let kind = Kind::of_module(path);
+                (Frame { symbol: "[unknown]".into(), module: path, kind, address: None }, None)
+            }
+        }
     }
 }

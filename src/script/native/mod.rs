@@ -128,6 +128,7 @@ pub fn script(
     }
     script.spaces.learn(reader.features());
     script.flush(frames, sink, tally)?;
+    script.places.settle(&script.spaces, &loader, frames);
     reader.tally(tally);
     warnings::say(&reader, &loader);
     let missing = loader.warnings();

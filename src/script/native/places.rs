@@ -36,6 +36,9 @@ pub(super) struct Places {
     no_inline: bool,
     naming: Naming,
     addresses: bool,
+    live: bool,
+    /// Places whose frames stand in for others that are not known yet.
+    unsettled: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,6 +77,8 @@ impl Places {
                 as_perf: config.perf_compat,
             },
             addresses: config.addresses,
+            live: config.live,
+            unsettled: Vec::new(),
         };
         places.id(Key { whose: Whose::Truncated, lookup: 0, shown: 0 });
         places
@@ -293,31 +298,42 @@ impl Places {
     ) {
         for &id in group {
             let key = keys[id as usize];
-            let frame = |time: Option<u64>| match jit.find(key.lookup, time) {
-                Some((name, start)) => (
-                    Frame {
-                        symbol: name,
-                        module: jit.module.as_bytes().into(),
-                        kind: Kind::Jit,
-                        address: None,
-                    },
-                    Some(key.shown.wrapping_sub(key.lookup - start)),
-                ),
-                None => (
-                    Frame {
-                        symbol: "[unknown]".into(),
-                        module: path,
-                        kind: Kind::of_module(path),
-                        address: None,
-                    },
-                    None,
-                ),
-            };
+            let frame = |time: Option<u64>| jit.frame(path, (key.lookup, key.shown), time);
             for time in jit.changes(key.lookup) {
                 self.name(id, keys, [frame(Some(time))].into_iter(), frames);
                 self.then.entry(id).or_default().push((time, self.ranges[id as usize]));
             }
-            self.name(id, keys, [frame(None)].into_iter(), frames);
+            let (mut last, start) = frame(None);
+            // The process may yet say what this is.
+            let stand_in = format!("\0{id}");
+            if self.live && last.symbol == "[unknown]" {
+                last.symbol = stand_in.as_bytes().into();
+                self.unsettled.push(id);
+            }
+            self.name(id, keys, [(last, start)].into_iter(), frames);
+        }
+    }
+
+    /// Of a recording that went on: asks once more for what no process had told of when it was asked for. JITs write their maps when it
+    /// suits them, Java at its end.
+    pub(super) fn settle(&mut self, spaces: &Spaces, loader: &Loader, frames: &mut FrameTable) {
+        let mut ids = std::mem::take(&mut self.unsettled);
+        ids.sort_by_key(|&id| self.keys[id as usize].whose);
+        for group in
+            ids.chunk_by(|&a, &b| self.keys[a as usize].whose == self.keys[b as usize].whose)
+        {
+            let Ok(Answer::Code(path, jit)) = self.ask(group, &self.keys, spaces, loader) else {
+                continue;
+            };
+            for &id in group {
+                let Key { lookup, shown, .. } = self.keys[id as usize];
+                let (mut frame, _) = jit.frame(path, (lookup, shown), None);
+                if self.addresses && frame.symbol == "[unknown]" {
+                    frame.address = Some(shown);
+                }
+                let (start, _) = self.ranges[id as usize];
+                frames.replace(self.named[start as usize].frame, frame);
+            }
         }
     }
 
