@@ -169,9 +169,12 @@ impl Source {
             }),
             Format::Script => self.reader.read(whole, name, frames, stage, tally),
             Format::PerfData => {
+                // Who writes the stream may still be recording. What is folded can be named late, what is written cannot.
+                let mut config = self.config.clone();
+                config.recording.live |= path.is_none() && stage.as_folder().is_some();
                 let reader = Box::new(whole);
                 let recording = Recording { name: name.into(), reader, path, progress };
-                read_recording(&self.config, recording, stage, frames, tally)
+                read_recording(&config, recording, stage, frames, tally)
             }
             Format::Folded => folded::read(
                 io::BufReader::with_capacity(1 << 17, whole),

@@ -40,8 +40,17 @@ fn what_is_told_at_the_end_names_what_came_before() {
     dir.cmd("cc").args(["-O1", "-o", "it", "it.c"]).run().success();
     // So many samples a second that there are several batches.
     let drawn = dir.cmd("flamegraph").args(["-F", "4000", "-o", "x.svg", "./it"]).run().success();
-    std::fs::remove_file(drawn.stdout.trim().to_path().unwrap()).unwrap();
-    let folded = dir.cmd("fg-fold").args(["-q", "x.svg"]).stdout();
+    let map = drawn.stdout.trim().to_path().unwrap();
+    check(&dir.cmd("fg-fold").args(["-q", "x.svg"]).stdout());
+    std::fs::remove_file(map).unwrap();
+    // Standard output is the stream's, and the workload's goes to stderr.
+    let (record, fold) = (bin("fg-record"), bin("fg-fold"));
+    let pipe = format!("{} -q -F 4000 ./it 2>map | {} -q", record.display(), fold.display());
+    check(&dir.cmd("sh").args(["-c", &pipe]).stdout());
+    std::fs::remove_file(dir.read("map").trim().to_path().unwrap()).unwrap();
+}
+
+fn check(folded: &BString) {
     let weight = |name: &str| {
         let lines = folded.lines().filter(|line| line.contains_str(name));
         let weights = lines.map(|line| line.rsplit_once_str(" ").unwrap().1.to_str().unwrap());
