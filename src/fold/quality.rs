@@ -6,7 +6,7 @@ use crate::sample::{Frame, FrameId, FrameTable, Kind};
 use crate::tally::Stacks;
 
 /// Functions that start a thread or the kernel's side of one; whoever called them, nobody did.
-const THREAD_ROOTS: [&str; 22] = [
+const THREAD_ROOTS: [&str; 25] = [
     "_start",
     "main",
     "start_thread",
@@ -28,6 +28,9 @@ const THREAD_ROOTS: [&str; 22] = [
     "ret_from_fork_asm",
     "secondary_startup_64",
     "secondary_startup_64_no_verify",
+    "common_startup_64",
+    "__primary_switched",
+    "__secondary_switched",
     "x86_64_start_kernel",
 ];
 

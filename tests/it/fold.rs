@@ -295,3 +295,14 @@ fn listings_without_blank_lines_are_samples_too() {
     let line = "         app     7 [001]  1.500000:         10 cycles:  ffffffff81636ec3 f+0x33 ([kernel.kallsyms])\n";
     assert_eq!(folded(&line.repeat(3)), "app;f 30\n");
 }
+
+/// As of Linux 6.10 what starts a processor is called `common_startup_64`.
+#[test]
+fn an_idle_processor_reaches_its_root() {
+    let text = "swapper     0/0     [000]  6562.572007462:    1003009 cpu-clock: \n\
+        \tffffffff821f4dab pv_native_safe_halt+0xb ([kernel.kallsyms])\n\
+        \tffffffff813c5ca5 cpu_startup_entry+0x25 ([kernel.kallsyms])\n\
+        \tffffffff812fc053 common_startup_64+0x13b ([kernel.kallsyms])\n\n";
+    let folded = Dir::new().cmd("fg-fold").stdin(text).run().success();
+    folded.says("100.0 % reach a thread root");
+}
