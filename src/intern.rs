@@ -62,13 +62,19 @@ impl Interner {
 
     /// Interns every string of `other`; the answer says, by the other's id, which each has here.
     pub(crate) fn absorb(&mut self, other: &Interner) -> Vec<u32> {
-        // Each waits for so many others, while its place is on its way.
-        const AHEAD: u32 = 8;
+        // Each waits for so many others, while its place is on its way, then where the string is that may be it, then that string.
+        const AHEAD: u32 = 12;
         let (many, mut hashes) = (other.len() as u32, [0; AHEAD as usize]);
         let mut ids = Vec::with_capacity(other.len());
         for at in 0..many + AHEAD {
+            let before = |steps: u32| at.checked_sub(steps).filter(|&due| due < many);
+            for (steps, links) in [(4, 1), (8, 0)] {
+                let due = before(steps).map(|due| hashes[(due % AHEAD) as usize]);
+                let likely = due.and_then(|hash| self.ids.likely(hash));
+                likely.into_iter().for_each(|id| self.prefetch(id, links));
+            }
             let hash = &mut hashes[(at % AHEAD) as usize];
-            if let Some(due) = at.checked_sub(AHEAD).filter(|&due| due < many) {
+            if let Some(due) = before(AHEAD) {
                 ids.push(self.intern_hashed(other.get(due), *hash));
             }
             if at < many {

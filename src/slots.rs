@@ -45,6 +45,13 @@ impl Slots {
         }
     }
 
+    /// The number that is where this hash points, if it has it.
+    #[inline]
+    pub(crate) fn likely(&self, hash: u32) -> Option<u32> {
+        let slot = self.slots.get(hash as usize & self.slots.len().wrapping_sub(1))?;
+        (slot.hash == hash && slot.number != FREE).then_some(slot.number)
+    }
+
     #[cold]
     fn grow(&mut self) {
         let many = (self.slots.len() * 2).max(FEWEST);

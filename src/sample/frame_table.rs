@@ -173,6 +173,14 @@ impl FrameTable {
         let here = |string: u32| strings.get(string as usize).copied().unwrap_or_default();
         let mut ids = Vec::with_capacity(other.len());
         for (at, key) in other.keys.iter().enumerate() {
+            // What the symbols have here is asked for ahead, then the frame that this most likely is.
+            let ahead = |steps: usize| {
+                let key = other.keys.get(at + steps)?;
+                self.symbols.get(here(key.symbol) as usize)
+            };
+            ahead(12).into_iter().for_each(prefetch);
+            let likely = ahead(6).and_then(|frames| self.keys.get(frames.first?.index()));
+            likely.into_iter().for_each(prefetch);
             let frame = other.get(FrameId::at(at));
             let address = frame.address.map_or(0, |address| self.address(address));
             let (symbol, module) = (here(key.symbol), here(key.module));
