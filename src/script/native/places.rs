@@ -304,8 +304,8 @@ impl Places {
                 self.then.entry(id).or_default().push((time, self.ranges[id as usize]));
             }
             let (mut last, start) = frame(None);
-            // The process may yet say what this is.
-            let stand_in = format!("\0{id}");
+            // The process may yet say what this is. No other frame has this name.
+            let stand_in = format!("\0{}", frames.len());
             if self.live && last.symbol == "[unknown]" {
                 last.symbol = stand_in.as_bytes().into();
                 self.unsettled.push(id);
