@@ -94,6 +94,11 @@ impl Jit {
         Jit { map: loader.perf_map(pid), dump, module: format!("/tmp/perf-{pid}.map") }
     }
 
+    /// Whether the process says when its code changes.
+    pub(super) fn has_dump(&self) -> bool {
+        self.dump.is_some()
+    }
+
     /// When the code at an address became other code.
     pub(super) fn changes(&self, address: u64) -> Vec<u64> {
         self.dump.as_ref().map(|dump| dump.changes(address)).unwrap_or_default()

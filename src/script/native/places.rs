@@ -39,6 +39,8 @@ pub(super) struct Places {
     live: bool,
     /// Places whose frames stand in for others that are not known yet.
     unsettled: Vec<u32>,
+    /// Places that a jitdump told of, which may tell of other code there yet.
+    dumped: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +81,7 @@ impl Places {
             addresses: config.addresses,
             live: config.live,
             unsettled: Vec::new(),
+            dumped: Vec::new(),
         };
         places.id(Key { whose: Whose::Truncated, lookup: 0, shown: 0 });
         places
@@ -143,7 +146,7 @@ impl Places {
         });
     }
 
-    /// Gives frames to all places that have none yet.
+    /// Gives frames to all places that have none yet, or may have others by now.
     pub(super) fn resolve(
         &mut self,
         spaces: &Spaces,
@@ -152,6 +155,7 @@ impl Places {
     ) -> Result<()> {
         let first = self.ranges.len();
         let mut fresh: Vec<u32> = (first as u32..self.keys.len() as u32).collect();
+        fresh.append(&mut self.dumped);
         self.ranges.resize(self.keys.len(), (0, 0));
         // Those of a module together, in the order of their addresses.
         fresh.sort_unstable_by_key(|&id| {
@@ -299,9 +303,13 @@ impl Places {
         for &id in group {
             let key = keys[id as usize];
             let frame = |time: Option<u64>| jit.frame(path, (key.lookup, key.shown), time);
+            let mut then = Vec::new();
             for time in jit.changes(key.lookup) {
                 self.name(id, keys, [frame(Some(time))].into_iter(), frames);
-                self.then.entry(id).or_default().push((time, self.ranges[id as usize]));
+                then.push((time, self.ranges[id as usize]));
+            }
+            if !then.is_empty() {
+                self.then.insert(id, then);
             }
             let (mut last, start) = frame(None);
             // The process may yet say what this is. No other frame has this name.
@@ -309,6 +317,8 @@ impl Places {
             if self.live && last.symbol == "[unknown]" {
                 last.symbol = stand_in.as_bytes().into();
                 self.unsettled.push(id);
+            } else if self.live && jit.has_dump() {
+                self.dumped.push(id);
             }
             self.name(id, keys, [(last, start)].into_iter(), frames);
         }

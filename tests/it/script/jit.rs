@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
 
 use super::record;
 use crate::harness::{Dir, cannot_run};
@@ -25,7 +25,8 @@ static void load(int fd, uint64_t at, uint64_t index, const char* name) {
     write(fd, name, strlen(name) + 1);
     write(fd, (void*)at, 10);
 }
-int main(void) {
+int main(int count, char** arguments) {
+    uint64_t ms = count > 1 ? 500 : 100;
     char path[64];
     snprintf(path, sizeof path, "jit-%d.dump", getpid());
     int fd = open(path, O_CREAT | O_TRUNC | O_RDWR, 0666);
@@ -37,35 +38,45 @@ int main(void) {
     memcpy(code, "\xb9\x00\x00\x10\x00\xff\xc9\x75\xfc\xc3", 10); /* mov $0x100000,%ecx; 1: dec %ecx; jnz 1b; ret */
     for (int part = 0; part < 2; part++) {
         load(fd, (uint64_t)code, part, part ? "second_method" : "first_method");
-        for (uint64_t end = now() + (part ? 200000000 : 100000000); now() < end;) ((void (*)(void))code)();
+        for (uint64_t end = now() + (part ? 2 : 1) * ms * 1000000; now() < end;) ((void (*)(void))code)();
     }
 }
 "#;
 
-#[test]
-fn methods_have_their_names_of_the_time() {
-    let (dir, test) = (Dir::new(), "methods_have_their_names_of_the_time");
+/// Compiles it; false, once that is said, where that cannot be.
+fn compiled(dir: &Dir, test: &str) -> bool {
     if !cfg!(target_arch = "x86_64") {
-        return cannot_run(test, "its machine code is for x86-64");
+        cannot_run(test, "its machine code is for x86-64");
+        return false;
     }
     let source = dir.write("program.c", PROGRAM);
     let compiled =
         Command::new("cc").arg("-O1").arg(source).arg("-o").arg(dir.path("program")).output();
     match compiled {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => return cannot_run(test, &output.stderr.to_str_lossy()),
-        Err(error) => return cannot_run(test, &format!("no cc: {error}")),
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => cannot_run(test, &output.stderr.to_str_lossy()),
+        Err(error) => cannot_run(test, &format!("no cc: {error}")),
+    }
+    false
+}
+
+fn weight(folded: &BString, name: &str) -> f64 {
+    let lines = folded.lines().filter(|line| line.contains_str(name));
+    let weights = lines.map(|line| line.rsplit_once_str(" ").unwrap().1.to_str().unwrap());
+    weights.map(|weight| weight.parse::<f64>().unwrap()).sum()
+}
+
+#[test]
+fn methods_have_their_names_of_the_time() {
+    let (dir, test) = (Dir::new(), "methods_have_their_names_of_the_time");
+    if !compiled(&dir, test) {
+        return;
     }
     for (clock, both) in [("-k mono ", true), ("", false)] {
         let options = format!("{clock}-g -F 2000 -e cpu-clock:u");
         let Some(_) = record(&dir, test, &options, &["./program"]) else { return };
         let folded = dir.cmd("fg-fold").args(["-q", "perf.data"]).stdout();
-        let weight = |name: &str| {
-            let lines = folded.lines().filter(|line| line.contains_str(name));
-            let weights = lines.map(|line| line.rsplit_once_str(" ").unwrap().1.to_str().unwrap());
-            weights.map(|weight| weight.parse::<f64>().unwrap()).sum::<f64>()
-        };
-        let (first, second) = (weight("first_method"), weight("second_method"));
+        let (first, second) = (weight(&folded, "first_method"), weight(&folded, "second_method"));
         assert!(second > 0.0, "{folded}");
         if both {
             // 100 ms against 200 ms, on a machine that has other things to do.
@@ -75,4 +86,21 @@ fn methods_have_their_names_of_the_time() {
             assert_eq!(first, 0.0, "times of another clock tell nothing: the last name counts");
         }
     }
+}
+
+/// The first batch of names is asked for when only the first method is known.
+#[cfg(target_os = "linux")]
+#[test]
+fn methods_have_their_names_of_the_time_while_they_run() {
+    let (dir, test) = (Dir::new(), "methods_have_their_names_of_the_time_while_they_run");
+    if !crate::record::perf_works(test) || !compiled(&dir, test) {
+        return;
+    }
+    let drawn = ["-F", "4000", "-o", "x.svg", "./program", "longer"];
+    dir.cmd("flamegraph").args(drawn).run().success();
+    let folded = dir.cmd("fg-fold").args(["-q", "x.svg"]).stdout();
+    let (first, second) = (weight(&folded, "first_method"), weight(&folded, "second_method"));
+    // 500 ms against a second.
+    let share = first / (first + second);
+    assert!((0.2..0.5).contains(&share), "{share}: {folded}");
 }
