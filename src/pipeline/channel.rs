@@ -1,14 +1,21 @@
 //! A pipe within the process: what a recorder writes is read while the workload still runs.
 
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-/// Pieces that may wait: of a recording, some ten thousand samples.
+/// Pieces that may wait apart; a recorder writes some with each round, however little there is.
 const PIECES: usize = 256;
+/// The bytes that may wait behind them, which are one piece: of a recording, a quarter of a million samples. A recorder that had to wait would lose
+/// samples.
+const MOST: usize = 64 << 20;
 
 /// The end that is written to. The reader sees the end of the stream only after [`Sender::finish`]; dropped before, it
 /// makes reading fail, so that nobody takes a part for the whole.
-pub struct Sender(SyncSender<Option<Vec<u8>>>);
+pub struct Sender {
+    pieces: SyncSender<Option<Vec<u8>>>,
+    /// What found no room.
+    waiting: Vec<u8>,
+}
 
 /// The end that is read.
 pub struct Reader {
@@ -20,21 +27,28 @@ pub struct Reader {
 /// Makes a pipe.
 pub fn channel() -> (Sender, Reader) {
     let (sender, pieces) = sync_channel(PIECES);
-    (Sender(sender), Reader { pieces, piece: io::Cursor::default(), finished: false })
+    let sender = Sender { pieces: sender, waiting: Vec::new() };
+    (sender, Reader { pieces, piece: io::Cursor::default(), finished: false })
 }
 
 impl Sender {
     /// Ends the stream.
     pub fn finish(self) {
         // Without a reader there is nobody to tell.
-        let _ = self.0.send(None);
+        let _ = self.pieces.send(Some(self.waiting)).and_then(|()| self.pieces.send(None));
     }
 }
 
 impl Write for Sender {
     /// Never fails: if the reader is gone its own error says why, and the recording goes on for the workload's sake.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.send(Some(bytes.to_vec()));
+        self.waiting.extend_from_slice(bytes);
+        let piece = Some(std::mem::take(&mut self.waiting));
+        if piece.as_ref().is_some_and(|piece| piece.len() > MOST) {
+            let _ = self.pieces.send(piece);
+        } else if let Err(TrySendError::Full(Some(piece))) = self.pieces.try_send(piece) {
+            self.waiting = piece;
+        }
         Ok(bytes.len())
     }
 
@@ -74,6 +88,17 @@ mod tests {
         from.read_to_end(&mut bytes).unwrap();
         writer.join().unwrap();
         assert!(bytes.chunks(4).eq((0..1000u32).map(u32::to_le_bytes)));
+    }
+
+    #[test]
+    fn a_writer_does_not_wait_for_a_slow_reader() {
+        let (mut to, mut from) = channel();
+        (0..10 * PIECES as u32).for_each(|n| to.write_all(&n.to_le_bytes()).unwrap());
+        let writer = std::thread::spawn(move || to.finish());
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        writer.join().unwrap();
+        assert!(bytes.chunks(4).eq((0..10 * PIECES as u32).map(u32::to_le_bytes)));
     }
 
     #[test]
