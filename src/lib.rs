@@ -20,6 +20,7 @@ pub mod filter;
 pub mod fold;
 pub mod folded;
 pub mod intern;
+mod lock;
 pub mod perf_data;
 pub mod pipeline;
 mod prefetch;

@@ -1,11 +1,12 @@
 //! What the library and the crates we use say through `log`, passed on as messages of the program.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
 use super::io;
+use crate::lock::lock;
 
 struct Logger {
     name: &'static str,
@@ -36,7 +37,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let message = record.args().to_string();
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut said = lock(&self.said);
             if said.insert(message.clone()) {
                 io::say(self.name, format_args!("{message}"));
             }

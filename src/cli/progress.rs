@@ -5,10 +5,11 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::lock::lock;
 use crate::perf_data::Progress;
 
 /// When the line appears.
@@ -21,7 +22,7 @@ static SHOWN: Mutex<bool> = Mutex::new(false);
 
 /// Standard error, from which the line was taken away.
 pub fn stderr() -> (MutexGuard<'static, bool>, io::Stderr) {
-    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shown = lock(&SHOWN);
     let mut stderr = io::stderr();
     if std::mem::take(&mut *shown) {
         // To the start of the line, and nothing in it.

@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
+
+use crate::lock::lock;
 
 /// Files to remove if the program is interrupted.
 static PARTIAL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -81,7 +83,7 @@ pub fn outlive_no_more() {
 }
 
 fn partial() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
-    PARTIAL.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&PARTIAL)
 }
 
 /// Starts the thread that waits for signals, once. If it cannot be had, signals do what they do by default.

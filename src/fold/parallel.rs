@@ -14,8 +14,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::iter::Enumerate;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec;
 
 use bstr::{BString, ByteSlice};
@@ -23,6 +23,7 @@ use bstr::{BString, ByteSlice};
 use super::Folder;
 use crate::error::{Error, Result};
 use crate::folded::{FoldedSink, OFF_CPU};
+use crate::lock::lock;
 use crate::perf_data::{self, Record, Shares};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::script::{self, recording::Recording};
@@ -150,10 +151,6 @@ impl<P: Send> Queue<P> {
         done.sort_unstable_by_key(|(at, _)| *at);
         done.into_iter().try_for_each(|(_, told)| told.map(|told| tally.absorb(told)))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Worker<Portion<'_>> for script::Reader {

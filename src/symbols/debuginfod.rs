@@ -8,11 +8,12 @@ use std::env;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::debug_file::hex;
+use crate::lock::lock;
 
 /// Who asks, and how long it may still take.
 pub(super) struct Debuginfod {
@@ -61,7 +62,7 @@ impl Debuginfod {
 
     /// Asks, with the others waiting: two downloads at once are not twice as fast.
     fn ask(&self, artifact: Artifact, id: &str) -> Option<PathBuf> {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.left);
         let limit = (*left)?;
         if env::var_os("DEBUGINFOD_URLS").is_none_or(|urls| urls.is_empty()) {
             *left = None;

@@ -10,7 +10,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bstr::{BStr, BString};
 
@@ -18,6 +18,7 @@ use super::debug_file::by_build_id;
 use super::kernel_line::{Line, lines};
 use super::loader::{Loader, same_build};
 use crate::error::{Error, Result};
+use crate::lock::lock;
 
 /// A symbol of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl Loader {
         addresses: &[u64],
         reference: Option<Reference<'_>>,
     ) -> Result<KernelSymbols> {
-        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kernels = lock(&self.kernels);
         let text = match kernels.get(path) {
             Some(text) => Arc::clone(text),
             None => {

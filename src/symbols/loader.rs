@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
@@ -14,6 +14,7 @@ use super::debug_file::{attach, by_build_id, fetch, lacks, relative};
 use super::debuginfod::{Artifact, Debuginfod};
 use super::module::Module;
 use super::{vdso, vmlinux};
+use crate::lock::lock;
 
 /// Where to look for files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,10 +261,6 @@ pub(super) fn same_build(a: &[u8], b: &[u8]) -> bool {
 /// A recorded name as a path of this machine.
 pub(super) fn file_path(name: &[u8]) -> PathBuf {
     name.to_path().map_or_else(|_| name.to_str_lossy().into_owned().into(), Path::to_owned)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
