@@ -2,6 +2,7 @@
 //! is ourselves once more, through sudo, and its stream comes back through a pipe, so that all files are the caller's.
 
 use std::ffi::OsString;
+use std::time::Instant;
 
 use super::super::child::{self, Stdout};
 use super::super::{Config, Destination, Ended, Notice, Workload, held, privileged};
@@ -37,6 +38,7 @@ pub(in super::super) fn run(
         tell(Notice::Line(&child::shown(&line)));
         Ok(line)
     };
+    let began = Instant::now();
     let exit = match workload {
         Workload::Command(command) => held::run(command, config, stdout, remedy, |pid, fifos| {
             line(&Workload::Pids(vec![pid]), Some(fifos))
@@ -50,8 +52,9 @@ pub(in super::super) fn run(
             said: ": nothing was recorded, for the reason given above".into(),
         });
     }
-    let is_over = config.duration.is_some() && !exit.interrupted;
-    let status = exit.workload.map_or(0, |status| child::outcome(status, is_over));
+    let is_over = config.duration.is_some_and(|duration| began.elapsed() >= duration);
+    let status =
+        exit.workload.map_or(0, |status| child::outcome(status, is_over && !exit.interrupted));
     Ok(Ended { status, interrupted: exit.interrupted, elsewhere: None })
 }
 
