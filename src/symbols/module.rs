@@ -287,7 +287,7 @@ impl Module {
     }
 
     /// Unpacks what holds its DWARF if that is not done yet and it will be kept: it takes longer than what is asked then.
-    pub fn prepare(&self) {
+    pub(crate) fn prepare(&self) {
         let main = Elf::parse(&self.main);
         let debug = self.debug.as_ref().and_then(|debug| Elf::parse(debug));
         if let Some(elf) = with_dwarf(main.as_ref(), debug.as_ref())

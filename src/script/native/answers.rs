@@ -80,6 +80,18 @@ impl KernelNames {
     }
 }
 
+/// The name and the start of a function of the kernel, not of the padding before it, `__pfx_rep_movs_alternative`. Its address was looked up as
+/// one and is shown as another.
+///
+/// Nothing is called from there, so what looks like a return address is where the kernel was itself interrupted: at the function's
+/// first byte, as by a page fault.
+pub(super) fn unpadded(symbol: &KernelSymbol, (lookup, shown): (u64, u64)) -> (&BStr, u64) {
+    match symbol.name.strip_prefix(b"__pfx_") {
+        Some(rest) if shown != lookup => (rest.into(), shown),
+        _ => (symbol.name.as_bstr(), symbol.start),
+    }
+}
+
 /// What a process says of the code that it made.
 pub(super) struct Jit {
     map: Option<PerfMap>,
@@ -124,5 +136,23 @@ impl Jit {
                 (Frame { symbol: "[unknown]".into(), module: path, kind, address: None }, None)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_calls_nothing() {
+        let name = |name: &str, lookup| {
+            let name = name.into();
+            let symbol = KernelSymbol { name, module: "".into(), start: 0x1000, end: 0x2000 };
+            let (name, start) = unpadded(&symbol, (lookup, 0x1010));
+            (name.to_string(), start)
+        };
+        assert_eq!(name("__pfx_f", 0x100f), ("f".into(), 0x1010));
+        assert_eq!(name("__pfx_f", 0x1010), ("__pfx_f".into(), 0x1000));
+        assert_eq!(name("f", 0x100f), ("f".into(), 0x1000));
     }
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Names are asked for in batches, as symbol tables and DWARF are read fastest that way: samples wait, as numbers, until
-//! 64 Ki of them are there or the recording ends. An address is resolved once, whatever the number of batches.
+//! 64 Ki of them are there or the recording ends. An address is resolved once, whatever the number of batches; of a recording that is still going
+//! on, code that is made at run time again, as JITs tell of it when it suits them.
 
 mod address;
 mod answers;

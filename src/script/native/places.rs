@@ -10,7 +10,7 @@ use crate::symbols::{Functions, Loader, Naming};
 
 use super::Config;
 use super::address::At;
-use super::answers::{Answer, Jit, KernelNames};
+use super::answers::{Answer, Jit, KernelNames, unpadded};
 use super::modules::ModuleId;
 use super::spaces::{Found, Spaces};
 
@@ -243,7 +243,7 @@ impl Places {
                 continue;
             }
             let symbol = spaces.kernel().told(key.lookup).or_else(|| names.listed(key.lookup));
-            let named = symbol.map(|symbol| unpadded(symbol.name.as_bstr(), symbol.start, key));
+            let named = symbol.map(|symbol| unpadded(symbol, (key.lookup, key.shown)));
             let module = symbol
                 .filter(|symbol| !symbol.module.is_empty())
                 .map(|symbol| [b"[", symbol.module.as_slice(), b"]"].concat());
@@ -312,6 +312,10 @@ impl Places {
                 self.then.insert(id, then);
             }
             let (mut last, start) = frame(None);
+            // Asked again, of a process that is gone: what it told before is all there is.
+            if last.symbol == "[unknown]" && self.ranges[id as usize].1 > 0 {
+                continue;
+            }
             // The process may yet say what this is. No other frame has this name.
             let stand_in = format!("\0{}", frames.len());
             if self.live && last.symbol == "[unknown]" {
@@ -370,34 +374,9 @@ impl Places {
     }
 }
 
-/// The name and the start of a function of the kernel, not of the padding before it, `__pfx_rep_movs_alternative`.
-///
-/// Nothing is called from there, so what looks like a return address is where the kernel was itself interrupted: at the function's
-/// first byte, as by a page fault.
-fn unpadded(name: &BStr, start: u64, key: Key) -> (&BStr, u64) {
-    match name.strip_prefix(b"__pfx_") {
-        Some(rest) if key.shown != key.lookup => (rest.into(), key.shown),
-        _ => (name, start),
-    }
-}
-
 /// The distinct addresses of a group, which is in their order.
 fn distinct(group: &[u32], keys: &[Key]) -> Vec<u64> {
     let mut addresses: Vec<u64> = group.iter().map(|&id| keys[id as usize].lookup).collect();
     addresses.dedup();
     addresses
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn padding_calls_nothing() {
-        let key = |lookup| Key { whose: Whose::Kernel, lookup, shown: 0x1010 };
-        let name = |name: &'static str, lookup| unpadded(name.into(), 0x1000, key(lookup));
-        assert_eq!(name("__pfx_f", 0x100f), ("f".into(), 0x1010));
-        assert_eq!(name("__pfx_f", 0x1010), ("__pfx_f".into(), 0x1000));
-        assert_eq!(name("f", 0x100f), ("f".into(), 0x1000));
-    }
 }
