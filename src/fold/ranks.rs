@@ -38,10 +38,11 @@ impl Ranks {
         let mut ranks = vec![(0, 0); frames.len()];
         let (mut rank, mut last) = (0, None);
         for at in order::sorted(keys.0.len(), &keys, parallel) {
-            // Frames of one name (of several modules, say) share their ranks.
-            rank += u32::from(last.is_some_and(|last| keys.compare(last, at).is_ne()));
-            last = Some(at);
             let (_, inside, id) = keys.0[at as usize];
+            // Frames of one name (of several modules, say) share their ranks.
+            let key = (frames.symbol_number(FrameId::at(id)), inside);
+            rank += u32::from(last.is_some_and(|last| last != key));
+            last = Some(key);
             let slot = &mut ranks[id];
             if inside { slot.1 = rank } else { slot.0 = rank }
         }

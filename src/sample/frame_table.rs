@@ -135,6 +135,12 @@ impl FrameTable {
         self.keys.get(id.index()).map_or(&b""[..], |key| self.strings.get(key.symbol)).as_bstr()
     }
 
+    /// The same number for all frames of one symbol.
+    #[inline]
+    pub(crate) fn symbol_number(&self, id: FrameId) -> Option<u32> {
+        self.keys.get(id.index()).map(|key| key.symbol)
+    }
+
     /// Has at hand what leads to the symbol of `id`: with 2 `links` what the frame is, with 1 where its symbol is, with 0 the symbol.
     /// Each takes what the one before brought.
     #[inline]

@@ -33,6 +33,8 @@ pub(super) struct Callers {
     last: Range<usize>,
     /// Their frames, one for each line.
     frames: Vec<FrameId>,
+    /// What they have in common with those before them: how many bytes, and how many lines.
+    shared: (usize, usize),
     known: Digests,
     /// Those of all known callers, and where each ends.
     all: Vec<FrameId>,
@@ -56,6 +58,7 @@ impl Default for Callers {
             odd_until: 0,
             last: 0..0,
             frames: Vec::new(),
+            shared: (0, 0),
             known: Digests::with_slots(1 << 10),
             all: Vec::new(),
             ends: Vec::new(),
@@ -88,11 +91,12 @@ impl Callers {
     /// What lies before `end` is not all frames: it is to be read line by line.
     pub(super) fn give_up(&mut self, end: usize) {
         self.odd_until = end;
+        self.shared = (0, 0);
         self.note(0..0, &[]);
     }
 
     /// What `lines` have in common with the callers of the sample before, from their ends on.
-    pub(super) fn shared(&self, chunk: &[u8], lines: &Range<usize>) -> Shared {
+    pub(super) fn shared(&mut self, chunk: &[u8], lines: &Range<usize>) -> Shared {
         let (before, here) = (&chunk[self.last.clone()], &chunk[lines.clone()]);
         let common = common_suffix(before, here);
         let begins = |text: &[u8]| text.len() == common || text[text.len() - common - 1] == b'\n';
@@ -103,13 +107,15 @@ impl Callers {
             false => memchr(b'\n', suffix).map_or(common, |newline| newline + 1),
         };
         let shared = &suffix[start..];
-        // All of them, as most neighbours have, need not be counted.
-        let count = match shared.len() == before.len() {
-            true => self.frames.len(),
+        let count = match shared.len() {
+            // All of them, as most neighbours have, or what the last two had in common need not be counted.
+            all if all == before.len() => self.frames.len(),
+            same if same == self.shared.0 => self.shared.1,
             // Mostly the line or two at the root, of which a general search takes as long as it takes to read them.
-            false if shared.len() < 256 => shared.iter().filter(|&&byte| byte == b'\n').count(),
-            false => memchr_iter(b'\n', shared).count(),
+            ..256 => shared.iter().filter(|&&byte| byte == b'\n').count(),
+            _ => memchr_iter(b'\n', shared).count(),
         };
+        self.shared = (shared.len(), count);
         Shared { start: lines.end - shared.len(), lines: count }
     }
 
