@@ -223,6 +223,15 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
+    /// Says that so many records of the event with this `id` were lost by `time`, in nanoseconds.
+    pub fn lost(&mut self, count: u64, time: u64, id: u64) -> io::Result<()> {
+        self.begin(kind::LOST, 0);
+        self.u64(id);
+        self.u64(count);
+        self.synthetic(u32::MAX, u32::MAX, time, id);
+        self.end()
+    }
+
     /// Says that every ring buffer was emptied since the last time this was said.
     pub fn finished_round(&mut self) -> io::Result<()> {
         self.begin(kind::FINISHED_ROUND, 0);

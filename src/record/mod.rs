@@ -124,9 +124,9 @@ pub enum Notice<'a> {
 /// Where the recording goes.
 pub enum Destination<'a> {
     /// A stream that has our standard output; what the workload prints there goes to stderr instead.
-    Stdout(&'a mut dyn Write),
+    Stdout(&'a mut (dyn Write + Send)),
     /// A stream beside our standard output, which stays the workload's: for recorders that can, see [`Recorder::streams`].
-    Stream(&'a mut dyn Write),
+    Stream(&'a mut (dyn Write + Send)),
     /// A file that exists, is empty and stays the caller's even if the recorder is privileged. The workload's standard
     /// streams are its own.
     File(&'a Path),

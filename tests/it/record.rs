@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 mod jit;
+mod losses;
 mod native;
 mod off_cpu;
 mod signals;

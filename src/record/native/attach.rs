@@ -2,7 +2,7 @@
 //!
 //! Threads come and go while we look. One that is started by a thread that is observed already, on all CPUs, inherits what
 //! observes it, which a FORK record in a ring tells; any other one is there when we look again. One that inherited on some
-//! CPUs only is observed anew, and what it inherited does not count: see [`Events::is_inherited_twice`].
+//! CPUs only is observed anew, and what it inherited does not count: see [`Ids::is_inherited_twice`](super::ids::Ids::is_inherited_twice).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -35,6 +35,8 @@ pub(super) struct Wanted {
     pub(super) data_maps: bool,
     /// Tell when threads are taken off the processor and come back.
     pub(super) switches: bool,
+    /// Have the kernel count what found no room in the rings: since Linux 6.0.
+    pub(super) counts_lost: bool,
     /// When so many bytes are in the ring we are woken. Each ring has its own.
     pub(super) watermark: u32,
 }
@@ -94,6 +96,9 @@ const REGISTERS: u64 = if cfg!(target_arch = "aarch64") { (1 << 33) - 1 } else {
 
 /// `PERF_SAMPLE_BRANCH_USER | CALL_STACK | NO_FLAGS | NO_CYCLES`, what perf asks for.
 const BRANCHES: u64 = 1 | 1 << 11 | 1 << 14 | 1 << 15;
+
+/// `PERF_FORMAT_LOST`, the only field besides the count.
+const READ_LOST: u64 = 1 << 4;
 
 /// The fields of samples that are taken over as they are.
 const COMMON: u64 =
@@ -161,7 +166,7 @@ impl Wanted {
         u64(event.config, &mut attr);
         u64(rate, &mut attr);
         u64(self.sample_type(), &mut attr);
-        u64(0, &mut attr); // read_format
+        u64(if self.counts_lost { READ_LOST } else { 0 }, &mut attr);
         u64(flags, &mut attr);
         u32(self.watermark, &mut attr);
         u32(0, &mut attr); // bp_type
@@ -190,6 +195,7 @@ impl Wanted {
             inherit: true,
             data_maps: false,
             switches: false,
+            counts_lost: false,
             watermark: 4096,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  event::Event    what a name means            open::Events    an event for each thread and CPU, a ring for each CPU
-//!  threads         what ran before              ring::Ring ─▶ queue::Queue ─▶ session::Session ─▶ perf.data stream
+//!  threads         what ran before              ring::Ring ─▶ drain::Drain ─▶ session::Session ─▶ perf.data stream
 //!  wait::Wait      the end: Ctrl-C, exits                       in order         unwound
 //! ```
 //!
@@ -12,9 +12,11 @@
 mod attach;
 mod attr;
 mod control;
+mod drain;
 mod elevated;
 mod event;
 mod frame_pointers;
+mod ids;
 mod kernel;
 mod off_cpu;
 mod open;
@@ -94,6 +96,7 @@ impl Plan {
                 inherit: true,
                 data_maps: config.raw_stacks,
                 switches: config.off_cpu,
+                counts_lost: true,
                 watermark: 0,
             },
         })
@@ -171,7 +174,7 @@ impl Plan {
         wanted.on_exec = waits_for_exec;
         let mut events = Events::new(events, wanted, &mut change);
         let mut file;
-        let (stdout, stream): (Stdout<'_>, &mut dyn Write) = match to {
+        let (stdout, stream): (Stdout<'_>, &mut (dyn Write + Send)) = match to {
             Destination::Stdout(stream) => (Stdout::Stderr, stream),
             Destination::Stream(stream) => (Stdout::Ours, stream),
             Destination::File(path) => {
@@ -196,7 +199,7 @@ impl Plan {
                 let line = child::command(command, config, stdout.for_workload())?;
                 let held = Held::new(line).map_err(cannot)?;
                 events.open(Some(held.pid()))?;
-                let session = Session::new(&events, Queue::default(), config, stream);
+                let session = Session::new(&events, config, stream);
                 let session = session.map_err(cannot_write)?;
                 wait.command(held, cannot, session, &mut events)
             }
@@ -205,21 +208,21 @@ impl Plan {
                 let _first = sys::First::go();
                 let mut queue = Queue::default();
                 let threads = attach::attach(pids, &mut events, &mut queue)?;
-                let session = Session::new(&events, queue, config, stream);
+                let session = Session::new(&events, config, stream);
                 let session = session.map_err(cannot_write)?;
                 let session = before(session, &threads, pids, config)?;
-                wait.processes(pids, session, &mut events)
+                wait.processes(pids, session, queue, &mut events)
             }
             Workload::System => {
                 let _first = sys::First::go();
                 events.open(None)?;
-                let session = Session::new(&events, Queue::default(), config, stream);
+                let session = Session::new(&events, config, stream);
                 let session = session.map_err(cannot_write)?;
                 let pids = threads::processes();
                 let threads: Vec<Thread> =
                     pids.iter().flat_map(|&pid| threads::named(pid)).collect();
                 let session = before(session, &threads, &pids, config)?;
-                wait.processes(&[], session, &mut events)
+                wait.processes(&[], session, Queue::default(), &mut events)
             }
         }
     }

@@ -12,18 +12,18 @@
 //!  nothing is allowed       ─▶ an error with the remedy
 //! ```
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::attr::{CallGraph, Rate, Wanted};
 use super::event::Event;
+use super::ids::Ids;
 use super::queue::ENDIAN;
 use super::refusal::{PARANOID, paranoid, refused, setting, without_switches};
 use super::ring::Ring;
 use super::sys;
 use crate::error::{Error, Result};
-use crate::perf_data::{Attr, Cursor, RawSample};
+use crate::perf_data::{Attr, Cursor};
 
 /// Events that are open.
 pub(super) struct Events<'a> {
@@ -36,10 +36,7 @@ pub(super) struct Events<'a> {
     ring_size: usize,
     observers: Vec<Observer>,
     rings: Vec<CpuRing>,
-    /// Which event a number belongs to, and the thread it was opened for; those that track have none.
-    ids: HashMap<u64, (usize, i32)>,
-    /// The threads that events were opened for, and when all were open, in nanoseconds.
-    threads: HashMap<i32, u64>,
+    pub(super) ids: Ids,
     /// When they were stopped, in nanoseconds.
     pub(super) ended: Option<u64>,
     tell: &'a mut dyn FnMut(&str),
@@ -76,21 +73,9 @@ impl<'a> Events<'a> {
         let events = if any_event { vec![cycles] } else { events };
         let cpus = online_cpus();
         let ring_size = ring_size(&wanted, cpus.len());
-        let (observers, rings, ids, threads) = Default::default();
+        let (observers, rings, ids) = Default::default();
         let ended = None;
-        Events {
-            events,
-            wanted,
-            any_event,
-            cpus,
-            ring_size,
-            observers,
-            rings,
-            ids,
-            threads,
-            ended,
-            tell,
-        }
+        Events { events, wanted, any_event, cpus, ring_size, observers, rings, ids, ended, tell }
     }
 
     /// Observes a thread, and those that it starts; all threads without one. False if it is gone.
@@ -131,7 +116,7 @@ impl<'a> Events<'a> {
                 }
             }
         }
-        self.threads.insert(thread, sys::now());
+        self.ids.all_open(thread, sys::now());
         if self.rings.is_empty() {
             let what = "no CPU can be observed".into();
             return Err(Error::Unsupported { what, remedy: String::new() }.into());
@@ -164,6 +149,7 @@ impl<'a> Events<'a> {
                     return Ok(Outcome::NoCpu);
                 }
                 Some(libc::EINVAL) if self.wanted.build_id => self.wanted.build_id = false,
+                Some(libc::EINVAL) if self.wanted.counts_lost => self.wanted.counts_lost = false,
                 Some(libc::EINVAL) if self.too_fast() => {}
                 Some(libc::EMFILE) if !raised => {
                     raised = true;
@@ -230,7 +216,7 @@ impl<'a> Events<'a> {
             }
         }
         if let Some(event) = event {
-            self.ids.insert(sys::id(&fd).map_err(cannot)?, (event, thread));
+            self.ids.insert(sys::id(&fd).map_err(cannot)?, event, thread);
         }
         self.observers.push(Observer { fd, tracks });
         Ok(())
@@ -253,23 +239,17 @@ impl<'a> Events<'a> {
         (self.tell)(change);
     }
 
-    /// Which event a number in a record belongs to.
-    pub(super) fn event_of(&self, id: u64) -> Option<usize> {
-        self.ids.get(&id).map(|&(event, _)| event)
-    }
-
-    /// Whether a sample repeats one by an event of its thread's own: what it inherited before it had those is all that is known of
-    /// that time.
-    pub(super) fn is_inherited_twice(&self, sample: &RawSample<'_>, id: u64) -> bool {
-        let Some(thread) = sample.tid.map(u32::cast_signed) else { return false };
-        let is_late = || self.threads.get(&thread).is_some_and(|&since| sample.time >= Some(since));
-        self.ids.get(&id).is_some_and(|&(_, of)| of != thread) && is_late()
-    }
-
     /// A number for each event, by which its records go in the recording.
     pub(super) fn numbers(&self) -> Vec<u64> {
-        let of = |event| self.ids.iter().filter(|(_, of)| of.0 == event).map(|(&id, _)| id).min();
-        (0..self.events.len()).map(|event| of(event).unwrap_or(0)).collect()
+        (0..self.events.len()).map(|event| self.ids.number(event)).collect()
+    }
+
+    /// How many records found no room in the rings, as far as the kernel says: since Linux 6.0.
+    pub(super) fn lost(&self) -> u64 {
+        match self.wanted.counts_lost {
+            true => self.observers.iter().map(|one| sys::lost(&one.fd)).sum(),
+            false => 0,
+        }
     }
 
     /// Hands over each whole record that is there.

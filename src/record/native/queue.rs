@@ -13,9 +13,12 @@ pub(super) const ENDIAN: Endian =
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Vec<Waiting>,
-    /// The room of records that were handed over, the last one's last: it is the warmest, and few are ever touched.
+    /// The room of records that were handed over.
     spare: Vec<Vec<u8>>,
 }
+
+/// The room of more records is freed: they are many only where they had to wait for long.
+const MOST_SPARE: usize = 1 << 10;
 
 struct Waiting {
     time: u64,
@@ -41,20 +44,18 @@ impl Queue {
         self.waiting.push(Waiting { time, bytes: room });
     }
 
-    /// Hands over what is from before `until`, in order. The answer is whether there was anything.
-    pub(super) fn take<E>(
-        &mut self,
-        until: u64,
-        mut each: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<bool, E> {
+    /// What is from before `until`, in order.
+    pub(super) fn take(&mut self, until: u64) -> Vec<Vec<u8>> {
         // What has the same time stays in the order of its ring.
         self.waiting.sort_by_key(|record| record.time);
         let ready = self.waiting.partition_point(|record| record.time <= until);
-        for Waiting { bytes, .. } in self.waiting.drain(..ready) {
-            each(&bytes)?;
-            self.spare.push(bytes);
-        }
-        Ok(ready > 0)
+        self.waiting.drain(..ready).map(|record| record.bytes).collect()
+    }
+
+    /// Takes back the room of records that nobody needs any more.
+    pub(super) fn give_back(&mut self, records: Vec<Vec<u8>>) {
+        self.spare.extend(records);
+        self.spare.truncate(MOST_SPARE);
     }
 }
 
@@ -101,12 +102,10 @@ mod tests {
         let mut times = Vec::new();
         for (new, until) in [(&[5, 1, 3][..], 3), (&[4, 8], 7), (&[], 8), (&[9], u64::MAX)] {
             new.iter().for_each(|&time| queue.push(&exit(time), &attr(has::TIME), |_| {}));
-            let taken = queue.take(until, |bytes| {
-                times.push(bytes[32]);
-                Ok::<(), ()>(())
-            });
-            taken.unwrap();
+            let taken = queue.take(until);
+            times.extend(taken.iter().map(|bytes| bytes[32]));
             times.push(0);
+            queue.give_back(taken);
         }
         assert_eq!(times, [1, 3, 0, 4, 5, 0, 8, 0, 9, 0]);
     }
@@ -125,12 +124,9 @@ mod tests {
         bytes.extend(10u64.to_ne_bytes());
         let mut queue = Queue::default();
         queue.push(&bytes, &attr(fields), |_| {});
-        let check = |bytes: &[u8]| {
-            let (record, _) = Record::parse(bytes, ENDIAN, &attr(fields)).unwrap();
-            let Record::Sample(sample) = record else { panic!() };
-            assert_eq!(sample.stack_user.unwrap().bytes, [1; 10]);
-            Ok::<(), ()>(())
-        };
-        assert_eq!(queue.take(u64::MAX, check), Ok(true));
+        let [bytes] = &queue.take(u64::MAX)[..] else { panic!() };
+        let (record, _) = Record::parse(bytes, ENDIAN, &attr(fields)).unwrap();
+        let Record::Sample(sample) = record else { panic!() };
+        assert_eq!(sample.stack_user.unwrap().bytes, [1; 10]);
     }
 }

@@ -1,11 +1,13 @@
-//! A recording that is going on: out of the rings, unwound, into the stream.
+//! A recording that is going on: what comes out of the rings is unwound and goes into the stream.
 
 use std::io::{self, BufWriter, Write};
 
 use super::attr::CallGraph;
+use super::drain::Batches;
+use super::ids::Ids;
 use super::off_cpu::OffCpu;
 use super::open::Events;
-use super::queue::{ENDIAN, Queue};
+use super::queue::ENDIAN;
 use super::threads::{self, Thread};
 use super::{Config, kernel, sys};
 use crate::perf_data::sample::CONTEXT_USER;
@@ -13,17 +15,14 @@ use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only};
 use crate::perf_data::{Attr, CpuMode, Head, Mmap, RawSample, Record, SampleId};
 use crate::script::native::live::Live;
 
-/// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken away while it writes.
-const UNDERWAY: u64 = 30_000_000;
-
 /// What becomes of samples.
 pub(super) struct Session<'a> {
-    writer: Writer<BufWriter<&'a mut dyn Write>>,
+    writer: Writer<BufWriter<&'a mut (dyn Write + Send)>>,
     /// As the events were opened.
     attr: Attr,
     /// The number of each event in the recording.
     numbers: Vec<u64>,
-    queue: Queue,
+    ids: Ids,
     /// Unwinds, unless stacks are to be recorded as they are or come as chains.
     live: Option<Live>,
     chain: Vec<u64>,
@@ -31,17 +30,18 @@ pub(super) struct Session<'a> {
     off: Option<OffCpu>,
     /// Names the kernel's functions, if that is asked for.
     kernel: Option<kernel::Names>,
+    /// How many records were lost, by what the rings told.
+    lost: u64,
     /// Something of it is out already.
     pub(super) has_begun: bool,
 }
 
 impl<'a> Session<'a> {
-    /// Starts the stream: what is recorded, and on which machine. In `queue` is what was recorded already.
+    /// Starts the stream: what is recorded, and on which machine. All `events` are open.
     pub(super) fn new(
         events: &Events<'_>,
-        queue: Queue,
         config: &Config,
-        to: &'a mut dyn Write,
+        to: &'a mut (dyn Write + Send),
     ) -> io::Result<Session<'a>> {
         let unwinds = !config.raw_stacks && matches!(events.wanted.call_graph, CallGraph::Dwarf(_));
         let mut writer = Writer::new(BufWriter::with_capacity(1 << 16, to))?;
@@ -58,11 +58,12 @@ impl<'a> Session<'a> {
             writer,
             attr: events.attr(),
             numbers,
-            queue,
+            ids: events.ids.clone(),
             live: unwinds.then(Live::new),
             chain: Vec::new(),
             off: events.wanted.switches.then(OffCpu::default),
             kernel: kernel.then(kernel::Names::new),
+            lost: 0,
             has_begun: false,
         })
     }
@@ -86,30 +87,39 @@ impl<'a> Session<'a> {
         threads::write(pid, data_maps, id, &mut self.writer, &mut seen)
     }
 
-    /// Takes what is in the rings, and writes what is in order. At the end everything is.
-    pub(super) fn round(&mut self, events: &mut Events<'_>, last: bool) -> io::Result<()> {
-        let until = if last { u64::MAX } else { sys::now().saturating_sub(UNDERWAY) };
-        let Session { queue, attr, .. } = self;
-        events.drain(|bytes| queue.push(bytes, attr, |_| {}));
-        let mut queue = std::mem::take(&mut self.queue);
-        let wrote = queue.take(until, |bytes| self.write(bytes, events));
-        self.queue = queue;
-        let mut wrote = wrote?;
-        if last {
-            wrote |= self.write_blocked(events)?;
+    /// Writes all that comes.
+    pub(super) fn write_all(&mut self, batches: Batches) -> io::Result<()> {
+        batches.take(|batch| {
+            batch.iter().try_for_each(|bytes| self.write(bytes))?;
+            self.end_round()
+        })
+    }
+
+    /// Writes what is known only when all is over: who is blocked still, and how much was lost of which no ring told. It tells of a loss
+    /// when it has room again, and is asked to hold something else.
+    pub(super) fn finish(&mut self, events: &Events<'_>) -> io::Result<()> {
+        let lost = events.lost().saturating_sub(self.lost);
+        let end = events.ended.unwrap_or_else(sys::now);
+        let blocked = self.off.as_mut().map_or_else(Vec::new, OffCpu::at_the_end);
+        let number = self.numbers.last().copied().unwrap_or(0);
+        blocked.iter().try_for_each(|blocked| self.writer.sample(&blocked.sample(number, end)))?;
+        if lost > 0 {
+            self.writer.lost(lost, end, self.numbers.first().copied().unwrap_or(0))?;
         }
-        if wrote {
-            self.writer.finished_round()?;
-            self.writer.get_mut().flush()?;
-            self.has_begun = true;
-        }
+        if lost > 0 || !blocked.is_empty() { self.end_round() } else { Ok(()) }
+    }
+
+    fn end_round(&mut self) -> io::Result<()> {
+        self.writer.finished_round()?;
+        self.writer.get_mut().flush()?;
+        self.has_begun = true;
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8], events: &Events<'_>) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let parsed = Head::parse(bytes, ENDIAN).zip(Record::parse(bytes, ENDIAN, &self.attr));
         let Some((head, (record, id))) = parsed else { return Ok(()) };
-        let event = id.id.and_then(|id| events.event_of(id)).unwrap_or(0);
+        let event = id.id.and_then(|id| self.ids.event_of(id)).unwrap_or(0);
         let number = self.numbers.get(event).copied().unwrap_or(0);
         if let (Record::Sample(sample), Some(kernel)) = (&record, &mut self.kernel) {
             kernel.tell(sample, &mut self.writer, number)?;
@@ -119,7 +129,7 @@ impl<'a> Session<'a> {
         }
         match (record, &mut self.live) {
             (Record::Sample(sample), _)
-                if id.id.is_some_and(|id| events.is_inherited_twice(&sample, id)) =>
+                if id.id.is_some_and(|id| self.ids.is_inherited_twice(&sample, id)) =>
             {
                 Ok(())
             }
@@ -138,6 +148,9 @@ impl<'a> Session<'a> {
                 })
             }
             (record, live) => {
+                if let Record::Lost { count, .. } = record {
+                    self.lost = self.lost.saturating_add(count);
+                }
                 if let Some(live) = live {
                     live.note(&record);
                 }
@@ -177,15 +190,6 @@ impl<'a> Session<'a> {
             }
         }
         Ok(true)
-    }
-
-    /// Writes those that are still blocked when all is over.
-    fn write_blocked(&mut self, events: &Events<'_>) -> io::Result<bool> {
-        let blocked = self.off.as_mut().map_or_else(Vec::new, OffCpu::at_the_end);
-        let number = self.numbers.last().copied().unwrap_or(0);
-        let end = events.ended.unwrap_or_else(sys::now);
-        blocked.iter().try_for_each(|blocked| self.writer.sample(&blocked.sample(number, end)))?;
-        Ok(!blocked.is_empty())
     }
 }
 

@@ -33,6 +33,15 @@ pub(super) fn id(event: &OwnedFd) -> io::Result<u64> {
     Ok(id)
 }
 
+/// How many records of an event that was opened with `PERF_FORMAT_LOST` found no room.
+pub(super) fn lost(event: &OwnedFd) -> u64 {
+    let mut count = [0u64; 2];
+    // SAFETY: the call writes up to as many bytes as it is told.
+    let read =
+        unsafe { libc::read(event.as_raw_fd(), count.as_mut_ptr().cast(), size_of_val(&count)) };
+    if usize::try_from(read) == Ok(size_of_val(&count)) { count[1] } else { 0 }
+}
+
 /// Starts counting, in all inherited events too.
 pub(super) fn enable(event: &OwnedFd) -> io::Result<()> {
     // SAFETY: a number, for a descriptor that is open.

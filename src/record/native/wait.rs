@@ -18,7 +18,9 @@ use super::super::held::Held;
 use super::super::signals::send;
 use super::super::{Config, Ended};
 use super::control::Control;
+use super::drain::Drain;
 use super::open::Events;
+use super::queue::Queue;
 use super::session::Session;
 use super::{sys, threads};
 use crate::error::{Error, Result};
@@ -79,7 +81,8 @@ impl Wait {
                 drop(end);
                 status
             });
-            let recorded = self.record(Some((pid, &ended)), &[], &mut session, events);
+            let recorded =
+                self.record(Some((pid, &ended)), &[], (&mut session, Queue::default()), events);
             let is_full = is_full(&recorded, &session, events);
             let status = waiter.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
             if !is_full {
@@ -91,14 +94,15 @@ impl Wait {
         })
     }
 
-    /// Records `pids` until all have ended, or everything if there are none.
+    /// Records `pids` until all have ended, or everything if there are none. In `queue` is what was recorded already.
     pub(super) fn processes(
         mut self,
         pids: &[u32],
         mut session: Session<'_>,
+        queue: Queue,
         events: &mut Events<'_>,
     ) -> Result<Ended> {
-        let recorded = self.record(None, pids, &mut session, events);
+        let recorded = self.record(None, pids, (&mut session, queue), events);
         if !is_full(&recorded, &session, events) {
             recorded.map_err(Error::io(|| "cannot write the recording"))?;
         }
@@ -113,12 +117,32 @@ impl Wait {
         &mut self,
         child: Option<(u32, &PipeReader)>,
         pids: &[u32],
-        session: &mut Session<'_>,
+        (session, queue): (&mut Session<'_>, Queue),
+        events: &mut Events<'_>,
+    ) -> io::Result<()> {
+        let (mut drain, batches) = Drain::new(queue, events.attr());
+        thread::scope(|scope| {
+            let writing = scope.spawn(|| session.write_all(batches));
+            let drained = self.drain(child, pids, &mut drain, events);
+            // The others see the end by that.
+            drop(drain);
+            let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written.and(drained)
+        })?;
+        session.finish(events)
+    }
+
+    /// Empties the rings until all is over.
+    fn drain(
+        &mut self,
+        child: Option<(u32, &PipeReader)>,
+        pids: &[u32],
+        drain: &mut Drain,
         events: &mut Events<'_>,
     ) -> io::Result<()> {
         let (mut stopped, mut insisted): (Option<Instant>, _) = (None, false);
         // What cannot be written ends the recording; the workload is waited for all the same.
-        let mut written = Ok(());
+        let mut is_taken = true;
         loop {
             let woken = self.sleep(child, events);
             let now = Instant::now();
@@ -138,7 +162,7 @@ impl Wait {
             {
                 is_time |= control.obey()?;
             }
-            is_time |= written.is_err();
+            is_time |= !is_taken;
             match (stopped, child) {
                 (None, _) if self.seen > 0 || is_time => {
                     events.disable();
@@ -154,9 +178,7 @@ impl Wait {
                 }
                 _ => {}
             }
-            if written.is_ok() {
-                written = session.round(events, false);
-            }
+            is_taken = is_taken && drain.round(events, false);
             let over = match child {
                 Some(_) => woken.ended,
                 None if pids.is_empty() => stopped.is_some(),
@@ -164,7 +186,8 @@ impl Wait {
             };
             if over {
                 events.disable();
-                return written.and_then(|()| session.round(events, true));
+                drain.round(events, true);
+                return Ok(());
             }
         }
     }

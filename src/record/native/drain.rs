@@ -1,0 +1,97 @@
+//! Who empties the rings, and waits for nobody.
+//!
+//! ```text
+//!  rings ─▶ Queue ─▶ batches, in order of time ─▶ Session, a thread of its own: unwound ─▶ stream
+//!             ▲────── the room of records ───────┘
+//! ```
+//!
+//! A ring holds an eighth of a second. Unwinding may take longer than that, where the tables of a large library are still on a disk,
+//! and so may writing, where who reads the stream is busy. So records are copied out of the rings by one thread and used by another.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use super::open::Events;
+use super::queue::Queue;
+use super::sys;
+use crate::perf_data::Attr;
+
+/// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken away while it writes.
+const UNDERWAY: u64 = 30_000_000;
+/// So many bytes may be behind, some seconds of copied stacks; then the rings have to wait after all.
+const MOST_BEHIND: usize = 128 << 20;
+/// How long is waited for room before the workload is looked after.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Records in order of time.
+pub(super) type Batch = Vec<Vec<u8>>;
+
+/// The end that empties the rings.
+pub(super) struct Drain {
+    queue: Queue,
+    attr: Attr,
+    batches: Sender<Batch>,
+    used: Receiver<Batch>,
+    /// The bytes of batches that are not used yet.
+    behind: usize,
+}
+
+/// The end that batches come out of.
+pub(super) struct Batches {
+    batches: Receiver<Batch>,
+    used: Sender<Batch>,
+}
+
+impl Drain {
+    /// In `queue` is what was recorded already, in records of `attr`.
+    pub(super) fn new(queue: Queue, attr: Attr) -> (Drain, Batches) {
+        let ((batches, to), (from, used)) = (channel(), channel());
+        let drain = Drain { queue, attr, batches, used, behind: 0 };
+        (drain, Batches { batches: to, used: from })
+    }
+
+    /// Takes what is in the rings, and hands on what is in order. At the end everything is. False if nobody takes it any more.
+    pub(super) fn round(&mut self, events: &mut Events<'_>, last: bool) -> bool {
+        while !last && !self.has_room() {
+            match self.used.recv_timeout(PATIENCE) {
+                Ok(batch) => self.take_back(batch),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        let until = if last { u64::MAX } else { sys::now().saturating_sub(UNDERWAY) };
+        let Drain { queue, attr, .. } = self;
+        events.drain(|bytes| queue.push(bytes, attr, |_| {}));
+        let batch = self.queue.take(until);
+        self.behind += bytes(&batch);
+        batch.is_empty() || self.batches.send(batch).is_ok()
+    }
+
+    fn has_room(&mut self) -> bool {
+        while let Ok(batch) = self.used.try_recv() {
+            self.take_back(batch);
+        }
+        self.behind <= MOST_BEHIND
+    }
+
+    fn take_back(&mut self, batch: Batch) {
+        self.behind -= bytes(&batch);
+        self.queue.give_back(batch);
+    }
+}
+
+impl Batches {
+    /// Has `each` look at every batch, until there will be none any more.
+    pub(super) fn take<E>(self, mut each: impl FnMut(&Batch) -> Result<(), E>) -> Result<(), E> {
+        for batch in &self.batches {
+            each(&batch)?;
+            // At the end nobody wants the room.
+            let _ = self.used.send(batch);
+        }
+        Ok(())
+    }
+}
+
+fn bytes(batch: &Batch) -> usize {
+    batch.iter().map(Vec::len).sum()
+}

@@ -1,0 +1,69 @@
+//! That nothing is lost because somebody is slow, and that what is lost all the same is told.
+
+use super::*;
+
+/// How many samples are in a stream, and how many it says were lost.
+fn counts(dir: &Dir, stream: &[u8]) -> (u64, u64) {
+    dir.write("stream", stream);
+    let said = dir.cmd("fg-fold").arg("stream").run().success().stderr.to_string();
+    let before = |what: &str| {
+        let number = said.split(what).next().filter(|_| said.contains(what));
+        let number = number.and_then(|text| text.rsplit(' ').next());
+        number.map_or(0, |number| number.replace(',', "").parse().unwrap())
+    };
+    (before(" samples"), before(" lost by the recorder"))
+}
+
+/// Two threads, each of which uses so many milliseconds.
+fn expected(ms: u32) -> f64 {
+    2.0 * f64::from(ms) / 1000.0 * 997.0
+}
+
+#[test]
+fn who_reads_slowly_loses_nothing() {
+    if !perf_works("who_reads_slowly_loses_nothing") {
+        return;
+    }
+    let dir = Dir::new();
+    // Some 400 KB, of which a pipe holds 64; a ring holds 125 samples.
+    let workload = [burn().to_str().unwrap(), "--ms", "800"];
+    let child = start(&dir, &["-F", "997"], &workload);
+    std::thread::sleep(Duration::from_millis(1500));
+    let (status, stream, said) = finish(child, Vec::new());
+    assert_eq!(status, Some(0), "{said}");
+    let (samples, lost) = counts(&dir, &stream);
+    assert_eq!(lost, 0, "{samples} samples");
+    assert!((samples as f64 / expected(800) - 1.0).abs() < 0.03, "{samples} samples");
+}
+
+#[test]
+fn a_loss_of_which_no_ring_tells_is_told() {
+    let test = "a_loss_of_which_no_ring_tells_is_told";
+    if !perf_works(test) {
+        return;
+    }
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    if release.split('.').next().is_none_or(|major| major.parse::<u32>().unwrap() < 6) {
+        return cannot_run(test, &format!("Linux {release} does not count what is lost"));
+    }
+    let dir = Dir::new();
+    let burn = burn().display();
+    let script = format!("touch begun; {burn} --ms 800; touch done");
+    let child = start(&dir, &["-F", "997"], &["sh", "-c", &script]);
+    let wait_for = |name: &str| {
+        while !dir.path(name).exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait_for("begun");
+    kill("STOP", child.id(), false);
+    wait_for("done");
+    kill("CONT", child.id(), false);
+    let (status, stream, said) = finish(child, Vec::new());
+    assert_eq!(status, Some(0), "{said}");
+    let (samples, lost) = counts(&dir, &stream);
+    assert!(lost > 0, "{samples} samples, and none was lost");
+    // Maps and names of threads are lost, too.
+    let all = (samples + lost) as f64;
+    assert!((all / expected(800) - 1.0).abs() < 0.05, "{samples} samples and {lost} lost");
+}
