@@ -13,6 +13,7 @@
 //! - `--exit STATUS`, `--kill SIGNAL`: end with this status, or by the signal of this number
 //! - `--churn N`: instead, N threads at a time that come and go for `--ms`; each uses 4 ms, half of them at its end, and
 //!   prints its name, when it began and when it ended, in nanoseconds of `CLOCK_MONOTONIC`
+//! - `--deep`: `hasher` works below a frame of 200 KB
 //! - `--deaf`: ignore SIGINT and SIGTERM; `--print`: say `burnt` on stdout at the end
 
 // A program to be profiled: it may do what our library may not.
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 
 fn main() {
     let (mut total, mut status, mut signal) = (Duration::from_secs(1), 0, 0);
-    let (mut deaf, mut print, mut churning) = (false, false, 0);
+    let (mut deep, mut deaf, mut print, mut churning) = (false, false, false, 0);
     // The program's own name need not be UTF-8.
     let arguments = std::env::args_os().skip(1);
     let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
@@ -35,6 +36,7 @@ fn main() {
             "--exit" => status = number() as i32,
             "--kill" => signal = number() as i32,
             "--churn" => churning = number(),
+            "--deep" => deep = true,
             "--deaf" => deaf = true,
             "--print" => print = true,
             _ => std::process::exit(2),
@@ -50,7 +52,10 @@ fn main() {
             hot_sort(slice / 4);
         });
     });
-    let hasher = named("hasher", move || rounds(total, hot_hash));
+    let hasher = named("hasher", move || match deep {
+        true => large_frame(|| rounds(total, hot_hash)),
+        false => rounds(total, hot_hash),
+    });
     [adder, hasher].into_iter().for_each(|thread| thread.join().expect("it ends"));
     if print {
         println!("burnt");
@@ -94,6 +99,14 @@ fn rounds(total: Duration, work: impl Fn(Duration)) {
         // Short enough for even shares.
         work(Duration::from_millis(20));
     }
+}
+
+#[inline(never)]
+fn large_frame(work: impl FnOnce()) {
+    let mut room = [0u8; 200 << 10];
+    black_box(&mut room);
+    work();
+    black_box(&room);
 }
 
 #[inline(never)]

@@ -4,6 +4,7 @@ use crate::perf_data::{RawSample, Record};
 use crate::symbols::{self, Loader};
 
 use super::address::At;
+use super::memory::Memory;
 use super::spaces::Spaces;
 use super::unwind::{Machine, Registers};
 
@@ -12,13 +13,20 @@ pub(crate) struct Live {
     machine: Option<Machine>,
     spaces: Spaces,
     loader: Loader,
+    memory: Memory,
     frames: Vec<At>,
 }
 
 impl Live {
     pub(crate) fn new() -> Live {
         let loader = Loader::new(symbols::Config::default());
-        Live { machine: Machine::of(None), spaces: Spaces::default(), loader, frames: Vec::new() }
+        Live {
+            machine: Machine::of(None),
+            spaces: Spaces::default(),
+            loader,
+            memory: Memory::default(),
+            frames: Vec::new(),
+        }
     }
 
     /// Takes note of maps, names, forks and execs, in order of time.
@@ -36,7 +44,8 @@ impl Live {
     pub(crate) fn unwind(&mut self, sample: &RawSample<'_>, chain: &mut Vec<u64>) -> Option<bool> {
         let registers = Registers::of(self.machine?, sample)?;
         let stack = sample.stack_user.map_or(&b""[..], |stack| stack.bytes);
-        let unwinder = self.spaces.unwinder(sample.pid?, &self.loader);
+        let mut unwinder = self.spaces.unwinder(sample.pid?, &self.loader);
+        unwinder.memory = Some(&self.memory);
         self.frames.clear();
         let complete = unwinder.unwind(&registers, stack, &mut self.frames);
         // Unwound return addresses are those of the calls, one less.

@@ -17,6 +17,7 @@ mod beyond;
 mod cfi;
 #[cfg(target_os = "linux")]
 pub(crate) mod live;
+mod memory;
 mod modules;
 mod places;
 mod spaces;

@@ -218,7 +218,7 @@ impl Spaces {
     /// What unwinds the stacks of process `pid`.
     pub(super) fn unwinder<'a>(&'a mut self, pid: u32, loader: &'a Loader) -> Unwinder<'a> {
         let space = self.spaces.entry(pid).or_default();
-        Unwinder { pid, space, modules: &mut self.modules, loader, as_perf: false }
+        Unwinder { pid, space, modules: &mut self.modules, loader, memory: None, as_perf: false }
     }
 }
 

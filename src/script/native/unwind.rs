@@ -10,6 +10,7 @@ use crate::symbols::Loader;
 
 use super::address::At;
 use super::cfi::{Cfi, Row};
+use super::memory::Memory;
 use super::modules::Modules;
 use super::spaces::{Found, Space};
 
@@ -109,17 +110,24 @@ impl Registers {
     }
 }
 
-/// The copied part of a stack.
+/// The copied part of a stack, and what is above it, if that can be read.
 #[derive(Clone, Copy)]
 struct Stack<'a> {
     start: u64,
     bytes: &'a [u8],
+    memory: Option<&'a Memory>,
 }
 
 impl Stack<'_> {
-    fn word(&self, address: u64) -> Option<u64> {
+    fn copied(&self, address: u64) -> Option<u64> {
         let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
         self.bytes.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+    }
+
+    fn word(&self, address: u64) -> Option<u64> {
+        let is_above = address >= self.start.saturating_add(self.bytes.len() as u64);
+        let above = || self.memory.filter(|_| is_above)?.word(address);
+        self.copied(address).or_else(above)
     }
 }
 
@@ -127,8 +135,10 @@ impl Stack<'_> {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Caller,
-    /// There is none: a thread began here.
+    /// There is none: a thread began here, the tables say.
     Root,
+    /// There is none, a zero says, which is in its address's place.
+    Zero,
     /// There is one, but it was not found: mostly the copy of the stack ends before.
     Lost,
 }
@@ -139,6 +149,8 @@ pub(super) struct Unwinder<'a> {
     pub(super) space: &'a mut Space,
     pub(super) modules: &'a mut Modules,
     pub(super) loader: &'a Loader,
+    /// That of the processes, if they still run.
+    pub(super) memory: Option<&'a Memory>,
     /// Lose stacks as perf 6.1 does: in epilogues, as what was restored already is not known, and in code that nothing is mapped to
     /// or said of.
     pub(super) as_perf: bool,
@@ -148,14 +160,19 @@ pub(super) struct Unwinder<'a> {
 const DEEPEST: usize = 100_000;
 
 impl Unwinder<'_> {
-    /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up; false if the root was not reached.
+    /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up; false if the root was not reached. What
+    /// was read elsewhere than in those bytes counts only if it was: it may have changed since.
     pub(super) fn unwind(
         mut self,
         registers: &Registers,
         stack: &[u8],
         frames: &mut Vec<At>,
     ) -> bool {
-        let stack = Stack { start: registers.sp(), bytes: stack };
+        let memory = self.memory;
+        memory.into_iter().for_each(|memory| memory.begin(self.pid));
+        let stack = Stack { start: registers.sp(), bytes: stack, memory };
+        // How many frames the copy told.
+        let mut copied = None;
         let mut registers = *registers;
         // Where a thread was, and where it was interrupted by a signal; anything else is a return address.
         let mut exact = true;
@@ -165,13 +182,20 @@ impl Unwinder<'_> {
             return true;
         }
         for _ in 0..DEEPEST {
-            match self.step(&mut registers, &mut exact, stack) {
+            let step = self.step(&mut registers, &mut exact, stack);
+            if copied.is_none() && memory.is_some_and(Memory::was_read) {
+                copied = Some(frames.len());
+            }
+            match step {
                 // As perf prints them: the call, not what follows it.
                 Step::Caller => frames.push(At::exact(registers.ip() - u64::from(!exact))),
                 Step::Root => return true,
-                Step::Lost => return false,
+                // Memory that has changed is full of zeros.
+                Step::Zero if copied.is_none() => return true,
+                Step::Zero | Step::Lost => break,
             }
         }
+        frames.truncate(copied.unwrap_or(frames.len()));
         false
     }
 
@@ -208,7 +232,7 @@ impl Unwinder<'_> {
         }
         let places = (0..NEAR).map(|word| registers.sp().wrapping_add(word * 8));
         let found = places
-            .map_while(|place| Some((place, stack.word(place)?)))
+            .map_while(|place| Some((place, stack.copied(place)?)))
             .find(|&(_, address)| self.is_told_call(address));
         let Some((place, address)) = found else { return registers.follow_frame_pointer(stack) };
         let here = *registers;
@@ -298,10 +322,10 @@ impl Registers {
         let here = *self;
         let Some(fp) = here.get(self.machine.fp()) else { return Step::Lost };
         if fp == 0 {
-            return Step::Root;
+            return Step::Zero;
         }
         let behind = fp.wrapping_add(8);
-        let (Some(next), Some(address)) = (stack.word(fp), stack.word(behind)) else {
+        let (Some(next), Some(address)) = (stack.copied(fp), stack.copied(behind)) else {
             return Step::Lost;
         };
         if behind < here.sp() {
@@ -319,7 +343,7 @@ impl Registers {
         let address = self.machine.plain(address);
         self.set(self.machine.ip(), Some(address));
         match address {
-            0 => Step::Root,
+            0 => Step::Zero,
             address if !CODE.contains(&address) => Step::Lost,
             address if address == from.ip() && self.sp() == from.sp() => Step::Lost,
             _ => Step::Caller,
@@ -341,7 +365,8 @@ mod tests {
         let (mut space, mut modules) = (Space::default(), Modules::default());
         let loader = Loader::new(Config::default());
         let (space, modules) = (&mut space, &mut modules);
-        let unwinder = Unwinder { pid: 1, space, modules, loader: &loader, as_perf: false };
+        let unwinder =
+            Unwinder { pid: 1, space, modules, loader: &loader, memory: None, as_perf: false };
         let mut frames = Vec::new();
         let complete = unwinder.unwind(&registers, &stack, &mut frames);
         (frames.into_iter().map(|at| at.address).collect(), complete)

@@ -46,6 +46,29 @@ fn nothing_is_lost_and_little_is_written() {
     assert!(rooted >= 99.0, "{rooted} % reach a root");
 }
 
+/// The kernel copies 64 KB of it at most.
+#[test]
+fn a_stack_that_is_too_large_to_copy_has_its_root() {
+    if !perf_works("a_stack_that_is_too_large_to_copy_has_its_root") {
+        return;
+    }
+    let dir = Dir::new();
+    recorded(&dir, &[burn().to_str().unwrap(), "--ms", "400", "--deep"]);
+    let stacks = folded(&dir, &[]);
+    let deep = |stack: &str| stack.contains("large_frame");
+    assert!((weight(&stacks, deep) - 50.0).abs() < 5.0, "{} %", weight(&stacks, deep));
+    let whole =
+        weight(&stacks, |stack| deep(stack) && stack.starts_with("hasher;clone3;start_thread;"));
+    let all = weight(&stacks, deep);
+    // Of the last tenth of a second the thread may be gone.
+    assert!(whole > 0.7 * all, "{whole} of {all} %");
+    let mixed = |stack: &str| stack.contains("hot_hash") && !deep(stack);
+    assert_eq!(weight(&stacks, mixed), 0.0);
+    recorded(&dir, &["--raw-stacks", burn().to_str().unwrap(), "--ms", "100", "--deep"]);
+    let stacks = folded(&dir, &[]);
+    assert_eq!(weight(&stacks, |stack| deep(stack) && !stack.contains("[truncated]")), 0.0);
+}
+
 #[test]
 fn perf_reads_the_same_stacks() {
     if !perf_works("perf_reads_the_same_stacks") {
