@@ -12,6 +12,7 @@ use crate::folded::{Folded, FoldedSink};
 use crate::sample::{Frame, FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
+use crate::unit::{self, Unit};
 
 /// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless it is told not to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct Config {
 }
 
 /// Takes the stacks of a first profile, then, after [`Differ::second`], of a second, and pushes each distinct stack
-/// once with both weights when it is finished, in order of the frames' names.
+/// once with both weights when it is finished, in order of the frames' names, behind the [unit](mod@crate::unit) if those that tell it agree.
 ///
 /// A line with two numbers is read as one of a plain profile: the first belongs to the name.
 /// Memory: the distinct stacks, 4 bytes a frame, and 16 bytes for their weights.
@@ -39,6 +40,7 @@ pub struct Differ<S> {
     /// What each frame is called without its hexadecimal numbers.
     stripped: Vec<Option<FrameId>>,
     fractions: u64,
+    unit: Unit,
     room: Vec<FrameId>,
 }
 
@@ -54,6 +56,7 @@ impl<S: FoldedSink> Differ<S> {
             profile: 0,
             stripped: Vec::new(),
             fractions: 0,
+            unit: Unit::default(),
             room: Vec::new(),
         }
     }
@@ -124,6 +127,10 @@ impl<S: FoldedSink> FoldedSink for Part<'_, S> {
         self.0.folded(frames, folded)
     }
 
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.0.text(line)
+    }
+
     fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
         Ok(())
     }
@@ -157,8 +164,16 @@ impl<S: FoldedSink> FoldedSink for Differ<S> {
         Ok(())
     }
 
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.unit.note_line(line);
+        Ok(())
+    }
+
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         tally.lose(Loss::Fraction, self.fractions, 0);
+        if let Some(unit) = self.unit.known() {
+            self.next.text(&unit::line(unit))?;
+        }
         let [before, after] = self.totals;
         let normalize = self.config.normalize && before != after;
         for id in self.in_order(frames) {
@@ -218,6 +233,13 @@ mod tests {
         assert_eq!(diff(config, "a 1\nb 3\n", "a 6\nb 4\n"), "a 2 6\nb 7 4\n");
         assert_eq!(diff(config, "", "a 6\n"), "a 0 6\n");
         assert_eq!(diff(config, "a 6\n", ""), "a 0 0\n");
+    }
+
+    #[test]
+    fn the_unit_is_passed_on_if_it_is_one() {
+        let told = |before, after| diff(Config::default(), before, after);
+        assert_eq!(told("# unit: ns\na 1\n", "# unit: ns\na 2\n"), "# unit: ns\na 1 2\n");
+        assert_eq!(told("# unit: ns\na 1\n", "# unit: cycles\na 2\n"), "a 1 2\n");
     }
 
     #[test]

@@ -87,3 +87,17 @@ fn an_empty_side_is_a_profile_of_nothing() {
     dir.cmd("fg-diff").args(["-", "-"]).run().code(2).says("not both");
     dir.cmd("fg-diff").args(["gone", "before"]).run().code(1).says("cannot read gone");
 }
+
+#[test]
+fn the_unit_of_samples_reaches_the_graph() {
+    let dir = Dir::new();
+    let sample = "app 7 1.5: 10 cpu-clock: \n\t            1000 f+0x1 (/a)\n\n";
+    dir.write("a", sample);
+    dir.write("b", sample.repeat(2));
+    let diff = |args: &[&str]| dir.cmd("fg-diff").args(["a", "b"]).args(args).stdout();
+    assert_eq!(diff(&[]), "app;f 20 20\n");
+    let told = diff(&["--unit"]);
+    assert_eq!(told, "# unit: ns\napp;f 20 20\n");
+    let graph = dir.cmd("fg-render").stdin(&told).stdout();
+    assert!(graph.contains_str("<title>f (20 ns, "), "{graph}");
+}
