@@ -15,6 +15,7 @@ pub mod io;
 mod live;
 pub mod logger;
 pub mod man;
+mod palette_map;
 pub mod program;
 pub mod progress;
 pub mod record;

@@ -1,26 +1,21 @@
 //! `fg-render`: folded stacks in, SVG out.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use bstr::ByteSlice;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser};
 
 use super::io::{Input, Output};
-use super::logger;
 use super::program::{Done, Failure, Program, report};
 use super::progress::Shown;
+use super::{logger, palette_map};
 use crate::fold::source;
 use crate::pipeline;
-use crate::render::color::{self, BackgroundColor, Color, PaletteMap, SearchColor, StrokeColor};
+use crate::render::color::{self, BackgroundColor, Color, SearchColor, StrokeColor};
 use crate::render::{CHART_TITLE, Config, Order, Palette, Renderer, frame_attributes};
-
-/// Where `--cp` keeps the colours, as in every flame graph tool.
-const PALETTE_MAP: &str = "palette.map";
 
 /// Draws folded stacks as a flame graph: an SVG to click and search in.
 ///
@@ -277,7 +272,7 @@ impl Program for RenderArgs {
             config.frame_attributes = frame_attributes(&text).with_context(doing)?;
         }
         if cp {
-            config.palette_map = Some(read_palette_map(Path::new(PALETTE_MAP))?);
+            config.palette_map = Some(palette_map::read()?);
         }
 
         let inputs = Input::open_all(&paths)?;
@@ -305,11 +300,7 @@ impl Program for RenderArgs {
         let (mut renderer, tally) = pipeline::draw_all(inputs, &name, source, is_chart, renderer)?;
         let palette_map = renderer.take_palette_map();
         renderer.into_inner().commit()?;
-        if let Some(map) = palette_map {
-            let mut output = Output::create(Some(Path::new(PALETTE_MAP)))?;
-            map.to_writer(&mut output).with_context(|| format!("cannot write {PALETTE_MAP}"))?;
-            output.commit()?;
-        }
+        palette_map.as_ref().map_or(Ok(()), palette_map::write)?;
         report(Self::NAME, quiet, &tally);
         Ok(Done::strict(strict, &tally))
     }
@@ -319,15 +310,6 @@ impl Program for RenderArgs {
 pub(super) fn usage(error: crate::error::Error) -> Failure {
     let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
     Failure::Usage(format!("{error}{remedy}"))
-}
-
-fn read_palette_map(path: &Path) -> Result<PaletteMap> {
-    match fs::read(path) {
-        Ok(text) => PaletteMap::from_reader(&mut text.to_str_lossy().as_bytes()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(PaletteMap::default()),
-        Err(error) => Err(error),
-    }
-    .with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn parse_color(text: &str) -> Result<Color, String> {

@@ -18,6 +18,7 @@ pub mod header;
 pub mod line;
 mod lines;
 pub mod native;
+mod numbers;
 mod pending;
 pub mod perf;
 mod reader;
