@@ -160,7 +160,8 @@ pub(super) struct Units<'d> {
 struct Lazy<'d> {
     offset: usize,
     header: UnitHeader<Reader<'d>>,
-    opened: OnceLock<Option<(Unit<'d>, Bounds<'d>)>>,
+    /// Apart, as few are opened and a unit is half a kilobyte.
+    opened: OnceLock<Option<Box<(Unit<'d>, Bounds<'d>)>>>,
 }
 
 impl<'d> Units<'d> {
@@ -198,7 +199,7 @@ impl<'d> Units<'d> {
         index: usize,
     ) -> Option<&(Unit<'d>, Bounds<'d>)> {
         let lazy = self.all.get(index)?;
-        lazy.opened.get_or_init(|| open(sections, lazy.header).ok()).as_ref()
+        lazy.opened.get_or_init(|| open(sections, lazy.header).ok().map(Box::new)).as_deref()
     }
 
     /// The unit that the DIE at `offset` belongs to.

@@ -135,7 +135,10 @@ pub fn script(
     warnings::say(&reader, &loader);
     let missing = loader.warnings();
     tally.lose(Loss::Mismatched, missing.mismatched.len() as u64, 0);
-    Ok(script.bare)
+    let Script { bare, spaces, places, .. } = script;
+    // Unmapping large files takes milliseconds, in which what was read can be drawn.
+    rayon::spawn(move || drop((spaces, places, loader)));
+    Ok(bare)
 }
 
 struct Script<'a> {
