@@ -171,18 +171,24 @@ impl Tally {
             self.examples = other.examples;
         }
         if let Some(from) = other.stacks {
-            let into = self.stacks.get_or_insert_default();
-            for (into, from) in [
-                (&mut into.weight, from.weight),
-                (&mut into.rooted, from.rooted),
-                (&mut into.truncated, from.truncated),
-            ] {
-                *into = into.saturating_add(from);
-            }
-            for (module, weight) in from.unresolved {
-                let into = into.unresolved.entry(module).or_default();
-                *into = into.saturating_add(weight);
-            }
+            self.stacks.get_or_insert_default().absorb(from);
+        }
+    }
+}
+
+impl Stacks {
+    /// Adds those of another part of the profile.
+    pub(crate) fn absorb(&mut self, other: Stacks) {
+        for (into, from) in [
+            (&mut self.weight, other.weight),
+            (&mut self.rooted, other.rooted),
+            (&mut self.truncated, other.truncated),
+        ] {
+            *into = into.saturating_add(from);
+        }
+        for (module, weight) in other.unresolved {
+            let into = self.unresolved.entry(module).or_default();
+            *into = into.saturating_add(weight);
         }
     }
 }

@@ -179,8 +179,10 @@ impl FoldArgs {
         let inputs = Input::open_all(&self.files)?;
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-        let merge = Merge::new(next).parallel(self.threads() > 1);
-        let mut folder = Folder::new(self.fold_config(), names.join(", "), merge);
+        let parallel = self.threads() > 1;
+        let merge = Merge::new(next).parallel(parallel);
+        let folder = Folder::new(self.fold_config(), names.join(", "), merge);
+        let mut folder = folder.parallel(parallel);
         // Of the input at hand, until the next is asked for.
         let mut shown = None;
         let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| {

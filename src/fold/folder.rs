@@ -3,18 +3,19 @@
 use std::ops::Range;
 
 use bstr::{BStr, BString};
-use hashbrown::HashMap;
+use rayon::prelude::*;
 
 use super::event::{EventFilter, Turn};
+use super::names::Names;
 use super::quality::Quality;
 use super::root::Roots;
 use super::source::Stage;
-use super::sums::Arrivals;
+use super::sums::{Arrivals, Sums, Weight};
 use super::{Config, Weighing, name};
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
 use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
-use crate::tally::{Count, Loss, Tally};
+use crate::tally::{Count, Loss, Stacks, Tally};
 use crate::unit;
 
 /// A sink of samples that pushes folded stacks into `S` when it is finished, in no particular order and possibly several
@@ -34,6 +35,9 @@ pub struct Folder<S> {
     no_stack: Count,
     /// Whether there are samples with a period, and without.
     has_periods: [bool; 2],
+    /// Threads of Java programs were absorbed.
+    has_java: bool,
+    parallel: bool,
 }
 
 impl<S: FoldedSink> Folder<S> {
@@ -50,7 +54,15 @@ impl<S: FoldedSink> Folder<S> {
             key: Vec::new(),
             no_stack: Count::default(),
             has_periods: [false; 2],
+            has_java: false,
+            parallel: false,
         }
+    }
+
+    /// Lets all of rayon's threads help at the end, if that is `parallel`; the result is the same.
+    pub fn parallel(mut self, parallel: bool) -> Self {
+        self.parallel = parallel;
+        self
     }
 
     /// The next sink.
@@ -89,6 +101,7 @@ impl<S: FoldedSink> Folder<S> {
                 into.add(&self.key, weight.weight);
             }
         }
+        self.has_java |= other.has_java || other.roots.has_java();
         self.no_stack += other.no_stack;
         self.event.absorb(&other.event);
         self.has_periods[0] |= other.has_periods[0];
@@ -143,39 +156,91 @@ impl<S: FoldedSink> Folder<S> {
         }
     }
 
-    fn name_all(&mut self, frames: &mut FrameTable, quality: &mut Quality) -> Result<()> {
-        let mut names = Names::default();
-        let mut stack = Vec::new();
+    fn name_all(&mut self, frames: &mut FrameTable, tally: &mut Stacks) -> Result<()> {
         let (has_off, depth) = (self.event.has_off(), Roots::depth(&self.config));
+        let has_java = self.has_java || self.roots.has_java();
         let mut all = std::mem::take(&mut self.stacks);
         all.iter_mut().for_each(|stacks| stacks.sums().close());
         self.next.distinct();
+        let quality = Quality::of(frames);
+        let names = Names::of(frames, has_java, &self.config, self.parallel);
         for (is_cut, is_off) in [(false, false), (true, false), (false, true), (true, true)] {
-            let stacks = all[part(is_cut, is_off)].sums();
+            let stacks = &*all[part(is_cut, is_off)].sums();
             if is_off && !has_off {
                 continue;
             }
             let place = if is_off { OFF_CPU } else { ON_CPU };
             let place = has_off.then(|| frames.intern(Frame::named(place)));
-            for (key, weight) in stacks.iter() {
-                let (sampled, roots) = key.split_at(key.len() - depth);
-                let Some((&thread, others)) = roots.split_first() else { continue };
-                quality.look(frames, sampled, weight.weight);
-                stack.clear();
-                stack.extend(place);
-                stack.extend(others.iter().rev());
-                if !is_cut {
-                    stack.push(thread);
+            let (names, quality) = (&names, &quality);
+            let unnamed = Unnamed { stacks, names, quality, place, is_cut, depth };
+            for start in (0..stacks.len()).step_by(PIECE * PIECES) {
+                let some = start..stacks.len().min(start + PIECE * PIECES);
+                let name = |from: usize| unnamed.name(frames, from..some.end.min(from + PIECE));
+                let named: Vec<Named> = match self.parallel {
+                    true => some.clone().into_par_iter().step_by(PIECE).map(name).collect(),
+                    false => some.clone().step_by(PIECE).map(name).collect(),
+                };
+                for Named { frames: all, ends, tally: its } in named {
+                    tally.absorb(its);
+                    let mut start = 0;
+                    for (end, weight) in ends {
+                        let folded =
+                            Folded { stack: &all[start..end], weight, ..Folded::default() };
+                        self.next.folded(frames, &folded)?;
+                        start = end;
+                    }
                 }
-                let java = frames.symbol(thread).starts_with(b"java");
-                for &frame in sampled.iter().rev() {
-                    names.push(frames, frame, java, &self.config, &mut stack);
-                }
-                let folded = Folded { stack: &stack, weight: weight.weight, ..Folded::default() };
-                self.next.folded(frames, &folded)?;
             }
         }
         Ok(())
+    }
+}
+
+/// So many stacks are named at once.
+const PIECE: usize = if cfg!(test) { 4 } else { 1 << 10 };
+/// So many pieces are held at once.
+const PIECES: usize = 16;
+
+/// Stacks as they were sampled, and what they are named with.
+struct Unnamed<'a> {
+    stacks: &'a Sums,
+    names: &'a Names,
+    quality: &'a Quality,
+    /// `on-cpu` or `off-cpu`, if there are both.
+    place: Option<FrameId>,
+    is_cut: bool,
+    /// How many root frames a stack has.
+    depth: usize,
+}
+
+/// Named stacks, one behind the other.
+#[derive(Default)]
+struct Named {
+    frames: Vec<FrameId>,
+    /// Where each ends, and what it weighs.
+    ends: Vec<(usize, u64)>,
+    tally: Stacks,
+}
+
+impl Unnamed<'_> {
+    /// Names those with these numbers.
+    fn name(&self, frames: &FrameTable, numbers: Range<usize>) -> Named {
+        let mut named = Named::default();
+        for (key, Weight { weight, .. }) in numbers.map(|number| self.stacks.get(number)) {
+            let (sampled, roots) = key.split_at(key.len() - self.depth);
+            let Some((&thread, others)) = roots.split_first() else { continue };
+            self.quality.look(frames, sampled, weight, &mut named.tally);
+            let stack = &mut named.frames;
+            stack.extend(self.place);
+            stack.extend(others.iter().rev());
+            if !self.is_cut {
+                stack.push(thread);
+            }
+            let java = self.names.has_java() && frames.symbol(thread).starts_with(b"java");
+            sampled.iter().rev().for_each(|&frame| self.names.push(frame, java, stack));
+            named.ends.push((stack.len(), weight));
+        }
+        named
     }
 }
 
@@ -203,16 +268,16 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        let mut quality = Quality::default();
-        self.name_all(frames, &mut quality)?;
+        let mut stacks = Stacks::default();
+        self.name_all(frames, &mut stacks)?;
         let mut mine = Tally::default();
         mine.lose(Loss::NoStack, self.no_stack.items, self.no_stack.weight);
         mine.folded = self.event.wanted.clone();
         for (event, count) in self.event.others() {
             mine.leave_out(event, count);
         }
-        if quality.stacks.weight > 0 {
-            mine.stacks = Some(quality.stacks);
+        if stacks.weight > 0 {
+            mine.stacks = Some(stacks);
         }
         tally.absorb(mine);
         self.diagnose(tally)?;
@@ -239,68 +304,4 @@ impl<S: FoldedSink> Stage for Folder<S> {
 /// Where sums are: stacks that were cut by `skip_after` go without their thread's frame; those of blocked threads are apart.
 fn part(is_cut: bool, is_off: bool) -> usize {
     usize::from(is_cut) + 2 * usize::from(is_off)
-}
-
-/// The names of frames, made once per distinct frame.
-#[derive(Default)]
-pub(super) struct Names {
-    /// By frame id, for threads of Java programs and others: of those that have one name.
-    known: [Vec<Option<FrameId>>; 2],
-    /// Where the names of those that have several, inlined Java methods, stand in `all`.
-    several: [HashMap<FrameId, Range<usize>>; 2],
-    all: Vec<FrameId>,
-    /// Room for the names of one frame, and where each ends.
-    text: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Names {
-    /// Appends the names of `id` to `stack`, root first.
-    #[inline]
-    pub(super) fn push(
-        &mut self,
-        frames: &mut FrameTable,
-        id: FrameId,
-        java: bool,
-        config: &Config,
-        stack: &mut Vec<FrameId>,
-    ) {
-        let known = &self.known[usize::from(java)];
-        if let Some(&Some(name)) = known.get(id.index()) {
-            return stack.push(name);
-        }
-        if !self.several[usize::from(java)].contains_key(&id) {
-            self.make(frames, id, java, config);
-        }
-        match self.several[usize::from(java)].get(&id) {
-            Some(names) => stack.extend_from_slice(&self.all[names.clone()]),
-            None => stack.extend(self.known[usize::from(java)][id.index()]),
-        }
-    }
-
-    fn make(&mut self, frames: &mut FrameTable, id: FrameId, java: bool, config: &Config) {
-        self.text.clear();
-        self.ends.clear();
-        name::names(&frames.get(id), java, config, |name| {
-            self.text.extend_from_slice(name);
-            self.ends.push(self.text.len());
-        });
-        let known = &mut self.known[usize::from(java)];
-        if known.len() <= id.index() {
-            known.resize(frames.len().max(id.index() + 1), None);
-        }
-        if let [_] = self.ends[..] {
-            known[id.index()] = Some(match *self.text == **frames.symbol(id) {
-                true => frames.named(id),
-                false => frames.intern(Frame::named(&self.text)),
-            });
-            return;
-        }
-        let (start, mut at) = (self.all.len(), 0);
-        for &end in &self.ends {
-            self.all.push(frames.intern(Frame::named(&self.text[at..end])));
-            at = end;
-        }
-        self.several[usize::from(java)].insert(id, start..self.all.len());
-    }
 }

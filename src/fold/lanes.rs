@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 
 use super::Config;
 use super::event::{EventFilter, Turn};
-use super::folder::Names;
+use super::names::Names;
 use super::quality::Quality;
 use super::root::thread_name;
 use super::source::Stage;
@@ -24,7 +24,7 @@ use crate::folded::{Folded, FoldedSink, OFF_CPU};
 use crate::intern::Interner;
 use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
 use crate::stacks::Stacks;
-use crate::tally::{Count, Loss, Tally};
+use crate::tally::{self, Count, Loss, Tally};
 use crate::unit;
 
 /// The interval of samples of which no two are of one thread: that of 1000 Hz.
@@ -129,13 +129,16 @@ impl<S: FoldedSink> Lanes<S> {
         &mut self,
         frames: &mut FrameTable,
         lanes: &[(Lane, Vec<Piece>)],
-        quality: &mut Quality,
+        tally: &mut tally::Stacks,
     ) -> Result<()> {
         let all = || lanes.iter().flat_map(|(_, pieces)| pieces);
         let from = all().map(|piece| piece.start).min().unwrap_or(0);
         let to = all().map(|piece| piece.end).max().unwrap_or(0);
         let off = frames.intern(Frame::named(OFF_CPU));
-        let (mut names, mut stack) = (Names::default(), Vec::new());
+        let quality = Quality::of(frames);
+        let is_java = |(lane, _): &(Lane, Vec<Piece>)| lane.comm.starts_with(b"java");
+        let names = Names::of(frames, lanes.iter().any(is_java), &self.config, false);
+        let mut stack = Vec::new();
         for (lane, pieces) in lanes.iter().rev() {
             let (pid, tid) = (lane.pid, lane.tid);
             let config = Config { pid: pid.is_some(), tid: tid.is_some(), ..self.config.clone() };
@@ -146,13 +149,13 @@ impl<S: FoldedSink> Lanes<S> {
             for piece in pieces.iter().rev() {
                 self.piece(frames, &[root], until - piece.end)?;
                 let sampled = self.stacks.get(piece.stack as usize);
-                quality.look(frames, sampled, piece.end - piece.start);
+                quality.look(frames, sampled, piece.end - piece.start, tally);
                 stack.clear();
                 stack.push(root);
                 stack.extend(piece.is_off.then_some(off));
                 let own = stack.len();
                 for &frame in sampled.iter().rev() {
-                    names.push(frames, frame, java, &self.config, &mut stack);
+                    names.push(frame, java, &mut stack);
                 }
                 let skipped = |frame: &FrameId| {
                     self.config.skip_after.iter().any(|name| name == frames.symbol(*frame))
@@ -258,8 +261,8 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
         if lanes.is_empty() {
             self.diagnose(&others)?;
         }
-        let mut quality = Quality::default();
-        self.push(frames, &lanes, &mut quality)?;
+        let mut stacks = tally::Stacks::default();
+        self.push(frames, &lanes, &mut stacks)?;
         let mut mine = Tally::default();
         mine.lose(Loss::NoStack, self.no_stack.items, self.no_stack.weight);
         mine.lose(Loss::NoTime, self.no_time.items, self.no_time.weight);
@@ -267,8 +270,8 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
         for (event, count) in others {
             mine.leave_out(event, count);
         }
-        if quality.stacks.weight > 0 {
-            mine.stacks = Some(quality.stacks);
+        if stacks.weight > 0 {
+            mine.stacks = Some(stacks);
         }
         tally.absorb(mine);
         if self.config.unit && !lanes.is_empty() {

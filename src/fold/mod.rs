@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! source ─Sample─▶ Folder ─Folded, once per distinct stack─▶ Merge ─Folded, sorted─▶ writer, renderer
-//!                   │ name::Names: one name per distinct frame
+//!                   │ names::Names: one name per distinct frame
 //!                   └ sums::Sums: weights by stack, compared as integers
 //! folded text ─Folded─▶ Merge
 //!
@@ -18,6 +18,7 @@ mod format;
 mod lanes;
 mod merge;
 pub mod name;
+mod names;
 mod order;
 mod parallel;
 pub mod parts;

@@ -299,8 +299,8 @@ mod tests {
     fn folded(files: &[TextFile], threads: usize) -> (Vec<u8>, Tally) {
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
         let merge = Merge::new(Writer::new(Vec::new(), "memory"));
-        let (mut folder, config) =
-            (Folder::new(Config::default(), "text", merge), script::Config::default());
+        let folder = Folder::new(Config::default(), "text", merge);
+        let (mut folder, config) = (folder.parallel(true), script::Config::default());
         folder.expect("cpu-clock".into());
         fold(files, threads, config, &mut folder, &mut frames, &mut tally).unwrap();
         let _ = folder.finish(&mut frames, &mut tally);
@@ -333,9 +333,10 @@ mod tests {
             let texts: Vec<String> = texts.into_iter().map(|samples| {
                 let mut text = String::from("# comment\n");
                 for (event, stack, gap) in samples {
-                    text += &format!("app 7 1.5: 10 {}: \n", ["cpu-clock", "faults", "cpu-clock:u", "off-cpu"][event]);
+                    text += &format!("{} 7 1.5: 10 {}: \n", ["app", "java"][gap % 2], ["cpu-clock", "faults", "cpu-clock:u", "off-cpu"][event]);
                     for frame in stack {
-                        text += &format!("\t{:>16x} f{frame}+0x1 (/a)\n", frame * 4096);
+                        let name = ["main", "f(int)", "[unknown]", "La/b;.c"][frame];
+                    text += &format!("\t{:>16x} {name}+0x1 (/a)\n", frame * 4096);
                     }
                     text += &"\n".repeat(gap.min(3));
                 }

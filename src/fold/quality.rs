@@ -35,67 +35,59 @@ const THREAD_ROOTS: [&str; 25] = [
 ];
 
 /// Looks at each distinct stack once.
-#[derive(Default)]
 pub(super) struct Quality {
     /// By frame id: what was seen of it.
     seen: Vec<u8>,
-    pub(super) stacks: Stacks,
 }
 
-/// Bits of what a frame is: looked at, the root of a thread, nameless, the mark of a cut stack, and what a nameless `_start` calls.
-const SEEN: u8 = 1;
+/// Bits of what a frame is: the root of a thread, nameless, the mark of a cut stack, and what a nameless `_start` calls.
 const ROOT: u8 = 2;
 const NAMELESS: u8 = 4;
 const CUT: u8 = 8;
 const CALLED_BY_START: u8 = 16;
 
 impl Quality {
-    /// Counts `stack`, leaf first.
-    pub(super) fn look(&mut self, frames: &FrameTable, stack: &[FrameId], weight: u64) {
-        add(&mut self.stacks.weight, weight);
-        self.seen.resize(frames.len().max(self.seen.len()), 0);
+    /// Looks at all `frames` that may be sampled.
+    pub(super) fn of(frames: &FrameTable) -> Quality {
+        Quality { seen: frames.ids().map(|id| look_at(frames, id)).collect() }
+    }
+
+    /// Counts `stack`, leaf first, in `into`.
+    pub(super) fn look(
+        &self,
+        frames: &FrameTable,
+        stack: &[FrameId],
+        weight: u64,
+        into: &mut Stacks,
+    ) {
+        add(&mut into.weight, weight);
+        let see = |frame: &FrameId| self.seen.get(frame.index()).copied().unwrap_or(0);
         let (mut all, mut called, mut root) = (0, 0, 0);
-        for &frame in stack {
-            (called, root) = (root, self.see(frames, frame));
+        for frame in stack {
+            (called, root) = (root, see(frame));
             all |= root;
         }
         // The `_start` of a program without symbols.
         let is_start = root & NAMELESS != 0 && called & CALLED_BY_START != 0;
         if is_start || root & ROOT != 0 {
-            add(&mut self.stacks.rooted, weight);
+            add(&mut into.rooted, weight);
         }
         if all & CUT != 0 {
-            add(&mut self.stacks.truncated, weight);
+            add(&mut into.truncated, weight);
         }
-        if let Some(&leaf) = stack.first().filter(|_| all & NAMELESS != 0)
-            && self.see(frames, leaf) & NAMELESS != 0
-        {
-            let module = frames.get(leaf).module;
-            add(self.stacks.unresolved.entry(module.into()).or_default(), weight);
-        }
-    }
-
-    #[inline]
-    fn see(&mut self, frames: &FrameTable, id: FrameId) -> u8 {
-        match self.seen.get_mut(id.index()) {
-            Some(0) => {
-                let seen = look_at(frames, id);
-                self.seen[id.index()] = seen;
-                seen
-            }
-            seen => seen.map_or(0, |seen| *seen),
+        if let Some(leaf) = stack.first().filter(|leaf| see(leaf) & NAMELESS != 0) {
+            let module = frames.get(*leaf).module;
+            add(into.unresolved.entry(module.into()).or_default(), weight);
         }
     }
 }
 
-#[cold]
 fn look_at(frames: &FrameTable, id: FrameId) -> u8 {
     let Frame { symbol, kind, .. } = frames.get(id);
     // Inside execve the old stack is gone: the new program begins there.
     let is_root =
         THREAD_ROOTS.iter().any(|&root| symbol == BStr::new(root)) || symbol.ends_with(b"execve");
     let bits = [
-        (SEEN, true),
         (ROOT, is_root),
         (NAMELESS, symbol == "[unknown]"),
         (CUT, kind == Kind::Truncated),

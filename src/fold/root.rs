@@ -53,6 +53,11 @@ impl Roots {
         }
     }
 
+    /// Whether there are threads of Java programs.
+    pub(super) fn has_java(&self) -> bool {
+        (0..self.comms.len()).any(|id| self.comms.get(id as u32).starts_with(b"java"))
+    }
+
     fn thread(&mut self, sample: &Sample<'_>, config: &Config, frames: &mut FrameTable) -> FrameId {
         let with_pid = config.pid || config.tid;
         let (pid, tid) = (sample.pid.filter(|_| with_pid), sample.tid.filter(|_| config.tid));

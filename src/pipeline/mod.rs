@@ -93,7 +93,7 @@ pub fn draw_all<W: Write>(
     }
     let fold = fold::Config { unit: true, ..fold };
     let merge = Merge::new(renderer).parallel(source.threads > 1);
-    let stage = PastMerge(Folder::new(fold, name, merge));
+    let stage = PastMerge(Folder::new(fold, name, merge).parallel(source.threads > 1));
     let (stage, tally) = run(inputs, source, stage)?;
     Ok((stage.0.into_next().into_next(), tally))
 }
@@ -107,7 +107,8 @@ fn folded<S: FoldedSink>(
 ) -> Result<(S, Tally)> {
     // The renderer shows it.
     let fold = fold::Config { unit: true, ..fold };
-    let (folder, tally) = run(inputs, source, Folder::new(fold, name, next))?;
+    let folder = Folder::new(fold, name, next).parallel(source.threads > 1);
+    let (folder, tally) = run(inputs, source, folder)?;
     Ok((folder.into_next(), tally))
 }
 

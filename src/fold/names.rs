@@ -1,0 +1,93 @@
+//! The names that frames have in folded stacks, made once.
+
+use std::ops::Range;
+
+use hashbrown::HashMap;
+use rayon::prelude::*;
+
+use super::{Config, name};
+use crate::sample::{Frame, FrameId, FrameTable};
+
+/// The names of all frames of a table.
+#[derive(Default)]
+pub(super) struct Names {
+    /// By frame id, for threads of Java programs and others: of those that have one name.
+    known: [Vec<Option<FrameId>>; 2],
+    /// Where the names of those that have several, inlined Java methods, stand in `all`.
+    several: [HashMap<FrameId, Range<usize>>; 2],
+    all: Vec<FrameId>,
+    /// Room for the names of one frame, and where each ends.
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    /// The names of all `frames`, in threads of Java programs too if there are any. All of rayon's threads help if that is `parallel`.
+    pub(super) fn of(
+        frames: &mut FrameTable,
+        has_java: bool,
+        config: &Config,
+        parallel: bool,
+    ) -> Names {
+        let (mut names, many) = (Names::default(), frames.len());
+        for java in [false, true].into_iter().filter(|java| !java || has_java) {
+            names.known[usize::from(java)] = vec![None; many];
+            let has_symbol = |id| name::is_symbol(&frames.get(FrameId::at(id)), java, config);
+            let named_by_symbol: Vec<bool> = match parallel {
+                true => (0..many).into_par_iter().map(has_symbol).collect(),
+                false => Vec::new(),
+            };
+            for at in 0..many {
+                let id = FrameId::at(at);
+                match named_by_symbol.get(at) {
+                    Some(true) => names.known[usize::from(java)][at] = Some(frames.named(id)),
+                    _ => names.make(frames, id, java, config),
+                }
+            }
+        }
+        names
+    }
+
+    /// Whether names in threads of Java programs are known.
+    pub(super) fn has_java(&self) -> bool {
+        !self.known[1].is_empty()
+    }
+
+    /// Appends the names of `id` to `stack`, root first.
+    #[inline]
+    pub(super) fn push(&self, id: FrameId, java: bool, stack: &mut Vec<FrameId>) {
+        match self.known[usize::from(java)].get(id.index()) {
+            Some(&Some(name)) => stack.push(name),
+            _ => self.push_several(id, java, stack),
+        }
+    }
+
+    #[cold]
+    fn push_several(&self, id: FrameId, java: bool, stack: &mut Vec<FrameId>) {
+        let names = self.several[usize::from(java)].get(&id);
+        names.into_iter().for_each(|names| stack.extend_from_slice(&self.all[names.clone()]));
+    }
+
+    fn make(&mut self, frames: &mut FrameTable, id: FrameId, java: bool, config: &Config) {
+        self.text.clear();
+        self.ends.clear();
+        name::names(&frames.get(id), java, config, |name| {
+            self.text.extend_from_slice(name);
+            self.ends.push(self.text.len());
+        });
+        if let [_] = self.ends[..] {
+            self.known[usize::from(java)][id.index()] =
+                Some(match *self.text == **frames.symbol(id) {
+                    true => frames.named(id),
+                    false => frames.intern(Frame::named(&self.text)),
+                });
+            return;
+        }
+        let (start, mut at) = (self.all.len(), 0);
+        for &end in &self.ends {
+            self.all.push(frames.intern(Frame::named(&self.text[at..end])));
+            at = end;
+        }
+        self.several[usize::from(java)].insert(id, start..self.all.len());
+    }
+}
