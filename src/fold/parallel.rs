@@ -335,8 +335,8 @@ mod tests {
                 for (event, stack, gap) in samples {
                     text += &format!("{} 7 1.5: 10 {}: \n", ["app", "java"][gap % 2], ["cpu-clock", "faults", "cpu-clock:u", "off-cpu"][event]);
                     for frame in stack {
-                        let name = ["main", "f(int)", "[unknown]", "La/b;.c"][frame];
-                    text += &format!("\t{:>16x} {name}+0x1 (/a)\n", frame * 4096);
+                        let name = ["main+0x1 (/a)", "f(int) (/a)", "[unknown] (/a)", "La/b;.c->Ld;.e (/tmp/perf-7.map)"][frame];
+                        text += &format!("\t{:>16x} {name}\n", frame * 4096);
                     }
                     text += &"\n".repeat(gap.min(3));
                 }
