@@ -149,8 +149,8 @@ impl<'a> Events<'a> {
                     return Ok(Outcome::NoCpu);
                 }
                 Some(libc::EINVAL) if self.wanted.build_id => self.wanted.build_id = false,
-                Some(libc::EINVAL) if self.wanted.counts_lost => self.wanted.counts_lost = false,
                 Some(libc::EINVAL) if self.too_fast() => {}
+                Some(libc::EINVAL) if self.wanted.counts_lost => self.wanted.counts_lost = false,
                 Some(libc::EMFILE) if !raised => {
                     raised = true;
                     sys::raise_file_limit();

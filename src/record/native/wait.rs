@@ -82,7 +82,7 @@ impl Wait {
                 status
             });
             let recorded =
-                self.record(Some((pid, &ended)), &[], (&mut session, Queue::default()), events);
+                self.record(Some((pid, &ended)), &[], &mut session, Queue::default(), events);
             let is_full = is_full(&recorded, &session, events);
             let status = waiter.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
             if !is_full {
@@ -102,7 +102,7 @@ impl Wait {
         queue: Queue,
         events: &mut Events<'_>,
     ) -> Result<Ended> {
-        let recorded = self.record(None, pids, (&mut session, queue), events);
+        let recorded = self.record(None, pids, &mut session, queue, events);
         if !is_full(&recorded, &session, events) {
             recorded.map_err(Error::io(|| "cannot write the recording"))?;
         }
@@ -117,7 +117,8 @@ impl Wait {
         &mut self,
         child: Option<(u32, &PipeReader)>,
         pids: &[u32],
-        (session, queue): (&mut Session<'_>, Queue),
+        session: &mut Session<'_>,
+        queue: Queue,
         events: &mut Events<'_>,
     ) -> io::Result<()> {
         let (mut drain, batches) = Drain::new(queue, events.attr());

@@ -27,20 +27,22 @@ struct Reading {
     /// The page that was read last, and where it is.
     page: Vec<u8>,
     start: u64,
+    /// How many were asked for, and whether one could be read.
     pages: usize,
+    was_read: bool,
 }
 
 impl Memory {
     /// Another sample, of `pid`.
     pub(super) fn begin(&self, pid: u32) {
         let mut reading = self.0.borrow_mut();
-        (reading.pid, reading.pages) = (pid, 0);
+        (reading.pid, reading.pages, reading.was_read) = (pid, 0, false);
         reading.page.clear();
     }
 
     /// Whether anything was read for this sample.
     pub(super) fn was_read(&self) -> bool {
-        self.0.borrow().pages > 0
+        self.0.borrow().was_read
     }
 
     /// The word at `address`, as it is now; `None` if that cannot be read, or too much was read already.
@@ -79,6 +81,7 @@ impl Reading {
             self.files.remove(&self.pid);
             return None;
         }
+        self.was_read = true;
         Some(())
     }
 }
@@ -111,5 +114,6 @@ mod tests {
         assert_eq!(memory.word(0), None);
         memory.begin(u32::MAX);
         assert_eq!(memory.word(&raw const words[0] as u64), None);
+        assert!(!memory.was_read(), "what could not be read says nothing");
     }
 }
