@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 /// Pieces that may wait apart; a recorder writes some with each round, however little there is.
 const PIECES: usize = 256;
-/// The bytes that may wait behind them, which are one piece: of a recording, a quarter of a million samples. A recorder that had to wait would lose
-/// samples.
+/// The bytes that may wait behind them, which are one piece: of a recording, a quarter of a million samples. A recorder that had to wait would unwind
+/// late, when stacks that are larger than their copy have changed.
 const MOST: usize = 64 << 20;
 
 /// The end that is written to. The reader sees the end of the stream only after [`Sender::finish`]; dropped before, it
