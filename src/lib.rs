@@ -33,3 +33,4 @@ mod stacks;
 pub mod symbols;
 pub mod tally;
 pub mod unit;
+mod windows;

@@ -195,7 +195,7 @@ pub struct GraphArgs {
     #[arg(long = "flamechart", conflicts_with = "reverse")]
     pub flame_chart: bool,
 
-    /// Leave the folded stacks out of the SVG, which fg-fold and fg-diff then cannot read
+    /// Leave the folded stacks out of the SVG, which fg-fold and fg-diff then cannot read; above 262,144 they never are in it
     #[arg(long)]
     pub no_embed: bool,
 }
@@ -283,9 +283,13 @@ impl Program for RenderArgs {
         let output = Output::create(output.as_deref())?;
         let output_name = output.name.clone();
         let is_chart = config.order == Order::Time;
-        let renderer = Renderer::new(config, &*name, output, output_name);
+        let mut renderer = Renderer::new(config, &*name, output, output_name);
         let progress = Arc::default();
         let _shown = Shown::start(Self::NAME, &name, &progress, !quiet);
+        let drawn = match &inputs[..] {
+            [Input { file: Some(file), .. }] => pipeline::draw_sorted(file, &mut renderer)?,
+            _ => None,
+        };
         let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| source::Input {
             name,
             reader,
@@ -297,7 +301,10 @@ impl Program for RenderArgs {
             threads: source::threads(),
             ..source::Config::default()
         };
-        let (mut renderer, tally) = pipeline::draw_all(inputs, &name, source, is_chart, renderer)?;
+        let (mut renderer, tally) = match drawn {
+            Some(tally) => (renderer, tally),
+            None => pipeline::draw_all(inputs, &name, source, is_chart, renderer)?,
+        };
         let palette_map = renderer.take_palette_map();
         renderer.into_inner().commit()?;
         palette_map.as_ref().map_or(Ok(()), palette_map::write)?;

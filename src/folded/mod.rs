@@ -148,8 +148,10 @@ pub fn split(line: &[u8]) -> Option<Line<'_>> {
 
 /// Splits `stack 12.5` into `stack` and 12. The stack must not be empty.
 fn split_weight(line: &[u8]) -> Option<(&[u8], u64)> {
-    let space = line.rfind_byte(b' ')?;
-    let (stack, number) = (line[..space].trim_ascii_end(), &line[space + 1..]);
+    let is_of_number = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
+    let len = line.iter().rev().take_while(is_of_number).count();
+    let (stack, number) = line.split_at(line.len() - len);
+    let stack = stack.strip_suffix(b" ")?.trim_ascii_end();
     let (whole, fraction) = match number.find_byte(b'.') {
         Some(dot) => (&number[..dot], &number[dot + 1..]),
         None => (number, &b""[..]),
@@ -279,15 +281,24 @@ impl Joined {
 
 /// How many bytes `a` and `b` begin with in common.
 pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    let equal = |(a, b): &(&[u8], &[u8])| a == b;
-    let whole = 16 * a.chunks_exact(16).zip(b.chunks_exact(16)).take_while(equal).count();
-    let rest = a.iter().zip(b).skip(whole);
-    whole + rest.take_while(|(a, b)| a == b).count()
+    let equal = |(a, b): &(&[u8; 32], &[u8; 32])| a == b;
+    let whole = 32 * a.as_chunks().0.iter().zip(b.as_chunks().0).take_while(equal).count();
+    let (a, b) = (&a[whole..], &b[whole..]);
+    for (i, (a, b)) in a.as_chunks().0.iter().zip(b.as_chunks().0).enumerate() {
+        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differing != 0 {
+            return whole + 8 * i + differing.trailing_zeros() as usize / 8;
+        }
+    }
+    let words = a.len().min(b.len()) / 8 * 8;
+    let rest = a[words..].iter().zip(&b[words..]);
+    whole + words + rest.take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn lines_are_taken_apart() {
@@ -311,6 +322,19 @@ mod tests {
             ("a 99999999999999999999999", None),
         ] {
             assert_eq!(split(text.as_bytes()), parts, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_common_prefix_is_counted(mut a in prop::collection::vec(0u8..2, 0..100), at in 0usize..100, len in 0usize..100) {
+            let mut b = a.clone();
+            b.get_mut(at).into_iter().for_each(|byte| *byte ^= 1);
+            b.truncate(len);
+            let slow = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+            prop_assert_eq!(common_prefix(&a, &b), slow);
+            a.truncate(slow);
+            prop_assert_eq!(common_prefix(&b, &a), slow);
         }
     }
 

@@ -11,6 +11,7 @@
 mod channel;
 mod command;
 
+use std::fs::File;
 use std::io::Write;
 
 pub use channel::{Reader, Sender, channel};
@@ -96,6 +97,16 @@ pub fn draw_all<W: Write>(
     let stage = PastMerge(Folder::new(fold, name, merge).parallel(source.threads > 1));
     let (stage, tally) = run(inputs, source, stage)?;
     Ok((stage.0.into_next().into_next(), tally))
+}
+
+/// Draws `file`, if it is one that [`Renderer::sorted_file`] takes; otherwise the renderer is as it was.
+pub fn draw_sorted<W: Write>(file: &File, renderer: &mut Renderer<W>) -> Result<Option<Tally>> {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    if !renderer.sorted_file(file, &mut frames, &mut tally)? {
+        return Ok(None);
+    }
+    renderer.finish(&mut frames, &mut tally)?;
+    Ok(Some(tally))
 }
 
 fn folded<S: FoldedSink>(

@@ -22,6 +22,7 @@ mod config;
 pub(crate) mod embed;
 mod lines;
 mod names;
+mod prune;
 mod svg;
 mod tree;
 

@@ -9,8 +9,9 @@ use super::lines::Lines;
 use super::names::clean;
 use crate::error::{Error, Result};
 
-/// Tells of a frame's weight whether inferno leaves it out, as it computes that: `min_width` is percent of `total`.
-pub(super) fn narrow(config: &Config, total: u64) -> impl Fn(u64) -> bool {
+/// Tells of a frame's weight whether inferno leaves it out, as it computes that: `min_width` is percent of `total`. What is narrow of
+/// some is narrow of more.
+pub(super) fn narrow(config: &Config, total: u64) -> impl Fn(u64) -> bool + use<> {
     let width_of_one = 100.0 / total as f64;
     let least = config.min_width / width_of_one;
     move |weight| (weight as f64) < least

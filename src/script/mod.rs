@@ -23,7 +23,6 @@ mod pending;
 pub mod perf;
 mod reader;
 pub mod recording;
-mod window;
 mod writer;
 
 pub use reader::{Config, Reader};

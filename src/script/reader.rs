@@ -14,10 +14,10 @@ use super::frame_lines::FrameLines;
 use super::header::{Header, Last};
 use super::line;
 use super::pending::Pending;
-use super::window::Windows;
 use crate::error::{Error, Result};
 use crate::sample::{FrameTable, SampleSink};
 use crate::tally::{Count, Tally};
+use crate::windows::Windows;
 
 /// What the sinks need of the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -30,6 +30,12 @@ const END: &str = "</metadata>";
 /// Larger than this, packed, nothing is embedded: 8 MiB of base64. 100,000 stacks, 34 MB of text, take 1.5 MB beside as much SVG.
 const MOST: usize = 6 << 20;
 
+/// Of more stacks nothing is embedded either: they would hardly take less, and it is told before they are packed.
+pub(super) const MOST_STACKS: u64 = 1 << 18;
+
+/// Why nothing is embedded of more.
+pub(super) const TOO_MANY: &str = "there are more than 262,144";
+
 /// So much is packed at once, in bytes: zstd is slow to start.
 const BATCH: usize = 1 << 16;
 
@@ -37,7 +43,8 @@ const BATCH: usize = 1 << 16;
 #[derive(Default)]
 pub(super) struct Embedder {
     packed: Option<Encoder<'static, Vec<u8>>>,
-    too_large: bool,
+    is_off: bool,
+    stacks: u64,
     coder: Coder,
     /// Lines that are still to be packed.
     batch: Vec<u8>,
@@ -47,7 +54,11 @@ pub(super) struct Embedder {
 impl Embedder {
     /// Adds one line, as it was read or as a writer would write it.
     pub(super) fn add(&mut self, frames: &FrameTable, folded: &Folded<'_>) -> Result<()> {
-        if self.too_large || self.coder.stack(&mut self.batch, frames, folded) {
+        self.stacks += 1;
+        if self.stacks > MOST_STACKS {
+            self.refuse(TOO_MANY);
+        }
+        if self.is_off || self.coder.stack(&mut self.batch, frames, folded) {
             return self.pack_batch();
         }
         if !folded.line.is_empty() {
@@ -67,12 +78,17 @@ impl Embedder {
         frames: &FrameTable,
         pieces: &[Vec<Folded<'_>>],
     ) -> Result<()> {
+        let many = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        if self.stacks + many > MOST_STACKS {
+            self.refuse(TOO_MANY);
+            return Ok(());
+        }
         pieces.iter().flatten().try_for_each(|folded| self.add(frames, folded))
     }
 
     /// Adds lines as they are.
     pub(super) fn text(&mut self, text: &[u8]) -> Result<()> {
-        if self.too_large {
+        if self.is_off {
             return Ok(());
         }
         ByteSlice::lines(text).for_each(|line| self.coder.line(&mut self.batch, line));
@@ -91,13 +107,17 @@ impl Embedder {
         packed.write_all(&self.batch).map_err(packing())?;
         self.batch.clear();
         if packed.get_ref().len() > MOST {
-            *self = Embedder { too_large: true, ..Embedder::default() };
-            log::warn!(
-                "the graph is without its folded stacks: packed, they are larger than {} MiB",
-                MOST >> 20
-            );
+            self.refuse("packed, they are larger than 6 MiB");
         }
         Ok(())
+    }
+
+    /// Embeds nothing, and says why.
+    pub(super) fn refuse(&mut self, why: &str) {
+        if !self.is_off {
+            log::warn!("the graph is without its folded stacks: {why}");
+            *self = Embedder { is_off: true, ..Embedder::default() };
+        }
     }
 
     /// Puts what was packed at the end of `svg`.
@@ -196,6 +216,16 @@ mod tests {
         };
         let line: Vec<u8> = (0..MOST / 2).flat_map(|_| noise().to_le_bytes()).collect();
         assert_eq!(embedded(&[&line]).len(), "<svg></svg>\n".len());
+
+        let many = vec![Folded { line: b"a 1\n", ..Folded::default() }; MOST_STACKS as usize];
+        let is_embedded = |pieces: &[Vec<Folded<'_>>]| {
+            let mut embedder = Embedder::default();
+            embedder.add_all(&FrameTable::default(), pieces).unwrap();
+            !embedder.is_off
+        };
+        assert!(is_embedded(std::slice::from_ref(&many)));
+        assert!(!is_embedded(&[many.clone(), many[..1].to_vec()]));
+        assert!(TOO_MANY.ends_with(&crate::tally::grouped(MOST_STACKS)));
     }
 
     proptest! {

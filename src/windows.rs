@@ -15,7 +15,7 @@ const WINDOW: u64 = 2 << 20;
 const GRAIN: u64 = 64 << 10;
 
 /// Cuts a part of a file into windows of whole lines.
-pub(super) struct Windows<'a> {
+pub(crate) struct Windows<'a> {
     file: &'a File,
     /// What is still to come; it starts where a line starts.
     rest: Range<u64>,
@@ -25,7 +25,7 @@ pub(super) struct Windows<'a> {
 
 impl<'a> Windows<'a> {
     /// Windows of a `part` of `file`, which starts where a line starts; `None` if the file cannot be mapped.
-    pub(super) fn new(file: &'a File, part: Range<u64>) -> Option<Windows<'a>> {
+    pub(crate) fn new(file: &'a File, part: Range<u64>) -> Option<Windows<'a>> {
         let windows = Windows { file, rest: part, size: WINDOW, window: None };
         windows.map(0..1).is_ok().then_some(windows)
     }
@@ -33,7 +33,7 @@ impl<'a> Windows<'a> {
     /// The next window: whole lines, of which only the last of the part may lack its newline. `None` at the end.
     ///
     /// Memory: one window, or the longest line.
-    pub(super) fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(crate) fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
         let mut size = self.size;
         while !self.rest.is_empty() {
             let from = self.rest.start / GRAIN * GRAIN;

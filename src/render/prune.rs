@@ -1,0 +1,405 @@
+//! Sorted folded text without what is too narrow to be drawn, which is left out before one of its names is looked up.
+//!
+//! In sorted text a path is over when a line comes that goes on otherwise, and what it weighs is known then. Narrow beside all that came so
+//! far, it is narrow beside the whole: what is below it is forgotten, and the path is as heavy as that, so that what is beside it stays
+//! where it is.
+//!
+//! ```text
+//! main;f;a;b 1
+//! main;f;c 2          main;f 3, if 3 of 900 is narrow
+//! main;g 897
+//! ```
+
+use std::fs::File;
+use std::io::Write;
+
+use bstr::ByteSlice;
+
+use super::{Order, Renderer, embed, names, svg};
+use crate::error::Result;
+use crate::folded::{self, Folded, FoldedSink, Line};
+use crate::sample::{Frame, FrameTable};
+use crate::tally::{Count, Tally};
+use crate::windows::Windows;
+
+/// After so many lines it is computed anew what is narrow.
+const OFTEN: u64 = 1 << 8;
+
+/// Comments are rare where stacks are folded.
+const MOST_COMMENTS: usize = 1 << 8;
+
+impl<W: Write> Renderer<W> {
+    /// Takes all stacks of `file`, of which no other input may follow or have come before, if it holds nothing but sorted folded text that
+    /// needs no second look, and so much that it is worth while. False, and nothing was taken, if not: then it has to be read.
+    ///
+    /// What is drawn is the same. Memory: what is seen, and what is beside it.
+    pub fn sorted_file(
+        &mut self,
+        file: &File,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<bool> {
+        let config = &self.config;
+        if config.order != Order::Frames || config.reverse || !config.base.is_empty() {
+            return Ok(false);
+        }
+        let least = if config.embed { embed::MOST_STACKS } else { 0 };
+        if !has_lines(file, least) {
+            return Ok(false);
+        }
+        let narrow = |total| svg::narrow(config, total);
+        let Some(pruned) = Pruned::read(file, narrow).filter(|all| all.stacks > least) else {
+            return Ok(false);
+        };
+        pruned.texts.iter().try_for_each(|text| self.text(text))?;
+        if self.config.embed {
+            self.embed.refuse(embed::TOO_MANY);
+        }
+        self.differential = Some(false);
+        tally.read += Count { items: pruned.stacks, weight: pruned.total };
+        tally.folded_before += pruned.stacks;
+        let (mut stack, mut start) = (Vec::new(), pruned.names.len());
+        // Backwards a path comes before what is below it.
+        for (at, node) in pruned.nodes.iter().enumerate().rev() {
+            let end = start;
+            start = at.checked_sub(1).map_or(0, |before| pruned.nodes[before].end);
+            stack.truncate(node.depth);
+            stack.push(frames.intern(Frame::named(&pruned.names[start..end])));
+            if let Some(weight) = node.own {
+                self.place(frames, &Folded { stack: &stack, weight, ..Folded::default() });
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether there are more lines than `least`, which a small file need not be read to tell.
+fn has_lines(file: &File, least: u64) -> bool {
+    let len = file.metadata().map_or(0, |file| file.len());
+    if least == 0 || len <= least {
+        return len > least;
+    }
+    let (mut lines, mut windows) = (0, Windows::new(file, 0..len));
+    while let Some(Ok(Some(chunk))) = windows.as_mut().map(Windows::next_chunk) {
+        lines += memchr::memchr_iter(b'\n', chunk).count() as u64;
+        if lines > least {
+            return true;
+        }
+    }
+    false
+}
+
+/// What is left: a tree, each path behind all that is below it.
+#[derive(Default)]
+struct Pruned {
+    nodes: Vec<Node>,
+    /// The names of the nodes, one behind the other.
+    names: Vec<u8>,
+    /// Lines that are no stacks.
+    texts: Vec<Vec<u8>>,
+    stacks: u64,
+    total: u64,
+}
+
+/// A path.
+struct Node {
+    /// Where its last name ends.
+    end: usize,
+    /// How many names come before it.
+    depth: usize,
+    /// What ends there, if anything does.
+    own: Option<u64>,
+}
+
+/// A path that the last line begins with. Or one that a line ended in and that may still go on: after `main` comes `main::x`, then `main;f`.
+struct Open {
+    /// Where it ends in the line.
+    end: usize,
+    depth: usize,
+    weight: u64,
+    own: Option<u64>,
+    /// How many nodes there were before what is below it, if anything is.
+    before: Option<usize>,
+}
+
+/// Sorted stacks as they come.
+struct Pruner<N, F> {
+    pruned: Pruned,
+    open: Vec<Open>,
+    last: Vec<u8>,
+    narrow_beside: N,
+    is_narrow: F,
+}
+
+impl Pruned {
+    /// What is left of `file`, where `narrow` tells of a whole what is narrow beside it; `None` if a line of it is not sorted or needs a second look.
+    fn read<F: Fn(u64) -> bool>(file: &File, narrow: impl Fn(u64) -> F) -> Option<Pruned> {
+        let mut windows = Windows::new(file, 0..file.metadata().ok()?.len())?;
+        let mut pruner = Pruner::new(narrow);
+        while let Some(chunk) = windows.next_chunk().ok()? {
+            chunk.lines_with_terminator().try_for_each(|line| pruner.line(line))?;
+        }
+        pruner.finish()
+    }
+
+    /// The same without what is below paths that are narrow beside the whole: what came early was beside little.
+    fn without(self, is_narrow: impl Fn(u64) -> bool) -> Pruned {
+        let mut left = Pruned {
+            texts: self.texts,
+            stacks: self.stacks,
+            total: self.total,
+            ..Pruned::default()
+        };
+        // By depth, what the paths weigh whose parent is still to come, and how many nodes there were before them.
+        let mut waiting: Vec<Option<(u64, usize)>> = Vec::new();
+        let mut start = 0;
+        for Node { end, depth, own } in self.nodes {
+            waiting.resize(waiting.len().max(depth + 2), None);
+            let (below, before) = waiting[depth + 1].take().unwrap_or((0, left.nodes.len()));
+            let weight = own.unwrap_or(0) + below;
+            waiting[depth].get_or_insert((0, before)).0 += weight;
+            let is_narrow = is_narrow(weight);
+            if is_narrow {
+                left.truncate(before);
+            }
+            left.push(&self.names[start..end], depth, if is_narrow { Some(weight) } else { own });
+            start = end;
+        }
+        left
+    }
+
+    fn push(&mut self, name: &[u8], depth: usize, own: Option<u64>) {
+        self.names.extend_from_slice(name);
+        self.nodes.push(Node { end: self.names.len(), depth, own });
+    }
+
+    /// Leaves nothing behind the first nodes, of which there are so many.
+    fn truncate(&mut self, nodes: usize) {
+        self.nodes.truncate(nodes);
+        self.names.truncate(self.nodes.last().map_or(0, |node| node.end));
+    }
+}
+
+impl<F: Fn(u64) -> bool, N: Fn(u64) -> F> Pruner<N, F> {
+    fn new(narrow_beside: N) -> Self {
+        let is_narrow = narrow_beside(0);
+        Pruner {
+            pruned: Pruned::default(),
+            open: Vec::new(),
+            last: Vec::new(),
+            narrow_beside,
+            is_narrow,
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Option<()> {
+        let Some(Line { stack, weight, after: None }) = folded::split(line) else {
+            let is_comment = line.starts_with(b"#") || line.trim_ascii().is_empty();
+            let is_stack = folded::split(line).is_some();
+            if is_stack || !is_comment || self.pruned.texts.len() == MOST_COMMENTS {
+                return None;
+            }
+            self.pruned.texts.push(line.to_vec());
+            return Some(());
+        };
+        // A fraction is cut off, and counted.
+        let has_fraction =
+            line.trim_ascii_end().rsplit(|&byte| byte == b' ').next()?.contains(&b'.');
+        if has_fraction {
+            return None;
+        }
+        self.stack(stack, weight)
+    }
+
+    fn stack(&mut self, stack: &[u8], weight: u64) -> Option<()> {
+        let same = folded::common_prefix(&self.last, stack);
+        let next = stack.get(same);
+        if self.last.get(same).is_some_and(|last| next <= Some(last)) {
+            return None;
+        }
+        self.pruned.total = self.pruned.total.checked_add(weight)?;
+        self.pruned.stacks += 1;
+        if self.pruned.stacks % OFTEN == 1 {
+            self.is_narrow = (self.narrow_beside)(self.pruned.total);
+        }
+        let goes_on = |open: &Open| {
+            open.end < same || open.end == same && next.is_none_or(|next| *next <= b';')
+        };
+        while self.open.last().is_some_and(|open| !goes_on(open)) {
+            self.close()?;
+        }
+        if !is_printable(&stack[same..]) && names::clean(stack).1 {
+            return None;
+        }
+        self.last.truncate(same);
+        self.last.extend_from_slice(&stack[same..]);
+        self.open(same);
+        let leaf = self.open.last_mut()?;
+        leaf.weight += weight;
+        *leaf.own.get_or_insert_default() += weight;
+        Some(())
+    }
+
+    /// Opens the paths that the line at hand does not share, of which it shares so many bytes, with the one before.
+    fn open(&mut self, same: usize) {
+        let last = self.open.last().map_or(usize::MAX, |open| open.end);
+        if last == self.last.len() {
+            return;
+        }
+        let before = self.pruned.nodes.len();
+        let above = above(&self.open, &self.last);
+        let mut depth = 0;
+        if let Some(above) = above.map(|at| &mut self.open[at]) {
+            above.before.get_or_insert(before);
+            depth = above.depth + 1;
+        }
+        // Where the line at hand goes on below a path that the last one ended in, that path is there.
+        let from = same + usize::from(last == same);
+        let ends = memchr::memchr_iter(b';', &self.last[from..]).map(|at| from + at);
+        for end in ends {
+            self.open.push(Open { end, depth, weight: 0, own: None, before: Some(before) });
+            depth += 1;
+        }
+        let end = self.last.len();
+        self.open.push(Open { end, depth, weight: 0, own: None, before: None });
+    }
+
+    /// Ends the path that was opened last.
+    fn close(&mut self) -> Option<()> {
+        let Open { end, depth, weight, own, before } = self.open.pop()?;
+        let above = above(&self.open, &self.last);
+        let start = above.map_or(0, |at| self.open[at].end + 1);
+        let name = &self.last[start..end];
+        // What inferno trims at the ends of lines makes another name of it.
+        let is_plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+        if !is_plain(name.last()) || depth == 0 && !is_plain(name.first()) {
+            return None;
+        }
+        if let Some(above) = above {
+            self.open[above].weight += weight;
+        }
+        let is_narrow = (self.is_narrow)(weight);
+        if let Some(before) = before.filter(|_| is_narrow) {
+            self.pruned.truncate(before);
+        }
+        self.pruned.push(name, depth, if is_narrow { Some(weight) } else { own });
+        Some(())
+    }
+
+    fn finish(mut self) -> Option<Pruned> {
+        while !self.open.is_empty() {
+            self.close()?;
+        }
+        let is_narrow = (self.narrow_beside)(self.pruned.total);
+        (self.pruned.total > 0).then(|| self.pruned.without(is_narrow))
+    }
+}
+
+/// The last of the `open` paths that `stack` goes on below.
+fn above(open: &[Open], stack: &[u8]) -> Option<usize> {
+    open.iter().rposition(|open| stack.get(open.end) == Some(&b';'))
+}
+
+/// Whether all of it is what is printed of ASCII.
+fn is_printable(bytes: &[u8]) -> bool {
+    !bytes.iter().fold(false, |odd, &byte| odd | (byte.wrapping_sub(b' ') > b'~' - b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::Config;
+    use bstr::BString;
+    use proptest::prelude::*;
+
+    fn drawn(text: &[u8], min_width: f64, take: bool) -> Option<(BString, Tally)> {
+        let config = Config { embed: false, min_width, ..Config::default() };
+        let mut renderer = Renderer::new(config, "text", Vec::new(), "memory");
+        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        if take {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text).unwrap();
+            if !renderer.sorted_file(&file, &mut frames, &mut tally).unwrap() {
+                assert_eq!((tally, renderer.seen.items), (Tally::default(), 0));
+                return None;
+            }
+        } else {
+            folded::read(text, "text", &mut frames, &mut renderer, &mut tally).unwrap();
+        }
+        renderer.finish(&mut frames, &mut tally).ok()?;
+        Some((renderer.into_inner().into(), tally))
+    }
+
+    fn is_taken(text: &str) -> bool {
+        let taken = drawn(text.as_bytes(), 10.0, true);
+        assert!(taken.is_none() || taken == drawn(text.as_bytes(), 10.0, false), "{text:?}");
+        taken.is_some()
+    }
+
+    #[test]
+    fn sorted_text_is_taken() {
+        assert!(is_taken("# unit: ns\na 1\na::b 40\na;c 2\n\na;c;d 90\nb<x y>;c 3\nbé_;x 50"));
+        assert!(is_taken("a;f<[u8; 8]> 1\na;g 9\na;g 1\n"));
+    }
+
+    #[test]
+    fn what_needs_a_second_look_is_not() {
+        for text in [
+            "",
+            "a 0\n",
+            "b 1\na 1\n",
+            "a;b 1\na 1\n",
+            "a;b 1\na::b 1\n",
+            "a 1\nodd\n",
+            "a 1 2\n",
+            "a 1\nb 1.5\n",
+            "a 1\nb\u{1} 1\n",
+            "a 1\na ;b 1\n",
+            "a 1\na; b;c 1\na;\u{2003};c 1\n",
+            "a 1\n\u{2003}b 1\n",
+            "a 18446744073709551615\nb 1\n",
+        ] {
+            assert!(!is_taken(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_narrow_is_forgotten() {
+        let narrow = |total: u64| move |weight: u64| weight * 10 < total;
+        let mut pruner = Pruner::new(narrow);
+        for line in ["a;b;c 1", "a;d 90", "a;d;e 1", "a;d;f;g 2", "b;c 6", "b;d 1"] {
+            pruner.line(line.as_bytes()).unwrap();
+        }
+        let pruned = pruner.finish().unwrap();
+        let mut start = 0;
+        let nodes = pruned.nodes.iter().map(|node| {
+            let name = pruned.names[start..node.end].to_str().unwrap();
+            start = node.end;
+            (name, node.depth, node.own)
+        });
+        let left = [
+            ("b", 1, Some(1)),
+            ("e", 2, Some(1)),
+            ("f", 2, Some(2)),
+            ("d", 1, Some(90)),
+            ("a", 0, None),
+            ("b", 0, Some(7)),
+        ];
+        assert_eq!(nodes.collect::<Vec<_>>(), left);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Names that are beginnings of others, where `;` sorts behind what follows and before it.
+        #[test]
+        fn what_is_drawn_is_the_same(
+            stacks in prop::collection::btree_map(prop::collection::vec("a|a:|a:b|a<|aa|b|b c", 1..6).prop_map(|stack| stack.join(";")), 0u64..1000, 1..80),
+            min_width in prop::sample::select(vec![0.1, 1.0, 5.0, 20.0]),
+        ) {
+            let text = stacks.iter().map(|(stack, weight)| format!("{stack} {weight}\n")).collect::<String>();
+            let whole = drawn(text.as_bytes(), min_width, false);
+            prop_assert!(whole.is_none() || drawn(text.as_bytes(), min_width, true) == whole);
+        }
+    }
+}
