@@ -69,7 +69,7 @@ samples() {
     esac
 }
 
-# The unit, `# unit: ns`, is for fg-render: it goes around the program.
+# The unit, `# unit: ns 0`, is for fg-render: it goes around the program.
 post_process() {
     ((${#post[@]})) || { cat && return; }
     IFS= read -r first || true
@@ -85,4 +85,4 @@ if [[ $chart ]]; then
     samples | fg-render --title="$title" ${render[@]+"${render[@]}"}
     exit
 fi
-samples | fg-fold --unit ${fold[@]+"${fold[@]}"} | post_process | fg-render --title="$title" ${render[@]+"${render[@]}"}
+samples | fg-fold ${fold[@]+"${fold[@]}"} | post_process | fg-render --title="$title" ${render[@]+"${render[@]}"}

@@ -1,13 +1,18 @@
 //! What weights are in: nanoseconds, cycles, samples.
 //!
-//! Folded text tells it in a comment, `# unit: ns`, which fg-fold writes when asked to and fg-render shows. Not unasked: other readers
-//! pass over it, but inferno and flamegraph.pl complain, and speedscope, which wants a number in each line, no longer knows the format.
+//! Folded text tells it in a comment, `# unit: ns 0`, which fg-fold writes and fg-render shows. To readers that know no comments it is a
+//! stack that weighs nothing: flamegraph.pl draws nothing of it, speedscope still knows the format by the number that ends each line, and
+//! sums stay what they are.
 
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::fold::base_event;
 
 const START: &[u8] = b"# unit: ";
+const END: &[u8] = b" 0";
+
+/// What weights are in where nothing is told.
+pub const SAMPLES: &str = "samples";
 
 /// The unit, as far as all that tell it agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,16 +50,25 @@ impl Unit {
         let told = self.told.as_ref().map(|told| told.as_bstr());
         told.filter(|told| !self.mixed && !told.is_empty())
     }
+
+    /// The line that tells it, if a reader would not know.
+    pub fn line(&self) -> Option<Vec<u8>> {
+        self.known().filter(|unit| *unit != SAMPLES).map(|unit| line(unit))
+    }
 }
 
-/// `ns` of `# unit: ns`.
+/// `ns` of `# unit: ns 0`, or of `# unit: ns 0 0`, as a differential has it, or without numbers.
 pub fn of_line(line: &[u8]) -> Option<&BStr> {
-    Some(line.trim_ascii_end().strip_prefix(START.trim_ascii_end())?.trim_ascii_start().as_bstr())
+    let mut unit = line.trim_ascii_end().strip_prefix(START.trim_ascii_end())?;
+    while let Some(rest) = unit.strip_suffix(END) {
+        unit = rest;
+    }
+    Some(unit.trim_ascii().as_bstr())
 }
 
-/// `# unit: ns`, with its newline.
+/// `# unit: ns 0`, with its newline.
 pub fn line(unit: &[u8]) -> Vec<u8> {
-    [START, unit, b"\n"].concat()
+    [START, unit, END, b"\n"].concat()
 }
 
 /// What periods of `event` are in: those of clocks in `ns`, others in what is counted, such as `cycles`; empty where it is not told.
@@ -77,6 +91,8 @@ mod tests {
             (&["# unit: ns", "# unit: cycles", "# unit: ns"], None),
             (&["# unit: ns", "# unit:"], None),
             (&["# unit: "], None),
+            (&["# unit: ns 0\n", "# unit: ns 0 0"], Some("ns")),
+            (&["# unit: 0"], None),
             (&[], None),
         ] {
             let mut unit = Unit::default();
@@ -84,6 +100,9 @@ mod tests {
             assert_eq!(unit.known(), known.map(BStr::new), "{lines:?}");
         }
         assert_eq!(of_line(&line(b"a b")), Some(BStr::new("a b")));
+        assert_eq!(of_line(&line(b"")), Some(BStr::new("")));
+        let told = |unit: &str| Unit { told: Some(unit.into()), mixed: false }.line();
+        assert_eq!((told("ns"), told(SAMPLES)), (Some(b"# unit: ns 0\n".to_vec()), None));
     }
 
     #[test]

@@ -62,9 +62,9 @@ pub struct DiffArgs {
     #[arg(long, conflicts_with = "normalize")]
     pub absolute: bool,
 
-    /// Tell what weights of samples are in, by a first line `# unit: ns`; what folded stacks and graphs tell of theirs is passed on
+    /// Do not tell what weights are in, by a first line `# unit: ns 0`, which fg-render shows
     #[arg(long)]
-    pub unit: bool,
+    pub no_unit: bool,
 
     /// Exit with 3 if a frame's total grew by more than PCT points of percent
     #[arg(long, value_name = "PCT", value_parser = percent)]
@@ -114,7 +114,7 @@ impl DiffArgs {
         let _shown = Shown::start(Self::NAME, &name, &progress, !self.quiet);
         let input = source::Input { name: name.clone(), reader, path, progress };
         let config = source::Config { recording: self.recording.config(), ..Default::default() };
-        let folding = fold::Config { unit: self.unit, ..fold::Config::default() };
+        let folding = fold::Config { no_unit: self.no_unit, ..fold::Config::default() };
         let mut folder = Folder::new(folding, name, differ.part());
         let mut mine = Tally::default();
         let folded = source::Source::new(config)

@@ -62,9 +62,9 @@ pub struct FoldArgs {
     #[command(flatten)]
     folding: FoldingArgs,
 
-    /// Tell what weights are in, by a first line `# unit: ns`; fg-render shows it, other readers may grumble
+    /// Do not tell what weights are in, by a first line `# unit: ns 0`, which fg-render shows
     #[arg(long)]
-    unit: bool,
+    no_unit: bool,
 
     /// Write a file for each root that --split makes (each thread's name, by default) into DIR, and `index.tsv` that lists them
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "skip_after"])]
@@ -120,7 +120,7 @@ impl FoldArgs {
             addresses: self.addrs,
             pid: self.pid || config.pid,
             tid: self.tid || config.tid,
-            unit: self.unit,
+            no_unit: self.no_unit,
             ..config
         }
     }

@@ -12,7 +12,7 @@ use crate::folded::{Folded, FoldedSink};
 use crate::sample::{Frame, FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
-use crate::unit::{self, Unit};
+use crate::unit::Unit;
 
 /// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless it is told not to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,8 +171,8 @@ impl<S: FoldedSink> FoldedSink for Differ<S> {
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         tally.lose(Loss::Fraction, self.fractions, 0);
-        if let Some(unit) = self.unit.known() {
-            self.next.text(&unit::line(unit))?;
+        if let Some(line) = self.unit.line() {
+            self.next.text(&line)?;
         }
         let [before, after] = self.totals;
         let normalize = self.config.normalize && before != after;
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn the_unit_is_passed_on_if_it_is_one() {
         let told = |before, after| diff(Config::default(), before, after);
-        assert_eq!(told("# unit: ns\na 1\n", "# unit: ns\na 2\n"), "# unit: ns\na 1 2\n");
+        assert_eq!(told("# unit: ns\na 1\n", "# unit: ns\na 2\n"), "# unit: ns 0\na 1 2\n");
         assert_eq!(told("# unit: ns\na 1\n", "# unit: cycles\na 2\n"), "a 1 2\n");
     }
 

@@ -149,10 +149,10 @@ impl<S: FoldedSink> Folder<S> {
     fn unit(&self) -> &BStr {
         let by_period = self.config.weighing == Weighing::Period;
         match self.has_periods {
-            _ if !self.config.unit => b"".into(),
+            _ if self.config.no_unit => b"".into(),
             [true, false] if by_period => self.event.unit().unwrap_or_default(),
             [true, true] if by_period => b"".into(),
-            _ => b"samples".into(),
+            _ => unit::SAMPLES.into(),
         }
     }
 
@@ -281,7 +281,7 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
         }
         tally.absorb(mine);
         self.diagnose(tally)?;
-        if self.has_periods != [false; 2] {
+        if self.config.no_unit || self.has_periods != [false; 2] {
             self.next.text(&unit::line(self.unit()))?;
         }
         self.next.finish(frames, tally)

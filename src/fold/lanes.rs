@@ -274,7 +274,7 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
             mine.stacks = Some(stacks);
         }
         tally.absorb(mine);
-        if self.config.unit && !lanes.is_empty() {
+        if !self.config.no_unit && !lanes.is_empty() {
             self.next.text(&unit::line(b"ns"))?;
         }
         self.next.finish(frames, tally)
@@ -300,7 +300,8 @@ mod tests {
     fn lines(event: &str, samples: &[(u32, u64, u64, &str)]) -> Vec<String> {
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
         let writer = Writer::new(Vec::new(), "memory");
-        let mut lanes = Lanes::new(Config::default(), "text", writer);
+        let config = Config { no_unit: true, ..Config::default() };
+        let mut lanes = Lanes::new(config, "text", writer);
         for &(tid, time, period, name) in samples {
             let stack = [frames.intern(Frame::named(name.as_bytes()))];
             let sample = Sample {

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::folded::{Folded, FoldedSink};
 use crate::sample::FrameTable;
 use crate::tally::{Loss, Tally};
-use crate::unit::{self, Unit};
+use crate::unit::Unit;
 
 /// A sink of folded stacks that pushes each distinct one once into `S`, in the order of their lines' bytes, when it is
 /// finished. Comments and odd lines go no further, but for the [unit](mod@crate::unit), if all inputs that tell it agree.
@@ -79,8 +79,8 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        if let Some(unit) = self.unit.known() {
-            self.next.text(&unit::line(unit))?;
+        if let Some(line) = self.unit.line() {
+            self.next.text(&line)?;
         }
         let mut stacks = std::mem::take(&mut self.stacks);
         stacks.close();

@@ -58,8 +58,8 @@ pub struct Config {
     pub merge_threads: bool,
     /// What is summed.
     pub weighing: Weighing,
-    /// Tell the next sink what weights are in: see [`crate::unit`].
-    pub unit: bool,
+    /// Do not tell the next sink what weights are in, not even what inputs tell: see [`crate::unit`].
+    pub no_unit: bool,
     /// The event to fold, with or without its modifiers; `None` is the first one met. Beside a clock, and in the same nanoseconds,
     /// there may be `off-cpu`, the time that threads were blocked: both are folded then, each under a root of its own.
     pub event: Option<BString>,

@@ -92,7 +92,6 @@ pub fn draw_all<W: Write>(
     if is_chart {
         return chart(inputs, name, source, fold, renderer);
     }
-    let fold = fold::Config { unit: true, ..fold };
     let merge = Merge::new(renderer).parallel(source.threads > 1);
     let stage = PastMerge(Folder::new(fold, name, merge).parallel(source.threads > 1));
     let (stage, tally) = run(inputs, source, stage)?;
@@ -116,8 +115,6 @@ fn folded<S: FoldedSink>(
     fold: fold::Config,
     next: S,
 ) -> Result<(S, Tally)> {
-    // The renderer shows it.
-    let fold = fold::Config { unit: true, ..fold };
     let folder = Folder::new(fold, name, next).parallel(source.threads > 1);
     let (folder, tally) = run(inputs, source, folder)?;
     Ok((folder.into_next(), tally))
@@ -144,7 +141,6 @@ fn chart<S: FoldedSink>(
     next: S,
 ) -> Result<(S, Tally)> {
     source.recording.pids = true;
-    let fold = fold::Config { unit: true, ..fold };
     let (lanes, tally) = run(inputs, source, Lanes::new(fold, name, next))?;
     Ok((lanes.into_next(), tally))
 }

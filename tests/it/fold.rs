@@ -24,8 +24,13 @@ mod inferno_errors;
 mod program;
 mod splits;
 
-/// Folds perf-script text in-process.
+/// Folds perf-script text in-process, to stacks alone.
 pub(crate) fn fold(text: impl std::io::Read, config: &Config) -> (BString, Tally) {
+    fold_told(text, &Config { no_unit: true, ..config.clone() })
+}
+
+/// The same, with the unit.
+pub(crate) fn fold_told(text: impl std::io::Read, config: &Config) -> (BString, Tally) {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let mut folder =
         Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
@@ -39,6 +44,7 @@ pub(crate) fn fold(text: impl std::io::Read, config: &Config) -> (BString, Tally
 /// The same, each line by itself.
 fn fold_line_by_line(text: &[u8], config: &Config) -> BString {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let config = Config { no_unit: true, ..config.clone() };
     let mut folder =
         Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
     tally.read.items = naive_reader::read(text, config.addresses, &mut frames, &mut folder);

@@ -8,7 +8,7 @@ use flamepipe::script;
 use flamepipe::tally::Tally;
 use proptest::prelude::*;
 
-use crate::fold::{Slow, configs, fold, sample, script_text};
+use crate::fold::{Slow, configs, fold, fold_told, sample, script_text};
 
 fn merge(texts: &[&[u8]]) -> BString {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
@@ -86,7 +86,7 @@ proptest! {
     /// Law 3: one process writes what the stages write one after the other.
     #[test]
     fn one_process_is_the_pipeline(text in script_text(), through_cat in any::<bool>()) {
-        let folded = fold(text.as_bytes(), &Config { unit: true, ..Config::default() }).0;
+        let folded = fold_told(text.as_bytes(), &Config::default()).0;
         // Windows has no program that copies.
         prop_assert_eq!(drawn(&text, through_cat && cfg!(unix)), rendered(&folded, true));
     }
@@ -94,7 +94,7 @@ proptest! {
     /// Law 6: the same input is the same bytes, and of the same stacks in another order the same picture.
     #[test]
     fn rendering_is_a_function(text in script_text(), turn in any::<prop::sample::Index>()) {
-        let folded = fold(text.as_bytes(), &Config::default()).0;
+        let folded = fold_told(text.as_bytes(), &Config::default()).0;
         let svg = rendered(&folded, true);
         prop_assert_eq!(&rendered(&folded, true), &svg);
         let elsewhere = std::thread::scope(|s| s.spawn(|| rendered(&folded, true)).join().unwrap());

@@ -138,7 +138,7 @@ fn every_kind_of_profile_is_compared() {
     dir.write("a.txt", "app 1 1.5: 3 cycles: \n\t    7f53 main+0x1 (/bin/a)\n\n");
     dir.cmd("fg-render").args(["-q", "a.folded", "-o", "a.svg"]).run().success();
     for input in ["a.folded", "a.txt", "a.svg"] {
-        let diff = dir.cmd("fg-diff").args(["-q", input, "a.folded"]).stdout();
+        let diff = dir.cmd("fg-diff").args(["-q", "--no-unit", input, "a.folded"]).stdout();
         assert_eq!(diff, "app;main 3 3\n", "{input}");
     }
 }

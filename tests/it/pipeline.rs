@@ -330,9 +330,9 @@ fn one_process_and_a_pipeline_write_the_same_bytes() {
             }));
             assert_eq!(svg, draw(), "the same input, the same bytes");
             let middle = post_process.map(|command| format!("| {command} ")).unwrap_or_default();
-            let line = format!("fg-script --no-inline {name} | fg-fold --unit {middle}| fg-render");
+            let line = format!("fg-script --no-inline {name} | fg-fold {middle}| fg-render");
             assert_eq!(shell(&dir, &line).stdout(), svg, "{line}");
-            let line = format!("fg-fold --unit --no-inline <{name} {middle}| fg-render");
+            let line = format!("fg-fold --no-inline <{name} {middle}| fg-render");
             assert_eq!(shell(&dir, &line).stdout(), svg, "{line}");
         }
         if script.exists() {

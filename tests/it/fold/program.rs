@@ -15,9 +15,10 @@ fn any_input_is_folded_and_several_are_merged() {
     );
     assert_eq!(
         dir.cmd("fg-fold").args(["a.txt", "b.folded", "c.dtrace"]).stdout(),
-        "app;f 15\napp;g 1\napp`main;libc.so.1`f 5\n"
+        "# unit: cycles 0\napp;f 15\napp;g 1\napp`main;libc.so.1`f 5\n"
     );
-    assert_eq!(dir.cmd("fg-fold").stdin(std::fs::read(script).unwrap()).stdout(), "app;f 10\n");
+    let script = std::fs::read(script).unwrap();
+    assert_eq!(dir.cmd("fg-fold").arg("--no-unit").stdin(script).stdout(), "app;f 10\n");
     assert_eq!(
         dir.cmd("fg-fold").args(["--format", "recursive"]).stdin("a;b;b;b 3\n").stdout(),
         "a;b 3\n"

@@ -32,7 +32,7 @@ fn roots_are_what_was_asked_for() {
         ("--split event --event-filter faults", "faults;a/b;f 1\n"),
         ("--split cpu --skip-after f", "cpu 0;f 10\ncpu 1;f 20\n"),
     ] {
-        assert_eq!(fg_fold(options, TEXT), folded, "{options}");
+        assert_eq!(fg_fold(&format!("--no-unit {options}"), TEXT), folded, "{options}");
     }
 }
 
@@ -52,20 +52,24 @@ fn what_folded_stacks_cannot_tell_is_said() {
 }
 
 #[test]
-fn the_unit_is_told_where_it_is_wanted_and_known() {
+fn the_unit_is_told_where_it_is_known() {
     let clock = TEXT.replace("cycles", "cpu-clock");
     let bare = "app 7 1.5: cycles: \n\t              10 f (/a)\n\n";
     let folded = "# unit: ns\na;f 1\n";
+    let samples = "# unit: samples\na;f 1\n";
     for (options, text, line) in [
-        ("--unit", TEXT, "# unit: cycles"),
-        ("--unit", &clock, "# unit: ns"),
-        ("--unit --weight samples", &clock, "# unit: samples"),
-        ("--unit --weight samples --event-filter all", &clock, "# unit: samples"),
-        ("--unit --event-filter all", &clock, "cpu-clock;worker-1;f 10"),
-        ("--unit", bare, "# unit: samples"),
-        ("--unit", &(bare.to_owned() + TEXT), "app;f 1"),
-        ("", TEXT, "worker-1;f 10"),
-        ("", folded, "# unit: ns"),
+        ("", TEXT, "# unit: cycles 0"),
+        ("", &clock, "# unit: ns 0"),
+        // What is not told is samples.
+        ("--weight samples", &clock, "worker-1;f 1"),
+        ("--weight samples --event-filter all", &clock, "cpu-clock;worker-1;f 1"),
+        ("--event-filter all", &clock, "cpu-clock;worker-1;f 10"),
+        ("", bare, "app;f 1"),
+        ("", &(bare.to_owned() + TEXT), "app;f 1"),
+        ("--no-unit", TEXT, "worker-1;f 10"),
+        ("", folded, "# unit: ns 0"),
+        ("--no-unit", folded, "a;f 1"),
+        ("", samples, "a;f 1"),
     ] {
         assert_eq!(
             fg_fold(options, text).lines().next(),
@@ -85,7 +89,7 @@ fn the_unit_reaches_the_graph_and_peers_read_on() {
         let start = svg.find("<title>all (").unwrap() + "<title>".len();
         svg[start..start + svg[start..].find("</title>").unwrap()].to_str().unwrap().to_owned()
     };
-    let told = dir.cmd("fg-fold").args(["--unit", "a.txt"]).stdout();
+    let told = dir.cmd("fg-fold").arg("a.txt").stdout();
     assert_eq!(title(&told), "all (30 cycles, 100%)");
     let renamed = dir.cmd("fg-filter").args(["--keep", "f"]).stdin(&told).stdout();
     assert_eq!(title(&renamed), "all (30 cycles, 100%)");
@@ -106,7 +110,7 @@ fn a_split_can_be_files() {
     let dir = Dir::new();
     dir.write("a.txt", TEXT.to_owned() + &TEXT.replace("worker-1", "w;1").replace("f (", "g ("));
     dir.write("out/worker-1.folded", "old");
-    let options = ["--split-files", "out", "--event-filter", "all", "--unit", "a.txt"];
+    let options = ["--split-files", "out", "--event-filter", "all", "a.txt"];
     assert_eq!(dir.cmd("fg-fold").args(options).stdout(), "");
     let index = "file\tweight\tstacks\tkey\n\
         cycles%3Bw%3A1.folded\t10\t1\tcycles;w:1\n\
@@ -130,7 +134,7 @@ proptest! {
     #[test]
     fn parts_are_the_whole(samples in prop::collection::vec(sample(), 1..12), by in any::<[bool; 4]>()) {
         let [tid, cpu, by_event, merge_threads] = by;
-        let config = Config { tid, cpu, by_event, merge_threads, unit: true, ..Config::default() };
+        let config = Config { tid, cpu, by_event, merge_threads, ..Config::default() };
         let text = samples.concat();
         let (whole, tally) = fold(text.as_bytes(), &config);
         // However it is split, no weight is lost: one is a sample, or a period.

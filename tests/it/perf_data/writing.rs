@@ -114,7 +114,7 @@ fn a_thread_that_was_forked_is_named_behind_that() {
         writer.sample(&NewSample { time: 200, period: 5, chain: &chain, ..sample }).unwrap();
         writer.finished_round().unwrap();
         let path = dir.write("ours", writer.get_mut());
-        let folded = dir.cmd("fg-fold").arg(path).stdout();
+        let folded = dir.cmd("fg-fold").arg("--no-unit").arg(path).stdout();
         assert!(folded.starts_with(expected.as_bytes()), "{named}: {folded}");
     }
 }

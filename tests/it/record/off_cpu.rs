@@ -98,11 +98,11 @@ fn the_pipeline_and_flamegraph_draw_the_same_in_nanoseconds() {
         return;
     }
     dir.cmd("flamegraph").args(["--perfdata", "x", "-o", "one.svg"]).run().success();
-    let folded = dir.cmd("fg-fold").args(["--unit", "x"]).stdout();
+    let folded = dir.cmd("fg-fold").arg("x").stdout();
     let svg = dir.cmd("fg-render").args(["--minwidth", "0.01"]).stdin(&folded).stdout();
     assert_eq!(svg, dir.read("one.svg"));
     let text = dir.cmd("fg-script").arg("x").stdout();
-    assert_eq!(dir.cmd("fg-fold").arg("--unit").stdin(&text).stdout(), folded);
+    assert_eq!(dir.cmd("fg-fold").stdin(&text).stdout(), folded);
     assert!(svg.contains_str("<title>off-cpu (") && svg.contains_str(" ns, "), "{svg}");
     let words = ["--countname", "time"];
     assert!(dir.cmd("fg-render").args(words).stdin(&folded).stdout().contains_str(" time, "));

@@ -109,7 +109,7 @@ const SCRIPT: &str = "app 1/2 1.000000: 1000000 cpu-clock: \n\t 10 f+0x1 (/a)\n\
 #[test]
 fn script_text_is_folded_on_the_way() {
     let dir = Dir::new();
-    let folded = dir.cmd("fg-fold").arg("--unit").stdin(SCRIPT).stdout();
+    let folded = dir.cmd("fg-fold").stdin(SCRIPT).stdout();
     let drawn = dir.cmd("fg-render").stdin(&folded[..]).stdout();
     assert!(dir.cmd("fg-render").stdin(SCRIPT).stdout() == drawn, "{folded}");
 }

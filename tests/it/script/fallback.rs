@@ -6,6 +6,7 @@ use super::record;
 use crate::harness::{Cmd, Dir, cannot_run};
 use crate::record::executable;
 
+const FOLDED: &str = "# unit: cycles 0\nweb;main 9\n";
 const TEXT: &str = "web  7/7   [001]  1.500000:          9 cycles:u: \n\t   1234 main+0x1 (/a)\n\n";
 
 /// A perf that always scripts the same.
@@ -43,7 +44,7 @@ fn what_is_beyond_us_goes_through_perf() {
         let text = with_perf(&dir, "fg-script").arg(input).run().success().says(said);
         assert_eq!(text.stdout, TEXT);
         let folded = with_perf(&dir, "fg-fold").arg(input).run().success().says(said);
-        assert_eq!(folded.stdout, "web;main 9\n");
+        assert_eq!(folded.stdout, FOLDED);
         with_perf(&dir, "flamegraph").args(["--perfdata", input]).run().success().says(said);
         let missing = dir.cmd("fg-fold").env("PERF", "/no/perf").arg(input).run().code(1);
         missing.says(said).says("cannot run /no/perf").says("install perf");
@@ -54,7 +55,7 @@ fn what_is_beyond_us_goes_through_perf() {
 fn streams_are_not_kept() {
     let dir = Dir::new();
     let old = with_perf(&dir, "fg-fold").stdin(b"PERFFILE and what follows").run().success();
-    assert_eq!(old.says("using perf script").stdout, "web;main 9\n");
+    assert_eq!(old.says("using perf script").stdout, FOLDED);
     let trace = with_perf(&dir, "fg-script").stdin(trace()).run().code(1);
     trace.says("standard input has an instruction trace and no samples").says("--backend perf");
 }

@@ -100,7 +100,9 @@ fn the_kernels_own_file_names_its_functions_and_inlines() {
     }
     let Some(places) = build(&dir, test) else { return };
     recording(&dir, places, None);
-    let fold = |more: &[&str]| dir.cmd("fg-fold").args(more).arg("perf.data").run().success();
+    let fold = |more: &[&str]| {
+        dir.cmd("fg-fold").arg("--no-unit").args(more).arg("perf.data").run().success()
+    };
     let plain = fold(&["-q", "--vmlinux", "vmlinux", "--no-inline"]).stdout;
     assert_eq!(plain, format!("web;entry;do_work {}\n", places.1 - places.0));
     let perf = dir.cmd("perf").args(["script", "--no-inline", "-k", "vmlinux", "-i", "perf.data"]);
@@ -109,7 +111,7 @@ fn the_kernels_own_file_names_its_functions_and_inlines() {
         cannot_run(test, &perfs.everything());
     } else {
         assert_eq!(
-            dir.cmd("fg-fold").arg("-q").stdin(&perfs.stdout).stdout(),
+            dir.cmd("fg-fold").args(["-q", "--no-unit"]).stdin(&perfs.stdout).stdout(),
             plain,
             "{}",
             perfs.stdout
