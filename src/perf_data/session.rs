@@ -9,7 +9,7 @@ use super::feature::Features;
 use super::header::{FileHeader, Section};
 use super::id;
 use super::order::{Order, Place};
-use super::record::{Head, Record, kind};
+use super::record::{Head, Record, kind, misc};
 use crate::tally::{Loss, Tally};
 
 /// The state of a reader, without its input.
@@ -22,6 +22,8 @@ pub(super) struct Session {
     inflate: Option<Inflate>,
     /// The compressed stream is broken.
     deflated: bool,
+    /// The recorder said that more would follow.
+    goes_on: bool,
     counts: Counts,
 }
 
@@ -44,6 +46,7 @@ impl Session {
             warnings: Vec::new(),
             inflate: None,
             deflated: false,
+            goes_on: false,
             counts: Counts::default(),
         }
     }
@@ -102,6 +105,7 @@ impl Session {
             ..kind::PERF_FIRST => self.of_kernel(head, bytes, at),
             kind::FINISHED_ROUND => {
                 self.order.round();
+                self.goes_on = head.misc & misc::BIT_13 != 0;
                 Some(())
             }
             kind::COMPRESSED | kind::COMPRESSED2 => {
@@ -232,6 +236,9 @@ impl Session {
     pub(super) fn end(&mut self) {
         if self.inflate.take().is_some_and(|inflate| !inflate.is_whole()) {
             self.cut("it ends in the middle of a compressed record");
+        }
+        if self.goes_on && !self.counts.cut {
+            self.cut("its recorder did not finish it");
         }
         self.order.end();
         if self.order.late() > 0 {

@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use super::attr::sample_type as has;
-use super::record::{CpuMode, FileId, Ksymbol, Mmap, kind};
+use super::record::{CpuMode, FileId, Ksymbol, Mmap, kind, misc};
 
 /// The fields of the samples that are written.
 ///
@@ -234,7 +234,17 @@ impl<W: Write> Writer<W> {
 
     /// Says that every ring buffer was emptied since the last time this was said.
     pub fn finished_round(&mut self) -> io::Result<()> {
-        self.begin(kind::FINISHED_ROUND, 0);
+        self.round(0)
+    }
+
+    /// The same, and that this is not the last time: if nothing follows, the recorder did not finish. perf does not look at
+    /// these bits of such a record.
+    pub fn finished_round_of_more(&mut self) -> io::Result<()> {
+        self.round(misc::BIT_13)
+    }
+
+    fn round(&mut self, misc: u16) -> io::Result<()> {
+        self.begin(kind::FINISHED_ROUND, misc);
         self.end()
     }
 

@@ -91,7 +91,8 @@ impl<'a> Session<'a> {
     pub(super) fn write_all(&mut self, batches: Batches) -> io::Result<()> {
         batches.take(|batch| {
             batch.iter().try_for_each(|bytes| self.write(bytes))?;
-            self.end_round()
+            self.writer.finished_round_of_more()?;
+            self.flush()
         })
     }
 
@@ -106,11 +107,11 @@ impl<'a> Session<'a> {
         if lost > 0 {
             self.writer.lost(lost, end, self.numbers.first().copied().unwrap_or(0))?;
         }
-        if lost > 0 || !blocked.is_empty() { self.end_round() } else { Ok(()) }
+        self.writer.finished_round()?;
+        self.flush()
     }
 
-    fn end_round(&mut self) -> io::Result<()> {
-        self.writer.finished_round()?;
+    fn flush(&mut self) -> io::Result<()> {
         self.writer.get_mut().flush()?;
         self.has_begun = true;
         Ok(())

@@ -49,8 +49,16 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
     for (time, id) in [(300, 11), (200, 21), (100, 12), (400, 21)] {
         writer.sample(&NewSample { time, id, period: time * 10, ..sample }).unwrap();
     }
+    let len = writer.get_mut().len();
+    writer.finished_round_of_more().unwrap();
+    let more = writer.get_mut()[len..].to_vec();
     writer.finished_round().unwrap();
     writer.sample(&NewSample { time: 500, id: 12, chain: &[0x99; 9000], ..sample }).unwrap();
+    let cut = dir.write("cut", &[&writer.get_mut()[..], &more].concat());
+    assert_eq!(
+        by_us(open(&cut)).1.warnings(),
+        ["its recorder did not finish it: read as far as it goes"]
+    );
     let path = dir.write("ours", writer.get_mut());
 
     let (ours, reader) = by_us(open(&path));

@@ -67,3 +67,33 @@ fn a_loss_of_which_no_ring_tells_is_told() {
     let all = (samples + lost) as f64;
     assert!((all / expected(800) - 1.0).abs() < 0.05, "{samples} samples and {lost} lost");
 }
+
+#[test]
+fn a_recorder_that_did_not_finish_is_told() {
+    if !perf_works("a_recorder_that_did_not_finish_is_told") {
+        return;
+    }
+    let dir = Dir::new();
+    let mut child = Command::new(bin("fg-record"))
+        .args(["-F", "997"])
+        .arg(burn())
+        .args(["--ms", "3000"])
+        .stdout(std::fs::File::create(dir.path("cut")).unwrap())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    while dir.path("cut").metadata().map_or(0, |file| file.len()) < 150_000 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Now it sleeps, and all records that it wrote are whole.
+    std::thread::sleep(Duration::from_millis(20));
+    kill("KILL", child.id(), true);
+    child.wait().unwrap();
+    let said = "cut: its recorder did not finish it: read as far as it goes";
+    dir.cmd("fg-fold").arg("cut").run().success().says(said).says("cut short");
+    let whole = start(&dir, &[], &["true"]);
+    let (_, stream, _) = finish(whole, Vec::new());
+    dir.write("stream", stream);
+    let outcome = dir.cmd("fg-script").args(["--header", "stream"]).run();
+    assert!(!outcome.stderr.contains_str("did not finish"), "{}", outcome.stderr);
+}
