@@ -395,7 +395,7 @@ mod tests {
         #[test]
         fn what_is_drawn_is_the_same(
             stacks in prop::collection::btree_map(prop::collection::vec("a|a:|a:b|a<|aa|b|b c", 1..6).prop_map(|stack| stack.join(";")), 0u64..1000, 1..80),
-            min_width in prop::sample::select(vec![0.1, 1.0, 5.0, 20.0]),
+            min_width in prop::sample::select(vec![0.0, 0.1, 1.0, 5.0, 20.0, 200.0]),
         ) {
             let text = stacks.iter().map(|(stack, weight)| format!("{stack} {weight}\n")).collect::<String>();
             let whole = drawn(text.as_bytes(), min_width, false);
