@@ -79,7 +79,7 @@ impl Input {
         }
         signals::outlive_interrupt();
         let reader = Box::new(raw_stdin());
-        Ok(Input { name: "standard input".into(), reader, file: None, path: None })
+        Ok(Input { name: "standard input".into(), reader, file: stdin_file(), path: None })
     }
 
     /// All of `paths`, or standard input if there are none.
@@ -100,6 +100,21 @@ fn raw_stdin() -> impl Read + Send {
         Ok(fd) => Box::new(File::from(fd)) as Box<dyn Read + Send>,
         Err(_) => Box::new(io::stdin()),
     }
+}
+
+/// Standard input as a file, if it is one from its start on: `fg-render < all.folded`.
+#[cfg(unix)]
+fn stdin_file() -> Option<File> {
+    use std::io::Seek;
+    use std::os::fd::AsFd;
+    let mut file = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+    let is_whole = file.metadata().ok()?.is_file() && file.stream_position().ok()? == 0;
+    is_whole.then_some(file)
+}
+
+#[cfg(not(unix))]
+fn stdin_file() -> Option<File> {
+    None
 }
 
 #[cfg(not(unix))]

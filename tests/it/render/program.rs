@@ -1,6 +1,7 @@
 //! fg-render as a program: its inputs, files and messages.
 
 use super::*;
+use crate::harness::bin;
 
 #[test]
 fn the_program_draws_what_the_library_draws() {
@@ -23,6 +24,33 @@ fn the_program_draws_what_the_library_draws() {
     assert_eq!((quiet.stdout, quiet.stderr), (BString::default(), BString::default()));
     assert_eq!(dir.read("x.svg"), outcome.stdout);
     assert_eq!(dir.names(), ["a", "x.svg"]);
+}
+
+/// Of sorted text what is narrow is left out early, if it is a file.
+#[test]
+fn a_file_and_a_pipe_draw_the_same() {
+    let dir = Dir::new();
+    let lines = (0..2000).map(|n| format!("main;f{:02};g{:03};h{n:04} {n}\n", n / 200, n / 20));
+    dir.write("sorted", lines.clone().collect::<String>());
+    dir.write("unsorted", lines.rev().collect::<String>());
+    let options = ["--no-embed", "--minwidth", "0.2"];
+    for name in ["sorted", "unsorted"] {
+        let drawn = |input: std::process::Stdio| {
+            let mut command = std::process::Command::new(bin("fg-render"));
+            let outcome = command.args(options).stdin(input).output().unwrap();
+            (BString::from(outcome.stdout), BString::from(outcome.stderr))
+        };
+        let redirected = drawn(std::fs::File::open(dir.path(name)).unwrap().into());
+        assert_eq!(redirected.1, "fg-render: 2,000 stacks\n");
+        let named = dir.cmd("fg-render").args(options).arg(name).run().success();
+        let piped = dir.cmd("fg-render").args(options).stdin(dir.read(name)).run().success();
+        assert!(redirected.0 == named.stdout && named.stdout == piped.stdout, "{name}");
+        assert_eq!((&named.stderr, &piped.stderr), (&redirected.1, &redirected.1));
+        // What was read already is no part of the input.
+        let mut file = std::fs::File::open(dir.path(name)).unwrap();
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(-100)).unwrap();
+        assert!(!drawn(file.into()).1.contains_str("2,000"));
+    }
 }
 
 #[test]
