@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::event::{EventFilter, Turn};
 use super::names::Names;
 use super::quality::Quality;
-use super::root::Roots;
+use super::root::{Roots, is_java};
 use super::source::Stage;
 use super::sums::{Arrivals, Sums, Weight};
 use super::{Config, Weighing, name};
@@ -236,7 +236,7 @@ impl Unnamed<'_> {
             if !self.is_cut {
                 stack.push(thread);
             }
-            let java = self.names.has_java() && frames.symbol(thread).starts_with(b"java");
+            let java = self.names.has_java() && is_java(frames.symbol(thread));
             sampled.iter().rev().for_each(|&frame| self.names.push(frame, java, stack));
             named.ends.push((stack.len(), weight));
         }

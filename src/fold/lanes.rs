@@ -17,7 +17,7 @@ use super::Config;
 use super::event::{EventFilter, Turn};
 use super::names::Names;
 use super::quality::Quality;
-use super::root::thread_name;
+use super::root::{is_java, thread_name};
 use super::source::Stage;
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink, OFF_CPU};
@@ -136,14 +136,14 @@ impl<S: FoldedSink> Lanes<S> {
         let to = all().map(|piece| piece.end).max().unwrap_or(0);
         let off = frames.intern(Frame::named(OFF_CPU));
         let quality = Quality::of(frames);
-        let is_java = |(lane, _): &(Lane, Vec<Piece>)| lane.comm.starts_with(b"java");
-        let names = Names::of(frames, lanes.iter().any(is_java), &self.config, false);
+        let has_java = lanes.iter().any(|(lane, _)| is_java(&lane.comm));
+        let names = Names::of(frames, has_java, &self.config, false);
         let mut stack = Vec::new();
         for (lane, pieces) in lanes.iter().rev() {
             let (pid, tid) = (lane.pid, lane.tid);
             let config = Config { pid: pid.is_some(), tid: tid.is_some(), ..self.config.clone() };
             let root = thread_name(lane.comm.as_bstr(), pid, tid, &config);
-            let java = root.starts_with(b"java");
+            let java = is_java(&root);
             let root = frames.intern(Frame::named(&root));
             let mut until = to;
             for piece in pieces.iter().rev() {

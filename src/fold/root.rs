@@ -55,7 +55,7 @@ impl Roots {
 
     /// Whether there are threads of Java programs.
     pub(super) fn has_java(&self) -> bool {
-        (0..self.comms.len()).any(|id| self.comms.get(id as u32).starts_with(b"java"))
+        (0..self.comms.len()).any(|id| is_java(self.comms.get(id as u32)))
     }
 
     fn thread(&mut self, sample: &Sample<'_>, config: &Config, frames: &mut FrameTable) -> FrameId {
@@ -86,6 +86,11 @@ impl Roots {
         self.events.insert(event.into(), root);
         root
     }
+}
+
+/// Whether a thread of this name, as a comm or as a frame, is one of a Java program, as stackcollapse-perf.pl tells them.
+pub(super) fn is_java(thread: &[u8]) -> bool {
+    thread.starts_with(b"java")
 }
 
 /// `java`, `java-123`, `java-123/456`.
