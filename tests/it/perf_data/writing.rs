@@ -54,7 +54,7 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
     let more = writer.get_mut()[len..].to_vec();
     writer.finished_round().unwrap();
     writer.sample(&NewSample { time: 500, id: 12, chain: &[0x99; 9000], ..sample }).unwrap();
-    let cut = dir.write("cut", &[&writer.get_mut()[..], &more].concat());
+    let cut = dir.write("cut", [&writer.get_mut()[..], &more].concat());
     assert_eq!(
         by_us(open(&cut)).1.warnings(),
         ["its recorder did not finish it: read as far as it goes"]
