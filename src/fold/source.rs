@@ -1,5 +1,6 @@
 //! Inputs of any format into one folder.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::sample::{FrameTable, SampleSink};
 use crate::script;
 use crate::script::recording::{self, Recording};
 use crate::tally::Tally;
+use crate::windows::Windows;
 
 /// How inputs are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -289,6 +291,12 @@ fn read_recording(
         true => Err(Error::NoCallChains { input, samples: bare }),
         false => Ok(()),
     }
+}
+
+/// The format of `file`, if its first bytes tell it; where in it is read is left as it is.
+pub fn format_of(file: &File) -> Option<Format> {
+    let len = file.metadata().ok()?.len().min(SNIFFED);
+    Format::sniff(Windows::new(file, 0..len)?.next_chunk().ok()??)
 }
 
 /// Whether one line is a stack, or none is anything.

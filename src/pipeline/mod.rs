@@ -19,7 +19,7 @@ pub use command::Command;
 
 use crate::error::Result;
 use crate::fold::source::Stage;
-use crate::fold::{self, Folder, Lanes, Merge, source};
+use crate::fold::{self, Folder, Format, Lanes, Merge, source};
 use crate::folded::FoldedSink;
 use crate::render::{self, Order, Renderer};
 use crate::sample::{FrameTable, Sample, SampleSink};
@@ -101,7 +101,8 @@ pub fn draw_all<W: Write>(
 /// Draws `file`, if it is one that [`Renderer::sorted_file`] takes; otherwise the renderer is as it was.
 pub fn draw_sorted<W: Write>(file: &File, renderer: &mut Renderer<W>) -> Result<Option<Tally>> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    if !renderer.sorted_file(file, &mut frames, &mut tally)? {
+    let is_folded = source::format_of(file) == Some(Format::Folded);
+    if !is_folded || !renderer.sorted_file(file, &mut frames, &mut tally)? {
         return Ok(None);
     }
     renderer.finish(&mut frames, &mut tally)?;

@@ -54,6 +54,15 @@ fn a_file_and_a_pipe_draw_the_same() {
 }
 
 #[test]
+fn a_sample_that_looks_like_a_stack_is_one_in_a_file_too() {
+    let dir = Dir::new();
+    dir.write("a", "app 7 1.5: 10 cycles: 3\n");
+    let named = dir.cmd("fg-render").args(["--no-embed", "a"]).run().code(1);
+    let piped = dir.cmd("fg-render").arg("--no-embed").stdin(dir.read("a")).run().code(1);
+    assert_eq!(named.stderr, piped.stderr.replace("standard input", "a"));
+}
+
+#[test]
 fn odd_bytes_are_replaced_and_counted() {
     let dir = Dir::new();
     let outcome = dir.cmd("fg-render").stdin(b"a\x1b[1m;\xff\xfe 3\nok 2.75\n").run().success();
