@@ -25,6 +25,9 @@ use crate::windows::Windows;
 /// After so many lines it is computed anew what is narrow.
 const OFTEN: u64 = 1 << 8;
 
+/// Where more is left, as with `--minwidth 0`, a tree of all stacks takes less memory.
+const MOST_NODES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+
 /// Comments are rare where stacks are folded.
 const MOST_COMMENTS: usize = 1 << 8;
 
@@ -217,6 +220,9 @@ impl<F: Fn(u64) -> bool, N: Fn(u64) -> F> Pruner<N, F> {
         if self.last.get(same).is_some_and(|last| next <= Some(last)) {
             return None;
         }
+        if self.pruned.nodes.len() > MOST_NODES {
+            return None;
+        }
         self.pruned.total = self.pruned.total.checked_add(weight)?;
         self.pruned.stacks += 1;
         if self.pruned.stacks % OFTEN == 1 {
@@ -361,6 +367,19 @@ mod tests {
         ] {
             assert!(!is_taken(text), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_hardly_becomes_less_is_not() {
+        let text = (0..2000).map(|n| format!("a;b{n:04} 1\n")).collect::<String>();
+        assert_eq!(drawn(text.as_bytes(), 0.0, true), None);
+        assert!(
+            drawn(text.as_bytes(), 1.0, true).is_none(),
+            "all are beside each other, and keep their places"
+        );
+        let deep =
+            (0..2000).map(|n| format!("a;b;c{n:04} 1\n")).collect::<String>() + "z 1000000\n";
+        assert_eq!(drawn(deep.as_bytes(), 1.0, true), None, "z comes too late");
     }
 
     #[test]
