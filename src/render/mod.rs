@@ -23,6 +23,7 @@ pub(crate) mod embed;
 mod lines;
 mod names;
 mod prune;
+mod sorted;
 mod svg;
 mod tree;
 
