@@ -102,6 +102,11 @@ fn raw_stdin() -> impl Read + Send {
     }
 }
 
+#[cfg(not(unix))]
+fn raw_stdin() -> impl Read + Send {
+    io::stdin()
+}
+
 /// Standard input as a file, if it is one from its start on: `fg-render < all.folded`.
 #[cfg(unix)]
 fn stdin_file() -> Option<File> {
@@ -115,11 +120,6 @@ fn stdin_file() -> Option<File> {
 #[cfg(not(unix))]
 fn stdin_file() -> Option<File> {
     None
-}
-
-#[cfg(not(unix))]
-fn raw_stdin() -> impl Read + Send {
-    io::stdin()
 }
 
 /// An output that is there as a whole or not at all.

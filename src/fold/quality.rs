@@ -41,10 +41,10 @@ pub(super) struct Quality {
 }
 
 /// Bits of what a frame is: the root of a thread, nameless, the mark of a cut stack, and what a nameless `_start` calls.
-const ROOT: u8 = 2;
-const NAMELESS: u8 = 4;
-const CUT: u8 = 8;
-const CALLED_BY_START: u8 = 16;
+const ROOT: u8 = 1;
+const NAMELESS: u8 = 2;
+const CUT: u8 = 4;
+const CALLED_BY_START: u8 = 8;
 
 impl Quality {
     /// Looks at all `frames` that may be sampled.

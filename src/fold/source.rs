@@ -301,8 +301,7 @@ pub fn format_of(file: &File) -> Option<Format> {
 
 /// Whether one line is a stack, or none is anything.
 fn may_be_folded(start: &[u8]) -> bool {
-    let is_text = |line: &[u8]| line.starts_with(b"#") || line.trim_ascii().is_empty();
-    start.lines().any(|line| folded::split(line).is_some()) || start.lines().all(is_text)
+    start.lines().any(|line| folded::split(line).is_some()) || start.lines().all(folded::is_comment)
 }
 
 fn reader_config(config: &Config) -> script::Config {

@@ -146,6 +146,11 @@ pub fn split(line: &[u8]) -> Option<Line<'_>> {
     }
 }
 
+/// Whether a line that is no stack is none on purpose: a comment, or blank.
+pub(crate) fn is_comment(line: &[u8]) -> bool {
+    line.starts_with(b"#") || line.trim_ascii().is_empty()
+}
+
 /// Splits `stack 12.5` into `stack` and 12. The stack must not be empty.
 fn split_weight(line: &[u8]) -> Option<(&[u8], u64)> {
     let is_of_number = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
@@ -216,7 +221,7 @@ impl Stack {
         tally: &mut Tally,
     ) -> Result<()> {
         let Some(Line { stack, weight, after }) = split(line) else {
-            if !(line.starts_with(b"#") || line.trim_ascii().is_empty()) {
+            if !is_comment(line) {
                 tally.odd(line);
             }
             return sink.text(line);

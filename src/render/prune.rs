@@ -15,7 +15,7 @@ use std::fs::File;
 use bstr::ByteSlice;
 
 use super::names;
-use crate::folded::{self, Line};
+use crate::folded::{self, Folded, Line};
 use crate::windows::Windows;
 
 /// After so many lines it is computed anew what is narrow.
@@ -146,22 +146,16 @@ impl<F: Fn(u64) -> bool, N: Fn(u64) -> F> Pruner<N, F> {
     }
 
     fn line(&mut self, line: &[u8]) -> Option<()> {
-        let Some(Line { stack, weight, after: None }) = folded::split(line) else {
-            let is_comment = line.starts_with(b"#") || line.trim_ascii().is_empty();
-            let is_stack = folded::split(line).is_some();
-            if is_stack || !is_comment || self.pruned.texts.len() == MOST_COMMENTS {
-                return None;
+        match folded::split(line) {
+            // What is cut off is counted.
+            Some(_) if (Folded { line, ..Folded::default() }).has_fraction() => None,
+            Some(Line { stack, weight, after: None }) => self.stack(stack, weight),
+            None if folded::is_comment(line) && self.pruned.texts.len() < MOST_COMMENTS => {
+                self.pruned.texts.push(line.to_vec());
+                Some(())
             }
-            self.pruned.texts.push(line.to_vec());
-            return Some(());
-        };
-        // A fraction is cut off, and counted.
-        let has_fraction =
-            line.trim_ascii_end().rsplit(|&byte| byte == b' ').next()?.contains(&b'.');
-        if has_fraction {
-            return None;
+            _ => None,
         }
-        self.stack(stack, weight)
     }
 
     fn stack(&mut self, stack: &[u8], weight: u64) -> Option<()> {

@@ -36,7 +36,7 @@ impl<W: Write> Renderer<W> {
         };
         pruned.texts.iter().try_for_each(|text| self.text(text))?;
         if self.config.embed {
-            self.embed.refuse(embed::TOO_MANY);
+            self.embed.refuse_many();
         }
         self.differential = Some(false);
         tally.read += Count { items: pruned.stacks, weight: pruned.total };

@@ -33,9 +33,6 @@ const MOST: usize = 6 << 20;
 /// Of more stacks nothing is embedded either: they would hardly take less, and it is told before they are packed.
 pub(super) const MOST_STACKS: u64 = 1 << 18;
 
-/// Why nothing is embedded of more.
-pub(super) const TOO_MANY: &str = "there are more than 262,144";
-
 /// So much is packed at once, in bytes: zstd is slow to start.
 const BATCH: usize = 1 << 16;
 
@@ -56,7 +53,7 @@ impl Embedder {
     pub(super) fn add(&mut self, frames: &FrameTable, folded: &Folded<'_>) -> Result<()> {
         self.stacks += 1;
         if self.stacks > MOST_STACKS {
-            self.refuse(TOO_MANY);
+            self.refuse_many();
         }
         if self.is_off || self.coder.stack(&mut self.batch, frames, folded) {
             return self.pack_batch();
@@ -80,7 +77,7 @@ impl Embedder {
     ) -> Result<()> {
         let many = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         if self.stacks + many > MOST_STACKS {
-            self.refuse(TOO_MANY);
+            self.refuse_many();
             return Ok(());
         }
         pieces.iter().flatten().try_for_each(|folded| self.add(frames, folded))
@@ -107,13 +104,17 @@ impl Embedder {
         packed.write_all(&self.batch).map_err(packing())?;
         self.batch.clear();
         if packed.get_ref().len() > MOST {
-            self.refuse("packed, they are larger than 6 MiB");
+            self.refuse(&format!("packed, they are larger than {} MiB", MOST >> 20));
         }
         Ok(())
     }
 
-    /// Embeds nothing, and says why.
-    pub(super) fn refuse(&mut self, why: &str) {
+    /// Embeds nothing, as there are too many, and says so.
+    pub(super) fn refuse_many(&mut self) {
+        self.refuse(&format!("there are more than {}", crate::tally::grouped(MOST_STACKS)));
+    }
+
+    fn refuse(&mut self, why: &str) {
         if !self.is_off {
             log::warn!("the graph is without its folded stacks: {why}");
             *self = Embedder { is_off: true, ..Embedder::default() };
@@ -225,7 +226,6 @@ mod tests {
         };
         assert!(is_embedded(std::slice::from_ref(&many)));
         assert!(!is_embedded(&[many.clone(), many[..1].to_vec()]));
-        assert!(TOO_MANY.ends_with(&crate::tally::grouped(MOST_STACKS)));
     }
 
     proptest! {
