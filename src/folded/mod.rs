@@ -286,18 +286,10 @@ impl Joined {
 
 /// How many bytes `a` and `b` begin with in common.
 pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    let equal = |(a, b): &(&[u8; 32], &[u8; 32])| a == b;
-    let whole = 32 * a.as_chunks().0.iter().zip(b.as_chunks().0).take_while(equal).count();
-    let (a, b) = (&a[whole..], &b[whole..]);
-    for (i, (a, b)) in a.as_chunks().0.iter().zip(b.as_chunks().0).enumerate() {
-        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
-        if differing != 0 {
-            return whole + 8 * i + differing.trailing_zeros() as usize / 8;
-        }
-    }
-    let words = a.len().min(b.len()) / 8 * 8;
-    let rest = a[words..].iter().zip(&b[words..]);
-    whole + words + rest.take_while(|(a, b)| a == b).count()
+    let equal = |(a, b): &(&[u8], &[u8])| a == b;
+    let whole = 16 * a.chunks_exact(16).zip(b.chunks_exact(16)).take_while(equal).count();
+    let rest = a.iter().zip(b).skip(whole);
+    whole + rest.take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
