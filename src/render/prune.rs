@@ -15,7 +15,7 @@ use std::fs::File;
 use bstr::ByteSlice;
 
 use super::names;
-use crate::folded::{self, Folded, Line};
+use crate::folded::{self, Line};
 use crate::windows::Windows;
 
 /// After so many lines it is computed anew what is narrow.
@@ -147,9 +147,11 @@ impl<F: Fn(u64) -> bool, N: Fn(u64) -> F> Pruner<N, F> {
 
     fn line(&mut self, line: &[u8]) -> Option<()> {
         match folded::split(line) {
-            // What is cut off is counted.
-            Some(_) if (Folded { line, ..Folded::default() }).has_fraction() => None,
-            Some(Line { stack, weight, after: None }) => self.stack(stack, weight),
+            Some(Line { stack, weight, after: None }) => {
+                // What is cut off of a fraction is counted.
+                let number = line.trim_ascii_start().get(stack.len()..)?;
+                if number.contains(&b'.') { None } else { self.stack(stack, weight) }
+            }
             None if folded::is_comment(line) && self.pruned.texts.len() < MOST_COMMENTS => {
                 self.pruned.texts.push(line.to_vec());
                 Some(())
