@@ -5,11 +5,13 @@
 //! a frame interns the new one and pushes its id.
 
 mod frame_table;
+mod start;
 
 use std::num::NonZeroU32;
 
 use bstr::{BStr, ByteSlice};
 pub use frame_table::FrameTable;
+pub(crate) use start::{is_called_by_start, is_musl, is_start};
 
 use crate::error::Result;
 use crate::tally::Tally;

@@ -34,6 +34,7 @@ fn every_frame_is_left_by_what_is_said_of_it() {
             "main;in_rbx",
             "main;calls_from_rbx;inside;spin",
             "main;untold;inside;spin",
+            "main;untold_with_frame;inside;spin",
             // After the signal's trampoline, which has no symbol, comes where the thread was.
             ";main;raise;__pthread_kill_implementation;[libc.so.6];handler;spin",
         ] {

@@ -1,5 +1,7 @@
 //! What a module's call frame information says of an address: how its caller's registers are found.
 //!
+//! Where it says nothing, the code itself does, on x86-64: [`exits`].
+//!
 //! `.eh_frame` comes first, then `.debug_frame`, which is all that Go has. A recording has few distinct addresses and many stacks:
 //! what was found for an address is kept, for all processes that map the module.
 //! Format: the Linux Standard Base, "Exception Frames", and DWARF 5, section 6.4.
@@ -9,12 +11,14 @@ use std::sync::Arc;
 
 use gimli::{
     BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, Encoding, EndianSlice,
-    Evaluation, EvaluationResult, LittleEndian, Location, Register, RegisterRule, UnwindContext,
-    UnwindExpression, UnwindSection, Value, Vendor,
+    Evaluation, EvaluationResult, Format, LittleEndian, Location, Register, RegisterRule,
+    UnwindContext, UnwindExpression, UnwindSection, Value, Vendor, X86_64,
 };
 use hashbrown::HashMap as FastMap;
 
 use crate::symbols::Module;
+
+use super::exits::{Exit, exits};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
@@ -29,6 +33,22 @@ pub(super) struct Row {
     pub(super) is_signal: bool,
     encoding: Encoding,
     section: Which,
+}
+
+impl Row {
+    /// What the table of a function that is left like this would say.
+    fn of(exit: Exit) -> Row {
+        let ip = X86_64::RA;
+        let saved = exit.saved.into_iter().chain([(ip, -8)]);
+        Row {
+            cfa: CfaRule::RegisterAndOffset { register: exit.cfa.base, offset: exit.cfa.offset },
+            registers: saved.map(|(register, at)| (register, RegisterRule::Offset(at))).collect(),
+            return_address: ip,
+            is_signal: false,
+            encoding: Encoding { format: Format::Dwarf32, version: 4, address_size: 8 },
+            section: Which::EhFrame,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +68,8 @@ pub(super) struct Cfi {
     rows: Vec<Row>,
     /// By address; `None` where nothing is said.
     known: FastMap<u64, Option<u32>>,
+    /// The rows of exits, by the address of an instruction.
+    exits: FastMap<u64, Range<u32>>,
 }
 
 /// A section, and how a function is found in it.
@@ -105,6 +127,7 @@ impl Cfi {
             context: UnwindContext::new(),
             rows: Vec::new(),
             known: FastMap::default(),
+            exits: FastMap::default(),
         }
     }
 
@@ -124,6 +147,17 @@ impl Cfi {
         });
         self.known.insert(address, number);
         number
+    }
+
+    /// The numbers of what the code itself says, from the instruction at `address` on.
+    pub(super) fn exits(&mut self, address: u64) -> Range<u32> {
+        let Cfi { file, rows, exits: known, .. } = self;
+        let read = || {
+            let start = rows.len() as u32;
+            rows.extend(exits(file, address).into_iter().map(Row::of));
+            start..rows.len() as u32
+        };
+        known.entry(address).or_insert_with(read).clone()
     }
 
     /// What has this number.

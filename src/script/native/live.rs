@@ -5,8 +5,8 @@ use crate::symbols::{self, Loader};
 
 use super::address::At;
 use super::memory::Memory;
+use super::registers::{Machine, Registers};
 use super::spaces::Spaces;
-use super::unwind::{Machine, Registers};
 
 /// Knows what the observed processes have mapped, and unwinds their stacks.
 pub(crate) struct Live {

@@ -15,11 +15,13 @@ mod address;
 mod answers;
 mod beyond;
 mod cfi;
+mod exits;
 #[cfg(target_os = "linux")]
 pub(crate) mod live;
 mod memory;
 mod modules;
 mod places;
+mod registers;
 mod spaces;
 mod stack;
 mod unwind;
@@ -29,7 +31,7 @@ use bstr::{BString, ByteSlice};
 
 use crate::error::Result;
 use crate::perf_data::{Item, Reader, Record, Shares};
-use crate::sample::{FrameId, FrameTable, Place, Sample, SampleSink};
+use crate::sample::{FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start};
 use crate::symbols::{self, Loader};
 use crate::tally::{Count, Loss, Tally};
 
@@ -256,15 +258,9 @@ impl Script<'_> {
             places.clear();
             let time = waiting.time.filter(|_| self.monotonic);
             for &place in &self.stacks[waiting.stack.0..waiting.stack.1] {
-                // The loader's `_start` has no unwind information and no caller: it is the root, nothing is cut off. A stack
-                // that is lost at once in `__GI___execve` went with the old program: what called it is no more.
-                let is_root = |&last: &FrameId| {
-                    let symbol = frames.symbol(last);
-                    symbol == "_start"
-                        || symbol.ends_with(b"execve")
-                        || symbol.ends_with(b"execveat")
-                };
-                if place == Places::TRUNCATED && stack.last().is_some_and(is_root) {
+                // The loader's `_start` has no unwind information and no caller: nothing is cut off. A stack that is lost at
+                // once in `__GI___execve` went with the old program: what called it is no more.
+                if place == Places::TRUNCATED && begins_whole(&stack, frames) {
                     continue;
                 }
                 for named in self.places.frames(place, time) {
@@ -292,4 +288,10 @@ impl Script<'_> {
         self.stacks.clear();
         Ok(())
     }
+}
+
+/// Whether a stack, leaf first, begins where its thread did.
+fn begins_whole(stack: &[FrameId], frames: &FrameTable) -> bool {
+    let mut outermost = stack.iter().rev().map(|&frame| frames.symbol(frame));
+    outermost.next().is_some_and(is_start) || outermost.next().is_some_and(is_called_by_start)
 }

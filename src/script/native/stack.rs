@@ -11,8 +11,8 @@ use crate::symbols::Loader;
 
 use super::address::At;
 use super::places::Places;
+use super::registers::{Machine, Registers};
 use super::spaces::Spaces;
-use super::unwind::{Machine, Registers};
 
 /// Builds stacks.
 pub(super) struct Builder {

@@ -3,112 +3,17 @@
 //! All registers are followed, as code of the dynamic linker and signal trampolines keep the frame's address elsewhere than in the
 //! stack and frame pointers. Code that nothing is said of, such as a JIT's, is hoped to keep frame pointers.
 
-use gimli::{CfaRule, Register, RegisterRule};
+use gimli::{CfaRule, RegisterRule};
 
-use crate::perf_data::RawSample;
 use crate::symbols::Loader;
 
 use super::address::At;
 use super::cfi::{Cfi, Row};
+use super::exits::ends_thread;
 use super::memory::Memory;
-use super::modules::Modules;
+use super::modules::{Hit, Modules};
+use super::registers::{LINK, Machine, Registers};
 use super::spaces::{Found, Space};
-
-/// An architecture whose stacks can be unwound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Machine {
-    X86_64,
-    Aarch64,
-}
-
-impl Machine {
-    /// By `uname -m`; a stream does not tell, so it is this machine's.
-    pub(super) fn of(arch: Option<&str>) -> Option<Machine> {
-        match arch.unwrap_or(std::env::consts::ARCH) {
-            "x86_64" => Some(Machine::X86_64),
-            "aarch64" => Some(Machine::Aarch64),
-            _ => None,
-        }
-    }
-
-    /// The number that DWARF gives to a register of `enum perf_event_x86_regs` or `perf_event_arm_regs`.
-    fn dwarf(self, perf: u32) -> Option<Register> {
-        Some(Register(match (self, perf) {
-            // Of a, b, c, d, si, di, bp, sp, ip: DWARF has d, c, b after a.
-            (Machine::X86_64, 0..=8) => [0, 3, 2, 1, 4, 5, 6, 7, 16][perf as usize],
-            (Machine::X86_64, 16..=23) => perf as u16 - 8,
-            (Machine::Aarch64, 0..=32) => perf as u16,
-            _ => return None,
-        }))
-    }
-
-    fn ip(self) -> Register {
-        Register(if self == Machine::X86_64 { 16 } else { 32 })
-    }
-
-    fn sp(self) -> Register {
-        Register(if self == Machine::X86_64 { 7 } else { 31 })
-    }
-
-    fn fp(self) -> Register {
-        Register(if self == Machine::X86_64 { 6 } else { 29 })
-    }
-
-    /// The address in a register: the upper bits may be a signature (`paciasp`).
-    fn plain(self, address: u64) -> u64 {
-        if self == Machine::Aarch64 { address & 0xffff_ffff_ffff } else { address }
-    }
-}
-
-/// The link register of AArch64.
-const LINK: Register = Register(30);
-
-/// The registers of a frame, by DWARF's numbers.
-#[derive(Clone, Copy)]
-pub(super) struct Registers {
-    machine: Machine,
-    values: [u64; 33],
-    /// Bits of those that have a value.
-    known: u64,
-}
-
-impl Registers {
-    /// Those of `sample`, if it has what unwinding needs.
-    pub(super) fn of(machine: Machine, sample: &RawSample<'_>) -> Option<Registers> {
-        const ABI_64: u64 = 2;
-        let recorded = sample.regs_user.filter(|regs| regs.abi == ABI_64)?;
-        let mut registers = Registers { machine, values: [0; 33], known: 0 };
-        let numbers = (0..64).filter(|number| recorded.mask >> number & 1 == 1);
-        for (number, value) in numbers.zip(recorded.values.iter()) {
-            if let Some(register) = machine.dwarf(number) {
-                registers.set(register, Some(value));
-            }
-        }
-        registers.get(machine.ip())?;
-        registers.get(machine.sp())?;
-        Some(registers)
-    }
-
-    fn get(&self, register: Register) -> Option<u64> {
-        let value = *self.values.get(usize::from(register.0))?;
-        (self.known >> register.0 & 1 == 1).then_some(value)
-    }
-
-    fn set(&mut self, register: Register, value: Option<u64>) {
-        if let Some(slot) = self.values.get_mut(usize::from(register.0)) {
-            *slot = value.unwrap_or(0);
-            self.known = self.known & !(1 << register.0) | u64::from(value.is_some()) << register.0;
-        }
-    }
-
-    fn ip(&self) -> u64 {
-        self.get(self.machine.ip()).unwrap_or(0)
-    }
-
-    fn sp(&self) -> u64 {
-        self.get(self.machine.sp()).unwrap_or(0)
-    }
-}
 
 /// The copied part of a stack, and what is above it, if that can be read.
 #[derive(Clone, Copy)]
@@ -212,17 +117,21 @@ impl Unwinder<'_> {
             if self.as_perf {
                 return registers.follow_frame_pointer(stack);
             }
-            return self.leave_untold(registers, was_exact, stack);
+            return self.leave_untold(registers, was_exact, found, stack);
         };
         let (cfi, row) = (&*cfi, cfi.get(row));
         *exact = row.is_signal;
         registers.follow(cfi, row, was_exact, stack, self.as_perf)
     }
 
-    /// Steps out of code that its module says nothing of: stubs, hand-written leaves, `_init`.
-    fn leave_untold(&mut self, registers: &mut Registers, exact: bool, stack: Stack<'_>) -> Step {
-        // `_init` makes room for a word to keep the stack aligned.
-        const NEAR: u64 = 4;
+    /// Steps out of code that its module says nothing of: assembler, stubs, `_init`.
+    fn leave_untold(
+        &mut self,
+        registers: &mut Registers,
+        exact: bool,
+        found: Found,
+        stack: Stack<'_>,
+    ) -> Step {
         if registers.machine == Machine::Aarch64 {
             let link = registers.get(LINK).filter(|_| exact);
             return match link {
@@ -230,24 +139,56 @@ impl Unwinder<'_> {
                 None => registers.follow_frame_pointer(stack),
             };
         }
-        let places = (0..NEAR).map(|word| registers.sp().wrapping_add(word * 8));
-        let found = places
-            .map_while(|place| Some((place, stack.copied(place)?)))
-            .find(|&(_, address)| self.is_told_call(address));
-        let Some((place, address)) = found else { return registers.follow_frame_pointer(stack) };
-        let here = *registers;
-        registers.set(here.machine.sp(), Some(place.wrapping_add(8)));
-        registers.arrive(here, address)
+        self.leave_by_code(registers, exact, found, stack)
+            .or_else(|| self.leave_by_call(registers, stack))
+            .unwrap_or_else(|| registers.follow_frame_pointer(stack))
     }
 
-    /// Whether a call ends at `address`, in code that its module says something of.
-    fn is_told_call(&mut self, address: u64) -> bool {
-        let Some(found) = self.find(address.wrapping_sub(1)) else { return false };
-        let Some((cfi, bias)) = self.modules.cfi(found.hit.module).zip(found.hit.bias) else {
-            return false;
+    /// By what the code does until it returns, if that leads to behind a call.
+    fn leave_by_code(
+        &mut self,
+        registers: &mut Registers,
+        exact: bool,
+        found: Found,
+        stack: Stack<'_>,
+    ) -> Option<Step> {
+        let Hit { module, bias } = found.hit;
+        let address = registers.ip().wrapping_sub(bias?);
+        for exit in self.modules.cfi(module)?.exits(address) {
+            let cfi = self.modules.cfi(module)?;
+            let mut caller = *registers;
+            let step = caller.follow(cfi, cfi.get(exit), exact, stack, false);
+            if step == Step::Caller && self.call(caller.ip()).is_some() {
+                *registers = caller;
+                return Some(step);
+            }
+        }
+        None
+    }
+
+    /// By a return address that is at hand, in code that its module says something of, or where a thread ends: `_init` makes room for
+    /// a word to keep the stack aligned, and what musl starts threads by never returns.
+    fn leave_by_call(&mut self, registers: &mut Registers, stack: Stack<'_>) -> Option<Step> {
+        const NEAR: u64 = 4;
+        let places = (0..NEAR).map(|word| registers.sp().wrapping_add(word * 8));
+        let mut is_sure = |address| {
+            let Some((cfi, place)) = self.call(address) else { return false };
+            cfi.row(place.wrapping_sub(1)).is_some() || ends_thread(cfi.file(), place)
         };
-        let is_told = cfi.row(address.wrapping_sub(1).wrapping_sub(bias)).is_some();
-        is_told && ends_in_call(cfi.file().bytes(), found.in_file.wrapping_add(1))
+        let (place, address) = places
+            .map_while(|place| Some((place, stack.copied(place)?)))
+            .find(|&(_, address)| is_sure(address))?;
+        let here = *registers;
+        registers.set(here.machine.sp(), Some(place.wrapping_add(8)));
+        Some(registers.arrive(here, address))
+    }
+
+    /// Where `address` is in the file of its module, if a call ends there.
+    fn call(&mut self, address: u64) -> Option<(&mut Cfi, u64)> {
+        let found = self.find(address.wrapping_sub(1))?;
+        let (cfi, bias) = self.modules.cfi(found.hit.module).zip(found.hit.bias)?;
+        let is_call = ends_in_call(cfi.file().bytes(), found.in_file.wrapping_add(1));
+        is_call.then(|| (cfi, address.wrapping_sub(bias)))
     }
 
     fn find(&mut self, address: u64) -> Option<Found> {
@@ -358,7 +299,7 @@ mod tests {
 
     /// Unwinds a stack of words in a process of which nothing is known.
     fn unwind(machine: Machine, ip: u64, fp: u64, words: &[u64]) -> (Vec<u64>, bool) {
-        let mut registers = Registers { machine, values: [0; 33], known: 0 };
+        let mut registers = Registers::new(machine);
         let given = [(machine.ip(), ip), (machine.sp(), 0x7000), (machine.fp(), fp)];
         given.iter().for_each(|&(register, value)| registers.set(register, Some(value)));
         let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
