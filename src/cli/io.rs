@@ -78,8 +78,9 @@ impl Input {
             return Err(Failure::Usage(hint.into()).into());
         }
         signals::outlive_interrupt();
-        let reader = Box::new(raw_stdin());
-        Ok(Input { name: "standard input".into(), reader, file: stdin_file(), path: None })
+        let file = stdin_file();
+        let path = file.as_ref().and_then(|_| stdin_path());
+        Ok(Input { name: "standard input".into(), reader: Box::new(raw_stdin()), file, path })
     }
 
     /// All of `paths`, or standard input if there are none.
@@ -119,6 +120,20 @@ fn stdin_file() -> Option<File> {
 
 #[cfg(not(unix))]
 fn stdin_file() -> Option<File> {
+    None
+}
+
+/// Where standard input can be opened anew, by several threads and by other programs: a file that it is redirected from is then read as
+/// one that is named.
+#[cfg(target_os = "linux")]
+fn stdin_path() -> Option<PathBuf> {
+    let path = PathBuf::from(format!("/proc/{}/fd/0", std::process::id()));
+    File::open(&path).is_ok().then_some(path)
+}
+
+/// Elsewhere what is opened shares the place up to which it was read.
+#[cfg(not(target_os = "linux"))]
+fn stdin_path() -> Option<PathBuf> {
     None
 }
 

@@ -207,7 +207,7 @@ fn chain_of(mode: CpuMode, sample: &RawSample<'_>, live: &mut Live, chain: &mut 
         Some(true) => {}
         Some(false) => chain.push(TRUNCATED),
         // A 32-bit program, or another machine's registers: only where it was is known.
-        None if mode == CpuMode::User => chain.extend(sample.ip),
+        None if mode == CpuMode::User => chain.extend(sample.ip.into_iter().chain([TRUNCATED])),
         None => chain.truncate(start),
     }
 }

@@ -50,6 +50,11 @@ impl Builder {
                 (_, Some(ip)) => into.add(pid, mode, At::exact(ip)),
                 _ => {}
             }
+            // A 32-bit program's registers were recorded, but we do not unwind by them.
+            let is_lost = registers.is_none() && sample.regs_user.is_some();
+            if is_lost && mode == CpuMode::User && !self.perf_compat {
+                into.stack.push(Places::TRUNCATED);
+            }
             return;
         };
         let mut mode = mode;

@@ -138,4 +138,10 @@ fn many_files_and_threads_fold_as_one() {
     assert_eq!(one, fold("2"));
     assert_eq!(one, fold("7"));
     dir.cmd("fg-fold").args(["-n", "2", "a", "c", "none"]).run().code(1).says("cannot read none");
+    // A file that standard input is redirected from is split as one that is named.
+    if cfg!(unix) {
+        let named = dir.cmd("fg-fold").args(["-n", "1", "a"]).stdout();
+        let redirect = dir.cmd("sh").args(["-c", "exec \"$0\" -n 2 <a"]);
+        assert_eq!(redirect.arg(crate::harness::bin("fg-fold")).stdout(), named);
+    }
 }
