@@ -1,6 +1,6 @@
 //! How good a stack is: does it reach the start of a thread, was it cut, has its leaf a name.
 
-use crate::sample::{Frame, FrameId, FrameTable, Kind, is_called_by_start, is_musl, is_start};
+use crate::sample::{Frame, FrameId, FrameTable, Kind, is_called_by_start, is_start};
 use crate::tally::Stacks;
 
 /// Looks at each distinct stack once.
@@ -51,9 +51,9 @@ impl Quality {
 }
 
 fn look_at(frames: &FrameTable, id: FrameId) -> u8 {
-    let Frame { symbol, module, kind, .. } = frames.get(id);
+    let Frame { symbol, kind, .. } = frames.get(id);
     let bits = [
-        (START, is_start(symbol) || is_musl(module)),
+        (START, is_start(symbol)),
         (NAMELESS, symbol == "[unknown]"),
         (CUT, kind == Kind::Truncated),
         (CALLED_BY_START, is_called_by_start(symbol)),

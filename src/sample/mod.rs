@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 
 use bstr::{BStr, ByteSlice};
 pub use frame_table::FrameTable;
-pub(crate) use start::{is_called_by_start, is_musl, is_start};
+pub(crate) use start::{is_called_by_start, is_start};
 
 use crate::error::Result;
 use crate::tally::Tally;

@@ -56,17 +56,7 @@ pub(crate) fn is_start(symbol: &BStr) -> bool {
         || symbol.ends_with(b"execveat")
 }
 
-/// Whether this is musl, of which distributions keep no names but those of its interface: what calls a thread's first function has none,
-/// so that a stack that begins in there and was not cut is whole.
-///
-/// `/lib/ld-musl-x86_64.so.1`, `/usr/lib/x86_64-linux-musl/libc.so`
-pub(crate) fn is_musl(module: &BStr) -> bool {
-    let name = module.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    name.starts_with(b"ld-musl-") || module.ends_with(b"-linux-musl/libc.so")
-}
-
-/// Whether nothing but the start calls a function of this name, so that whatever called it is the start, named or not: `_start` of a
-/// program without symbols, what musl, which has none, calls `main` by.
+/// Whether nothing but the start calls a function of this name, so that whatever called it is the start, named or not.
 pub(crate) fn is_called_by_start(symbol: &BStr) -> bool {
     symbol == "main" || symbol.starts_with(b"__libc_start_main")
 }
@@ -82,14 +72,6 @@ mod tests {
         }
         for name in ["start", "main.main", "_start.abi0x", "[unknown]", "execve_all"] {
             assert!(!is_start(name.into()), "{name}");
-        }
-        for (module, expected) in [
-            ("/lib/ld-musl-x86_64.so.1", true),
-            ("/usr/lib/x86_64-linux-musl/libc.so", true),
-            ("/usr/lib/x86_64-linux-gnu/libc.so.6", false),
-            ("/home/me/musl/libc.so", false),
-        ] {
-            assert_eq!(is_musl(module.into()), expected, "{module}");
         }
         assert!(is_called_by_start("main".into()) && !is_called_by_start("_start".into()));
     }

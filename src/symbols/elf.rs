@@ -3,6 +3,7 @@
 //! Format: the System V ABI, chapter 4 and 5, with the GNU notes and links of gdb's "Separate Debug Files".
 
 use std::borrow::Cow;
+use std::io::Read;
 
 use bstr::ByteSlice;
 use object::read::CompressedData;
@@ -14,6 +15,9 @@ use object::{CompressionFormat, Endianness, elf};
 /// What a section may unpack to, in bytes: more is hostile.
 const LARGEST_SECTION: u64 = 8 << 30;
 
+/// What .gnu_debugdata may unpack to, in bytes: more is hostile.
+const LARGEST_DEBUGDATA: u64 = 1 << 30;
+
 /// A parsed ELF file. Everything borrows its bytes.
 pub(super) struct Elf<'d> {
     /// `EM_X86_64` and the like.
@@ -22,6 +26,8 @@ pub(super) struct Elf<'d> {
     pub big: bool,
     /// Whether it is of the 64-bit class.
     pub wide: bool,
+    /// Where a program is entered.
+    pub entry: u64,
     /// In the order of the file, so that a symbol's section index finds its section.
     pub sections: Vec<Section<'d>>,
     /// Those that are loaded (`PT_LOAD`).
@@ -116,6 +122,7 @@ impl<'d> Elf<'d> {
             machine: header.e_machine(endian).0,
             big: endian == Endianness::Big,
             wide: header.is_type_64(),
+            entry: header.e_entry(endian).into(),
             // A debug file's segments point at bytes it does not have, hence sections first.
             build_id: in_sections.or_else(in_segments).filter(|id| !id.is_empty()),
             sections: sections.collect(),
@@ -218,6 +225,18 @@ pub(super) fn address_of(segments: &[Segment], offset: u64) -> Option<u64> {
     found.sort_by_key(|segment| !segment.executable);
     let segment = found.first()?;
     Some(segment.address.wrapping_add(offset - segment.offset))
+}
+
+/// Unpacks `.gnu_debugdata`.
+pub(super) fn unxz(packed: &[u8]) -> Option<Vec<u8>> {
+    // The largest dictionary of xz's presets is 64 MB.
+    let decoder = xz4rust::XzDecoder::in_heap_with_alloc_dict_size(1 << 16, 64 << 20);
+    let size = std::num::NonZeroUsize::new(1 << 16)?;
+    let input = std::io::Cursor::new(packed.to_vec());
+    let reader = xz4rust::XzReader::new_with_buffer_size_and_decoder(input, size, decoder);
+    let mut bytes = Vec::new();
+    reader.take(LARGEST_DEBUGDATA).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 #[cfg(test)]

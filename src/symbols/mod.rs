@@ -31,6 +31,7 @@
 //! }
 //! ```
 
+mod code;
 mod debug_file;
 mod debuginfod;
 mod demangle;

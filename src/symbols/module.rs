@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +11,7 @@ use rayon::prelude::*;
 
 use super::demangle;
 use super::dwarf::{Chain, Dwarf, Found};
-use super::elf::{Elf, Segment, address_of};
+use super::elf::{Elf, Segment, address_of, unxz};
 use super::map::Bytes;
 use super::plt;
 use super::split::Split;
@@ -20,9 +19,7 @@ use super::table::{Search, Symbol};
 use super::units::Sections;
 use crate::error::{Error, Result};
 use crate::intern::Interner;
-
-/// What .gnu_debugdata may unpack to, in bytes: more is hostile.
-const LARGEST_DEBUGDATA: u64 = 1 << 30;
+use crate::sample::is_start;
 
 /// Of a module whose sections unpack to no more than so many bytes they are kept, for it may be asked again.
 const KEPT: usize = 64 << 20;
@@ -45,6 +42,10 @@ pub struct Module {
     unpacked: OnceLock<Unpacked>,
     build_id: Option<Vec<u8>>,
     segments: Vec<Segment>,
+    /// `EM_X86_64` and the like.
+    pub(super) machine: u16,
+    /// Where a program is entered.
+    pub(super) entry: u64,
 }
 
 /// How the functions at an address are named.
@@ -127,6 +128,7 @@ impl Module {
             let input = path.display().to_string();
             return Err(Error::Format { input, expected: "an ELF file".into() });
         };
+        let Elf { machine, entry, .. } = elf;
         let (build_id, segments) = (elf.build_id().map(<[u8]>::to_vec), elf.segments.clone());
         drop(elf);
         Ok(Module {
@@ -140,6 +142,8 @@ impl Module {
             unpacked: OnceLock::new(),
             build_id,
             segments,
+            machine,
+            entry,
         })
     }
 
@@ -233,13 +237,22 @@ impl Module {
                 stub.map(|stub| (Cow::Owned(stub.name), Some(stub.start)))
             };
             let named = symbol.map(|symbol| (Cow::Borrowed(symbol.name), Some(symbol.start)));
+            let start = || {
+                let is_start = symbol.is_some_and(|symbol| is_start(symbol.name.into()));
+                let start = if is_start { None } else { self.start_at(address) };
+                start.map(|(name, start)| (Cow::Borrowed(name), start))
+            };
             let outermost = match naming.as_perf {
                 // `_init` has no size there: it reaches over the header of `.plt` to its first stub.
                 true => stub().or(named.filter(|_| {
                     let stubs = main.and_then(|elf| plt::section(elf, address));
                     stubs.is_none_or(|section| section.name == b".plt")
                 })),
-                false => named.or_else(stub),
+                // What has no size reaches over all that follows it.
+                false if symbol.is_none_or(|symbol| symbol.size == 0) => {
+                    start().or(named).or_else(stub)
+                }
+                false => named,
             };
             let outermost =
                 outermost.or_else(|| chain.first()?.as_ref().map(|name| (owned(name), None)));
@@ -385,16 +398,4 @@ fn load<'a>(elf: &Elf<'a>, unpacked: &'a Unpacked) -> Sections<'a> {
     };
     let load = |id| Ok::<_, gimli::Error>(EndianSlice::new(content(id), endian));
     Sections::load(load).unwrap_or_default()
-}
-
-/// Unpacks `.gnu_debugdata`.
-fn unxz(packed: &[u8]) -> Option<Vec<u8>> {
-    // The largest dictionary of xz's presets is 64 MB.
-    let decoder = xz4rust::XzDecoder::in_heap_with_alloc_dict_size(1 << 16, 64 << 20);
-    let size = std::num::NonZeroUsize::new(1 << 16)?;
-    let input = std::io::Cursor::new(packed.to_vec());
-    let reader = xz4rust::XzReader::new_with_buffer_size_and_decoder(input, size, decoder);
-    let mut bytes = Vec::new();
-    reader.take(LARGEST_DEBUGDATA).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }

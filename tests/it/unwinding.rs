@@ -18,6 +18,8 @@ fn every_frame_is_left_by_what_is_said_of_it() {
         &["-Wl,--no-eh-frame-hdr"],
         // As Go has it: .debug_frame alone, and that packed.
         &["-g", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-gz"],
+        // As musl has it: nothing at all.
+        &["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"],
     ] {
         let dir = Dir::new();
         let mut cc = Command::new("cc");
@@ -53,4 +55,33 @@ fn every_frame_is_left_by_what_is_said_of_it() {
             );
         }
     }
+}
+
+#[test]
+fn a_program_without_names_and_tables_starts_at_its_start() {
+    if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) {
+        return cannot_run(
+            "without_names_and_tables",
+            "the functions are written for x86-64 Linux",
+        );
+    }
+    let dir = Dir::new();
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-fomit-frame-pointer", "-s", "-static", "-o"]).arg(dir.path("frames"));
+    cc.args(["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]);
+    let done = cc.arg(repo().join("tests/fixtures/frames.c")).output().unwrap();
+    assert!(done.status.success(), "{}", done.stderr.to_str_lossy());
+    let options = "-F 1997 --call-graph dwarf,4096";
+    if record(&dir, "without_names_and_tables", options, &["./frames"]).is_none() {
+        return;
+    }
+    let folded = dir.cmd("fg-fold").args(["-q", "perf.data"]).stdout();
+    let (mut whole, mut all) = (0, 0);
+    for (stack, weight) in sums(&folded) {
+        // Between exec and the first instruction the kernel is at work.
+        let is_whole = stack.starts_with(b"frames;_start") || stack.contains_str("execve");
+        whole += u64::from(is_whole) * weight;
+        all += weight;
+    }
+    assert!(all > 100_000_000 && whole * 100 >= all * 97, "{whole} of {all}\n{folded}");
 }

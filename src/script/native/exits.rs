@@ -14,7 +14,7 @@ use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
 };
 
-use crate::symbols::{Module, Segment};
+use crate::symbols::Module;
 
 /// So many instructions are read for one address. Functions of more before their first exit are rare.
 const MOST_STEPS: usize = 4096;
@@ -57,7 +57,7 @@ const FP: gimli::Register = gimli::X86_64::RBP;
 
 /// The exits of the function at `address`, in the order in which they are found.
 pub(super) fn exits(module: &Module, address: u64) -> Vec<Exit> {
-    read(|address| code_at(module, address), address)
+    read(|address| module.code_at(address), address)
 }
 
 /// The same, given the bytes from an address on.
@@ -127,34 +127,6 @@ impl Exits {
         }
         all
     }
-}
-
-/// Whether the code at `address` ends its thread, as that does to which a thread's first function returns: in musl's `__clone`
-/// `mov %eax,%edi; xor %eax,%eax; mov $60,%al; syscall; hlt`, in `_start` only the last.
-pub(super) fn ends_thread(module: &Module, address: u64) -> bool {
-    const MOST: usize = 8;
-    let Some(code) = code_at(module, address) else { return false };
-    let read = Decoder::with_ip(64, code, address, DecoderOptions::NONE).into_iter().take(MOST);
-    let mut behind = read.skip_while(|instruction| {
-        let goes_on = instruction.flow_control() == FlowControl::Next;
-        goes_on && instruction.mnemonic() != Mnemonic::Hlt
-            || instruction.mnemonic() == Mnemonic::Syscall
-    });
-    behind.next().is_some_and(|instruction| instruction.mnemonic() == Mnemonic::Hlt)
-}
-
-/// The bytes from `address` to the end of its segment, if that is code.
-fn code_at(module: &Module, address: u64) -> Option<&[u8]> {
-    let has = |segment: &&Segment| {
-        segment.executable
-            && address.checked_sub(segment.address).is_some_and(|at| at < segment.file_size)
-    };
-    let segment = module.segments().iter().find(has)?;
-    let at = usize::try_from(address - segment.address).ok()?;
-    let start = usize::try_from(segment.offset).ok()?;
-    let end = start.saturating_add(usize::try_from(segment.file_size).ok()?);
-    let bytes = module.bytes();
-    bytes.get(start.checked_add(at)?..end.min(bytes.len()))
 }
 
 impl State {
@@ -331,7 +303,7 @@ mod tests {
             let mut cfi = Cfi::new(&module);
             let code = module.segments().iter().filter(|segment| segment.executable);
             let code = code.max_by_key(|segment| segment.file_size).unwrap();
-            let bytes = code_at(&module, code.address).unwrap();
+            let bytes = module.code_at(code.address).unwrap();
             let all = Decoder::with_ip(64, bytes, code.address, DecoderOptions::NONE);
             let is_call = |instruction: &Instruction| instruction.mnemonic() == Mnemonic::Call;
             let (mut found, mut other, mut elsewhere) = (0, 0, 0);

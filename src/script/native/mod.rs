@@ -22,6 +22,7 @@ mod memory;
 mod modules;
 mod places;
 mod registers;
+mod signal;
 mod spaces;
 mod stack;
 mod unwind;

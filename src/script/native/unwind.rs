@@ -9,10 +9,10 @@ use crate::symbols::Loader;
 
 use super::address::At;
 use super::cfi::{Cfi, Row};
-use super::exits::ends_thread;
 use super::memory::Memory;
 use super::modules::{Hit, Modules};
 use super::registers::{LINK, Machine, Registers};
+use super::signal;
 use super::spaces::{Found, Space};
 
 /// The copied part of a stack, and what is above it, if that can be read.
@@ -117,7 +117,7 @@ impl Unwinder<'_> {
             if self.as_perf {
                 return registers.follow_frame_pointer(stack);
             }
-            return self.leave_untold(registers, was_exact, found, stack);
+            return self.leave_untold(registers, exact, was_exact, found, stack);
         };
         let (cfi, row) = (&*cfi, cfi.get(row));
         *exact = row.is_signal;
@@ -128,18 +128,26 @@ impl Unwinder<'_> {
     fn leave_untold(
         &mut self,
         registers: &mut Registers,
-        exact: bool,
+        exact: &mut bool,
+        was_exact: bool,
         found: Found,
         stack: Stack<'_>,
     ) -> Step {
         if registers.machine == Machine::Aarch64 {
-            let link = registers.get(LINK).filter(|_| exact);
+            let link = registers.get(LINK).filter(|_| was_exact);
             return match link {
                 Some(address) => registers.arrive(*registers, address),
                 None => registers.follow_frame_pointer(stack),
             };
         }
-        self.leave_by_code(registers, exact, found, stack)
+        if self.is_signal_return(registers.ip())
+            && let Some(interrupted) = signal::interrupted(registers, |place| stack.word(place))
+        {
+            *exact = true;
+            let here = std::mem::replace(registers, interrupted);
+            return registers.arrive(here, interrupted.ip());
+        }
+        self.leave_by_code(registers, was_exact, found, stack)
             .or_else(|| self.leave_by_call(registers, stack))
             .unwrap_or_else(|| registers.follow_frame_pointer(stack))
     }
@@ -158,7 +166,8 @@ impl Unwinder<'_> {
             let cfi = self.modules.cfi(module)?;
             let mut caller = *registers;
             let step = caller.follow(cfi, cfi.get(exit), exact, stack, false);
-            if step == Step::Caller && self.call(caller.ip()).is_some() {
+            let ip = caller.ip();
+            if step == Step::Caller && (self.call(ip).is_some() || self.is_signal_return(ip)) {
                 *registers = caller;
                 return Some(step);
             }
@@ -166,29 +175,42 @@ impl Unwinder<'_> {
         None
     }
 
-    /// By a return address that is at hand, in code that its module says something of, or where a thread ends: `_init` makes room for
-    /// a word to keep the stack aligned, and what musl starts threads by never returns.
+    /// By a return address that is at hand: `_init` makes room for a word to keep the stack aligned. It lies in code that its module says
+    /// something of, or where the thread started: what musl calls `main` and a thread's first function by never returns.
     fn leave_by_call(&mut self, registers: &mut Registers, stack: Stack<'_>) -> Option<Step> {
         const NEAR: u64 = 4;
-        let places = (0..NEAR).map(|word| registers.sp().wrapping_add(word * 8));
-        let mut is_sure = |address| {
-            let Some((cfi, place)) = self.call(address) else { return false };
-            cfi.row(place.wrapping_sub(1)).is_some() || ends_thread(cfi.file(), place)
+        const NEAR_START: u64 = 8;
+        let mut is_sure = |word: u64, address| {
+            let Some((cfi, call)) = self.call(address) else { return false };
+            word < NEAR && cfi.row(call).is_some() || cfi.file().is_start(call)
         };
-        let (place, address) = places
-            .map_while(|place| Some((place, stack.copied(place)?)))
-            .find(|&(_, address)| is_sure(address))?;
+        let place = |word| registers.sp().wrapping_add(word * 8);
+        let (word, address) = (0..NEAR_START)
+            .map_while(|word| Some((word, stack.copied(place(word))?)))
+            .find(|&(word, address)| is_sure(word, address))?;
         let here = *registers;
-        registers.set(here.machine.sp(), Some(place.wrapping_add(8)));
+        registers.set(here.machine.sp(), Some(place(word + 1)));
         Some(registers.arrive(here, address))
     }
 
-    /// Where `address` is in the file of its module, if a call ends there.
+    /// Where the call that ends at `address` is in the file of its module, if one does.
     fn call(&mut self, address: u64) -> Option<(&mut Cfi, u64)> {
-        let found = self.find(address.wrapping_sub(1))?;
+        let call = address.wrapping_sub(1);
+        let found = self.find(call)?;
         let (cfi, bias) = self.modules.cfi(found.hit.module).zip(found.hit.bias)?;
         let is_call = ends_in_call(cfi.file().bytes(), found.in_file.wrapping_add(1));
-        is_call.then(|| (cfi, address.wrapping_sub(bias)))
+        is_call.then(|| (cfi, call.wrapping_sub(bias)))
+    }
+
+    /// Whether a signal's handler returns to `address`.
+    fn is_signal_return(&mut self, address: u64) -> bool {
+        let Some(Hit { module, bias: Some(bias) }) = self.find(address).map(|found| found.hit)
+        else {
+            return false;
+        };
+        let file = self.modules.get(module).file.as_ref();
+        file.and_then(|file| file.code_at(address.wrapping_sub(bias)))
+            .is_some_and(signal::is_return)
     }
 
     fn find(&mut self, address: u64) -> Option<Found> {

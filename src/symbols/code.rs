@@ -1,0 +1,114 @@
+//! What the code of a module tells where its symbols do not: where threads start.
+//!
+//! The names of a stripped program are gone, but not where it is entered, nor what a thread's first function returns to.
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
+use object::elf::EM_X86_64;
+
+use super::elf::Segment;
+use super::module::Module;
+
+impl Module {
+    /// The bytes from `address`, of the file's own address space, to the end of its segment; `None` if there is no code.
+    pub(crate) fn code_at(&self, address: u64) -> Option<&[u8]> {
+        let has = |segment: &&Segment| {
+            segment.executable
+                && address.checked_sub(segment.address).is_some_and(|at| at < segment.file_size)
+        };
+        let segment = self.segments().iter().find(has)?;
+        let at = usize::try_from(address - segment.address).ok()?;
+        let start = usize::try_from(segment.offset).ok()?;
+        let end = start.saturating_add(usize::try_from(segment.file_size).ok()?);
+        let bytes = self.bytes();
+        bytes.get(start.checked_add(at)?..end.min(bytes.len()))
+    }
+
+    /// Whether a thread starts in the x86-64 code around the call at `address`, so that it has no caller.
+    pub(crate) fn is_start(&self, address: u64) -> bool {
+        self.start_at(address).is_some() || self.ending(address) == Some(Ending::Halt)
+    }
+
+    /// The name of the function around the call at `address`, if a thread starts there, and where it begins, if that is known.
+    ///
+    /// A program is entered at `_start`, its header says where, which clears the frame pointer to say that there is no caller: the psABI,
+    /// "Process Initialization". Other threads start in `clone`.
+    pub(super) fn start_at(&self, address: u64) -> Option<(&'static [u8], Option<u64>)> {
+        /// No `_start` is longer.
+        const LONGEST: u64 = 64;
+        if self.machine != EM_X86_64.0 {
+            return None;
+        }
+        let is_entered = address.checked_sub(self.entry).is_some_and(|at| at < LONGEST);
+        if is_entered && clears_frame_pointer(self.code_at(self.entry)?) {
+            return Some((b"_start", Some(self.entry)));
+        }
+        (self.ending(address) == Some(Ending::Exit)).then_some((b"clone", None))
+    }
+
+    /// How the code behind the call at `address` ends its thread.
+    fn ending(&self, address: u64) -> Option<Ending> {
+        Ending::of(self.code_at(address.checked_add(1)?)?)
+    }
+}
+
+/// How code ends a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// By the system call: musl's `__clone` does `mov %eax,%edi; xor %eax,%eax; mov $60,%al; syscall`, glibc's the like.
+    Exit,
+    /// By what no program may do, as `_start`, to which nothing returns.
+    Halt,
+}
+
+impl Ending {
+    fn of(code: &[u8]) -> Option<Ending> {
+        const MOST: usize = 6;
+        const EXIT: u64 = 60;
+        let mut number = None;
+        for instruction in Decoder::new(64, code, DecoderOptions::NONE).into_iter().take(MOST) {
+            let is_number = instruction.op0_kind() == OpKind::Register
+                && instruction.op0_register().full_register() == Register::RAX;
+            match instruction.mnemonic() {
+                Mnemonic::Hlt => return Some(Ending::Halt),
+                Mnemonic::Syscall => return (number == Some(EXIT)).then_some(Ending::Exit),
+                Mnemonic::Mov if is_number => number = instruction.try_immediate(1).ok(),
+                _ if instruction.flow_control() != FlowControl::Next => return None,
+                _ if is_number => number = None,
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// `xor %ebp,%ebp` or `xor %rbp,%rbp`, behind `endbr64` or not.
+fn clears_frame_pointer(code: &[u8]) -> bool {
+    let code = code.strip_prefix(b"\xf3\x0f\x1e\xfa").unwrap_or(code);
+    code.starts_with(b"\x31\xed") || code.starts_with(b"\x48\x31\xed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_that_ends_a_thread_is_told() {
+        // mov %eax,%edi; xor %eax,%eax; mov $60,%al; syscall; hlt
+        let musl = [0x89, 0xc7, 0x31, 0xc0, 0xb0, 0x3c, 0x0f, 0x05, 0xf4];
+        assert_eq!(Ending::of(&musl), Some(Ending::Exit));
+        // mov %rax,%rdi; mov $60,%eax; syscall
+        let glibc = [0x48, 0x89, 0xc7, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
+        assert_eq!(Ending::of(&glibc), Some(Ending::Exit));
+        assert_eq!(Ending::of(&[0xf4]), Some(Ending::Halt));
+        // mov $39,%eax; syscall; a ret before anything; nothing at all
+        for other in [&[0xb8, 39, 0, 0, 0, 0x0f, 0x05][..], &[0xc3, 0xf4], &[], &[0x90; 9]] {
+            assert_eq!(Ending::of(other), None, "{other:x?}");
+        }
+    }
+
+    #[test]
+    fn a_start_has_no_caller() {
+        assert!(clears_frame_pointer(b"\xf3\x0f\x1e\xfa\x31\xed\x49"));
+        assert!(clears_frame_pointer(b"\x48\x31\xed") && !clears_frame_pointer(b"\x55\x48\x89"));
+    }
+}
