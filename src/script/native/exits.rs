@@ -233,6 +233,7 @@ fn dwarf(register: Register) -> gimli::Register {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn sp(offset: i64) -> Place {
         Place { base: SP, offset }
@@ -281,6 +282,14 @@ mod tests {
         // No instruction, a trap, the end of the code, a jump that leads nowhere.
         for code in [&[0x06][..], &[0x0f, 0x0b], &[0x48], &[0xeb, 0x70], &[0xeb, 0xfe]] {
             assert_eq!(exits_of(code), [], "{code:x?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_to_an_end(code in prop::collection::vec(any::<u8>(), 0..600), at in 0u64..600) {
+            let bytes = |address: u64| code.get(usize::try_from(address.checked_sub(0x1000)?).ok()?..);
+            prop_assert!(read(bytes, 0x1000 + at).len() <= MOST_EXITS);
         }
     }
 
