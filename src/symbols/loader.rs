@@ -137,6 +137,11 @@ impl Loader {
         *lock(&self.contained).entry(pid).or_insert_with(|| in_container(pid))
     }
 
+    /// Forgets of a process what another program may have changed: it executes one.
+    pub fn forget(&self, pid: u32) {
+        lock(&self.contained).remove(&pid);
+    }
+
     /// Asks for the debugging information of `module`, which is about to be needed, if it is not here and may be asked for.
     pub fn complete(&self, module: &Module) {
         if let Some(debuginfod) = &self.debuginfod
@@ -201,6 +206,11 @@ impl Loader {
     /// Where the file may be, best first.
     fn places(&self, key: &Key) -> Vec<PathBuf> {
         let mut places = Vec::new();
+        // The running file, even if its name is gone, or it never had one: `/memfd:prog (deleted)`.
+        let exe = key.pid.map(|pid| Path::new("/proc").join(pid.to_string()).join("exe"));
+        let is_exe =
+            |exe: &PathBuf| std::fs::read_link(exe).is_ok_and(|it| it == file_path(&key.path));
+        places.extend(exe.filter(|exe| self.config.symfs.is_none() && is_exe(exe)));
         if !is_anonymous(&key.path) {
             let name = key.path.strip_suffix(b" (deleted)").unwrap_or(&key.path);
             let plain = file_path(name);
@@ -208,13 +218,8 @@ impl Loader {
                 places.push(root.join(relative(&plain)));
             } else {
                 if let Some(pid) = key.pid {
-                    let process = Path::new("/proc").join(pid.to_string());
-                    // The running file, even if its name is gone.
-                    let exe = process.join("exe");
-                    if std::fs::read_link(&exe).is_ok_and(|target| target == file_path(&key.path)) {
-                        places.push(exe);
-                    }
-                    places.push(process.join("root").join(relative(&plain)));
+                    let root = Path::new("/proc").join(pid.to_string()).join("root");
+                    places.push(root.join(relative(&plain)));
                 }
                 places.push(plain);
             }
@@ -245,10 +250,13 @@ fn is_deleted(path: &[u8]) -> bool {
     path.ends_with(b" (deleted)")
 }
 
-/// Whether a running process sees other files than we do.
+/// Whether a running process sees other files than we do: other mounts, or another root (`chroot`).
 fn in_container(pid: u32) -> bool {
-    let mounts = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
-    mounts(&pid.to_string()).is_some_and(|its| mounts("self").is_some_and(|ours| ours != its))
+    let link = |process: &str, what| std::fs::read_link(format!("/proc/{process}/{what}")).ok();
+    ["ns/mnt", "root"].into_iter().any(|what| {
+        let its = link(&pid.to_string(), what);
+        its.is_some_and(|its| link("self", what).is_some_and(|ours| ours != its))
+    })
 }
 
 /// Whether two build-ids are one: perf pads those that are shorter than 20 bytes with zeros.

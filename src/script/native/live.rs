@@ -33,7 +33,12 @@ impl Live {
     pub(crate) fn note(&mut self, record: &Record<'_>) {
         match record {
             Record::Mmap(mmap) => self.spaces.map(mmap),
-            Record::Comm { pid, tid, comm, exec } => self.spaces.rename(*pid, *tid, comm, *exec),
+            Record::Comm { pid, tid, comm, exec } => {
+                if *exec {
+                    self.loader.forget(*pid);
+                }
+                self.spaces.rename(*pid, *tid, comm, *exec);
+            }
             Record::Fork(task) => self.spaces.fork(task),
             _ => {}
         }

@@ -238,7 +238,12 @@ impl Script<'_> {
                 self.waiting[first..].iter_mut().for_each(|waiting| waiting.stack.1 = end);
             }
             Record::Mmap(mmap) => self.spaces.map(&mmap),
-            Record::Comm { pid, tid, comm, exec } => self.spaces.rename(pid, tid, comm, exec),
+            Record::Comm { pid, tid, comm, exec } => {
+                if exec {
+                    self.loader.forget(pid);
+                }
+                self.spaces.rename(pid, tid, comm, exec);
+            }
             Record::Fork(task) => self.spaces.fork(&task),
             Record::Ksymbol(symbol) => self.spaces.tell(&symbol),
             _ => {}
