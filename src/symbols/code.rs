@@ -3,7 +3,7 @@
 //! The names of a stripped program are gone, but not where it is entered, nor what a thread's first function returns to.
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
-use object::elf::EM_X86_64;
+use object::elf::{EM_386, EM_X86_64};
 
 use super::elf::Segment;
 use super::module::Module;
@@ -21,6 +21,11 @@ impl Module {
         let end = start.saturating_add(usize::try_from(segment.file_size).ok()?);
         let bytes = self.bytes();
         bytes.get(start.checked_add(at)?..end.min(bytes.len()))
+    }
+
+    /// The bytes of an address.
+    pub(crate) fn address_size(&self) -> u8 {
+        if self.machine == EM_386.0 { 4 } else { 8 }
     }
 
     /// Whether a thread starts in the x86-64 code around the call at `address`, so that it has no caller.
@@ -81,6 +86,14 @@ impl Ending {
     }
 }
 
+/// Whether a call of x86, of 64 bits or 32, ends at `offset` of a file: `e8` and four bytes, or `ff /2` with two to seven bytes in all.
+pub(crate) fn ends_in_call(file: &[u8], offset: u64) -> bool {
+    let before = usize::try_from(offset).ok().and_then(|offset| file.get(..offset));
+    let Some(code) = before.and_then(|code| code.last_chunk::<7>()) else { return false };
+    code[2] == 0xe8
+        || [0, 1, 3, 4, 5].into_iter().any(|at| code[at] == 0xff && code[at + 1] >> 3 & 7 == 2)
+}
+
 /// `xor %ebp,%ebp` or `xor %rbp,%rbp`, behind `endbr64` or not.
 fn clears_frame_pointer(code: &[u8]) -> bool {
     let code = code.strip_prefix(b"\xf3\x0f\x1e\xfa").unwrap_or(code);
@@ -110,5 +123,13 @@ mod tests {
     fn a_start_has_no_caller() {
         assert!(clears_frame_pointer(b"\xf3\x0f\x1e\xfa\x31\xed\x49"));
         assert!(clears_frame_pointer(b"\x48\x31\xed") && !clears_frame_pointer(b"\x55\x48\x89"));
+    }
+
+    #[test]
+    fn calls_are_told_by_their_bytes() {
+        assert!(ends_in_call(&[0, 0, 0xe8, 1, 2, 3, 4], 7));
+        assert!(ends_in_call(&[0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0], 7));
+        assert!(ends_in_call(&[0x90, 0xff, 0x15, 1, 2, 3, 4], 7));
+        assert!(!ends_in_call(&[0x90; 9], 9) && !ends_in_call(&[0xe8, 0, 0, 0, 0], 5));
     }
 }

@@ -53,6 +53,7 @@ mod units;
 mod vdso;
 mod vmlinux;
 
+pub(crate) use code::ends_in_call;
 pub use demangle::demangle;
 pub use elf::Segment;
 pub use jit::{Jitdump, PerfMap};

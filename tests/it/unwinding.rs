@@ -85,3 +85,33 @@ fn a_program_without_names_and_tables_starts_at_its_start() {
     }
     assert!(all > 100_000_000 && whole * 100 >= all * 97, "{whole} of {all}\n{folded}");
 }
+
+#[test]
+fn a_32_bit_program_is_unwound() {
+    let test = "a_32_bit_program_is_unwound";
+    if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) {
+        return cannot_run(test, "it is x86-64 Linux that runs them");
+    }
+    for flags in [&[][..], &["-g", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]] {
+        let dir = Dir::new();
+        let mut cc = Command::new("cc");
+        cc.args(["-m32", "-nostdlib", "-static", "-O1", "-fomit-frame-pointer", "-o"]);
+        cc.arg(dir.path("narrow")).args(flags).arg(repo().join("tests/fixtures/narrow.c"));
+        let made = cc.status().is_ok_and(|status| status.success());
+        let runs =
+            || Command::new(dir.path("narrow")).status().is_ok_and(|status| status.success());
+        if !made || !runs() {
+            return cannot_run(test, "no compiler or no kernel for 32-bit programs");
+        }
+        if record(&dir, test, "-F 1997 --call-graph dwarf,4096", &["./narrow"]).is_none() {
+            return;
+        }
+        let folded = dir.cmd("fg-fold").args(["-q", "--no-inline", "perf.data"]).stdout();
+        let sums = sums(&folded);
+        let all: u64 = sums.values().sum();
+        let is_whole = |stack: &[u8]| stack.starts_with(b"narrow;_start;outer;inner;spin");
+        let whole: u64 =
+            sums.iter().filter(|(stack, _)| is_whole(stack)).map(|(_, weight)| weight).sum();
+        assert!(all > 10_000_000 && whole * 10 >= all * 9, "{flags:?}: {whole} of {all}\n{folded}");
+    }
+}

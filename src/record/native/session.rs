@@ -206,7 +206,7 @@ fn chain_of(mode: CpuMode, sample: &RawSample<'_>, live: &mut Live, chain: &mut 
     match live.unwind(sample, chain) {
         Some(true) => {}
         Some(false) => chain.push(TRUNCATED),
-        // A 32-bit program, or another machine's registers: only where it was is known.
+        // Registers that we do not know, as of a 32-bit program on AArch64: only where it was is known.
         None if mode == CpuMode::User => chain.extend(sample.ip.into_iter().chain([TRUNCATED])),
         None => chain.truncate(start),
     }

@@ -114,10 +114,11 @@ impl Cfi {
         let bytes = Section::Mapped(bytes);
         let header =
             EhFrameHdr::new(file.bytes().get(table.clone()).unwrap_or_default(), LittleEndian);
-        let find = if header.parse(&bases, 8).is_ok_and(|header| header.table().is_some()) {
+        let size = file.address_size();
+        let find = if header.parse(&bases, size).is_ok_and(|header| header.table().is_some()) {
             Find::Header(table)
         } else {
-            Find::Index(index(&eh_frame_of(bytes.get(file)), &bases))
+            Find::Index(index(&eh_frame_of(bytes.get(file), size), &bases))
         };
         Cfi {
             file: file.clone(),
@@ -167,7 +168,8 @@ impl Cfi {
 
     fn find(&mut self, address: u64) -> Option<Row> {
         let Cfi { file, bases, eh_frame, debug_frame, context, .. } = self;
-        let section = eh_frame_of(eh_frame.bytes.get(file));
+        let size = file.address_size();
+        let section = eh_frame_of(eh_frame.bytes.get(file), size);
         let found = eh_frame.offset(address, file, bases).and_then(|offset| {
             row(&section, bases, offset.into(), address, context, Which::EhFrame)
         });
@@ -176,10 +178,11 @@ impl Cfi {
         }
         let table = debug_frame.get_or_insert_with(|| {
             let bytes = file.content(".debug_frame").into_owned();
-            let find = Find::Index(index(&debug_frame_of(Bytes::new(&bytes, LittleEndian)), bases));
+            let find =
+                Find::Index(index(&debug_frame_of(Bytes::new(&bytes, LittleEndian), size), bases));
             Table { bytes: Section::Unpacked(bytes), find }
         });
-        let section = debug_frame_of(table.bytes.get(file));
+        let section = debug_frame_of(table.bytes.get(file), size);
         let offset = table.offset(address, file, bases)?;
         row(&section, bases, offset.into(), address, context, Which::DebugFrame)
     }
@@ -195,11 +198,13 @@ impl Cfi {
     ) -> Option<u64> {
         // A loop in a hostile file.
         const MOST_STEPS: u32 = 10_000;
+        let size = self.file.address_size();
         let code = match row.section {
-            Which::EhFrame => expression.get(&eh_frame_of(self.eh_frame.bytes.get(&self.file))),
-            Which::DebugFrame => {
-                expression.get(&debug_frame_of(self.debug_frame.as_ref()?.bytes.get(&self.file)))
+            Which::EhFrame => {
+                expression.get(&eh_frame_of(self.eh_frame.bytes.get(&self.file), size))
             }
+            Which::DebugFrame => expression
+                .get(&debug_frame_of(self.debug_frame.as_ref()?.bytes.get(&self.file), size)),
         };
         let mut evaluation: Evaluation<Bytes<'_>> = code.ok()?.evaluation(row.encoding);
         evaluation.set_max_iterations(MOST_STEPS);
@@ -213,7 +218,7 @@ impl Cfi {
                 EvaluationResult::RequiresRegister { register: number, .. } => {
                     evaluation.resume_with_register(Value::Generic(register(number)?)).ok()?
                 }
-                EvaluationResult::RequiresMemory { address, size: 8, .. } => {
+                EvaluationResult::RequiresMemory { address, size: read, .. } if read == size => {
                     evaluation.resume_with_memory(Value::Generic(memory(address)?)).ok()?
                 }
                 _ => return None,
@@ -232,7 +237,8 @@ impl Table {
         match &self.find {
             Find::Header(header) => {
                 let bytes = file.bytes().get(header.clone())?;
-                let header = EhFrameHdr::new(bytes, LittleEndian).parse(bases, 8).ok()?;
+                let header = EhFrameHdr::new(bytes, LittleEndian);
+                let header = header.parse(bases, file.address_size()).ok()?;
                 let table = header.table()?;
                 // Not by gimli's `pointer_to_offset`, which subtracts what a damaged table says without looking.
                 let place = table.lookup(address, bases).ok()?.direct().ok()?;
@@ -246,16 +252,16 @@ impl Table {
     }
 }
 
-fn eh_frame_of(bytes: Bytes<'_>) -> EhFrame<Bytes<'_>> {
+fn eh_frame_of(bytes: Bytes<'_>, size: u8) -> EhFrame<Bytes<'_>> {
     let mut section = EhFrame::from(bytes);
-    section.set_address_size(8);
+    section.set_address_size(size);
     section.set_vendor(Vendor::AArch64);
     section
 }
 
-fn debug_frame_of(bytes: Bytes<'_>) -> DebugFrame<Bytes<'_>> {
+fn debug_frame_of(bytes: Bytes<'_>, size: u8) -> DebugFrame<Bytes<'_>> {
     let mut section = DebugFrame::from(bytes);
-    section.set_address_size(8);
+    section.set_address_size(size);
     section.set_vendor(Vendor::AArch64);
     section
 }

@@ -70,7 +70,10 @@ impl Modules {
         loader: &Loader,
     ) -> Hit {
         let Identity { path, build_id } = identity;
-        let file = loader.module(path, build_id.as_deref(), Some(pid));
+        // A 32-bit program has another vdso than we have.
+        let is_narrow = path == "[vdso]" && start < 1 << 32;
+        let file =
+            if is_narrow { None } else { loader.module(path, build_id.as_deref(), Some(pid)) };
         let which = file.as_ref().map_or(pid as usize, |file| Arc::as_ptr(file) as usize);
         let bias = file.as_ref().and_then(|file| bias(file.segments(), start, offset));
         let Modules { list, known } = self;

@@ -8,6 +8,8 @@ use crate::perf_data::RawSample;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Machine {
     X86_64,
+    /// A 32-bit program on x86-64.
+    X86,
     Aarch64,
 }
 
@@ -27,21 +29,45 @@ impl Machine {
             // Of a, b, c, d, si, di, bp, sp, ip: DWARF has d, c, b after a.
             (Machine::X86_64, 0..=8) => [0, 3, 2, 1, 4, 5, 6, 7, 16][perf as usize],
             (Machine::X86_64, 16..=23) => perf as u16 - 8,
+            // The psABI of i386 has a, c, d, b, sp, bp, si, di, ip.
+            (Machine::X86, 0..=8) => [0, 3, 1, 2, 6, 7, 5, 4, 8][perf as usize],
             (Machine::Aarch64, 0..=32) => perf as u16,
             _ => return None,
         }))
     }
 
     pub(super) fn ip(self) -> Register {
-        Register(if self == Machine::X86_64 { 16 } else { 32 })
+        Register(match self {
+            Machine::X86_64 => 16,
+            Machine::X86 => 8,
+            Machine::Aarch64 => 32,
+        })
     }
 
     pub(super) fn sp(self) -> Register {
-        Register(if self == Machine::X86_64 { 7 } else { 31 })
+        Register(match self {
+            Machine::X86_64 => 7,
+            Machine::X86 => 4,
+            Machine::Aarch64 => 31,
+        })
     }
 
     pub(super) fn fp(self) -> Register {
-        Register(if self == Machine::X86_64 { 6 } else { 29 })
+        Register(match self {
+            Machine::X86_64 => 6,
+            Machine::X86 => 5,
+            Machine::Aarch64 => 29,
+        })
+    }
+
+    /// The bytes of an address.
+    pub(super) fn word(self) -> u64 {
+        if self == Machine::X86 { 4 } else { 8 }
+    }
+
+    /// The word at the start of eight bytes.
+    pub(super) fn narrow(self, bytes: u64) -> u64 {
+        if self == Machine::X86 { bytes & 0xffff_ffff } else { bytes }
     }
 
     /// The address in a register: the upper bits may be a signature (`paciasp`).
@@ -70,8 +96,14 @@ impl Registers {
 
     /// Those of `sample`, if it has what unwinding needs.
     pub(super) fn of(machine: Machine, sample: &RawSample<'_>) -> Option<Registers> {
+        const ABI_32: u64 = 1;
         const ABI_64: u64 = 2;
-        let recorded = sample.regs_user.filter(|regs| regs.abi == ABI_64)?;
+        let recorded = sample.regs_user?;
+        let machine = match (recorded.abi, machine) {
+            (ABI_64, machine) => machine,
+            (ABI_32, Machine::X86_64) => Machine::X86,
+            _ => return None,
+        };
         let mut registers = Registers::new(machine);
         let numbers = (0..64).filter(|number| recorded.mask >> number & 1 == 1);
         for (number, value) in numbers.zip(recorded.values.iter()) {

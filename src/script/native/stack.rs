@@ -50,7 +50,7 @@ impl Builder {
                 (_, Some(ip)) => into.add(pid, mode, At::exact(ip)),
                 _ => {}
             }
-            // A 32-bit program's registers were recorded, but we do not unwind by them.
+            // Registers were recorded that we do not know, as of a 32-bit program on AArch64.
             let is_lost = registers.is_none() && sample.regs_user.is_some();
             if is_lost && mode == CpuMode::User && !self.perf_compat {
                 into.stack.push(Places::TRUNCATED);
