@@ -2,7 +2,7 @@
 //!
 //! The names of a stripped program are gone, but not where it is entered, nor what a thread's first function returns to.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use object::elf::{EM_386, EM_X86_64};
 
 use super::elf::Segment;
@@ -38,14 +38,15 @@ impl Module {
     /// A program is entered at `_start`, its header says where, which clears the frame pointer to say that there is no caller: the psABI,
     /// "Process Initialization". Other threads start in `clone`.
     pub(super) fn start_at(&self, address: u64) -> Option<(&'static [u8], Option<u64>)> {
-        /// No `_start` is longer.
-        const LONGEST: u64 = 64;
         if self.machine != EM_X86_64.0 {
             return None;
         }
-        let is_entered = address.checked_sub(self.entry).is_some_and(|at| at < LONGEST);
-        if is_entered && clears_frame_pointer(self.code_at(self.entry)?) {
-            return Some((b"_start", Some(self.entry)));
+        if address >= self.entry && address <= self.entry.saturating_add(LONGEST_START) {
+            let code = self.code_at(self.entry).filter(|code| clears_frame_pointer(code));
+            let is_within = |length| address - self.entry < length;
+            if code.and_then(length_of_start).is_some_and(is_within) {
+                return Some((b"_start", Some(self.entry)));
+            }
         }
         (self.ending(address) == Some(Ending::Exit)).then_some((b"clone", None))
     }
@@ -54,6 +55,17 @@ impl Module {
     fn ending(&self, address: u64) -> Option<Ending> {
         Ending::of(self.code_at(address.checked_add(1)?)?)
     }
+}
+
+/// No `_start` is longer, in bytes.
+const LONGEST_START: u64 = 64;
+
+/// How long a `_start` is: up to its one call, to which nothing returns.
+fn length_of_start(code: &[u8]) -> Option<u64> {
+    let all = Decoder::new(64, code, DecoderOptions::NONE).into_iter();
+    let is_call = |instruction: &Instruction| instruction.mnemonic() == Mnemonic::Call;
+    let call = all.take_while(|instruction| instruction.ip() < LONGEST_START).find(is_call)?;
+    Some(call.next_ip())
 }
 
 /// How code ends a thread.
@@ -121,6 +133,10 @@ mod tests {
 
     #[test]
     fn a_start_has_no_caller() {
+        // xor %ebp,%ebp; call *(%rip); hlt
+        let start = [0x31, 0xed, 0xff, 0x15, 0, 0, 0, 0, 0xf4];
+        assert_eq!(length_of_start(&start), Some(8));
+        assert_eq!(length_of_start(&[0x90; 99]), None);
         assert!(clears_frame_pointer(b"\xf3\x0f\x1e\xfa\x31\xed\x49"));
         assert!(clears_frame_pointer(b"\x48\x31\xed") && !clears_frame_pointer(b"\x55\x48\x89"));
     }

@@ -56,13 +56,15 @@ pub struct Naming {
     /// As `perf script` 6.1 does: with inlined functions all have the names that addr2line gives them, the outermost too, and only
     /// what has the name of the symbol itself is not told to be inlined; stubs are counted, not looked at.
     pub as_perf: bool,
+    /// `_start` and `clone` by their code, where they have lost their names: `symbols/code.rs`.
+    pub starts: bool,
 }
 
 impl Naming {
     /// The one function of the symbol.
-    pub const SYMBOLS: Naming = Naming { inlines: false, as_perf: false };
+    pub const SYMBOLS: Naming = Naming { inlines: false, as_perf: false, starts: false };
     /// All functions.
-    pub const INLINES: Naming = Naming { inlines: true, as_perf: false };
+    pub const INLINES: Naming = Naming { inlines: true, ..Naming::SYMBOLS };
 }
 
 /// One function at an address.
@@ -239,7 +241,7 @@ impl Module {
             let named = symbol.map(|symbol| (Cow::Borrowed(symbol.name), Some(symbol.start)));
             let start = || {
                 let is_start = symbol.is_some_and(|symbol| is_start(symbol.name.into()));
-                let start = if is_start { None } else { self.start_at(address) };
+                let start = if naming.starts && !is_start { self.start_at(address) } else { None };
                 start.map(|(name, start)| (Cow::Borrowed(name), start))
             };
             let outermost = match naming.as_perf {

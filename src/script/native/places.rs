@@ -77,6 +77,7 @@ impl Places {
             naming: Naming {
                 inlines: !config.no_inline && !config.perf_compat,
                 as_perf: config.perf_compat,
+                starts: !config.perf_compat,
             },
             addresses: config.addresses,
             live: config.live,
