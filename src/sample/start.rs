@@ -25,7 +25,7 @@ const STARTS: [&str; 35] = [
     "thread_start",
     "_pthread_start",
     "RtlUserThreadStart",
-    // Go's; the last three go on on another stack.
+    // Go's; the last three switch to another stack.
     "runtime.goexit",
     "runtime.mstart",
     "runtime.rt0_go",

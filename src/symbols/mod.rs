@@ -46,6 +46,7 @@ mod kernel_table;
 mod loader;
 mod map;
 mod module;
+mod naming;
 mod plt;
 mod split;
 mod table;
@@ -63,5 +64,6 @@ pub use kallsyms::{KernelSymbol, KernelSymbols, Reference};
 #[cfg(target_os = "linux")]
 pub(crate) use kernel_table::KernelTable;
 pub use loader::{Config, Loader, Warnings};
-pub use module::{Function, Functions, Module, Naming};
+pub use module::{Function, Functions, Module};
+pub use naming::Naming;
 pub use vmlinux::Vmlinux;

@@ -128,17 +128,31 @@ impl Unwinder<'_> {
         let (cfi, row, here) = (&*cfi, cfi.get(row), *registers);
         *exact = row.is_signal;
         let step = registers.follow(cfi, row, was_exact, stack, self.as_perf);
-        // glibc's memcpy for i386 pushes a register that its tables do not know of, which then seems to be the return address.
-        let is_told = was_exact && step != Step::Root && !self.as_perf;
-        let to = registers.get(registers.machine.ip()).filter(|_| is_told);
-        if to.is_some_and(|to| step != Step::Caller || self.find(to).is_none()) {
-            let mut other = here;
-            if let Some(step) = self.leave_by_call(&mut other, stack) {
-                *registers = other;
-                return step;
-            }
+        if was_exact && !self.as_perf { self.doubt(step, registers, here, stack) } else { step }
+    }
+
+    /// Another way out of `here`, if the tables led to where nothing is: glibc's memcpy for i386 pushes a register that they do not know
+    /// of, and that seems to be the return address then.
+    fn doubt(
+        &mut self,
+        step: Step,
+        registers: &mut Registers,
+        here: Registers,
+        stack: Stack<'_>,
+    ) -> Step {
+        let to = registers.get(registers.machine.ip());
+        let is_right = match (&step, to) {
+            (Step::Root, _) | (_, None) => true,
+            (Step::Caller, Some(to)) => self.find(to).is_some(),
+            (Step::Zero | Step::Lost, Some(_)) => false,
+        };
+        if is_right || here.machine == Machine::Aarch64 {
+            return step;
         }
-        step
+        let mut other = here;
+        let Some(found) = self.leave_by_call(&mut other, stack) else { return step };
+        *registers = other;
+        found
     }
 
     /// Steps out of code whose module has no file: what a JIT made, or a 32-bit program's vdso, which is not ours.
