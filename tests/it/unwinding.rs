@@ -4,7 +4,7 @@ use std::process::Command;
 
 use bstr::ByteSlice;
 
-use crate::harness::{Dir, cannot_run, repo};
+use crate::harness::{Dir, cannot_run, is_not_for_here, repo};
 use crate::recording::{record, sums};
 
 #[test]
@@ -97,11 +97,10 @@ fn a_32_bit_program_is_unwound() {
         let mut cc = Command::new("cc");
         cc.args(["-m32", "-nostdlib", "-static", "-O1", "-fomit-frame-pointer", "-o"]);
         cc.arg(dir.path("narrow")).args(flags).arg(repo().join("tests/fixtures/narrow.c"));
-        let made = cc.status().is_ok_and(|status| status.success());
-        let runs =
-            || Command::new(dir.path("narrow")).status().is_ok_and(|status| status.success());
-        if !made || !runs() {
-            return cannot_run(test, "no compiler or no kernel for 32-bit programs");
+        let done = cc.output().unwrap();
+        assert!(done.status.success(), "{}", done.stderr.to_str_lossy());
+        if !Command::new(dir.path("narrow")).status().is_ok_and(|status| status.success()) {
+            return is_not_for_here(test, "the kernel runs no 32-bit programs");
         }
         if record(&dir, test, "-F 1997 --call-graph dwarf,4096", &["./narrow"]).is_none() {
             return;
