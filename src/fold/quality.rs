@@ -36,8 +36,9 @@ impl Quality {
             (called, root) = (root, see(frame));
             all |= root;
         }
-        let is_start = root & START != 0 || called & CALLED_BY_START != 0;
-        if is_start && root & CUT == 0 {
+        // The `_start` of a program without symbols.
+        let is_start = root & NAMELESS != 0 && called & CALLED_BY_START != 0;
+        if is_start || root & START != 0 {
             add(&mut into.rooted, weight);
         }
         if all & CUT != 0 {

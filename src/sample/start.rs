@@ -56,7 +56,7 @@ pub(crate) fn is_start(symbol: &BStr) -> bool {
         || symbol.ends_with(b"execveat")
 }
 
-/// Whether nothing but the start calls a function of this name, so that whatever called it is the start, named or not.
+/// Whether nothing but the start calls a function of this name, so that what called it is the start if it has no name.
 pub(crate) fn is_called_by_start(symbol: &BStr) -> bool {
     symbol == "main" || symbol.starts_with(b"__libc_start_main")
 }

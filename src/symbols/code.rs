@@ -29,7 +29,7 @@ impl Module {
     }
 
     /// Whether a thread starts in the x86-64 code around the call at `address`, so that it has no caller.
-    pub(crate) fn is_start(&self, address: u64) -> bool {
+    pub(crate) fn starts_thread(&self, address: u64) -> bool {
         self.start_at(address).is_some() || self.ending(address) == Some(Ending::Halt)
     }
 

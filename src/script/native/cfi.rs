@@ -114,11 +114,11 @@ impl Cfi {
         let bytes = Section::Mapped(bytes);
         let header =
             EhFrameHdr::new(file.bytes().get(table.clone()).unwrap_or_default(), LittleEndian);
-        let size = file.address_size();
-        let find = if header.parse(&bases, size).is_ok_and(|header| header.table().is_some()) {
+        let parsed = header.parse(&bases, file.address_size());
+        let find = if parsed.is_ok_and(|header| header.table().is_some()) {
             Find::Header(table)
         } else {
-            Find::Index(index(&eh_frame_of(bytes.get(file), size), &bases))
+            Find::Index(index(&eh_frame_of(&bytes, file), &bases))
         };
         Cfi {
             file: file.clone(),
@@ -168,8 +168,7 @@ impl Cfi {
 
     fn find(&mut self, address: u64) -> Option<Row> {
         let Cfi { file, bases, eh_frame, debug_frame, context, .. } = self;
-        let size = file.address_size();
-        let section = eh_frame_of(eh_frame.bytes.get(file), size);
+        let section = eh_frame_of(&eh_frame.bytes, file);
         let found = eh_frame.offset(address, file, bases).and_then(|offset| {
             row(&section, bases, offset.into(), address, context, Which::EhFrame)
         });
@@ -177,12 +176,11 @@ impl Cfi {
             return found;
         }
         let table = debug_frame.get_or_insert_with(|| {
-            let bytes = file.content(".debug_frame").into_owned();
-            let find =
-                Find::Index(index(&debug_frame_of(Bytes::new(&bytes, LittleEndian), size), bases));
-            Table { bytes: Section::Unpacked(bytes), find }
+            let bytes = Section::Unpacked(file.content(".debug_frame").into_owned());
+            let find = Find::Index(index(&debug_frame_of(&bytes, file), bases));
+            Table { bytes, find }
         });
-        let section = debug_frame_of(table.bytes.get(file), size);
+        let section = debug_frame_of(&table.bytes, file);
         let offset = table.offset(address, file, bases)?;
         row(&section, bases, offset.into(), address, context, Which::DebugFrame)
     }
@@ -200,11 +198,10 @@ impl Cfi {
         const MOST_STEPS: u32 = 10_000;
         let size = self.file.address_size();
         let code = match row.section {
-            Which::EhFrame => {
-                expression.get(&eh_frame_of(self.eh_frame.bytes.get(&self.file), size))
+            Which::EhFrame => expression.get(&eh_frame_of(&self.eh_frame.bytes, &self.file)),
+            Which::DebugFrame => {
+                expression.get(&debug_frame_of(&self.debug_frame.as_ref()?.bytes, &self.file))
             }
-            Which::DebugFrame => expression
-                .get(&debug_frame_of(self.debug_frame.as_ref()?.bytes.get(&self.file), size)),
         };
         let mut evaluation: Evaluation<Bytes<'_>> = code.ok()?.evaluation(row.encoding);
         evaluation.set_max_iterations(MOST_STEPS);
@@ -252,16 +249,16 @@ impl Table {
     }
 }
 
-fn eh_frame_of(bytes: Bytes<'_>, size: u8) -> EhFrame<Bytes<'_>> {
-    let mut section = EhFrame::from(bytes);
-    section.set_address_size(size);
+fn eh_frame_of<'a>(bytes: &'a Section, file: &'a Module) -> EhFrame<Bytes<'a>> {
+    let mut section = EhFrame::from(bytes.get(file));
+    section.set_address_size(file.address_size());
     section.set_vendor(Vendor::AArch64);
     section
 }
 
-fn debug_frame_of(bytes: Bytes<'_>, size: u8) -> DebugFrame<Bytes<'_>> {
-    let mut section = DebugFrame::from(bytes);
-    section.set_address_size(size);
+fn debug_frame_of<'a>(bytes: &'a Section, file: &'a Module) -> DebugFrame<Bytes<'a>> {
+    let mut section = DebugFrame::from(bytes.get(file));
+    section.set_address_size(file.address_size());
     section.set_vendor(Vendor::AArch64);
     section
 }

@@ -18,15 +18,15 @@ use crate::symbols::Module;
 
 /// So many instructions are read for one address. Functions of more before their first exit are rare.
 const MOST_STEPS: usize = 4096;
-/// So many different exits are kept.
+/// So many are enough: they are one and the same, but behind calls that never come back.
 const MOST_EXITS: usize = 4;
 /// Those that a caller's values are kept in, and a function that uses them restores: the psABI, "Registers and the Stack Frame".
 const KEPT: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
 
-/// A place on the stack, as far from what a register held at the address that was asked for.
+/// A word of the stack, as far from what a register held at the address that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Relative {
     /// The stack pointer, or the frame pointer.
     pub(super) base: gimli::Register,
     pub(super) offset: i64,
@@ -36,7 +36,7 @@ pub(super) struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
     /// Where the caller's stack ends, behind the return address: what call frame information calls the CFA.
-    pub(super) cfa: Place,
+    pub(super) cfa: Relative,
     /// The registers that are restored, and from where, counted from the CFA.
     pub(super) saved: Vec<(gimli::Register, i64)>,
 }
@@ -46,10 +46,10 @@ pub(super) struct Exit {
 struct State {
     ip: u64,
     /// Where the stack pointer points; `None` if it was aligned or loaded.
-    sp: Option<Place>,
+    sp: Option<Relative>,
     /// The frame pointer is what it was.
     has_frame: bool,
-    saved: [Option<Place>; KEPT.len()],
+    saved: [Option<Relative>; KEPT.len()],
 }
 
 const SP: gimli::Register = gimli::X86_64::RSP;
@@ -62,7 +62,7 @@ pub(super) fn exits(module: &Module, address: u64) -> Vec<Exit> {
 
 /// The same, given the bytes from an address on.
 fn read<'a>(code_at: impl Fn(u64) -> Option<&'a [u8]>, address: u64) -> Vec<Exit> {
-    let start = Place { base: SP, offset: 0 };
+    let start = Relative { base: SP, offset: 0 };
     let mut waiting =
         vec![State { ip: address, sp: Some(start), has_frame: true, saved: Default::default() }];
     let mut seen = HashSet::new();
@@ -132,7 +132,7 @@ impl Exits {
 impl State {
     /// Goes on behind an instruction that does not jump, or comes back.
     fn pass(&mut self, instruction: &Instruction) {
-        let frame = Place { base: FP, offset: 0 };
+        let frame = Relative { base: FP, offset: 0 };
         let target = match instruction.op0_kind() {
             OpKind::Register => instruction.op0_register(),
             _ => Register::None,
@@ -175,7 +175,7 @@ impl State {
     }
 
     /// `register` was loaded from `place`, or changed otherwise.
-    fn restore(&mut self, register: Register, place: Option<Place>) {
+    fn restore(&mut self, register: Register, place: Option<Relative>) {
         if let Some(at) = KEPT.iter().position(|&kept| kept == register) {
             self.saved[at] = place;
         }
@@ -183,7 +183,7 @@ impl State {
     }
 
     fn move_sp(&mut self, by: i64) {
-        self.sp = self.sp.map(|sp| Place { offset: sp.offset.wrapping_add(by), ..sp });
+        self.sp = self.sp.map(|sp| Relative { offset: sp.offset.wrapping_add(by), ..sp });
     }
 
     fn add(&mut self, instruction: &Instruction, sign: i64) {
@@ -194,22 +194,22 @@ impl State {
         }
     }
 
-    /// The place that an operand `[rsp + 8]` or `[rbp - 8]` names.
-    fn memory(&self, instruction: &Instruction) -> Option<Place> {
+    /// The word that an operand `[rsp + 8]` or `[rbp - 8]` names.
+    fn memory(&self, instruction: &Instruction) -> Option<Relative> {
         let base = match instruction.memory_base() {
             Register::RSP => self.sp?,
-            Register::RBP if self.has_frame => Place { base: FP, offset: 0 },
+            Register::RBP if self.has_frame => Relative { base: FP, offset: 0 },
             _ => return None,
         };
         let displacement = instruction.memory_displacement64() as i64;
         let is_fixed = instruction.memory_index() == Register::None;
-        is_fixed.then_some(Place { offset: base.offset.wrapping_add(displacement), ..base })
+        is_fixed.then_some(Relative { offset: base.offset.wrapping_add(displacement), ..base })
     }
 
     /// What leaving here means.
     fn exit(&self) -> Option<Exit> {
         let sp = self.sp?;
-        let cfa = Place { offset: sp.offset.wrapping_add(8), ..sp };
+        let cfa = Relative { offset: sp.offset.wrapping_add(8), ..sp };
         let saved = KEPT.iter().zip(self.saved).filter_map(|(&register, place)| {
             let place = place.filter(|place| place.base == cfa.base)?;
             Some((dwarf(register), place.offset.wrapping_sub(cfa.offset)))
@@ -235,12 +235,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn sp(offset: i64) -> Place {
-        Place { base: SP, offset }
+    fn sp(offset: i64) -> Relative {
+        Relative { base: SP, offset }
     }
 
     /// The exits of code that lies at 0x1000.
-    fn exits_of(code: &[u8]) -> Vec<(Place, Vec<(u16, i64)>)> {
+    fn exits_of(code: &[u8]) -> Vec<(Relative, Vec<(u16, i64)>)> {
         let at = |address: u64| code.get(address.checked_sub(0x1000)? as usize..);
         let plain = |exit: Exit| {
             (exit.cfa, exit.saved.into_iter().map(|(register, at)| (register.0, at)).collect())
@@ -252,7 +252,7 @@ mod tests {
     fn what_was_done_to_the_stack_is_undone() {
         const RBX: u16 = 3;
         const RBP: u16 = 6;
-        let frame = |offset| Place { base: FP, offset };
+        let frame = |offset| Relative { base: FP, offset };
         // add $0x18,%rsp; pop %rbx; pop %rbp; ret
         let popped = [0x48, 0x83, 0xc4, 0x18, 0x5b, 0x5d, 0xc3];
         assert_eq!(exits_of(&popped), [(sp(0x30), vec![(RBX, -24), (RBP, -16)])]);

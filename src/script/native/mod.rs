@@ -299,5 +299,6 @@ impl Script<'_> {
 /// Whether a stack, leaf first, begins where its thread did.
 fn begins_whole(stack: &[FrameId], frames: &FrameTable) -> bool {
     let mut outermost = stack.iter().rev().map(|&frame| frames.symbol(frame));
-    outermost.next().is_some_and(is_start) || outermost.next().is_some_and(is_called_by_start)
+    let Some(first) = outermost.next() else { return false };
+    is_start(first) || first == "[unknown]" && outermost.next().is_some_and(is_called_by_start)
 }

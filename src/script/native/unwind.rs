@@ -226,7 +226,7 @@ impl Unwinder<'_> {
         const NEAR_START: u64 = 8;
         let mut is_sure = |word: u64, address| {
             let Some((cfi, call)) = self.call(address) else { return false };
-            word < NEAR && cfi.row(call).is_some() || cfi.file().is_start(call)
+            word < NEAR && cfi.row(call).is_some() || cfi.file().starts_thread(call)
         };
         let place = |word| registers.sp().wrapping_add(word * registers.machine.word());
         let (word, address) = (0..NEAR_START)
