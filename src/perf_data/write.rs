@@ -36,17 +36,22 @@ pub struct Writer<W> {
 
 /// A sample to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "its fields are those of RawSample, which says what they are")]
 pub struct NewSample<'a> {
     /// `PERF_RECORD_MISC_*`: where the CPU was.
     pub misc: u16,
     /// The event's id.
     pub id: u64,
+    /// Where the event hit.
     pub ip: u64,
+    /// The process.
     pub pid: u32,
+    /// The thread.
     pub tid: u32,
+    /// When, in nanoseconds of the recording's clock.
     pub time: u64,
+    /// The CPU.
     pub cpu: u32,
+    /// What the sample stands for, in units of the event.
     pub period: u64,
     /// Leaf first, with the `PERF_CONTEXT_*` markers. More than about 8,000 entries are cut on the root's side.
     pub chain: &'a [u64],
