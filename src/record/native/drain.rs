@@ -5,7 +5,7 @@
 //!             ▲────── the room of records ───────┘
 //! ```
 //!
-//! A ring holds an eighth of a second. Unwinding may take longer than that, where the tables of a large library are still on a disk,
+//! A ring holds a sixteenth of a second. Unwinding may take longer than that, where the tables of a large library are still on a disk,
 //! and so may writing, where who reads the stream is busy. So records are copied out of the rings by one thread and used by another.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};

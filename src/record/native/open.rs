@@ -128,7 +128,7 @@ impl<'a> Events<'a> {
         let mut raised = false;
         loop {
             // Half a ring of maps, so that bursts of programs find room; of samples less, for they come steadily.
-            let part = if event.is_none() { 2 } else { 8 };
+            let part = if event.is_none() { 2 } else { 4 };
             self.wanted.watermark = (self.ring_size(event.is_none()) / part) as u32;
             let named = event.map(|event| &self.events[event]);
             let attr = self.wanted.attr(named.map(|event| &event.what));
@@ -298,8 +298,11 @@ enum Outcome {
     NoCpu,
 }
 
-/// An eighth of a second: at 997 Hz, 8 MB of copied stacks; perf's 512 KB are enough for chains. Machines with many CPUs have less
+/// A sixteenth of a second: at 997 Hz, 4 MB of copied stacks; perf's 512 KB are enough for chains. Machines with many CPUs have less
 /// for each, 256 MB in all.
+///
+/// The kernel clears and maps all of it first, a millisecond for each 4 MB. Half of it still loses nothing where fourteen programs want
+/// two CPUs, a quarter does: see benches/RESULTS.md.
 fn ring_size(wanted: &Wanted, cpus: usize) -> usize {
     const ALL: usize = 256 << 20;
     const LEAST: usize = 512 << 10;
@@ -308,7 +311,7 @@ fn ring_size(wanted: &Wanted, cpus: usize) -> usize {
         Rate::Period(_) => 997,
     };
     let ring = match wanted.call_graph {
-        CallGraph::Dwarf(bytes) => (bytes as usize * hertz / 8).next_power_of_two(),
+        CallGraph::Dwarf(bytes) => (bytes as usize * hertz / 16).next_power_of_two(),
         CallGraph::Fp | CallGraph::Lbr => LEAST,
     };
     let share = (ALL / cpus.max(1)).next_power_of_two();
@@ -349,10 +352,10 @@ mod tests {
             (wanted.call_graph, wanted.rate) = (call_graph, Rate::Frequency(hertz));
             ring_size(&wanted, cpus)
         };
-        assert_eq!(size(CallGraph::Dwarf(64000), 997, 2), 8 << 20);
-        assert_eq!(size(CallGraph::Dwarf(64000), 4000, 2), 32 << 20);
+        assert_eq!(size(CallGraph::Dwarf(64000), 997, 2), 4 << 20);
+        assert_eq!(size(CallGraph::Dwarf(64000), 4000, 2), 16 << 20);
         assert_eq!(size(CallGraph::Dwarf(64000), 997, 256), 1 << 20);
-        assert_eq!(size(CallGraph::Dwarf(8192), 99, 2), 1 << 20);
+        assert_eq!(size(CallGraph::Dwarf(8192), 99, 2), 512 << 10);
         assert_eq!(size(CallGraph::Fp, 997, 2), 512 << 10);
     }
 }

@@ -4,6 +4,7 @@
 //! it was begun and is seen when it is whole: what is read waits until nothing older can still be underway.
 
 use crate::perf_data::{Attr, Endian, Record};
+use crate::script::native::reach::Reach;
 
 /// The machine's own byte order.
 pub(super) const ENDIAN: Endian =
@@ -15,6 +16,8 @@ pub(super) struct Queue {
     waiting: Vec<Waiting>,
     /// The room of records that were handed over.
     spare: Vec<Vec<u8>>,
+    /// How much is needed of copied stacks.
+    pub(super) reach: Reach,
 }
 
 /// The room of more records is freed: they are many only where they had to wait for long.
@@ -26,19 +29,24 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Takes a record, which `see` may look at, without the part of a copied stack that holds nothing.
+    /// Takes a record, which `see` may look at, without the part of a copied stack that holds nothing, or
+    /// nothing that is needed.
     pub(super) fn push(&mut self, bytes: &[u8], attr: &Attr, see: impl FnOnce(&Record<'_>)) {
         let Some((record, id)) = Record::parse(bytes, ENDIAN, attr) else { return };
         see(&record);
         let time = id.time.unwrap_or(0);
         let copied = match record {
-            Record::Sample(sample) => sample.stack_user,
+            Record::Sample(sample) => {
+                sample.stack_user.map(|stack| (stack, self.reach.needed(&sample)))
+            }
             _ => None,
         };
         let mut room = self.spare.pop().unwrap_or_default();
         room.clear();
-        match copied.filter(|stack| stack.reserved > 0) {
-            Some(stack) => trim(bytes, stack.bytes, stack.reserved, &mut room),
+        match copied.filter(|(stack, _)| stack.reserved > 0) {
+            Some((stack, needed)) => {
+                trim(bytes, &stack.bytes[..needed], stack.reserved, &mut room);
+            }
             None => room.extend_from_slice(bytes),
         }
         self.waiting.push(Waiting { time, bytes: room });
@@ -63,7 +71,11 @@ impl Queue {
 fn trim(bytes: &[u8], stack: &[u8], reserved: u64, into: &mut Vec<u8>) {
     let at = bytes.len().saturating_sub(16 + reserved as usize);
     let kept = stack.len().next_multiple_of(8);
-    into.reserve(at + kept + 16);
+    let needed = at + kept + 16;
+    if into.capacity() < needed {
+        // Growing would copy what is not needed any more.
+        *into = Vec::with_capacity(needed);
+    }
     into.extend_from_slice(bytes.get(..at).unwrap_or_default());
     into.extend_from_slice(&(kept as u64).to_ne_bytes());
     if kept > 0 {

@@ -14,6 +14,7 @@ use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only};
 use crate::perf_data::{Attr, CpuMode, Head, Mmap, RawSample, Record, SampleId};
 use crate::script::native::live::Live;
+use crate::script::native::reach::Reach;
 
 /// What becomes of samples.
 pub(super) struct Session<'a> {
@@ -66,6 +67,11 @@ impl<'a> Session<'a> {
             lost: 0,
             has_begun: false,
         })
+    }
+
+    /// How much of copied stacks is needed: all, if they are not unwound.
+    pub(super) fn reach(&self) -> Reach {
+        self.live.as_ref().map_or_else(Reach::default, |live| live.reach().clone())
     }
 
     /// Tells of a thread that was there before.

@@ -118,9 +118,10 @@ impl Wait {
         child: Option<(u32, &PipeReader)>,
         pids: &[u32],
         session: &mut Session<'_>,
-        queue: Queue,
+        mut queue: Queue,
         events: &mut Events<'_>,
     ) -> io::Result<()> {
+        queue.reach = session.reach();
         let (mut drain, batches) = Drain::new(queue, events.attr());
         thread::scope(|scope| {
             let writing = scope.spawn(|| session.write_all(batches));

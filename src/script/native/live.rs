@@ -5,8 +5,10 @@ use crate::symbols::{self, Loader};
 
 use super::address::At;
 use super::memory::Memory;
+use super::reach::Reach;
 use super::registers::{Machine, Registers};
 use super::spaces::Spaces;
+use super::unwind::End;
 
 /// Knows what the observed processes have mapped, and unwinds their stacks.
 pub(crate) struct Live {
@@ -14,19 +16,27 @@ pub(crate) struct Live {
     spaces: Spaces,
     loader: Loader,
     memory: Memory,
+    reach: Reach,
     frames: Vec<At>,
 }
 
 impl Live {
     pub(crate) fn new() -> Live {
         let loader = Loader::new(symbols::Config::default());
+        let machine = Machine::of(None);
         Live {
-            machine: Machine::of(None),
+            machine,
             spaces: Spaces::default(),
             loader,
             memory: Memory::default(),
+            reach: Reach::new(machine),
             frames: Vec::new(),
         }
+    }
+
+    /// How much of copied stacks is needed, as far as it is known.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Takes note of maps, names, forks and execs, in order of time.
@@ -36,10 +46,12 @@ impl Live {
             Record::Comm { pid, tid, comm, exec } => {
                 if *exec {
                     self.loader.forget(*pid);
+                    self.reach.forget(*tid);
                 }
                 self.spaces.rename(*pid, *tid, comm, *exec);
             }
             Record::Fork(task) => self.spaces.fork(task),
+            Record::Exit(task) => self.reach.forget(task.tid),
             _ => {}
         }
     }
@@ -52,10 +64,15 @@ impl Live {
         let mut unwinder = self.spaces.unwinder(sample.pid?, &self.loader);
         unwinder.memory = Some(&self.memory);
         self.frames.clear();
-        let complete = unwinder.unwind(&registers, stack, &mut self.frames);
+        let end = unwinder.unwind(&registers, stack, &mut self.frames);
+        match (end, sample.tid) {
+            (End::Root(root), Some(tid)) => self.reach.found(tid, root),
+            (End::Lost, Some(tid)) => self.reach.lost(tid),
+            _ => {}
+        }
         // Unwound return addresses are those of the calls, one less.
         let back = |(at, frame): (usize, &At)| frame.address + u64::from(at > 0);
         chain.extend(self.frames.iter().enumerate().map(back));
-        Some(complete)
+        Some(end != End::Lost)
     }
 }

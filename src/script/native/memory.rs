@@ -1,4 +1,4 @@
-//! The memory of processes that still run, for the part of a stack that was not copied.
+//! The words of a stack: of its copy, and of the memory of a process that still runs, for the part that was not copied.
 //!
 //! A record of the kernel holds 64 KB, and so much of a stack is copied at most. What lies above is that of the outermost callers, who
 //! are the last to change, and is still there when the sample is unwound, a tenth of a second later. What it says is believed only
@@ -9,11 +9,39 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 
+use super::registers::Machine;
+
 const PAGE: usize = 4096;
 /// So many pages are read for one sample.
 const MOST_PAGES: usize = 128;
 /// So many processes are kept open.
 const MOST_FILES: usize = 64;
+
+/// The copied part of a stack, and what is above it, if that can be read.
+#[derive(Clone, Copy)]
+pub(super) struct Stack<'a> {
+    pub(super) machine: Machine,
+    pub(super) start: u64,
+    pub(super) bytes: &'a [u8],
+    pub(super) memory: Option<&'a Memory>,
+}
+
+impl Stack<'_> {
+    pub(super) fn copied(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        let bytes = self.bytes.get(at..)?;
+        match self.machine {
+            Machine::X86 => bytes.first_chunk().map(|word| u32::from_le_bytes(*word).into()),
+            _ => bytes.first_chunk().map(|word| u64::from_le_bytes(*word)),
+        }
+    }
+
+    pub(super) fn word(&self, address: u64) -> Option<u64> {
+        let is_above = address >= self.start.saturating_add(self.bytes.len() as u64);
+        let above = || Some(self.machine.narrow(self.memory.filter(|_| is_above)?.word(address)?));
+        self.copied(address).or_else(above)
+    }
+}
 
 /// What can be read of others' memory.
 #[derive(Default)]

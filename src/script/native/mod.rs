@@ -21,6 +21,8 @@ pub(crate) mod live;
 mod memory;
 mod modules;
 mod places;
+#[cfg(target_os = "linux")]
+pub(crate) mod reach;
 mod registers;
 mod signal;
 mod spaces;

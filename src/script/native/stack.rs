@@ -13,6 +13,7 @@ use super::address::At;
 use super::places::Places;
 use super::registers::{Machine, Registers};
 use super::spaces::Spaces;
+use super::unwind::End;
 
 /// Builds stacks.
 pub(super) struct Builder {
@@ -120,11 +121,11 @@ impl Builder {
         self.unwound.clear();
         let mut unwinder = into.spaces.unwinder(pid, into.loader);
         unwinder.as_perf = self.perf_compat;
-        let complete = unwinder.unwind(registers, stack, &mut self.unwound);
+        let end = unwinder.unwind(registers, stack, &mut self.unwound);
         for &at in &self.unwound {
             into.add(pid, CpuMode::User, at);
         }
-        if !complete && !self.perf_compat {
+        if end == End::Lost && !self.perf_compat {
             into.stack.push(Places::TRUNCATED);
         }
     }

@@ -9,37 +9,11 @@ use crate::symbols::{Loader, ends_in_call};
 
 use super::address::At;
 use super::cfi::{Cfi, Row};
-use super::memory::Memory;
+use super::memory::{Memory, Stack};
 use super::modules::{Hit, Modules};
 use super::registers::{LINK, Machine, Registers};
 use super::signal;
 use super::spaces::{Found, Space};
-
-/// The copied part of a stack, and what is above it, if that can be read.
-#[derive(Clone, Copy)]
-struct Stack<'a> {
-    machine: Machine,
-    start: u64,
-    bytes: &'a [u8],
-    memory: Option<&'a Memory>,
-}
-
-impl Stack<'_> {
-    fn copied(&self, address: u64) -> Option<u64> {
-        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
-        let bytes = self.bytes.get(at..)?;
-        match self.machine {
-            Machine::X86 => bytes.first_chunk().map(|word| u32::from_le_bytes(*word).into()),
-            _ => bytes.first_chunk().map(|word| u64::from_le_bytes(*word)),
-        }
-    }
-
-    fn word(&self, address: u64) -> Option<u64> {
-        let is_above = address >= self.start.saturating_add(self.bytes.len() as u64);
-        let above = || Some(self.machine.narrow(self.memory.filter(|_| is_above)?.word(address)?));
-        self.copied(address).or_else(above)
-    }
-}
 
 /// Where a step led.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +24,17 @@ enum Step {
     /// There is none, a zero says, which is in its address's place.
     Zero,
     /// There is one, but it was not found: mostly the copy of the stack ends before.
+    Lost,
+}
+
+/// How far a stack was followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// To the root, and the tables say that it is one; where the stack pointer was there.
+    Root(u64),
+    /// To where a thread may begin.
+    Likely,
+    /// Not as far as that.
     Lost,
 }
 
@@ -70,14 +55,14 @@ pub(super) struct Unwinder<'a> {
 const DEEPEST: usize = 100_000;
 
 impl Unwinder<'_> {
-    /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up; false if the root was not reached. What
-    /// was read elsewhere than in those bytes counts only if it was: it may have changed since.
+    /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up. What was read elsewhere than in those
+    /// bytes counts only if the root was reached: it may have changed since.
     pub(super) fn unwind(
         mut self,
         registers: &Registers,
         stack: &[u8],
         frames: &mut Vec<At>,
-    ) -> bool {
+    ) -> End {
         let memory = self.memory;
         memory.into_iter().for_each(|memory| memory.begin(self.pid));
         let machine = registers.machine;
@@ -90,7 +75,7 @@ impl Unwinder<'_> {
         frames.push(At::exact(registers.ip()));
         // Inside execve the old program's registers are still there, but its stack is the new one's.
         if self.find(registers.ip()).map_or(stack.bytes.is_empty(), |found| found.is_gone) {
-            return true;
+            return End::Likely;
         }
         for _ in 0..DEEPEST {
             let step = self.step(&mut registers, &mut exact, stack);
@@ -100,14 +85,14 @@ impl Unwinder<'_> {
             match step {
                 // As perf prints them: the call, not what follows it.
                 Step::Caller => frames.push(At::exact(registers.ip() - u64::from(!exact))),
-                Step::Root => return true,
+                Step::Root => return End::Root(registers.sp()),
                 // Memory that has changed is full of zeros.
-                Step::Zero if copied.is_none() => return true,
+                Step::Zero if copied.is_none() => return End::Likely,
                 Step::Zero | Step::Lost => break,
             }
         }
         frames.truncate(copied.unwrap_or(frames.len()));
-        false
+        End::Lost
     }
 
     /// Makes the registers those of the caller.
@@ -368,8 +353,8 @@ mod tests {
         let unwinder =
             Unwinder { pid: 1, space, modules, loader: &loader, memory: None, as_perf: false };
         let mut frames = Vec::new();
-        let complete = unwinder.unwind(&registers, &stack, &mut frames);
-        (frames.into_iter().map(|at| at.address).collect(), complete)
+        let end = unwinder.unwind(&registers, &stack, &mut frames);
+        (frames.into_iter().map(|at| at.address).collect(), end != End::Lost)
     }
 
     #[test]
