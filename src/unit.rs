@@ -7,6 +7,7 @@
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::fold::base_event;
+use crate::folded::OFF_CPU;
 
 const START: &[u8] = b"# unit: ";
 const END: &[u8] = b" 0";
@@ -74,7 +75,7 @@ pub fn line(unit: &[u8]) -> Vec<u8> {
 /// What periods of `event` are in: those of clocks in `ns`, others in what is counted, such as `cycles`; empty where it is not told.
 pub fn of_event(event: &BStr) -> &BStr {
     match base_event(event) {
-        b"cpu-clock" | b"task-clock" | b"off-cpu" => b"ns".as_bstr(),
+        b"cpu-clock" | b"task-clock" | OFF_CPU => b"ns".as_bstr(),
         event => event.as_bstr(),
     }
 }

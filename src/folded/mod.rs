@@ -4,11 +4,13 @@
 //! [`read`] turns text into [`Folded`] items, [`Writer`] turns items into text, and between the two an untouched line
 //! stays as it was, byte for byte.
 
+mod joined;
 mod write;
 
 use std::io::{BufRead, ErrorKind};
 
 use bstr::ByteSlice;
+pub(crate) use joined::{Joined, common_prefix};
 pub use write::{Writer, format, restack};
 pub(crate) use write::{number, weights};
 
@@ -240,62 +242,9 @@ impl Stack {
     }
 }
 
-/// The text of a stack, its names joined by `;`.
-#[derive(Default)]
-pub(crate) struct Joined {
-    text: Vec<u8>,
-    /// Where in `text` each name ends.
-    ends: Vec<usize>,
-}
-
-impl Joined {
-    /// Makes it `text`; answers how many names that surely begins with in common with the one before. The last name of either counts for
-    /// different.
-    pub(crate) fn set(&mut self, text: &[u8]) -> usize {
-        let same = common_prefix(&self.text, text);
-        let shared = self.ends.partition_point(|&end| end < same);
-        self.ends.truncate(shared);
-        let start = self.start(shared);
-        let rest = text.get(start..).unwrap_or_default();
-        self.ends.extend(memchr::memchr_iter(b';', rest).chain([rest.len()]).map(|at| start + at));
-        self.text.truncate(same);
-        self.text.extend_from_slice(text.get(same..).unwrap_or_default());
-        shared
-    }
-
-    /// Its names but for the first ones, of which there are so many.
-    pub(crate) fn names(&self, first: usize) -> impl Iterator<Item = &[u8]> {
-        let ends = self.ends.get(first..).unwrap_or_default().iter();
-        ends.scan(self.start(first), |start, &end| {
-            let name = self.text.get(*start..end);
-            *start = end + 1;
-            name
-        })
-    }
-
-    /// Makes it nothing, with which nothing has a name in common.
-    pub(crate) fn clear(&mut self) {
-        self.text.clear();
-        self.ends.clear();
-    }
-
-    fn start(&self, name: usize) -> usize {
-        name.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| end + 1)
-    }
-}
-
-/// How many bytes `a` and `b` begin with in common.
-pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    let equal = |(a, b): &(&[u8], &[u8])| a == b;
-    let whole = 16 * a.chunks_exact(16).zip(b.chunks_exact(16)).take_while(equal).count();
-    let rest = a.iter().zip(b).skip(whole);
-    whole + rest.take_while(|(a, b)| a == b).count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn lines_are_taken_apart() {
@@ -319,19 +268,6 @@ mod tests {
             ("a 99999999999999999999999", None),
         ] {
             assert_eq!(split(text.as_bytes()), parts, "{text:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_common_prefix_is_counted(mut a in prop::collection::vec(0u8..2, 0..100), at in 0usize..100, len in 0usize..100) {
-            let mut b = a.clone();
-            b.get_mut(at).into_iter().for_each(|byte| *byte ^= 1);
-            b.truncate(len);
-            let slow = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
-            prop_assert_eq!(common_prefix(&a, &b), slow);
-            a.truncate(slow);
-            prop_assert_eq!(common_prefix(&b, &a), slow);
         }
     }
 

@@ -7,7 +7,10 @@
 use std::fs;
 use std::path::Path;
 
+use bstr::ByteSlice;
+
 use super::attr::What;
+use crate::folded::OFF_CPU;
 
 const HARDWARE: u32 = 0;
 const SOFTWARE: u32 = 1;
@@ -63,9 +66,6 @@ const ACCESSES: [(&str, u64); 6] = [
     ("prefetch-misses", 2 << 8 | 1 << 16),
 ];
 
-/// What the event of blocked threads is called; its samples weigh nanoseconds.
-const OFF_CPU: &str = "off-cpu";
-
 /// An event as it was named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Event {
@@ -89,7 +89,7 @@ impl Event {
         let most_stack = 16 << 10;
         let what =
             What { kind: SOFTWARE, config: 3, period: Some(1), most_stack, ..What::default() };
-        Event { name: OFF_CPU.into(), what }
+        Event { name: OFF_CPU.as_bstr().to_string(), what }
     }
 
     /// Says in its name that the kernel is left out.
