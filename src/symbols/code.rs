@@ -41,14 +41,18 @@ impl Module {
         if self.machine != EM_X86_64.0 {
             return None;
         }
-        if address >= self.entry && address <= self.entry.saturating_add(LONGEST_START) {
-            let code = self.code_at(self.entry).filter(|code| clears_frame_pointer(code));
-            let is_within = |length| address - self.entry < length;
-            if code.and_then(length_of_start).is_some_and(is_within) {
-                return Some((b"_start", Some(self.entry)));
-            }
+        if self.is_entered_at(address) {
+            return Some((b"_start", Some(self.entry)));
         }
         (self.ending(address) == Some(Ending::Exit)).then_some((b"clone", None))
+    }
+
+    /// Whether `address` is in the x86-64 code that the module is entered by, which nothing calls.
+    pub(crate) fn is_entered_at(&self, address: u64) -> bool {
+        let end = self.entry.saturating_add(LONGEST_START);
+        let is_near = self.machine == EM_X86_64.0 && (self.entry..end).contains(&address);
+        let code = || self.code_at(self.entry);
+        is_near && code().and_then(length_of_start).is_some_and(|len| address - self.entry < len)
     }
 
     /// How the code behind the call at `address` ends its thread.
@@ -60,8 +64,17 @@ impl Module {
 /// No `_start` is longer, in bytes.
 const LONGEST_START: u64 = 64;
 
-/// How long a `_start` is: up to its one call, to which nothing returns.
+/// How long a `_start` is: up to its first call. Nothing returns to that of a program; glibc's dynamic linker goes on behind its own, to
+/// run the program, as a function of another name.
 fn length_of_start(code: &[u8]) -> Option<u64> {
+    // mov %rsp,%rdi; call _dl_start
+    const OF_LINKER: [u8; 4] = [0x48, 0x89, 0xe7, 0xe8];
+    if code.starts_with(&OF_LINKER) {
+        return Some(8);
+    }
+    if !clears_frame_pointer(code) {
+        return None;
+    }
     let all = Decoder::new(64, code, DecoderOptions::NONE).into_iter();
     let is_call = |instruction: &Instruction| instruction.mnemonic() == Mnemonic::Call;
     let call = all.take_while(|instruction| instruction.ip() < LONGEST_START).find(is_call)?;
@@ -137,6 +150,8 @@ mod tests {
         let start = [0x31, 0xed, 0xff, 0x15, 0, 0, 0, 0, 0xf4];
         assert_eq!(length_of_start(&start), Some(8));
         assert_eq!(length_of_start(&[0x90; 99]), None);
+        assert_eq!(length_of_start(&[0x55, 0xff, 0x15, 0, 0, 0, 0, 0xf4]), None);
+        assert_eq!(length_of_start(&[0x48, 0x89, 0xe7, 0xe8, 1, 0, 0, 0, 0x90]), Some(8));
         assert!(clears_frame_pointer(b"\xf3\x0f\x1e\xfa\x31\xed\x49"));
         assert!(clears_frame_pointer(b"\x48\x31\xed") && !clears_frame_pointer(b"\x55\x48\x89"));
     }

@@ -19,7 +19,7 @@ use super::spaces::{Found, Space};
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Caller,
-    /// There is none: a thread began here, the tables say.
+    /// There is none: a thread began here, the tables say, or the program.
     Root,
     /// There is none, a zero says, which is in its address's place.
     Zero,
@@ -104,9 +104,13 @@ impl Unwinder<'_> {
         };
         let cfi = self.modules.cfi(found.hit.module).zip(found.hit.bias);
         let Some((cfi, bias)) = cfi else { return self.leave_unknown(registers, stack) };
-        let Some(row) = cfi.row(lookup.wrapping_sub(bias)) else {
+        let in_file = lookup.wrapping_sub(bias);
+        let Some(row) = cfi.row(in_file) else {
             if self.as_perf {
                 return registers.follow_frame_pointer(stack);
+            }
+            if cfi.file().is_entered_at(in_file) {
+                return Step::Root;
             }
             return self.leave_untold(registers, exact, was_exact, found, stack);
         };
