@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use regex::bytes::Regex;
 
 use crate::error::Error;
-use crate::filter::{Config, Edit, Pattern, Predicate, Preset, nanoseconds};
+use crate::filter::{Config, Edit, Pattern, Predicate, Preset};
+use crate::script::nanoseconds;
 
 /// The flags that other programs can have, too: what is to be kept and how it is edited.
 #[derive(Clone, Debug, Default, Args)]
@@ -184,7 +185,8 @@ pub(super) fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
     let (from, to) = text.split_once(',').context("not FROM,TO")?;
     let end = |text: &str, open| match text {
         "" => Ok(open),
-        _ => nanoseconds(text).with_context(|| format!("{text:?} is not a time in seconds")),
+        _ => nanoseconds(text.as_bytes())
+            .with_context(|| format!("{text:?} is not a time in seconds")),
     };
     let range = end(from, 0)?..=end(to, u64::MAX)?;
     anyhow::ensure!(!range.is_empty(), "it ends before it begins");

@@ -24,6 +24,7 @@ use super::pattern::{Pattern, RESERVED, ends_word};
 use super::predicate::Predicate;
 use crate::error::{Error, Result};
 use crate::sample::Kind;
+use crate::script::nanoseconds;
 
 /// How deep `not` and parentheses nest: enough for people, and safe for the machine's stack.
 const DEPTH: usize = 100;
@@ -49,18 +50,6 @@ impl FromStr for Predicate {
         let predicate = parser.any()?;
         if parser.rest().is_empty() { Ok(predicate) } else { parser.fail("and, or or the end") }
     }
-}
-
-/// Seconds as the script text shows them, `12.5`, in nanoseconds; digits beyond the ninth are cut off.
-pub fn nanoseconds(text: &str) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let fraction = format!("{fraction:0<9.9}");
-    let whole: u64 = whole.parse().ok()?;
-    whole.checked_mul(1_000_000_000)?.checked_add(fraction.parse().ok()?)
 }
 
 struct Parser<'a> {
@@ -278,6 +267,7 @@ fn cpus(text: &str) -> Option<Vec<RangeInclusive<u32>>> {
 
 fn time(text: &str) -> Option<RangeInclusive<u64>> {
     let (from, to) = text.split_once("..")?;
-    let end = |text, open| if str::is_empty(text) { Some(open) } else { nanoseconds(text) };
+    let end =
+        |text, open| if str::is_empty(text) { Some(open) } else { nanoseconds(text.as_bytes()) };
     Some(end(from, 0)?..=end(to, u64::MAX)?).filter(|range| !range.is_empty())
 }

@@ -22,7 +22,6 @@ mod show;
 
 pub use edit::Edit;
 pub use folded::FoldedFilter;
-pub use grammar::nanoseconds;
 pub use heaviest::{Heaviest, Minimum, Weights};
 pub use pattern::Pattern;
 pub use predicate::Predicate;

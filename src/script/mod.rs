@@ -25,5 +25,6 @@ mod reader;
 pub mod recording;
 mod writer;
 
+pub(crate) use numbers::nanoseconds;
 pub use reader::{Config, Reader};
 pub use writer::Writer;

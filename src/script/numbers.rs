@@ -15,15 +15,20 @@ pub(super) fn number<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
     if digits.is_empty() { None } else { N::try_from(value).ok() }
 }
 
-/// `1526.501428` in nanoseconds; digits beyond the ninth are cut off.
-pub(super) fn nanoseconds(seconds: &[u8]) -> Option<u64> {
-    let dot = position(seconds, b'.').unwrap_or(seconds.len());
+/// `1526.501428`, or `12`, in nanoseconds; digits beyond the ninth are cut off.
+pub(crate) fn nanoseconds(seconds: &[u8]) -> Option<u64> {
+    const SECOND: u64 = 1_000_000_000;
+    let Some(dot) = position(seconds, b'.') else {
+        return number::<u64>(seconds)?.checked_mul(SECOND);
+    };
     let whole: u64 = number(&seconds[..dot])?;
-    let fraction = seconds.get(dot + 1..).unwrap_or_default();
-    let fraction = &fraction[..fraction.len().min(9)];
-    let nanos = if fraction.is_empty() { 0 } else { number::<u64>(fraction)? };
-    let nanos = nanos * 10u64.pow(9 - fraction.len() as u32);
-    whole.checked_mul(1_000_000_000)?.checked_add(nanos)
+    let fraction = &seconds[dot + 1..];
+    let (fraction, cut) = fraction.split_at(fraction.len().min(9));
+    if !cut.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let nanos = number::<u64>(fraction)? * 10u64.pow(9 - fraction.len() as u32);
+    whole.checked_mul(SECOND)?.checked_add(nanos)
 }
 
 /// The number of the digits that `text` starts with, if there are some and it fits, and how many they are.
@@ -92,6 +97,12 @@ mod tests {
     fn time_is_exact() {
         assert_eq!(nanoseconds(b"1526.501428"), Some(1_526_501_428_000));
         assert_eq!(nanoseconds(b"0.000000001"), Some(1));
-        assert_eq!(nanoseconds(b"18446744073.709551616"), None);
+        assert_eq!(nanoseconds(b"1.1234567899"), Some(1_123_456_789));
+        assert_eq!(nanoseconds(b"12"), Some(12_000_000_000));
+        for odd in
+            [&b"18446744073.709551616"[..], b"1.123456789x", b"1.2.3", b"+1", b".5", b"1.", b""]
+        {
+            assert_eq!(nanoseconds(odd), None, "{odd:?}");
+        }
     }
 }
