@@ -30,7 +30,7 @@ enum Step {
 /// How far a stack was followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// To the root, and the tables say that it is one; where the stack pointer was there.
+    /// To the root for certain, as [`Step::Root`] is; where the stack pointer was there.
     Root(u64),
     /// To where a thread may begin.
     Likely,
