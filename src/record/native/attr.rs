@@ -107,10 +107,20 @@ const COMMON: u64 =
 impl Wanted {
     /// The fields of a sample.
     pub(super) fn sample_type(&self) -> u64 {
+        let common = if self.fixed_period() > 1 { COMMON & !has::PERIOD } else { COMMON };
         match self.call_graph {
-            CallGraph::Dwarf(_) => COMMON | has::REGS_USER | has::STACK_USER,
-            CallGraph::Fp => COMMON,
-            CallGraph::Lbr => COMMON | has::BRANCH_STACK,
+            CallGraph::Dwarf(_) => common | has::REGS_USER | has::STACK_USER,
+            CallGraph::Fp => common,
+            CallGraph::Lbr => common | has::BRANCH_STACK,
+        }
+    }
+
+    /// The period of all samples, which do not tell it if it is more than 1: of software's events that do, the kernel makes each a
+    /// sample, whatever their period (`perf_swevent_event` in kernel/events/core.c). Off-CPU recordings have none of those.
+    pub(super) fn fixed_period(&self) -> u64 {
+        match self.rate {
+            Rate::Period(events) if !self.switches => events,
+            _ => 1,
         }
     }
 

@@ -64,6 +64,9 @@ impl Plan {
         let names = config.events.iter().flat_map(|names| split_events(names));
         let mut events: Vec<Event> =
             names.map(|name| Event::parse(name, sys)).collect::<Result<_, _>>()?;
+        if config.period.is_some() {
+            events.iter_mut().for_each(|event| event.what.period = None);
+        }
         let rate = config.period.map_or(Rate::Frequency(config.frequency.into()), Rate::Period);
         let (call_graph, choice) = match config.call_graph.as_str() {
             "auto" => choose(workload),

@@ -21,6 +21,8 @@ pub(super) struct Session<'a> {
     writer: Writer<BufWriter<&'a mut (dyn Write + Send)>>,
     /// As the events were opened.
     attr: Attr,
+    /// The period of samples that tell none.
+    fixed_period: u64,
     /// The number of each event in the recording.
     numbers: Vec<u64>,
     ids: Ids,
@@ -58,6 +60,7 @@ impl<'a> Session<'a> {
         Ok(Session {
             writer,
             attr: events.attr(),
+            fixed_period: events.wanted.fixed_period(),
             numbers,
             ids: events.ids.clone(),
             live: unwinds.then(Live::new),
@@ -150,7 +153,7 @@ impl<'a> Session<'a> {
                     tid: sample.tid.unwrap_or(0),
                     time: sample.time.unwrap_or(0),
                     cpu: sample.cpu.unwrap_or(0),
-                    period: sample.period.unwrap_or(1),
+                    period: sample.period.unwrap_or(self.fixed_period),
                     chain: &self.chain,
                 })
             }

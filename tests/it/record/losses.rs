@@ -98,3 +98,28 @@ fn a_recorder_that_did_not_finish_is_told() {
     let told = dir.cmd("fg-fold").arg("stream").run().success().stderr;
     assert!(!told.contains_str("read as far as it goes"), "{told}");
 }
+
+#[test]
+fn a_full_disk_ends_the_recording_with_what_is_there() {
+    let test = "a_full_disk_ends_the_recording_with_what_is_there";
+    if !perf_works(test) {
+        return;
+    }
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("small")).unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=192k", "none", "small"];
+    if dir.cmd("mount").args(mount).run().status.code() != Some(0) {
+        return cannot_run(test, "nothing can be mounted here");
+    }
+    let burn = burn().to_str().unwrap();
+    let began = Instant::now();
+    let outcome = dir.cmd("fg-record").args(["-o", "small/x", burn, "--ms", "20000"]).run();
+    let recording = dir.read("small/x");
+    dir.cmd("umount").args(["-l", "small"]).run().success();
+    outcome.code(130).says("the recording ends here: No space left");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    dir.write("x", &recording);
+    let outcome = dir.cmd("fg-fold").arg("x").run().success();
+    assert!(outcome.stdout.lines().count() > 20, "{}", outcome.everything());
+    dir.cmd("fg-record").args(["-o", "/dev/full", burn, "--ms", "50"]).run().code(1);
+}

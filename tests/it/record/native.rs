@@ -212,28 +212,41 @@ fn what_only_perf_can_do_it_does_and_what_nobody_can_is_said() {
 }
 
 #[test]
-fn a_full_disk_ends_the_recording_with_what_is_there() {
-    let test = "a_full_disk_ends_the_recording_with_what_is_there";
-    if !perf_works(test) {
+fn a_period_is_that_of_events_of_software_too() {
+    if !perf_works("a_period_is_that_of_events_of_software_too") {
         return;
     }
     let dir = Dir::new();
-    std::fs::create_dir(dir.path("small")).unwrap();
-    let mount = ["-t", "tmpfs", "-o", "size=192k", "none", "small"];
-    if dir.cmd("mount").args(mount).run().status.code() != Some(0) {
-        return cannot_run(test, "nothing can be mounted here");
+    let script = "for i in 1 2 3 4 5 6 7 8 9; do /bin/true; done";
+    let record = |period: &str, mode: &str| {
+        let how = ["-e", "page-faults", "--period", period, "--call-graph", mode, "-o", "x"];
+        dir.cmd("fg-record").args(how).args(["sh", "-c", script]).run().success();
+        let text = dir.cmd("fg-script").args(["-q", "x"]).stdout();
+        let periods = text.lines().filter(|line| line.contains_str(" page-faults:"));
+        let periods: Vec<u64> = periods
+            .map(|line| {
+                Vec::from_iter(line.fields())
+                    .iter()
+                    .rev()
+                    .nth(1)
+                    .unwrap()
+                    .to_str_lossy()
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        let script = dir.cmd("perf").args(["script", "-F", "period", "-i", "x"]).stdout();
+        let perfs = script.lines().filter(|line| line.trim().to_str() == Ok(period)).count();
+        assert_eq!(perfs, periods.len(), "{mode}");
+        periods
+    };
+    for mode in ["dwarf", "fp"] {
+        let (each, tenths) = (record("1", mode), record("10", mode));
+        assert!(each.iter().all(|&period| period == 1) && tenths.iter().all(|&it| it == 10));
+        // What is left of a period is lost with each process.
+        let share = 10.0 * tenths.len() as f64 / each.len() as f64;
+        assert!((0.8..1.1).contains(&share), "{mode}: {} and {}", each.len(), tenths.len());
     }
-    let burn = burn().to_str().unwrap();
-    let began = Instant::now();
-    let outcome = dir.cmd("fg-record").args(["-o", "small/x", burn, "--ms", "20000"]).run();
-    let recording = dir.read("small/x");
-    dir.cmd("umount").args(["-l", "small"]).run().success();
-    outcome.code(130).says("the recording ends here: No space left");
-    assert!(began.elapsed() < Duration::from_secs(10));
-    dir.write("x", &recording);
-    let outcome = dir.cmd("fg-fold").arg("x").run().success();
-    assert!(outcome.stdout.lines().count() > 20, "{}", outcome.everything());
-    dir.cmd("fg-record").args(["-o", "/dev/full", burn, "--ms", "50"]).run().code(1);
 }
 
 #[test]
