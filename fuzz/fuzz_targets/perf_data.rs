@@ -2,12 +2,16 @@
 //! recordings.
 #![no_main]
 
-use flamepipe::perf_data::{Reader, Shares, seekable};
+use std::io::Write;
+
+use flamepipe::perf_data::seekable::Seekable;
+use flamepipe::perf_data::{Reader, Shares};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     read(bytes.to_vec());
-    let mut file = std::io::Cursor::new(Vec::new());
-    if let Ok(true) = seekable::write(bytes, &mut file) {
+    let mut file = Seekable::new(std::io::Cursor::new(Vec::new()));
+    let _ = file.write_all(bytes);
+    if let Ok(file) = file.finish() {
         read(file.into_inner());
     }
 });

@@ -1,5 +1,6 @@
 //! Recording and drawing at once: samples are folded, and the symbols of their modules loaded, while the workload runs.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use super::io::Output;
 use super::signals;
 use crate::fold::{Format, source};
-use crate::perf_data::seekable;
+use crate::perf_data::seekable::Seekable;
 use crate::pipeline::{self, Sender};
 use crate::record::{self, Destination, Ended, Notice, Recorder, Workload};
 use crate::tally::Tally;
@@ -35,7 +36,7 @@ pub fn draw(
     output: Output,
     tell: &mut dyn FnMut(Notice<'_>),
 ) -> Result<(Ended, crate::error::Result<Drawn>)> {
-    let keep = keep.map(|path| Output::create(Some(path))).transpose()?;
+    let keep = keep.map(Keep::create).transpose()?;
     let (sender, reader) = pipeline::channel();
     // To tell it by its first bytes would take waiting for 64 KB of them.
     pipeline.source.format = Some(Format::PerfData);
@@ -57,13 +58,7 @@ pub fn draw(
             recorder.record(workload, record, Destination::Stream(&mut to), tell)
         })?;
         to.sender.finish();
-        if let Some(mut keep) = to.keep {
-            keep.flush()?;
-            if let Some(file) = keep.file() {
-                seekable::in_place(file).with_context(|| format!("cannot write {}", keep.name))?;
-            }
-            keep.commit()?;
-        }
+        to.keep.map(Keep::commit).transpose()?;
         let drawn = drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((ended, drawn))
     })
@@ -72,7 +67,7 @@ pub fn draw(
 /// To the drawing, and to the file where the recording is kept.
 struct Tee {
     sender: Sender,
-    keep: Option<Output>,
+    keep: Option<Keep>,
 }
 
 impl Write for Tee {
@@ -85,5 +80,45 @@ impl Write for Tee {
 
     fn flush(&mut self) -> io::Result<()> {
         self.sender.flush()
+    }
+}
+
+/// Where the recording is kept.
+struct Keep {
+    output: Output,
+    /// The same, if it is a file.
+    file: Option<Seekable<File>>,
+}
+
+impl Keep {
+    fn create(path: &Path) -> Result<Keep> {
+        let output = Output::create(Some(path))?;
+        let open = |path: &Path| File::options().write(true).open(path);
+        let file = output.file().map(open).transpose();
+        let file = file.with_context(|| format!("cannot write {}", output.name))?;
+        Ok(Keep { output, file: file.map(Seekable::new) })
+    }
+
+    fn commit(self) -> Result<()> {
+        if let Some(file) = self.file {
+            file.finish().with_context(|| format!("cannot write {}", self.output.name))?;
+        }
+        self.output.commit()
+    }
+}
+
+impl Write for Keep {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Some(file) => file.write(bytes),
+            None => self.output.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => file.flush(),
+            None => self.output.flush(),
+        }
     }
 }

@@ -1,40 +1,31 @@
-//! A recording as a file, made of one as a stream: where everything is stands at the start, as readers that know no streams want it.
+//! A recording as a file, written as a stream is: where everything is stands at the start, as readers that know no streams want it.
 //!
-//! The layout is told in `header.rs`. The records stay as they are; those that only streams have, of events, features
-//! and build ids, become sections.
+//! The layout is told in `header.rs`. The records go to the file as they come; those that only streams have, of events, features
+//! and build ids, become sections. Until it is finished it is the file of a recorder that was killed, which our reader and perf know.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, Seek, SeekFrom, Write};
 
 use super::feature::number;
 use super::header::{FILE_SIZE, PIPE_SIZE};
 use super::record::kind;
 
-/// Makes a file of the stream that was written to one, as perf writes files and other readers want them. Where there is no room for both it
-/// stays a stream, which perf reads too. What is no regular file, or no stream of ours, is left as it is.
-///
-/// Fails where the file cannot be read or written; what was recorded is then lost, so it must not be one that the user had.
-pub fn in_place(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut stream = match tempfile::tempfile_in(folder.unwrap_or(Path::new("."))) {
-        Ok(stream) if path.metadata()?.is_file() => stream,
-        _ => return Ok(()),
-    };
-    if io::copy(&mut File::open(path)?, &mut stream).is_err() {
-        return Ok(());
-    }
-    stream.rewind()?;
-    let mut out = File::options().write(true).truncate(true).open(path)?;
-    let made = write(BufReader::new(&stream), BufWriter::new(&out));
-    if !matches!(made, Ok(true)) {
-        stream.rewind()?;
-        out.set_len(0)?;
-        out.rewind()?;
-        io::copy(&mut stream, &mut out)?;
-    }
-    Ok(())
+/// What a stream is written to that is to become a file.
+pub struct Seekable<W> {
+    out: W,
+    /// What is not in the file yet: the start of a record.
+    begun: Vec<u8>,
+    /// The stream's own header was read.
+    is_stream: bool,
+    events: Vec<Event>,
+    features: BTreeMap<u64, Vec<u8>>,
+    attrs: Option<Attrs>,
+    /// Where the records end that are in the file.
+    end: u64,
+    /// Ends of before; of the first at least [`SPARE`] bytes ago, as soon as there are so many.
+    before: [u64; 2],
+    /// Something could not be written: nothing more is.
+    failed: Option<io::ErrorKind>,
 }
 
 /// What a stream told of an event.
@@ -44,88 +35,198 @@ struct Event {
     name: Vec<u8>,
 }
 
-/// Writes what is in `stream`, in the machine's byte order, as a file to `out`, which must be empty. False, and nothing was written, if it is no
-/// such stream.
-///
-/// Memory: a record. Fails where reading or writing does.
-pub fn write(mut stream: impl Read, mut out: impl Write + Seek) -> io::Result<bool> {
-    let mut start = [0; PIPE_SIZE as usize];
-    stream.read_exact(&mut start)?;
-    let (magic, size) = start.split_at(8);
-    if magic != super::write::MAGIC.to_ne_bytes() || size != PIPE_SIZE.to_ne_bytes() {
-        return Ok(false);
+/// Where the attrs are, and how long one is with the place of its ids.
+#[derive(Clone, Copy)]
+struct Attrs {
+    start: u64,
+    size: u64,
+    each: u64,
+}
+
+/// So many bytes of records are given up where the disk is too full for what stands at the end.
+const SPARE: u64 = 16 << 10;
+
+impl<W: Write + Seek> Seekable<W> {
+    /// `out` is empty, and what is written to this is a stream of [`Writer`](super::write::Writer)'s.
+    pub fn new(out: W) -> Seekable<W> {
+        let (begun, events, features) = Default::default();
+        let (is_stream, attrs, end, before, failed) = (false, None, 0, [0; 2], None);
+        Seekable { out, begun, is_stream, events, features, attrs, end, before, failed }
     }
-    out.write_all(&[0; FILE_SIZE as usize])?;
-    let (mut events, mut features) = (Vec::<Event>::new(), BTreeMap::<u64, Vec<u8>>::new());
-    let (mut attrs, mut data) = (None, 0);
-    let mut record = Vec::new();
-    while next(&mut stream, &mut record)? {
+
+    /// Makes a file of what was written, also where that ended in an error: of what was whole by then. If nothing was, it stays empty.
+    /// Gives back what was written to, at its end.
+    ///
+    /// # Errors
+    /// Those of writing. The file is then as one of a recorder that was killed.
+    pub fn finish(mut self) -> io::Result<W> {
+        if !self.is_stream {
+            return Ok(self.out);
+        }
+        let attrs = self.attrs()?;
+        self.features.insert(number::EVENT_DESC, describe(&self.events));
+        if let Err(error) = self.write_features() {
+            if self.before[0] == 0 {
+                return Err(error);
+            }
+            self.end = self.before[0];
+            self.write_features()?;
+        }
+        let mut bits = [0; 4];
+        for feature in self.features.keys() {
+            if let Some(word) = bits.get_mut((feature / 64) as usize) {
+                *word |= 1 << (feature % 64);
+            }
+        }
+        self.write_header(attrs, self.end, bits)?;
+        self.out.seek(SeekFrom::End(0))?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// Takes a record that is told once, or says that this one is of another kind.
+    fn take(&mut self, record: &[u8]) -> bool {
         let body = record.get(8..).unwrap_or_default();
         match record.first_chunk().map(|word| u32::from_ne_bytes(*word)) {
-            Some(kind::HEADER_ATTR) => events.push(event(body)),
+            Some(kind::HEADER_ATTR) => self.events.push(event(body)),
             Some(kind::EVENT_UPDATE) => {
-                let Some((id, name)) = body.get(8..).and_then(|rest| rest.split_at_checked(8))
-                else {
-                    continue;
-                };
+                let parts = body.get(8..).and_then(|rest| rest.split_at_checked(8));
+                let Some((id, name)) = parts else { return true };
                 let of = |event: &&mut Event| event.ids.chunks(8).any(|known| known == id);
-                if let Some(event) = events.iter_mut().find(of) {
+                if let Some(event) = self.events.iter_mut().find(of) {
                     event.name = name.to_vec();
                 }
             }
             Some(kind::HEADER_FEATURE) => {
                 if let Some((&feature, content)) = body.split_first_chunk() {
-                    features.insert(u64::from_ne_bytes(feature), content.to_vec());
+                    self.features.insert(u64::from_ne_bytes(feature), content.to_vec());
                 }
             }
             Some(kind::HEADER_BUILD_ID) => {
-                features.entry(number::BUILD_ID).or_default().extend_from_slice(&record);
+                self.features.entry(number::BUILD_ID).or_default().extend_from_slice(record);
             }
-            _ => {
-                if attrs.is_none() {
-                    attrs = Some(write_attrs(&events, &mut out)?);
-                }
-                out.write_all(&record)?;
-                data += record.len() as u64;
+            _ => return false,
+        }
+        true
+    }
+
+    /// Writes whole `records`.
+    fn put(&mut self, records: &[u8]) -> io::Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.attrs()?;
+        let start = self.end;
+        let written = self.out.write_all(records);
+        // Where the disk is full some of them may have found room.
+        let room = match &written {
+            Ok(()) => records.len() as u64,
+            Err(_) => self.out.stream_position()?.saturating_sub(start),
+        };
+        let mut rest = records;
+        while let Some((record, behind)) = first(rest)
+            && self.end + record.len() as u64 <= start + room
+        {
+            rest = behind;
+            self.end += record.len() as u64;
+            if self.end - self.before[1] >= SPARE {
+                self.before = [self.before[1], self.end];
             }
         }
+        self.failed = written.as_ref().err().map(io::Error::kind);
+        written
     }
-    let (attrs, attr_size) = match attrs {
-        Some(attrs) => attrs,
-        None => write_attrs(&events, &mut out)?,
-    };
-    features.insert(number::EVENT_DESC, describe(&events));
-    let start = attrs.1 + attrs.0;
-    let mut at = start + data + 16 * features.len() as u64;
-    for content in features.values() {
-        out.write_all(&words(&[at, content.len() as u64]))?;
-        at += content.len() as u64;
-    }
-    features.values().try_for_each(|content| out.write_all(content))?;
-    let mut bits = [0; 4];
-    for feature in features.keys() {
-        if let Some(word) = bits.get_mut((feature / 64) as usize) {
-            *word |= 1 << (feature % 64);
+
+    /// Where the attrs are. The first time they are written, behind a header that does not know yet where the records will end.
+    fn attrs(&mut self) -> io::Result<Attrs> {
+        if let Some(attrs) = self.attrs {
+            return Ok(attrs);
         }
+        let each = self.events.first().map_or(0, |event| event.attr.len() as u64 + 16);
+        let ids: u64 = self.events.iter().map(|event| event.ids.len() as u64).sum();
+        let (start, size) = (FILE_SIZE + ids, each * self.events.len() as u64);
+        let attrs = Attrs { start, size, each };
+        self.write_header(attrs, start + size, [0; 4])?;
+        self.events.iter().try_for_each(|event| self.out.write_all(&event.ids))?;
+        let mut ids = FILE_SIZE;
+        for event in &self.events {
+            self.out.write_all(&event.attr)?;
+            self.out.write_all(&words(&[ids, event.ids.len() as u64]))?;
+            ids += event.ids.len() as u64;
+        }
+        self.attrs = Some(attrs);
+        (self.end, self.before) = (start + size, [0, start + size]);
+        Ok(attrs)
     }
-    out.seek(SeekFrom::Start(8))?;
-    out.write_all(&words(&[FILE_SIZE, attr_size, attrs.0, attrs.1, start, data, 0, 0]))?;
-    out.write_all(&words(&bits))?;
-    // Last: until here it is no recording.
-    out.seek(SeekFrom::Start(0))?;
-    out.write_all(magic)?;
-    out.flush()?;
-    Ok(true)
+
+    /// The header, with records up to `end`.
+    fn write_header(&mut self, attrs: Attrs, end: u64, features: [u64; 4]) -> io::Result<()> {
+        let start = attrs.start + attrs.size;
+        let magic = super::write::MAGIC;
+        let parts =
+            [magic, FILE_SIZE, attrs.each, attrs.start, attrs.size, start, end - start, 0, 0];
+        self.out.seek(SeekFrom::Start(0))?;
+        self.out.write_all(&[words(&parts), words(&features)].concat())
+    }
+
+    /// Behind the records, where the features are, and then these.
+    fn write_features(&mut self) -> io::Result<()> {
+        let (mut table, mut contents) = (Vec::new(), Vec::new());
+        let start = self.end + 16 * self.features.len() as u64;
+        for content in self.features.values() {
+            table.extend(words(&[start + contents.len() as u64, content.len() as u64]));
+            contents.extend_from_slice(content);
+        }
+        self.out.seek(SeekFrom::Start(self.end))?;
+        self.out.write_all(&[table, contents].concat())
+    }
 }
 
-/// Reads a record; false at the end, and where the stream is cut.
-fn next(stream: &mut impl Read, record: &mut Vec<u8>) -> io::Result<bool> {
-    record.clear();
-    stream.take(8).read_to_end(record)?;
-    let Some(&[.., low, high]) = record.first_chunk::<8>() else { return Ok(false) };
-    let size = u16::from_ne_bytes([low, high]);
-    stream.take(u64::from(size).saturating_sub(8)).read_to_end(record)?;
-    Ok(size >= 8 && record.len() == usize::from(size))
+impl<W: Write + Seek> Write for Seekable<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(kind) = self.failed {
+            return Err(kind.into());
+        }
+        let mut all = std::mem::take(&mut self.begun);
+        all.extend_from_slice(bytes);
+        let mut rest = &all[..];
+        if !self.is_stream {
+            let Some((start, behind)) = rest.split_at_checked(PIPE_SIZE as usize) else {
+                self.begun = all;
+                return Ok(bytes.len());
+            };
+            if start != words(&[super::write::MAGIC, PIPE_SIZE]) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "not a stream of ours"));
+            }
+            (self.is_stream, rest) = (true, behind);
+        }
+        // Records that follow each other are written at once.
+        let mut run = rest;
+        while let Some((record, behind)) = first(rest) {
+            if record.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a record without a size"));
+            }
+            if self.take(record) {
+                self.put(&run[..run.len() - rest.len()])?;
+                run = behind;
+            }
+            rest = behind;
+        }
+        self.put(&run[..run.len() - rest.len()])?;
+        self.begun = rest.to_vec();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// The first record of `bytes` and what is behind it; `None` if it is not whole, nothing if its size is none.
+fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let &[.., low, high] = bytes.first_chunk::<8>()?;
+    let size = u16::from_ne_bytes([low, high]).into();
+    bytes.split_at_checked(if size < 8 { 0 } else { size })
 }
 
 /// A `perf_event_attr`, which tells its own size in its second word, then ids.
@@ -136,19 +237,6 @@ fn event(body: &[u8]) -> Event {
         .map_or(0, |word| u32::from_ne_bytes(*word));
     let (attr, ids) = body.split_at_checked(size as usize).unwrap_or((body, b""));
     Event { attr: attr.to_vec(), ids: ids.to_vec(), name: Vec::new() }
-}
-
-/// The ids of all events, then their attrs. Answers where these are, and the size of one.
-fn write_attrs(events: &[Event], out: &mut impl Write) -> io::Result<((u64, u64), u64)> {
-    events.iter().try_for_each(|event| out.write_all(&event.ids))?;
-    let mut ids = FILE_SIZE;
-    let size = events.first().map_or(0, |event| event.attr.len() as u64 + 16);
-    for event in events {
-        out.write_all(&event.attr)?;
-        out.write_all(&words(&[ids, event.ids.len() as u64]))?;
-        ids += event.ids.len() as u64;
-    }
-    Ok(((ids, size * events.len() as u64), size))
 }
 
 /// The feature that names the events.

@@ -1,15 +1,14 @@
 //! Linux: the kernel itself, or the perf program where it is asked for or knows more.
 
-use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, Seek};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
+use super::native::{self, Stream};
 use super::perf::{self, Perf};
-use super::{Config, Destination, Ended, Notice, Recorder, Workload, native};
+use super::{Config, Destination, Ended, Notice, Recorder, Workload};
 use crate::error::{Error, Result};
-use crate::perf_data::seekable;
+use crate::perf_data::seekable::Seekable;
 
 /// Records natively, unless the config or `PERF` asks for perf. What only perf can do it does, and that is told.
 pub(super) struct Linux;
@@ -38,20 +37,30 @@ impl Recorder for Linux {
         let perf = Perf::from_env();
         match native::Plan::new(workload, config) {
             Ok(plan) => {
-                let ended = match to {
+                let (file, is_stdout) = match to {
+                    Destination::Stream(to) => {
+                        let stream = Stream { to, is_stdout: false };
+                        return plan.run(workload, config, stream, tell);
+                    }
+                    Destination::Stdout(to) => match redirected() {
+                        Some(file) => (file, true),
+                        None => {
+                            let stream = Stream { to, is_stdout: true };
+                            return plan.run(workload, config, stream, tell);
+                        }
+                    },
                     Destination::File(path) => {
-                        let ended = plan.run(workload, config, to, tell)?;
-                        seekable::in_place(path).map(|()| ended)
+                        let cannot = Error::io(|| format!("cannot write {}", path.display()));
+                        (File::options().write(true).open(path).map_err(cannot)?, false)
                     }
-                    Destination::Stdout(stream) => {
-                        let file = redirected();
-                        let to = Destination::Stdout(&mut *stream);
-                        let ended = plan.run(workload, config, to, tell)?;
-                        stream.flush().and_then(|()| finish(file)).map(|()| ended)
-                    }
-                    Destination::Stream(_) => return plan.run(workload, config, to, tell),
                 };
-                ended.map_err(Error::io(|| "cannot finish the recording"))
+                let mut file = Seekable::new(file);
+                let stream = Stream { to: &mut file, is_stdout };
+                let ended = plan.run(workload, config, stream, tell);
+                let finished = file.finish();
+                let ended = ended?;
+                finished.map_err(Error::io(|| "cannot finish the recording"))?;
+                Ok(ended)
             }
             Err(problem) if perf.is_there() && !config.off_cpu => {
                 tell(Notice::Change(&format!("{problem}: recording with perf")));
@@ -71,21 +80,12 @@ impl Recorder for Linux {
     }
 }
 
-/// Our standard output and its path where it is a file, as in `fg-record ./bin > f.data`, and the recording will be all there is in it.
-fn redirected() -> Option<(File, PathBuf)> {
-    let stdout = File::from(io::stdout().as_fd().try_clone_to_owned().ok()?);
-    let (open, path) = (stdout.metadata().ok()?, fs::read_link("/proc/self/fd/1").ok()?);
-    // The name of a file that was removed leads nowhere, or to another file.
-    let named = fs::metadata(&path).ok()?;
-    let same = (open.dev(), open.ino()) == (named.dev(), named.ino());
-    (same && open.is_file() && open.len() == 0).then_some((stdout, path))
-}
-
-/// Makes a file of the stream that is in [`redirected`] output. What others write to it afterwards goes behind.
-fn finish(file: Option<(File, PathBuf)>) -> io::Result<()> {
-    let Some((mut stdout, path)) = file else { return Ok(()) };
-    seekable::in_place(&path)?;
-    stdout.seek(SeekFrom::End(0)).map(drop)
+/// Our standard output where it is a file, as in `fg-record ./bin > f.data`, and the recording will be all there is in it.
+fn redirected() -> Option<File> {
+    let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned().ok()?);
+    let open = stdout.metadata().ok()?;
+    let is_empty = open.is_file() && open.len() == 0 && stdout.stream_position().ok()? == 0;
+    (is_empty && !native::appends(&stdout)).then_some(stdout)
 }
 
 /// What does not go with `--off-cpu`, and what does.

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::time::Instant;
 
 use super::super::child::{self, Stdout};
-use super::super::{Config, Destination, Ended, Notice, Workload, held, privileged};
-use super::kernel;
+use super::super::{Config, Ended, Notice, Workload, held, privileged};
+use super::{Stream, kernel};
 use crate::error::{Error, Result};
 
 /// The first argument that makes any of our programs fg-record.
@@ -16,19 +16,11 @@ pub const AS_RECORDER: &str = "--as-fg-record";
 pub(in super::super) fn run(
     workload: &Workload,
     config: &Config,
-    to: Destination<'_>,
+    stream: Stream<'_>,
     tell: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Ended> {
-    let mut file;
-    let stdout = match to {
-        Destination::Stdout(stream) => Stdout::Stream(stream),
-        Destination::Stream(stream) => Stdout::Beside(stream),
-        Destination::File(path) => {
-            let cannot = Error::io(|| format!("cannot write {}", path.display()));
-            file = std::fs::File::options().write(true).open(path).map_err(cannot)?;
-            Stdout::Beside(&mut file)
-        }
-    };
+    let Stream { to, is_stdout } = stream;
+    let stdout = if is_stdout { Stdout::Stream(to) } else { Stdout::Beside(to) };
     // Who reads the recording are we, not root.
     let kernel_symbols = config.kernel_symbols || kernel::is_hidden();
     let config = &Config { kernel_symbols, ..config.clone() };

@@ -29,14 +29,13 @@ mod threads;
 mod wait;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
 use super::child::{self, Stdout};
 use super::held::Held;
 use super::lookup::check_runnable;
-use super::{Config, Destination, Ended, Notice, Workload};
+use super::{Config, Ended, Notice, Workload};
 use crate::error::{Error, Result};
 
 use attr::{CallGraph, Rate, Wanted};
@@ -48,6 +47,7 @@ use threads::Thread;
 use wait::Wait;
 
 pub use elevated::AS_RECORDER;
+pub(super) use sys::appends;
 
 /// What is wanted, once it is known that it can be done here.
 pub struct Plan {
@@ -155,17 +155,24 @@ fn call_graph(mode: &str) -> Result<CallGraph, String> {
     }
 }
 
+/// Where a recording goes.
+pub(super) struct Stream<'a> {
+    pub(super) to: &'a mut (dyn Write + Send),
+    /// It has our standard output: what the workload prints there goes to stderr instead.
+    pub(super) is_stdout: bool,
+}
+
 impl Plan {
     /// As [`Recorder::record`](super::Recorder::record).
     pub(super) fn run(
         self,
         workload: &Workload,
         config: &Config,
-        to: Destination<'_>,
+        stream: Stream<'_>,
         tell: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Ended> {
         if config.root.is_some() {
-            return elevated::run(workload, config, to, tell);
+            return elevated::run(workload, config, stream, tell);
         }
         let mut change = |change: &str| tell(Notice::Change(change));
         let Plan { events, mut wanted, choices } = self;
@@ -176,16 +183,8 @@ impl Plan {
         let waits_for_exec = matches!(workload, Workload::Command(_)) && config.delay.is_none();
         wanted.on_exec = waits_for_exec;
         let mut events = Events::new(events, wanted, &mut change);
-        let mut file;
-        let (stdout, stream): (Stdout<'_>, &mut (dyn Write + Send)) = match to {
-            Destination::Stdout(stream) => (Stdout::Stderr, stream),
-            Destination::Stream(stream) => (Stdout::Ours, stream),
-            Destination::File(path) => {
-                let cannot = Error::io(|| format!("cannot write {}", path.display()));
-                file = File::options().write(true).open(path).map_err(cannot)?;
-                (Stdout::Ours, &mut file)
-            }
-        };
+        let stdout = if stream.is_stdout { Stdout::Stderr } else { Stdout::Ours };
+        let stream = stream.to;
         let wait = Wait::new(config)?;
         let cannot_write = Error::io(|| "cannot write the recording");
         match workload {

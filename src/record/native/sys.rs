@@ -1,6 +1,7 @@
 //! perf_event_open(2) and the system calls around it, without meaning of their own.
 #![expect(unsafe_code, reason = "system calls that libc does not wrap")]
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -87,6 +88,13 @@ pub(super) fn raise_file_limit() {
 pub(super) fn has_the_terminal() -> bool {
     // SAFETY: numbers.
     (0..=2).any(|fd| unsafe { libc::tcgetpgrp(fd) == libc::getpgrp() })
+}
+
+/// Whether all that is written to `file` goes to its end, wherever one seeks.
+pub(in super::super) fn appends(file: &File) -> bool {
+    // SAFETY: numbers, of a descriptor that is open.
+    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
+    flags < 0 || flags & libc::O_APPEND != 0
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.

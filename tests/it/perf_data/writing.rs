@@ -1,5 +1,7 @@
 //! What we write, read again.
 
+use std::io::{self, Seek, SeekFrom, Write};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -71,9 +73,10 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
         ours.iter().filter(|line| line.contains("SAMPLE")).map(|line| &line[..3]).collect();
     assert_eq!(times, ["100", "200", "300", "400", "500"]);
     assert!(ours.contains(&"0 0x40 COMM: a program:7/7".into()), "{ours:?}");
-    let mut file = std::io::Cursor::new(Vec::new());
-    assert!(seekable::write(&writer.get_mut()[..], &mut file).unwrap());
-    let file = dir.write("file", file.into_inner());
+    let mut file = Seekable::new(std::io::Cursor::new(Vec::new()));
+    file.write_all(writer.get_mut()).unwrap();
+    let whole = file.finish().unwrap().into_inner();
+    let file = dir.write("file", &whole);
     let (as_file, reader) = by_us(open(&file));
     // What is told once is no record of a file.
     let records = |lines: &[String]| -> Vec<String> {
@@ -84,7 +87,13 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
     assert_eq!(names(&reader), ["cpu-clock", "other-clock"]);
     assert_eq!(reader.features().arch, Some("x86_64".into()));
     assert_eq!(reader.features().build_ids[0].id, [3; 16]);
-    assert!(!seekable::write(&b"PERFILE2 or not."[..], std::io::Cursor::new(Vec::new())).unwrap());
+    for parts in [1, 7, 100, 4096] {
+        let mut file = Seekable::new(std::io::Cursor::new(Vec::new()));
+        writer.get_mut().chunks(parts).for_each(|part| file.write_all(part).unwrap());
+        assert!(file.finish().unwrap().into_inner() == whole, "in parts of {parts} bytes");
+    }
+    let mut file = Seekable::new(std::io::Cursor::new(Vec::new()));
+    assert!(file.write_all(b"PERFILE2 or not.").is_err());
     if Command::new("perf").arg("version").output().is_err() {
         return cannot_run("perf_data::write", "no perf");
     }
@@ -177,4 +186,67 @@ proptest! {
             cannot_run("perf_data::writing: beside perf", "no perf");
         }
     }
+}
+
+/// A file on a disk that has room for so many bytes.
+struct Disk(Cursor<Vec<u8>>, u64);
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.1.saturating_sub(self.0.position()) as usize;
+        match bytes.len().min(room) {
+            0 if !bytes.is_empty() => Err(io::ErrorKind::StorageFull.into()),
+            some => self.0.write(&bytes[..some]),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Disk {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn a_file_on_a_full_disk_has_what_found_room() {
+    let mut writer = Writer::new(Vec::new()).unwrap();
+    writer.event(b"some-clock", &chains_only(&attr()), &[7]).unwrap();
+    writer.feature(6, b"x86_64").unwrap();
+    for time in 1..=3000 {
+        let sample = NewSample { id: 7, time, chain: &[0x1000; 20], ..NewSample::default() };
+        writer.sample(&sample).unwrap();
+    }
+    writer.finished_round().unwrap();
+    let stream = &writer.get_mut()[..];
+    let each = stream.len() / 3000;
+    // The last is just too small for what stands at the end.
+    for room in [100_000, 333_333, stream.len() - 100, stream.len() + 100] {
+        let mut file = Seekable::new(Disk(Cursor::default(), room as u64));
+        let (mut parts, mut written) = (stream.chunks(60_000), Ok(()));
+        while let (Ok(()), Some(part)) = (&written, parts.next()) {
+            written = file.write_all(part);
+        }
+        assert_eq!(written.is_err(), room < stream.len(), "{room}");
+        if written.is_err() {
+            assert!(file.write_all(b"nothing more is taken").is_err());
+        }
+        let file = file.finish().unwrap().0.into_inner();
+        let (ours, reader) = by_us(Reader::bytes(file, "full").unwrap());
+        assert_eq!(reader.warnings(), [""; 0]);
+        assert_eq!(
+            (names(&reader), reader.features().arch.clone()),
+            (vec!["some-clock".into()], Some("x86_64".into()))
+        );
+        let samples = ours.iter().filter(|line| line.contains("SAMPLE")).count();
+        let fit = room.min(stream.len()) / each;
+        assert!((fit - 100_000 / each..=fit).contains(&samples), "{samples} of {fit}");
+    }
+    let mut none = Seekable::new(Disk(Cursor::default(), 50));
+    assert!(none.write_all(stream).is_err());
+    assert!(none.finish().is_err());
+    assert_eq!(Seekable::new(Cursor::<Vec<u8>>::default()).finish().unwrap().into_inner(), b"");
 }
