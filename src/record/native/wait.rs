@@ -5,12 +5,12 @@
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsRawFd;
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use signal_hook::SigId;
-use signal_hook::consts::{SIGINT, SIGKILL, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGKILL, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
 
 use super::super::child;
@@ -48,13 +48,8 @@ pub(super) struct Wait {
 impl Wait {
     /// Catches signals from now on.
     pub(super) fn new(config: &Config) -> Result<Wait> {
-        let cannot = || Error::io(|| "cannot catch signals");
-        let (signals, writer) = io::pipe().map_err(cannot())?;
         let mut registered = Vec::new();
-        for signal in [SIGINT, SIGTERM] {
-            let writer = writer.try_clone().map_err(cannot())?;
-            registered.push(pipe::register(signal, writer).map_err(cannot())?);
-        }
+        let signals = catch(&[SIGINT, SIGTERM], &mut registered)?;
         let control = config.control.as_ref().map(Control::open).transpose();
         let control = control.map_err(Error::io(|| "cannot open the FIFOs of --control"))?;
         let (delay, duration, began) = (config.delay, config.duration, Instant::now());
@@ -69,29 +64,18 @@ impl Wait {
         mut session: Session<'_>,
         events: &mut Events<'_>,
     ) -> Result<Ended> {
-        let pid = held.pid();
-        let child = held.release().map_err(cannot)?;
+        let exits = catch(&[SIGCHLD], &mut self.registered)?;
+        let mut running = Running { child: held.release().map_err(cannot)?, exits };
         // Not before: priorities are inherited.
         let _first = sys::First::go();
-        let (ended, end) = io::pipe().map_err(Error::io(|| "cannot make a pipe"))?;
-        thread::scope(|scope| {
-            let waiter = scope.spawn(move || {
-                let mut child: Child = child;
-                let status = child.wait();
-                drop(end);
-                status
-            });
-            let recorded =
-                self.record(Some((pid, &ended)), &[], &mut session, Queue::default(), events);
-            let is_full = is_full(&recorded, &session, events);
-            let status = waiter.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
-            if !is_full {
-                recorded.map_err(Error::io(|| "cannot write the recording"))?;
-            }
-            let status: ExitStatus =
-                status.map_err(Error::io(|| "cannot wait for the workload"))?;
-            Ok(self.ended(child::outcome(status, self.is_over && self.seen == 0)))
-        })
+        let recorded = self.record(Some(&mut running), &[], &mut session, Queue::default(), events);
+        let is_full = is_full(&recorded, &session, events);
+        let status = running.child.wait();
+        if !is_full {
+            recorded.map_err(Error::io(|| "cannot write the recording"))?;
+        }
+        let status = status.map_err(Error::io(|| "cannot wait for the workload"))?;
+        Ok(self.ended(child::outcome(status, self.is_over && self.seen == 0)))
     }
 
     /// Records `pids` until all have ended, or everything if there are none. In `queue` is what was recorded already.
@@ -115,7 +99,7 @@ impl Wait {
 
     fn record(
         &mut self,
-        child: Option<(u32, &PipeReader)>,
+        running: Option<&mut Running>,
         pids: &[u32],
         session: &mut Session<'_>,
         mut queue: Queue,
@@ -125,7 +109,7 @@ impl Wait {
         let (mut drain, batches) = Drain::new(queue, events.attr());
         thread::scope(|scope| {
             let writing = scope.spawn(|| session.write_all(batches));
-            let drained = self.drain(child, pids, &mut drain, events);
+            let drained = self.drain(running, pids, &mut drain, events);
             // The others see the end by that.
             drop(drain);
             let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -137,7 +121,7 @@ impl Wait {
     /// Empties the rings until all is over.
     fn drain(
         &mut self,
-        child: Option<(u32, &PipeReader)>,
+        mut running: Option<&mut Running>,
         pids: &[u32],
         drain: &mut Drain,
         events: &mut Events<'_>,
@@ -146,7 +130,7 @@ impl Wait {
         // What cannot be written ends the recording; the workload is waited for all the same.
         let mut is_taken = true;
         loop {
-            let woken = self.sleep(child, events);
+            let woken = self.sleep(running.as_deref(), events);
             let now = Instant::now();
             if self.delay.is_some_and(|delay| now - self.began >= delay) {
                 self.delay = None;
@@ -165,24 +149,25 @@ impl Wait {
                 is_time |= control.obey()?;
             }
             is_time |= !is_taken;
-            match (stopped, child) {
+            let pid = running.as_ref().map(|running| running.child.id());
+            match (stopped, pid) {
                 (None, _) if self.seen > 0 || is_time => {
                     events.disable();
                     stopped = Some(now);
-                    if let Some((pid, _)) = child.filter(|_| is_time || !sys::has_the_terminal()) {
+                    if let Some(pid) = pid.filter(|_| is_time || !sys::has_the_terminal()) {
                         send(pid, SIGINT);
                     }
                 }
-                (Some(_), Some((pid, _))) if new > 0 => send(pid, SIGKILL),
-                (Some(since), Some((pid, _))) if now - since >= GRACE && !insisted => {
+                (Some(_), Some(pid)) if new > 0 => send(pid, SIGKILL),
+                (Some(since), Some(pid)) if now - since >= GRACE && !insisted => {
                     send(pid, SIGTERM);
                     insisted = true;
                 }
                 _ => {}
             }
             is_taken = is_taken && drain.round(events, false);
-            let over = match child {
-                Some(_) => woken.ended,
+            let over = match &mut running {
+                Some(running) => running.has_ended(woken.child)?,
                 None if pids.is_empty() => stopped.is_some(),
                 None => stopped.is_some() || pids.iter().all(|&pid| threads::has_ended(pid)),
             };
@@ -195,9 +180,9 @@ impl Wait {
     }
 
     /// Waits until there is something to do.
-    fn sleep(&self, child: Option<(u32, &PipeReader)>, events: &Events<'_>) -> Woken {
+    fn sleep(&self, running: Option<&Running>, events: &Events<'_>) -> Woken {
         // A descriptor of -1 is none.
-        let child = child.map_or(-1, |(_, ended)| ended.as_raw_fd());
+        let child = running.map_or(-1, |running| running.exits.as_raw_fd());
         let control = self.control.as_ref().map_or(-1, Control::fd);
         let mut fds = [self.signals.as_raw_fd(), child, control].map(sys::readable).to_vec();
         fds.extend(events.poll());
@@ -209,7 +194,7 @@ impl Wait {
             sys::poll(own, SHORT);
         }
         let is = |at: usize| own.get(at).is_some_and(|fd| fd.revents != 0);
-        Woken { signal: is(0), ended: is(1), control: is(2) }
+        Woken { signal: is(0), child: is(1), control: is(2) }
     }
 }
 
@@ -231,8 +216,38 @@ fn is_full(recorded: &io::Result<()>, session: &Session<'_>, events: &mut Events
 /// What ended a wait.
 struct Woken {
     signal: bool,
-    ended: bool,
+    child: bool,
     control: bool,
+}
+
+/// A command that was let go.
+struct Running {
+    child: Child,
+    /// Says that a child of ours has ended, or was stopped.
+    exits: PipeReader,
+}
+
+impl Running {
+    /// Whether it is over. With `told`, something is to be read of `exits`.
+    fn has_ended(&mut self, told: bool) -> io::Result<bool> {
+        if told {
+            // How often does not matter.
+            let _ = self.exits.read(&mut [0; 64])?;
+        }
+        // Asked in any case: who has started us may have blocked the signal.
+        Ok(self.child.try_wait()?.is_some())
+    }
+}
+
+/// Where it can be read that one of `signals` has come.
+fn catch(signals: &[i32], registered: &mut Vec<SigId>) -> Result<PipeReader> {
+    let cannot = || Error::io(|| "cannot catch signals");
+    let (reader, writer) = io::pipe().map_err(cannot())?;
+    for &signal in signals {
+        let writer = writer.try_clone().map_err(cannot())?;
+        registered.push(pipe::register(signal, writer).map_err(cannot())?);
+    }
+    Ok(reader)
 }
 
 impl Drop for Wait {
