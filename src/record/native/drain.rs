@@ -18,6 +18,11 @@ use crate::perf_data::Attr;
 
 /// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken away while it writes.
 const UNDERWAY: u64 = 30_000_000;
+/// How often records are handed over, in nanoseconds, as long as they are few: waking another thread takes longer than unwinding a
+/// few samples.
+const BETWEEN: u64 = 30_000_000;
+/// How many are few: twice what two processors make in that time.
+const FEW: usize = 256;
 /// So many bytes may be behind, some seconds of copied stacks; then the rings have to wait after all.
 const MOST_BEHIND: usize = 128 << 20;
 /// How long is waited for room before the workload is looked after.
@@ -34,6 +39,8 @@ pub(super) struct Drain {
     used: Receiver<Batch>,
     /// The bytes of batches that are not used yet.
     behind: usize,
+    /// When something was handed over last.
+    handed: u64,
 }
 
 /// The end that batches come out of.
@@ -46,11 +53,11 @@ impl Drain {
     /// In `queue` is what was recorded already, in records of `attr`.
     pub(super) fn new(queue: Queue, attr: Attr) -> (Drain, Batches) {
         let ((batches, to), (from, used)) = (channel(), channel());
-        let drain = Drain { queue, attr, batches, used, behind: 0 };
+        let drain = Drain { queue, attr, batches, used, behind: 0, handed: 0 };
         (drain, Batches { batches: to, used: from })
     }
 
-    /// Takes what is in the rings, and hands on what is in order. At the end everything is. False if nobody takes it any more.
+    /// Takes what is in the rings, and now and then hands on what is in order. At the end everything is. False if nobody takes it any more.
     pub(super) fn round(&mut self, events: &mut Events<'_>, last: bool) -> bool {
         while !last && !self.has_room() {
             match self.used.recv_timeout(PATIENCE) {
@@ -59,9 +66,14 @@ impl Drain {
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
-        let until = if last { u64::MAX } else { sys::now().saturating_sub(UNDERWAY) };
+        let now = sys::now();
         let Drain { queue, attr, .. } = self;
         events.drain(|bytes| queue.push(bytes, attr, |_| {}));
+        if !last && self.queue.len() < FEW && now < self.handed + BETWEEN {
+            return true;
+        }
+        self.handed = now;
+        let until = if last { u64::MAX } else { now.saturating_sub(UNDERWAY) };
         let batch = self.queue.take(until);
         self.behind += bytes(&batch);
         batch.is_empty() || self.batches.send(batch).is_ok()

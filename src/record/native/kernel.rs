@@ -121,7 +121,8 @@ impl Names {
 /// `_text`, which is among the first of kallsyms, and its address: `ffffffff81000000 T _text`. All are 0 for whom
 /// `kptr_restrict` keeps them from.
 fn start() -> Option<(Vec<u8>, u64)> {
-    let mut reader = BufReader::new(fs::File::open("/proc/kallsyms").ok()?);
+    // The kernel writes as many lines as are read at once, and the first will mostly do.
+    let mut reader = BufReader::with_capacity(64, fs::File::open("/proc/kallsyms").ok()?);
     let mut line = Vec::new();
     // Symbols of CPU-local data come first; there are some hundreds.
     for _ in 0..20_000 {

@@ -127,9 +127,7 @@ impl<'a> Events<'a> {
     fn open_one(&mut self, event: Option<usize>, thread: i32, cpu: u32) -> Result<Outcome> {
         let mut raised = false;
         loop {
-            // Half a ring of maps, so that bursts of programs find room; of samples less, for they come steadily.
-            let part = if event.is_none() { 2 } else { 4 };
-            self.wanted.watermark = (self.ring_size(event.is_none()) / part) as u32;
+            self.wanted.watermark = self.watermark(event.is_none());
             let named = event.map(|event| &self.events[event]);
             let attr = self.wanted.attr(named.map(|event| &event.what));
             let error = match sys::open(&attr, thread, cpu.cast_signed()) {
@@ -226,6 +224,15 @@ impl<'a> Events<'a> {
     fn ring_size(&self, tracks: bool) -> usize {
         let tracked = if self.wanted.switches { 4 * TRACKED } else { TRACKED };
         if tracks { tracked.min(self.ring_size) } else { self.ring_size }
+    }
+
+    /// When we are woken: soon, where nothing says how fast a ring fills, as every page fault may be a sample.
+    fn watermark(&self, tracks: bool) -> u32 {
+        let has_period = |event: &Event| event.what.period.is_some();
+        let by_rate =
+            matches!(self.wanted.rate, Rate::Frequency(_)) && !self.events.iter().any(has_period);
+        let part = if tracks || by_rate { 2 } else { 4 };
+        (self.ring_size(tracks) / part) as u32
     }
 
     /// How records are to be read: of all events alike.

@@ -52,6 +52,11 @@ impl Queue {
         self.waiting.push(Waiting { time, bytes: room });
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// What is from before `until`, in order.
     pub(super) fn take(&mut self, until: u64) -> Vec<Vec<u8>> {
         // What has the same time stays in the order of its ring.
