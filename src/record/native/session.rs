@@ -13,6 +13,7 @@ use super::{Config, kernel, sys};
 use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only};
 use crate::perf_data::{Attr, CpuMode, Head, Mmap, RawSample, Record, SampleId};
+use crate::prefetch::prefetch;
 use crate::script::native::live::Live;
 use crate::script::native::reach::Reach;
 
@@ -99,7 +100,13 @@ impl<'a> Session<'a> {
     /// Writes all that comes.
     pub(super) fn write_all(&mut self, batches: Batches) -> io::Result<()> {
         batches.take(|batch| {
-            batch.iter().try_for_each(|bytes| self.write(bytes))?;
+            for (at, bytes) in batch.iter().enumerate() {
+                if let Some(next) = batch.get(at + 1) {
+                    // They were copied by another processor, some time ago.
+                    next.iter().step_by(64).for_each(prefetch);
+                }
+                self.write(bytes)?;
+            }
             self.writer.finished_round_of_more()?;
             self.flush()
         })
