@@ -16,12 +16,13 @@ use super::queue::Queue;
 use super::sys;
 use crate::perf_data::Attr;
 
-/// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken away while it writes.
-const UNDERWAY: u64 = 30_000_000;
+/// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken away while it writes. No thread goes on
+/// before what it did is told, so that one that is later still would seldom be missed; and room is what it costs.
+const UNDERWAY: u64 = 10_000_000;
 /// How often records are handed over, in nanoseconds, as long as they are few: waking another thread takes longer than unwinding a
 /// few samples.
 const BETWEEN: u64 = 30_000_000;
-/// How many are few: twice what two processors make in that time.
+/// How many are few: some times what two processors make in that time.
 const FEW: usize = 256;
 /// So many bytes may be behind, some seconds of copied stacks; then the rings have to wait after all.
 const MOST_BEHIND: usize = 128 << 20;
