@@ -39,7 +39,7 @@ impl Live {
         &self.reach
     }
 
-    /// Takes note of maps, names, forks and execs, in order of time.
+    /// Takes note of maps, names, forks, execs and exits, in order of time.
     pub(crate) fn note(&mut self, record: &Record<'_>) {
         match record {
             Record::Mmap(mmap) => self.spaces.map(mmap),
