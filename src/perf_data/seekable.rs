@@ -1,7 +1,8 @@
 //! A recording as a file, written as a stream is: where everything is stands at the start, as readers that know no streams want it.
 //!
 //! The layout is told in `header.rs`. The records go to the file as they come; those that only streams have, of events, features
-//! and build ids, become sections. Until it is finished it is the file of a recorder that was killed, which our reader and perf know.
+//! and build ids, become sections at the end. At each flush the header says how far the records go, so that what a recorder leaves that was
+//! killed is a file, too; perf does not read its own then.
 
 use std::collections::BTreeMap;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -58,12 +59,12 @@ impl<W: Write + Seek> Seekable<W> {
     /// Gives back what was written to, at its end.
     ///
     /// # Errors
-    /// Those of writing. The file is then as one of a recorder that was killed.
+    /// Those of writing. The file is then as it was when it was flushed last.
     pub fn finish(mut self) -> io::Result<W> {
         if !self.is_stream {
             return Ok(self.out);
         }
-        let attrs = self.attrs()?;
+        let attrs = self.place_attrs()?;
         self.features.insert(number::EVENT_DESC, describe(&self.events));
         if let Err(error) = self.write_features() {
             if self.before[0] == 0 {
@@ -115,7 +116,7 @@ impl<W: Write + Seek> Seekable<W> {
         if records.is_empty() {
             return Ok(());
         }
-        self.attrs()?;
+        self.place_attrs()?;
         let start = self.end;
         let written = self.out.write_all(records);
         // Where the disk is full some of them may have found room.
@@ -138,7 +139,7 @@ impl<W: Write + Seek> Seekable<W> {
     }
 
     /// Where the attrs are. The first time they are written, behind a header that does not know yet where the records will end.
-    fn attrs(&mut self) -> io::Result<Attrs> {
+    fn place_attrs(&mut self) -> io::Result<Attrs> {
         if let Some(attrs) = self.attrs {
             return Ok(attrs);
         }
@@ -218,6 +219,10 @@ impl<W: Write + Seek> Write for Seekable<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if let Some(attrs) = self.attrs.filter(|_| self.failed.is_none()) {
+            self.write_header(attrs, self.end, [0; 4])?;
+            self.out.seek(SeekFrom::Start(self.end))?;
+        }
         self.out.flush()
     }
 }

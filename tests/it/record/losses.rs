@@ -25,7 +25,7 @@ fn who_reads_slowly_loses_nothing() {
         return;
     }
     let dir = Dir::new();
-    // Some 400 KB, of which a pipe holds 64; a ring holds 125 samples.
+    // Some 400 KB, of which a pipe holds 64; a ring holds 64 samples.
     let workload = [burn().to_str().unwrap(), "--ms", "800"];
     let child = start(&dir, &["-F", "997"], &workload);
     std::thread::sleep(Duration::from_millis(1500));
@@ -92,6 +92,8 @@ fn a_recorder_that_did_not_finish_is_told() {
     child.wait().unwrap();
     let told = dir.cmd("fg-fold").arg("cut").run().success().says("read as far as it goes");
     told.says("1 cut short at the end of the input");
+    let script = dir.cmd("perf").args(["script", "-F", "comm", "-i", "cut"]).stdout();
+    assert!(script.lines().count() > 80, "{script}");
     let workload = [burn().to_str().unwrap(), "--ms", "100"];
     let (_, stream, _) = finish(start(&dir, &[], &workload), Vec::new());
     dir.write("stream", stream);
