@@ -64,6 +64,7 @@ impl Plan {
         let names = config.events.iter().flat_map(|names| split_events(names));
         let mut events: Vec<Event> =
             names.map(|name| Event::parse(name, sys)).collect::<Result<_, _>>()?;
+        // It goes before that of tracepoints, which is 1.
         if config.period.is_some() {
             events.iter_mut().for_each(|event| event.what.period = None);
         }
