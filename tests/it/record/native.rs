@@ -240,12 +240,15 @@ fn a_period_is_that_of_events_of_software_too() {
         assert_eq!(perfs, periods.len(), "{mode}");
         periods
     };
+    // Chains of all of them have room in a ring, however late it is emptied; copied stacks do not.
+    let each = record("1", "fp");
+    assert!(each.iter().all(|&period| period == 1));
     for mode in ["dwarf", "fp"] {
-        let (each, tenths) = (record("1", mode), record("10", mode));
-        assert!(each.iter().all(|&period| period == 1) && tenths.iter().all(|&it| it == 10));
-        // What is left of a period is lost with each process.
+        let tenths = record("10", mode);
+        assert!(tenths.iter().all(|&period| period == 10), "{mode}");
+        // What is left of a period is lost with each process and CPU: of some 50 faults of `true` 5 on the average.
         let share = 10.0 * tenths.len() as f64 / each.len() as f64;
-        assert!((0.8..1.1).contains(&share), "{mode}: {} and {}", each.len(), tenths.len());
+        assert!((0.6..1.1).contains(&share), "{mode}: {} and {}", each.len(), tenths.len());
     }
 }
 
