@@ -97,8 +97,10 @@ pub fn prepare(
         }
     };
     args.extend_from_slice(trailing);
-    if target.kind.is_benchmarked() {
-        // `cargo bench` does; without it criterion and the harness only test the benchmarks, once each.
+    // `cargo bench` appends it; without it criterion and the harness only test the benchmarks, once
+    // each. Many READMEs also write it by hand, and no harness accepts it twice.
+    let has_bench = trailing.iter().any(|argument| argument == "--bench");
+    if target.kind.is_benchmarked() && !has_bench {
         args.push("--bench".into());
     }
     let cwd = match target.kind {

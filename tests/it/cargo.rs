@@ -306,6 +306,11 @@ fn harnesses_and_benchmarks_get_what_cargo_gives_them() {
         workspace.prepare("", Wanted::Bench("speed".into()), workspace.build(), &["x"]);
     assert_eq!(launch.args, ["x", "--bench"]);
     assert_eq!(launched(&launch), "[\"x\", \"--bench\"]\n");
+    for typed in [&["--bench"][..], &["--bench", "x"], &["x", "--bench"]] {
+        let wanted = Wanted::Bench("speed".into());
+        let (launch, _) = workspace.prepare("", wanted, workspace.build(), typed);
+        assert_eq!(launch.args, typed, "--bench is passed once, also if it was typed");
+    }
     assert!(
         said.contains("[profile.bench]\n") && said.contains("CARGO_PROFILE_BENCH_DEBUG=true"),
         "{said}"
