@@ -20,6 +20,8 @@ pub enum Loss {
     OtherEvent,
     /// A sample without a call chain.
     NoStack,
+    /// A sample whose user stack was to be recorded later, and never was.
+    NoUserStack,
     /// A sample without a time, where time is what is drawn.
     NoTime,
     /// The input ended in the middle.
@@ -41,6 +43,7 @@ impl Loss {
             Loss::Odd => "odd lines or records skipped",
             Loss::OtherEvent => "of other events left out",
             Loss::NoStack => "without a call chain",
+            Loss::NoUserStack => "without the user stack that was to follow (deferred)",
             Loss::NoTime => "without a time",
             Loss::CutShort => "cut short at the end of the input",
             Loss::Mismatched => "modules replaced since the recording",

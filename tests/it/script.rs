@@ -13,6 +13,7 @@ use crate::recording::sums;
 #[cfg(target_os = "linux")]
 mod debuginfod;
 #[cfg(target_os = "linux")]
+mod deferred;
 mod fallback;
 #[cfg(target_os = "linux")]
 mod header;

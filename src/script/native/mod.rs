@@ -15,6 +15,7 @@ mod address;
 mod answers;
 mod beyond;
 mod cfi;
+mod deferred;
 mod exits;
 #[cfg(target_os = "linux")]
 pub(crate) mod live;
@@ -33,11 +34,12 @@ mod warnings;
 use bstr::{BString, ByteSlice};
 
 use crate::error::Result;
-use crate::perf_data::{Item, Reader, Record, Shares};
+use crate::perf_data::{CpuMode, Item, Reader, Record, Shares};
 use crate::sample::{FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start};
 use crate::symbols::{self, Loader};
 use crate::tally::{Count, Loss, Tally};
 
+use deferred::{Deferred, Held};
 use places::Places;
 use spaces::Spaces;
 use stack::Builder;
@@ -95,6 +97,7 @@ pub fn script(
         bare: 0,
         monotonic: false,
         stacks: Vec::new(),
+        deferred: Deferred::default(),
         config,
         loader: &loader,
     };
@@ -134,6 +137,8 @@ pub fn script(
         sink.text(&reader.features().describe())?;
     }
     script.spaces.learn(reader.features());
+    let unmatched = script.deferred.end();
+    script.complete(unmatched, None, tally);
     script.flush(frames, sink, tally)?;
     script.places.settle(&script.spaces, &loader, frames);
     reader.tally(tally);
@@ -160,6 +165,8 @@ struct Script<'a> {
     monotonic: bool,
     /// The stacks of `waiting`, one behind the other, as ids of `places`.
     stacks: Vec<u32>,
+    /// Samples whose user part comes later.
+    deferred: Deferred,
     config: &'a Config,
     loader: &'a Loader,
 }
@@ -229,15 +236,33 @@ impl Script<'_> {
                 if waiting.len() == first {
                     return;
                 }
-                let mut into = stack::Into {
-                    spaces: &mut self.spaces,
-                    places: &mut self.places,
-                    loader: self.loader,
-                    stack: &mut self.stacks,
+                let mode = item.head.mode();
+                let (builder, mut into) = self.into();
+                let cookie = builder.build(mode, &sample, &mut into);
+                let Some(cookie) = cookie else {
+                    return self.set_stack(first, start);
                 };
-                self.builder.build(item.head.mode(), &sample, &mut into);
-                let end = self.stacks.len();
-                self.waiting[first..].iter_mut().for_each(|waiting| waiting.stack.1 = end);
+                let held = Held {
+                    cookie,
+                    waiting: self.waiting.split_off(first),
+                    stack: self.stacks.split_off(start),
+                    user: sample.ip.filter(|_| mode == CpuMode::User),
+                };
+                let early = self.deferred.told(tid, cookie).map(<[u64]>::to_vec);
+                if let Some(chain) = early {
+                    return self.complete(vec![held], Some((cookie, &chain)), tally);
+                }
+                let unmatched = self.deferred.hold(tid, held);
+                self.complete(unmatched, None, tally);
+            }
+            Record::Callchain { cookie, chain } => {
+                let chain: Vec<u64> = chain.iter().collect();
+                let held = self.deferred.tell(item.id.tid, cookie, chain.clone());
+                self.complete(held, Some((cookie, &chain)), tally);
+            }
+            Record::Exit(task) => {
+                let unmatched = self.deferred.exit(task.tid);
+                self.complete(unmatched, None, tally);
             }
             Record::Mmap(mmap) => self.spaces.map(&mmap),
             Record::Comm { pid, tid, comm, exec } => {
@@ -249,6 +274,42 @@ impl Script<'_> {
             Record::Fork(task) => self.spaces.fork(&task),
             Record::Ksymbol(symbol) => self.spaces.tell(&symbol),
             _ => {}
+        }
+    }
+
+    /// What builds stacks, and where they go.
+    fn into(&mut self) -> (&mut Builder, stack::Into<'_>) {
+        let into = stack::Into {
+            spaces: &mut self.spaces,
+            places: &mut self.places,
+            loader: self.loader,
+            stack: &mut self.stacks,
+        };
+        (&mut self.builder, into)
+    }
+
+    /// The samples from `first` on have the stack from `start` on.
+    fn set_stack(&mut self, first: usize, start: usize) {
+        let stack = (start, self.stacks.len());
+        self.waiting[first..].iter_mut().for_each(|waiting| waiting.stack = stack);
+    }
+
+    /// Lets samples go on that were held: with the user part that has come, if it is theirs.
+    fn complete(&mut self, held: Vec<Held>, told: Option<(u64, &[u64])>, tally: &mut Tally) {
+        for Held { cookie, waiting, stack, user } in held {
+            let (first, start) = (self.waiting.len(), self.stacks.len());
+            let pid = waiting.first().and_then(|waiting| waiting.pid).unwrap_or(0);
+            self.waiting.extend(waiting);
+            self.stacks.extend(stack);
+            let (builder, mut into) = self.into();
+            match told.filter(|(of, _)| *of == cookie) {
+                Some((_, chain)) => builder.append_deferred(pid, chain, &mut into),
+                None => {
+                    builder.append_missing(pid, user, &mut into);
+                    tally.lose(Loss::NoUserStack, 1, 0);
+                }
+            }
+            self.set_stack(first, start);
         }
     }
 

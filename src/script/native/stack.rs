@@ -4,7 +4,7 @@
 //! is a function's last instruction would be named after the next function. Only where a thread really was, the first
 //! address of each part, is exact.
 
-use crate::perf_data::sample::{CONTEXT_KERNEL, CONTEXT_MAX, CONTEXT_USER};
+use crate::perf_data::sample::{CONTEXT_KERNEL, CONTEXT_MAX, CONTEXT_USER, CONTEXT_USER_DEFERRED};
 use crate::perf_data::write::TRUNCATED;
 use crate::perf_data::{CpuMode, RawSample, Reader};
 use crate::symbols::Loader;
@@ -20,6 +20,16 @@ pub(super) struct Builder {
     machine: Option<Machine>,
     perf_compat: bool,
     unwound: Vec<At>,
+}
+
+/// What a call chain says of the user's part of a stack.
+enum User {
+    /// Nothing.
+    None,
+    /// The addresses.
+    Chain,
+    /// That it follows in the record with this cookie.
+    Deferred(u64),
 }
 
 /// Where a stack goes, and what it is made with.
@@ -39,8 +49,14 @@ impl Builder {
         Builder { machine: Machine::of(arch.as_deref()), perf_compat, unwound: Vec::new() }
     }
 
-    /// Appends the stack of `sample`, taken in `mode`.
-    pub(super) fn build(&mut self, mode: CpuMode, sample: &RawSample<'_>, into: &mut Into<'_>) {
+    /// Appends the stack of `sample`, taken in `mode`. If the user part follows in a record of its own, the answer is the cookie
+    /// of that record.
+    pub(super) fn build(
+        &mut self,
+        mode: CpuMode,
+        sample: &RawSample<'_>,
+        into: &mut Into<'_>,
+    ) -> Option<u64> {
         let pid = sample.pid.unwrap_or(0);
         let registers = self.machine.and_then(|machine| Registers::of(machine, sample));
         let Some(chain) = sample.callchain else {
@@ -56,39 +72,14 @@ impl Builder {
             if is_lost && mode == CpuMode::User && !self.perf_compat {
                 into.stack.push(Places::TRUNCATED);
             }
-            return;
+            return None;
         };
-        let mut mode = mode;
-        let mut first = true;
-        let mut user = false;
-        for word in chain.iter() {
-            if word >= CONTEXT_MAX {
-                mode = match word {
-                    CONTEXT_KERNEL => CpuMode::Kernel,
-                    CONTEXT_USER => CpuMode::User,
-                    _ => CpuMode::Unknown,
-                };
-                first = true;
-                // What was recorded of the user's stack itself says more than the chain.
-                if mode == CpuMode::User && (registers.is_some() || has_call_branches(sample)) {
-                    break;
-                }
-                continue;
-            }
-            user |= mode == CpuMode::User;
-            if word == TRUNCATED && !self.perf_compat {
-                into.stack.push(Places::TRUNCATED);
-                continue;
-            }
-            into.add(
-                pid,
-                mode,
-                if first || self.perf_compat { At::exact(word) } else { At::call(word) },
-            );
-            first = false;
-        }
-        if user {
-            return;
+        // What was recorded of the user's stack itself says more than the chain.
+        let is_told = registers.is_some() || has_call_branches(sample);
+        match self.append(pid, mode, chain.iter(), is_told, into) {
+            User::Chain => return None,
+            User::Deferred(cookie) => return Some(cookie),
+            User::None => {}
         }
         if let Some(branches) = sample.branches.filter(|_| has_call_branches(sample)) {
             let calls = branches.iter().take(LBR_DEPTH);
@@ -101,6 +92,60 @@ impl Builder {
         } else if let Some(registers) = registers {
             self.unwind(pid, &registers, sample, into);
         }
+        None
+    }
+
+    /// Appends the user part of a stack whose sample only announced it. `chain` starts with a marker, as every part does.
+    pub(super) fn append_deferred(&self, pid: u32, chain: &[u64], into: &mut Into<'_>) {
+        self.append(pid, CpuMode::User, chain.iter().copied(), false, into);
+    }
+
+    /// Appends what is known of a user part that never came: where the thread was, if that was in user space.
+    pub(super) fn append_missing(&self, pid: u32, user: Option<u64>, into: &mut Into<'_>) {
+        let chain = user.into_iter().chain([TRUNCATED]);
+        self.append(pid, CpuMode::User, chain, false, into);
+    }
+
+    /// Appends a call chain, without its user part if that `is_told` by something better.
+    fn append(
+        &self,
+        pid: u32,
+        mut mode: CpuMode,
+        mut chain: impl Iterator<Item = u64>,
+        is_told: bool,
+        into: &mut Into<'_>,
+    ) -> User {
+        let mut first = true;
+        let mut user = User::None;
+        while let Some(word) = chain.next() {
+            if word >= CONTEXT_MAX {
+                mode = match word {
+                    CONTEXT_KERNEL => CpuMode::Kernel,
+                    CONTEXT_USER | CONTEXT_USER_DEFERRED => CpuMode::User,
+                    _ => CpuMode::Unknown,
+                };
+                first = true;
+                if mode == CpuMode::User && is_told {
+                    break;
+                }
+                if word == CONTEXT_USER_DEFERRED {
+                    // The kernel writes the cookie behind the marker and nothing behind that.
+                    return chain.next().map_or(user, User::Deferred);
+                }
+                continue;
+            }
+            if mode == CpuMode::User {
+                user = User::Chain;
+            }
+            if word == TRUNCATED && !self.perf_compat {
+                into.stack.push(Places::TRUNCATED);
+                continue;
+            }
+            let is_exact = first || self.perf_compat;
+            into.add(pid, mode, if is_exact { At::exact(word) } else { At::call(word) });
+            first = false;
+        }
+        user
     }
 
     fn unwind(

@@ -1,0 +1,83 @@
+//! Stacks whose user part the kernel records later: `perf record --call-graph fp,defer`, since Linux 6.19.
+//!
+//! ```text
+//!  SAMPLE  kernel part, PERF_CONTEXT_USER_DEFERRED, cookie ─▶ held ┐
+//!  SAMPLE  another one in the same system call, same cookie ─▶ held ┼─▶ whole
+//!  CALLCHAIN_DEFERRED  cookie, user part: on the way back to user space ┘
+//! ```
+//!
+//! Such a record belongs to all samples of its thread with its cookie. A thread has one cookie at a time, and it can be sampled
+//! once more behind the record, before it is back in user space. So the last record of each thread is kept, too.
+//!
+//! Memory: the samples that wait, at most [`MOST`], and a call chain for each thread that lives.
+//!
+//! Source: `PERF_RECORD_CALLCHAIN_DEFERRED` in `include/uapi/linux/perf_event.h`.
+
+use std::collections::HashMap;
+
+use super::Waiting;
+
+/// So many samples wait for their user parts. perf has no bound; this is a minute of a thread that stays in the kernel, at 997 Hz.
+const MOST: usize = 64 << 10;
+
+/// Samples that wait, and the records that came last.
+#[derive(Default)]
+pub(super) struct Deferred {
+    held: HashMap<Option<u32>, Vec<Held>>,
+    count: usize,
+    last: HashMap<Option<u32>, (u64, Vec<u64>)>,
+}
+
+/// A sample without its user part.
+pub(super) struct Held {
+    pub(super) cookie: u64,
+    /// Once for each event that it counts for.
+    pub(super) waiting: Vec<Waiting>,
+    /// The kernel's part, as ids of places.
+    pub(super) stack: Vec<u32>,
+    /// Where the thread was, if that was in user space.
+    pub(super) user: Option<u64>,
+}
+
+impl Deferred {
+    /// Keeps a sample of thread `tid`. The answer are those that cannot wait any longer.
+    pub(super) fn hold(&mut self, tid: Option<u32>, held: Held) -> Vec<Held> {
+        let others = if self.count < MOST { Vec::new() } else { self.end() };
+        self.held.entry(tid).or_default().push(held);
+        self.count += 1;
+        others
+    }
+
+    /// The user part for a sample of thread `tid` with this cookie, if it is there already.
+    pub(super) fn told(&self, tid: Option<u32>, cookie: u64) -> Option<&[u64]> {
+        let (last, chain) = self.last.get(&tid)?;
+        (*last == cookie).then_some(chain)
+    }
+
+    /// The user part of thread `tid` with this cookie has come. The answer are all samples of the thread: a thread that got another
+    /// cookie has left the kernel since, so what has not this one waits in vain.
+    pub(super) fn tell(&mut self, tid: Option<u32>, cookie: u64, chain: Vec<u64>) -> Vec<Held> {
+        self.last.insert(tid, (cookie, chain));
+        self.take(tid)
+    }
+
+    /// The thread is over. The answer are its samples, which wait in vain.
+    pub(super) fn exit(&mut self, tid: u32) -> Vec<Held> {
+        self.last.remove(&Some(tid));
+        self.take(Some(tid))
+    }
+
+    /// Nothing more will come. The answer are all samples that wait, by thread.
+    pub(super) fn end(&mut self) -> Vec<Held> {
+        self.count = 0;
+        let mut threads: Vec<_> = self.held.drain().collect();
+        threads.sort_by_key(|(tid, _)| *tid);
+        threads.into_iter().flat_map(|(_, held)| held).collect()
+    }
+
+    fn take(&mut self, tid: Option<u32>) -> Vec<Held> {
+        let taken = self.held.remove(&tid).unwrap_or_default();
+        self.count -= taken.len();
+        taken
+    }
+}
