@@ -16,6 +16,7 @@ pub mod cargo;
 pub mod cli;
 pub mod diff;
 pub mod error;
+mod event;
 pub mod filter;
 pub mod fold;
 pub mod folded;

@@ -26,7 +26,7 @@ use crate::tally::Tally;
 /// red where they weigh more than in the first, blue where less. What is in the first profile only is below a root of its own,
 /// `[vanished]`, as wide as it was there.
 ///
-/// Profiles are compared by shares: the first is scaled to the total of the second, but with --absolute. In the picture, in the table and for
+/// Profiles are compared by shares: the smaller one is scaled to the total of the larger one, unless --absolute is given. In the picture, in the table and for
 /// --fail-above a frame counts with all that it calls, once for each stack, so that parents change when children do.
 ///
 /// The output is sorted by frames. Memory grows with the distinct stacks of both profiles, not with their length.
@@ -41,7 +41,7 @@ pub struct DiffArgs {
     #[arg(value_name = "PATH2")]
     pub after: PathBuf,
 
-    /// Scale the first profile to the total of the second: the default, for those who write it out
+    /// Scale the smaller profile to the total of the larger one: the default, for those who write it out
     #[arg(short, long)]
     pub normalize: bool,
 

@@ -7,8 +7,8 @@ use crate::fold::{self, Weighing};
 /// The options of folding that all programs that fold have in common.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FoldingArgs {
-    /// Event to fold, or `all`: each under a root frame of its name, in a unit of its own [default: the first one met, and off-cpu beside
-    /// cpu-clock or task-clock]
+    /// Event to fold, or `all`: each under a root frame of its name, in a unit of its own [default: the first one that the
+    /// recording lists, in text without a list the most frequent one, and off-cpu beside cpu-clock or task-clock]
     #[arg(long, value_name = "EVENT|all")]
     pub event_filter: Option<String>,
 

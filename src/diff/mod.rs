@@ -17,8 +17,8 @@ use crate::unit::Unit;
 /// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless it is told not to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Scale the first profile to the second's total, for profiles taken under different load or for different times.
-    /// Scaled weights are cut to whole numbers.
+    /// Scale the smaller profile to the total of the larger, for profiles taken under different load or for different times.
+    /// Scaled weights are cut to whole numbers, so that small ones would become 0 if the larger profile were scaled.
     pub normalize: bool,
     /// Replace hexadecimal numbers, `0x45ef2173` by `0x...`, so that addresses do not tell equal stacks apart.
     pub strip_hex: bool,
@@ -175,12 +175,17 @@ impl<S: FoldedSink> FoldedSink for Differ<S> {
             self.next.text(&line)?;
         }
         let [before, after] = self.totals;
-        let normalize = self.config.normalize && before != after;
-        for id in self.in_order(frames) {
-            let [mut weight, second] = self.weights[id];
-            if normalize {
-                weight = (weight as f64 * after as f64 / before as f64) as u64;
+        let larger = before.max(after);
+        // A profile of nothing cannot be scaled.
+        let scaled = |weight: u64, total: u64| match total {
+            total if self.config.normalize && total != larger && total > 0 => {
+                (weight as f64 * larger as f64 / total as f64) as u64
             }
+            _ => weight,
+        };
+        for id in self.in_order(frames) {
+            let [first, second] = self.weights[id];
+            let (weight, second) = (scaled(first, before), scaled(second, after));
             let stack = self.stacks.get(id);
             self.next.folded(frames, &Folded { stack, weight, after: Some(second), line: b"" })?;
         }
@@ -228,11 +233,16 @@ mod tests {
     }
 
     #[test]
-    fn the_first_profile_is_scaled_to_the_second() {
+    fn the_smaller_profile_is_scaled_to_the_larger() {
         let config = Config { normalize: true, ..Config::default() };
         assert_eq!(diff(config, "a 1\nb 3\n", "a 6\nb 4\n"), "a 2 6\nb 7 4\n");
         assert_eq!(diff(config, "", "a 6\n"), "a 0 6\n");
-        assert_eq!(diff(config, "a 6\n", ""), "a 0 0\n");
+        assert_eq!(diff(config, "a 6\n", ""), "a 6 0\n");
+        // 10,000 samples against 50, as in a long and a short run.
+        let before: String = (0..400).map(|i| format!("main;f{i:03} 25\n")).collect();
+        let after: String = (0..400).step_by(8).map(|i| format!("main;f{i:03} 1\n")).collect();
+        let both = diff(config, &before, &after);
+        assert!(both.starts_with("main;f000 25 200\nmain;f001 25 0\n"), "{both}");
     }
 
     #[test]

@@ -1,121 +1,191 @@
-//! Which events of a profile are folded.
+//! Which event of a profile is folded: the weights of two events cannot be added up.
+//!
+//! A sample does not say whether its event is the one that the user wants, so that all events are summed, each by itself,
+//! and the choice is made at the end. The first event that the recording lists is folded, as perf reports them in that
+//! order. Text without such a list has its most frequent event folded. An event without any call chain is folded only if
+//! no other has one.
+
+use std::cmp::Reverse;
 
 use bstr::{BStr, BString, ByteSlice};
+use hashbrown::HashMap;
 
 use super::Config;
 use crate::error::Error;
+use crate::event;
 use crate::folded::OFF_CPU;
 use crate::tally::{Count, grouped};
 use crate::unit::{self, Unit};
 
-/// Lets one event through, or each: the weights of two events cannot be added up. Those of `off-cpu` and a clock can.
+/// The events of a profile, and which of them are folded.
 ///
 /// `cycles:u` and `cycles:k` are one event, and so are the halves of a hybrid CPU, `cpu_core/cycles/` and `cpu_atom/cycles/`.
 #[derive(Default)]
 pub(super) struct EventFilter {
-    pub(super) wanted: Option<BString>,
     choice: Choice,
-    /// The event of the last sample and what became of it; most profiles have but one.
+    seen: Vec<Seen>,
+    numbers: HashMap<BString, usize>,
+    /// The name of the last sample's event, and its number; most profiles have one event.
     last: BString,
-    last_turn: Option<Turn>,
-    /// What is not folded, by event.
-    others: Vec<(BString, Count)>,
-    off: Count,
-    unit: Unit,
+    last_number: Option<usize>,
+    /// What the recording lists, and when that was read.
+    listed: Vec<(BString, u64)>,
+    /// Counts what is new, so that several threads agree on what came first.
+    clock: u64,
+    /// What the clock was when several threads began to read.
+    began: u64,
 }
 
-/// Who chose what is folded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Who chooses what is folded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Choice {
-    /// Nobody: the first event met.
+    /// We do.
     #[default]
-    First,
-    /// Somebody named it: nothing goes beside it.
-    Named,
+    Best,
+    /// The user named it: nothing goes beside it.
+    Named(BString),
     /// All are.
     All,
 }
 
-/// What becomes of a sample.
+/// An event that was met.
+struct Seen {
+    /// As it was met first, with its modifiers.
+    name: BString,
+    count: Count,
+    /// The most frames that a sample of it had, up to 2: a chain has a caller.
+    depth: usize,
+    first: u64,
+}
+
+/// What becomes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Folded,
-    /// Folded too, but under a root of its own, if it turns out to be in the unit of the others.
+    /// Folded too, but under a root of its own: blocked threads, beside a clock, both in nanoseconds.
     Off,
-    /// Left out; where its event is counted.
-    Other(usize),
+    Other,
 }
 
 impl EventFilter {
     pub(super) fn new(config: &Config) -> Self {
         let choice = match (&config.event, config.by_event) {
-            (Some(_), _) => Choice::Named,
+            (Some(event), _) => Choice::Named(event.clone()),
             (None, true) => Choice::All,
-            (None, false) => Choice::First,
+            (None, false) => Choice::Best,
         };
-        EventFilter { choice, wanted: config.event.clone(), ..EventFilter::default() }
+        EventFilter { choice, ..EventFilter::default() }
     }
 
-    pub(super) fn turn(&mut self, event: &BStr, weight: u64) -> Turn {
-        let turn = match self.last_turn {
-            Some(turn) if self.last == event => turn,
-            _ => self.decide(event),
+    /// Counts a sample of `event` with so many `frames`. Answers the event's number if the sample may be folded.
+    pub(super) fn count(&mut self, event: &BStr, weight: u64, frames: usize) -> Option<usize> {
+        let number = match self.last_number {
+            Some(number) if self.last == event => number,
+            _ => self.look_up(event),
         };
-        match turn {
-            Turn::Folded => return turn,
-            Turn::Off => self.off += Count::one(weight),
-            Turn::Other(at) => self.others[at].1 += Count::one(weight),
-        }
-        turn
+        let seen = &mut self.seen[number];
+        seen.count += Count::one(weight);
+        seen.depth = seen.depth.max(frames.min(2));
+        let may_be_folded = match &self.choice {
+            Choice::Named(wanted) => is_same(wanted, &seen.name),
+            Choice::Best | Choice::All => true,
+        };
+        may_be_folded.then_some(number)
     }
 
-    fn decide(&mut self, event: &BStr) -> Turn {
-        if self.wanted.is_none() && !event.is_empty() && !self.goes_beside(event) {
-            self.wanted = Some(event.into());
-        }
-        let same = |wanted: &BString| {
-            event.is_empty() || wanted == event || base_event(wanted) == base_event(event)
-        };
-        let is_wanted = self.choice == Choice::All || self.wanted.as_ref().is_none_or(same);
-        let turn = if self.goes_beside(event) {
-            Turn::Off
-        } else if is_wanted {
-            self.unit.note(unit::of_event(event));
-            Turn::Folded
-        } else {
-            Turn::Other(self.other_at(base_event(event)))
-        };
+    fn look_up(&mut self, event: &BStr) -> usize {
+        let number = self.number_of(event, self.clock);
         self.last = event.into();
-        self.last_turn = Some(turn);
-        turn
+        self.last_number = Some(number);
+        number
     }
 
-    fn goes_beside(&self, event: &BStr) -> bool {
-        self.choice == Choice::First && event == OFF_CPU
+    fn number_of(&mut self, event: &BStr, first: u64) -> usize {
+        let base = base_event(event);
+        if let Some(&number) = self.numbers.get(base.as_bstr()) {
+            return number;
+        }
+        self.clock += 1;
+        self.numbers.insert(base.into(), self.seen.len());
+        self.seen.push(Seen { name: event.into(), count: Count::default(), depth: 0, first });
+        self.seen.len() - 1
     }
 
-    fn other_at(&mut self, event: &[u8]) -> usize {
-        self.others.iter().position(|(known, _)| known == event).unwrap_or_else(|| {
-            self.others.push((event.into(), Count::default()));
-            self.others.len() - 1
-        })
+    /// Notes what comment lines list.
+    pub(super) fn note_listed(&mut self, text: &[u8]) {
+        for name in event::listed(text) {
+            self.list(name.into(), self.clock);
+            self.clock += 1;
+        }
+    }
+
+    fn list(&mut self, name: BString, when: u64) {
+        match self.listed.iter_mut().find(|(known, _)| is_same(known, &name)) {
+            Some((_, known)) => *known = when.min(*known),
+            None => self.listed.push((name, when)),
+        }
+    }
+
+    /// What becomes of each event, by its number.
+    pub(super) fn turns(&self) -> Vec<Turn> {
+        let best = self.best();
+        let has_off = self.has_off();
+        let turn = |(number, seen): (usize, &Seen)| {
+            let is_folded = match &self.choice {
+                Choice::All => true,
+                Choice::Named(wanted) => is_same(wanted, &seen.name),
+                // A sample of no event is of the one that is folded.
+                Choice::Best => seen.name.is_empty() || best == Some(number),
+            };
+            match is_folded {
+                _ if self.choice == Choice::Best && seen.is_off() && has_off => Turn::Off,
+                true => Turn::Folded,
+                false => Turn::Other,
+            }
+        };
+        self.seen.iter().enumerate().map(turn).collect()
+    }
+
+    /// The number of the event that is folded, if it is ours to choose. What goes beside another is none.
+    fn best(&self) -> Option<usize> {
+        let place = |seen: &Seen| {
+            let listed = self.listed.iter().find(|(name, _)| is_same(name, &seen.name));
+            listed.map_or(u64::MAX, |(_, when)| *when)
+        };
+        let rank =
+            |seen: &Seen| (Reverse(seen.depth), place(seen), Reverse(seen.count.items), seen.first);
+        let candidates = self.seen.iter().enumerate();
+        let candidates = candidates.filter(|(_, seen)| !seen.name.is_empty() && !seen.is_off());
+        candidates.min_by_key(|(_, seen)| rank(seen)).map(|(number, _)| number)
     }
 
     /// Whether blocked threads go beside what else is folded, as both are in nanoseconds.
     pub(super) fn has_off(&self) -> bool {
-        self.off.items > 0 && (self.wanted.is_none() || self.is_clock())
+        self.choice == Choice::Best
+            && self.seen.iter().any(Seen::is_off)
+            && (self.best().is_none() || self.is_clock())
     }
 
     /// Whether periods are time on the processor, in nanoseconds.
     pub(super) fn is_clock(&self) -> bool {
-        let event = self.wanted.as_ref().map(|event| base_event(event));
-        matches!(event, Some(b"cpu-clock" | b"task-clock"))
+        let event = self.folded();
+        matches!(event.as_ref().map(|event| base_event(event)), Some(b"cpu-clock" | b"task-clock"))
+    }
+
+    /// The event that is folded: the user's, or the best. `None` if there is none, or all are.
+    pub(super) fn folded(&self) -> Option<BString> {
+        match &self.choice {
+            Choice::Named(wanted) => Some(wanted.clone()),
+            Choice::Best => self.best().map(|number| self.seen[number].name.clone()),
+            Choice::All => None,
+        }
     }
 
     /// What is not folded, by event.
     pub(super) fn others(&self) -> Vec<(BString, Count)> {
-        let off = (!self.has_off() && self.off.items > 0).then(|| (OFF_CPU.into(), self.off));
-        self.others.iter().cloned().chain(off).collect()
+        let turns = self.turns();
+        let seen = self.seen.iter().zip(turns).filter(|(_, turn)| *turn == Turn::Other);
+        seen.map(|(seen, _)| (base_event(&seen.name).into(), seen.count)).collect()
     }
 
     /// The error of a profile that has other events only.
@@ -127,20 +197,62 @@ impl EventFilter {
     }
 
     /// What the periods of all that is folded are in.
-    pub(super) fn unit(&self) -> Option<&BStr> {
-        if self.has_off() { Some("ns".into()) } else { self.unit.known() }
+    pub(super) fn unit(&self) -> Option<BString> {
+        let mut unit = Unit::default();
+        for (seen, turn) in self.seen.iter().zip(self.turns()) {
+            if turn != Turn::Other {
+                unit.note(unit::of_event(seen.name.as_bstr()));
+            }
+        }
+        unit.known().map(Into::into)
     }
 
-    /// Adds what another filter met.
-    pub(super) fn absorb(&mut self, other: &EventFilter) {
-        self.wanted = self.wanted.take().or_else(|| other.wanted.clone());
-        for (event, count) in &other.others {
-            let at = self.other_at(event);
-            self.others[at].1 += *count;
-        }
-        self.off += other.off;
-        self.unit.absorb(&other.unit);
+    /// Several threads begin to read portions of the input, this filter's and others that are [beside](Self::beside) it.
+    pub(super) fn begin_portions(&mut self) {
+        self.began = self.clock;
     }
+
+    /// A filter for a thread that reads some of the portions.
+    pub(super) fn beside(&self) -> EventFilter {
+        EventFilter { choice: self.choice.clone(), began: self.began, ..EventFilter::default() }
+    }
+
+    /// What comes from now on comes behind all of the portions before `portion`, of which the first is 1.
+    pub(super) fn start_portion(&mut self, portion: u64) {
+        self.clock = self.clock.max(self.began.saturating_add(portion << 32));
+    }
+
+    /// Adds what another filter met. Answers which number each of the other's events has here.
+    pub(super) fn absorb(&mut self, other: &EventFilter) -> Vec<usize> {
+        let mut numbers = Vec::with_capacity(other.seen.len());
+        for theirs in &other.seen {
+            let number = self.number_of(theirs.name.as_bstr(), theirs.first);
+            let seen = &mut self.seen[number];
+            if theirs.first < seen.first {
+                seen.first = theirs.first;
+                seen.name = theirs.name.clone();
+            }
+            seen.count += theirs.count;
+            seen.depth = seen.depth.max(theirs.depth);
+            numbers.push(number);
+        }
+        for (name, when) in &other.listed {
+            self.list(name.clone(), *when);
+        }
+        self.clock = self.clock.max(other.clock);
+        numbers
+    }
+}
+
+impl Seen {
+    fn is_off(&self) -> bool {
+        self.name == OFF_CPU
+    }
+}
+
+/// Whether two names are of one event. A sample of no event is of any.
+fn is_same(wanted: &BString, event: &BString) -> bool {
+    event.is_empty() || wanted == event || base_event(wanted) == base_event(event)
 }
 
 /// An event without its modifiers and without the half of a hybrid CPU it was counted on.
@@ -185,6 +297,11 @@ mod tests {
         }
     }
 
+    fn filter(event: Option<&str>, by_event: bool) -> EventFilter {
+        let event = event.map(BString::from);
+        EventFilter::new(&Config { event, by_event, ..Config::default() })
+    }
+
     #[test]
     fn blocked_threads_go_beside_clocks() {
         use Turn::{Folded, Off, Other};
@@ -192,11 +309,11 @@ mod tests {
         for (named, events, turns, has_off, others, unit) in [
             (None, ["off-cpu", "cpu-clock"], [Off, Folded], true, vec![], "ns"),
             (None, ["task-clock:u", "off-cpu"], [Folded, Off], true, vec![], "ns"),
-            (None, ["cycles", "off-cpu"], [Folded, Off], false, left_out("off-cpu"), "cycles"),
+            (None, ["cycles", "off-cpu"], [Folded, Other], false, left_out("off-cpu"), "cycles"),
             (
                 Some("off-cpu"),
                 ["faults:u", "off-cpu"],
-                [Other(0), Folded],
+                [Other, Folded],
                 false,
                 left_out("faults"),
                 "ns",
@@ -204,15 +321,17 @@ mod tests {
             (
                 Some("faults"),
                 ["faults", "off-cpu"],
-                [Folded, Other(0)],
+                [Folded, Other],
                 false,
                 left_out("off-cpu"),
                 "faults",
             ),
         ] {
-            let config = Config { event: named.map(BString::from), ..Config::default() };
-            let mut filter = EventFilter::new(&config);
-            assert_eq!(events.map(|event| filter.turn(event.into(), 5)), turns, "{events:?}");
+            let mut filter = filter(named, false);
+            events.iter().for_each(|event| {
+                filter.count((*event).into(), 5, 2);
+            });
+            assert_eq!(filter.turns(), turns, "{events:?}");
             assert_eq!((filter.has_off(), filter.others()), (has_off, others), "{events:?}");
             assert_eq!(filter.unit(), Some(unit.into()), "{events:?}");
         }
@@ -220,10 +339,50 @@ mod tests {
 
     #[test]
     fn all_events_are_folded_and_have_no_common_unit() {
-        let mut filter = EventFilter::new(&Config { by_event: true, ..Config::default() });
-        assert_eq!(filter.turn("cycles:u".into(), 5), Turn::Folded);
+        let mut filter = filter(None, true);
+        filter.count("cycles:u".into(), 5, 2);
         assert_eq!(filter.unit(), Some("cycles".into()));
-        assert_eq!(filter.turn("off-cpu".into(), 5), Turn::Folded);
+        filter.count("off-cpu".into(), 5, 2);
+        assert_eq!(filter.turns(), [Turn::Folded; 2]);
         assert_eq!((filter.unit(), filter.others().len()), (None, 0));
+    }
+
+    #[test]
+    fn the_best_event_is_the_first_listed_or_the_most_frequent() {
+        for (listed, samples, best) in [
+            ("", "a2 b2 b2", "b"),
+            ("", "a2 b2", "a"),
+            ("", "a1 a1 b2", "b"),
+            ("", "a0 a0 b1", "b"),
+            ("a", "b2 b2 a2", "a"),
+            ("b a", "a2 a2 b2", "b"),
+            ("c a b", "b2 b2 a2", "a"),
+            ("a:u b", "b2 b2 a2", "a"),
+            ("a b", "a1 b2", "b"),
+        ] {
+            let mut filter = filter(None, false);
+            let lines = listed.split_whitespace().map(|name| format!("# event : name = {name}\n"));
+            filter.note_listed(lines.collect::<String>().as_bytes());
+            for sample in samples.split(' ') {
+                let (event, frames) = sample.split_at(1);
+                filter.count(event.into(), 1, frames.parse().unwrap());
+            }
+            assert_eq!(filter.folded(), Some(best.into()), "{listed} / {samples}");
+        }
+    }
+
+    #[test]
+    fn threads_agree_on_what_came_first() {
+        let [mut a, mut b] = [3, 2].map(|portion| {
+            let mut filter = filter(None, false);
+            filter.start_portion(portion);
+            filter
+        });
+        a.count("x".into(), 1, 2);
+        a.count("y".into(), 1, 2);
+        b.count("y".into(), 1, 2);
+        b.count("x".into(), 1, 2);
+        assert_eq!(a.absorb(&b), [1, 0]);
+        assert_eq!(a.folded(), Some("y".into()));
     }
 }

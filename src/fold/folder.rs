@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bstr::{BStr, BString};
+use bstr::BString;
 use rayon::prelude::*;
 
 use super::event::{EventFilter, Turn};
@@ -29,12 +29,9 @@ pub struct Folder<S> {
     event: EventFilter,
     roots: Roots,
     skip_after: Vec<Option<bool>>,
-    /// Stacks as they were sampled, leaf first, their root frames last; see [`part`].
-    stacks: [Arrivals; 4],
+    /// By the number of the event.
+    by_event: Vec<OfEvent>,
     key: Vec<FrameId>,
-    no_stack: Count,
-    /// Whether there are samples with a period, and without.
-    has_periods: [bool; 2],
     /// Threads of Java programs were absorbed.
     has_java: bool,
     parallel: bool,
@@ -50,10 +47,8 @@ impl<S: FoldedSink> Folder<S> {
             next,
             roots: Roots::default(),
             skip_after: Vec::new(),
-            stacks: Default::default(),
+            by_event: Vec::new(),
             key: Vec::new(),
-            no_stack: Count::default(),
-            has_periods: [false; 2],
             has_java: false,
             parallel: false,
         }
@@ -75,37 +70,39 @@ impl<S: FoldedSink> Folder<S> {
         &self.config
     }
 
-    /// The event that is folded, once it is known.
-    pub(super) fn event(&self) -> Option<BString> {
-        self.event.wanted.clone()
-    }
-
-    /// Folds `event`, if none is known, as though it had been met already.
-    pub(super) fn expect(&mut self, event: BString) {
-        self.event.wanted.get_or_insert(event);
-    }
-
     /// An empty folder that folds as this one does, to be absorbed by it.
     pub(super) fn beside<T: FoldedSink>(&self, next: T) -> Folder<T> {
-        let mut other = Folder::new(self.config.clone(), self.input.clone(), next);
-        other.event.wanted = self.event();
-        other
+        let event = self.event.beside();
+        Folder { event, ..Folder::new(self.config.clone(), self.input.clone(), next) }
+    }
+
+    /// Several threads begin to read portions of the input.
+    pub(super) fn begin_portions(&mut self) {
+        self.event.begin_portions();
+    }
+
+    /// What comes from now on is of this portion of the input.
+    pub(super) fn start_portion(&mut self, portion: u64) {
+        self.event.start_portion(portion);
     }
 
     /// Adds the sums of `other`, whose frames have the ids in `ids` here.
     pub(super) fn absorb<T>(&mut self, other: &mut Folder<T>, ids: &[FrameId]) {
-        for (into, from) in self.stacks.iter_mut().zip(&mut other.stacks) {
-            for (stack, weight) in from.sums().iter() {
-                self.key.clear();
-                self.key.extend(stack.iter().map(|frame| ids[frame.index()]));
-                into.add(&self.key, weight.weight);
+        let numbers = self.event.absorb(&other.event);
+        for (number, theirs) in numbers.into_iter().zip(&mut other.by_event) {
+            let mine = of_event(&mut self.by_event, number);
+            for (into, from) in mine.stacks.iter_mut().zip(&mut theirs.stacks) {
+                for (stack, weight) in from.sums().iter() {
+                    self.key.clear();
+                    self.key.extend(stack.iter().map(|frame| ids[frame.index()]));
+                    into.add(&self.key, weight.weight);
+                }
             }
+            mine.no_stack += theirs.no_stack;
+            mine.with_period |= theirs.with_period;
+            mine.without_period |= theirs.without_period;
         }
         self.has_java |= other.has_java || other.roots.has_java();
-        self.no_stack += other.no_stack;
-        self.event.absorb(&other.event);
-        self.has_periods[0] |= other.has_periods[0];
-        self.has_periods[1] |= other.has_periods[1];
     }
 
     /// How many frames of `stack`, from the leaf, are left when the callers of a `skip_after` symbol are cut off.
@@ -146,31 +143,46 @@ impl<S: FoldedSink> Folder<S> {
     }
 
     /// What weights are in; empty where that is not known, or not to be told.
-    fn unit(&self) -> &BStr {
-        let by_period = self.config.weighing == Weighing::Period;
-        match self.has_periods {
-            _ if self.config.no_unit => b"".into(),
-            [true, false] if by_period => self.event.unit().unwrap_or_default(),
-            [true, true] if by_period => b"".into(),
-            _ => unit::SAMPLES.into(),
+    fn unit(&self, folded: &[OfEvent]) -> BString {
+        if self.config.no_unit {
+            return BString::default();
+        }
+        let with_period = folded.iter().any(|event| event.with_period);
+        let without_period = folded.iter().any(|event| event.without_period);
+        if self.config.weighing == Weighing::Samples || !with_period {
+            unit::SAMPLES.into()
+        } else if without_period {
+            BString::default()
+        } else {
+            self.event.unit().unwrap_or_default()
         }
     }
 
-    fn name_all(&mut self, frames: &mut FrameTable, tally: &mut Stacks) -> Result<()> {
+    fn name_all(
+        &mut self,
+        frames: &mut FrameTable,
+        folded: &mut [OfEvent],
+        blocked: &mut [OfEvent],
+        tally: &mut Stacks,
+    ) -> Result<()> {
         let (has_off, depth) = (self.event.has_off(), Roots::depth(&self.config));
         let has_java = self.has_java || self.roots.has_java();
-        let mut all = std::mem::take(&mut self.stacks);
-        all.iter_mut().for_each(|stacks| stacks.sums().close());
+        let all = folded.iter_mut().chain(&mut *blocked).flat_map(|event| &mut event.stacks);
+        all.for_each(|stacks| stacks.sums().close());
         self.next.distinct();
         let quality = Quality::of(frames);
         let names = Names::of(frames, has_java, &self.config, self.parallel);
-        for (is_cut, is_off) in [(false, false), (true, false), (false, true), (true, true)] {
-            let stacks = &*all[part(is_cut, is_off)].sums();
-            if is_off && !has_off {
-                continue;
-            }
-            let place = if is_off { OFF_CPU } else { ON_CPU };
-            let place = has_off.then(|| frames.intern(Frame::named(place)));
+        let [on_cpu, off_cpu] =
+            [ON_CPU, OFF_CPU].map(|place| has_off.then(|| frames.intern(Frame::named(place))));
+        let on = folded.iter_mut().map(|event| (event, on_cpu));
+        let off = blocked.iter_mut().map(|event| (event, off_cpu));
+        let [whole, cut] = [false, true];
+        let all = on.chain(off).flat_map(|(event, place)| {
+            let [whole_stacks, cut_stacks] = &mut event.stacks;
+            [(whole_stacks, whole, place), (cut_stacks, cut, place)]
+        });
+        for (stacks, is_cut, place) in all {
+            let stacks = &*stacks.sums();
             let (names, quality) = (&names, &quality);
             let unnamed = Unnamed { stacks, names, quality, place, is_cut, depth };
             for start in (0..stacks.len()).step_by(PIECE * PIECES) {
@@ -250,29 +262,51 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
             Weighing::Period => sample.weight(),
             Weighing::Samples => 1,
         };
-        let turn = self.event.turn(sample.event, weight);
-        if matches!(turn, Turn::Other(_)) {
+        let frames_of_sample = sample.stack.len();
+        let Some(number) = self.event.count(sample.event, weight, frames_of_sample) else {
             return Ok(());
+        };
+        let event = of_event(&mut self.by_event, number);
+        match sample.period {
+            Some(_) => event.with_period = true,
+            None => event.without_period = true,
         }
-        self.has_periods[usize::from(sample.period.is_none())] = true;
         if sample.stack.is_empty() {
-            self.no_stack += Count::one(weight);
+            event.no_stack += Count::one(weight);
             return Ok(());
         }
         let cut = self.cut_at(frames, sample.stack);
         self.key.clear();
         self.key.extend_from_slice(&sample.stack[..cut.unwrap_or(sample.stack.len())]);
         self.roots.push(&mut self.key, sample, &self.config, frames);
-        self.stacks[part(cut.is_some(), turn == Turn::Off)].add(&self.key, weight);
+        self.by_event[number].stacks[usize::from(cut.is_some())].add(&self.key, weight);
+        Ok(())
+    }
+
+    fn text(&mut self, text: &[u8]) -> Result<()> {
+        self.event.note_listed(text);
         Ok(())
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        let mut folded = Vec::new();
+        let mut blocked = Vec::new();
+        for (event, turn) in std::mem::take(&mut self.by_event).into_iter().zip(self.event.turns())
+        {
+            match turn {
+                Turn::Folded => folded.push(event),
+                Turn::Off => blocked.push(event),
+                Turn::Other => {}
+            }
+        }
         let mut stacks = Stacks::default();
-        self.name_all(frames, &mut stacks)?;
+        self.name_all(frames, &mut folded, &mut blocked, &mut stacks)?;
         let mut mine = Tally::default();
-        mine.lose(Loss::NoStack, self.no_stack.items, self.no_stack.weight);
-        mine.folded = self.event.wanted.clone();
+        folded.append(&mut blocked);
+        for OfEvent { no_stack, .. } in &folded {
+            mine.lose(Loss::NoStack, no_stack.items, no_stack.weight);
+        }
+        mine.folded = self.event.folded();
         for (event, count) in self.event.others() {
             mine.leave_out(event, count);
         }
@@ -281,8 +315,8 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
         }
         tally.absorb(mine);
         self.diagnose(tally)?;
-        if self.config.no_unit || self.has_periods != [false; 2] {
-            self.next.text(&unit::line(self.unit()))?;
+        if self.config.no_unit || !folded.is_empty() {
+            self.next.text(&unit::line(&self.unit(&folded)))?;
         }
         self.next.finish(frames, tally)
     }
@@ -301,7 +335,21 @@ impl<S: FoldedSink> Stage for Folder<S> {
     }
 }
 
-/// Where sums are: stacks that were cut by `skip_after` go without their thread's frame; those of blocked threads are apart.
-fn part(is_cut: bool, is_off: bool) -> usize {
-    usize::from(is_cut) + 2 * usize::from(is_off)
+/// What was folded of one event.
+#[derive(Default)]
+struct OfEvent {
+    /// Stacks as they were sampled, leaf first, their root frames last: first the whole ones, then those that `skip_after`
+    /// cut, which go without their thread's frame.
+    stacks: [Arrivals; 2],
+    no_stack: Count,
+    /// Whether there are samples with a period, and without one.
+    with_period: bool,
+    without_period: bool,
+}
+
+fn of_event(all: &mut Vec<OfEvent>, number: usize) -> &mut OfEvent {
+    if all.len() <= number {
+        all.resize_with(number + 1, OfEvent::default);
+    }
+    &mut all[number]
 }

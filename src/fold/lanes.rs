@@ -34,7 +34,7 @@ const UNKNOWN_INTERVAL: u64 = 1_000_000;
 /// as much as the recording was long. The last piece of the last lane is pushed first, as who draws a flame chart of folded
 /// text draws the last line first.
 ///
-/// Memory: the distinct stacks, and 24 bytes for each sample.
+/// Memory: the distinct stacks, and 32 bytes for each sample.
 pub struct Lanes<S> {
     config: Config,
     input: String,
@@ -63,6 +63,8 @@ struct Seen {
     time: u64,
     period: u64,
     stack: u32,
+    /// The number of its event.
+    event: usize,
     is_off: bool,
 }
 
@@ -107,10 +109,10 @@ impl<S: FoldedSink> Lanes<S> {
 
     /// What each thread did, in order. Lanes are in the order of processes and threads.
     fn pieces(&mut self) -> Vec<(Lane, Vec<Piece>)> {
-        let has_off = self.event.has_off();
+        let turns = self.event.turns();
         let mut lanes = std::mem::take(&mut self.lanes);
         for Lane { seen, .. } in &mut lanes {
-            seen.retain(|seen| has_off || !seen.is_off);
+            seen.retain(|seen| turns.get(seen.event).is_some_and(|turn| *turn != Turn::Other));
             seen.sort_by_key(Seen::start);
         }
         lanes.sort_by(|a, b| (a.pid, a.tid, &a.comm).cmp(&(b.pid, b.tid, &b.comm)));
@@ -225,10 +227,9 @@ fn pieces(seen: &[Seen], interval: Option<u64>) -> Vec<Piece> {
 impl<S: FoldedSink> SampleSink for Lanes<S> {
     fn sample(&mut self, _: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
         let weight = sample.weight();
-        let turn = self.event.turn(sample.event, weight);
-        if matches!(turn, Turn::Other(_)) {
+        let Some(event) = self.event.count(sample.event, weight, sample.stack.len()) else {
             return Ok(());
-        }
+        };
         let Some(time) = sample.time else {
             self.no_time += Count::one(weight);
             return Ok(());
@@ -247,11 +248,16 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
         if lane.comm != sample.comm {
             lane.comm = sample.comm.into();
         }
-        let is_off = turn == Turn::Off;
+        let is_off = sample.event == OFF_CPU && self.config.event.is_none();
         // What was blocked before the clock began cannot be drawn.
         let period = if is_off { weight.min(time) } else { weight };
         let stack = self.stacks.intern(sample.stack) as u32;
-        lane.seen.push(Seen { time, period, stack, is_off });
+        lane.seen.push(Seen { time, period, stack, event, is_off });
+        Ok(())
+    }
+
+    fn text(&mut self, text: &[u8]) -> Result<()> {
+        self.event.note_listed(text);
         Ok(())
     }
 
@@ -266,7 +272,7 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
         let mut mine = Tally::default();
         mine.lose(Loss::NoStack, self.no_stack.items, self.no_stack.weight);
         mine.lose(Loss::NoTime, self.no_time.items, self.no_time.weight);
-        mine.folded = self.event.wanted.clone();
+        mine.folded = self.event.folded();
         for (event, count) in others {
             mine.leave_out(event, count);
         }

@@ -11,6 +11,7 @@
 //!
 //! Options and names are those of inferno-collapse-perf; where it is wrong, [`name`] says what is right and why.
 
+mod arguments;
 mod event;
 mod folder;
 mod foreign;
@@ -60,7 +61,8 @@ pub struct Config {
     pub weighing: Weighing,
     /// Do not tell the next sink what weights are in, not even what inputs tell: see [`crate::unit`].
     pub no_unit: bool,
-    /// The event to fold, with or without its modifiers; `None` is the first one met. Beside a clock, and in the same nanoseconds,
+    /// The event to fold, with or without its modifiers; `None` is the first one that the recording lists or, in text that lists none,
+    /// the most frequent one. Beside a clock, and in the same nanoseconds,
     /// there may be `off-cpu`, the time that threads were blocked: both are folded then, each under a root of its own.
     pub event: Option<BString>,
     /// Symbols that become the root of every stack they are on: what called them is left out, the comm too.

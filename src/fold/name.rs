@@ -8,6 +8,9 @@
 //! | `operator-><int>(x)`, `<fn() -> u8 as F>::call` | cut in two at `->` | one frame; only JIT symbols hold inlined Java |
 //! | `operator<< <char>(std::ostream&)` | arguments stay | `operator<< <char>` |
 //! | `decltype(auto) f(int)` | `decltype` | `decltype(auto) f` |
+//! | `f(A)::{lambda(int)#1}::operator()(int) const` | `f` | `f(A)::{lambda(int)#1}::operator()` |
+//! | `py::f:/srv/app (v2)/m.py`, `RegExp:(a)b`, `*Array(Int32)#each:Nil` | cut at `(` | whole: their languages print no arguments |
+//! | `f@@GLIBC_2.34` | as it is | `f` |
 //! | `_ZN4core3fmt5write17h0123456789abcdefE` | as it is | `core::fmt::write`: what an old perf left mangled |
 
 use std::borrow::Cow;
@@ -15,6 +18,7 @@ use std::borrow::Cow;
 use bstr::ByteSlice;
 
 use super::Config;
+use super::arguments::arguments_start;
 use crate::sample::{Frame, Kind};
 use crate::symbols::demangle;
 
@@ -51,11 +55,11 @@ fn name<'a>(
 ) -> Cow<'a, [u8]> {
     let mut name: Cow<'a, [u8]> =
         if symbol == b"[unknown]" { unknown(frame, config).into() } else { symbol.into() };
+    let end = arguments_start(&name);
     // `;` separates frames.
     if memchr::memchr(b';', &name).is_some() {
         name = name.replace(";", ":").into();
     }
-    let end = arguments_start(&name);
     let start = usize::from(java && name.starts_with(b"L") && name[..end].contains(&b'/'));
     let mut name = match name {
         Cow::Borrowed(name) => Cow::Borrowed(&name[start..end]),
@@ -96,51 +100,6 @@ fn unknown(frame: &Frame<'_>, config: &Config) -> Vec<u8> {
     }
     name.push(b']');
     name
-}
-
-/// Where the argument list of a demangled name starts, its length if it has none.
-///
-/// Kept are parentheses inside brackets, Go's `(*Client).Do` behind a dot, `(anonymous namespace)`, `decltype(…)`, and what
-/// stands at the very beginning. `operator()` loses its own, as everywhere else.
-fn arguments_start(name: &[u8]) -> usize {
-    if memchr::memchr(b'(', name).is_none() {
-        return name.len();
-    }
-    let (mut depth, mut at) = (0i32, 0);
-    while let Some(&byte) = name.get(at) {
-        match byte {
-            b'<' | b'{' | b'[' => depth += 1,
-            b'>' | b'}' | b']' | b')' => depth -= 1,
-            b'-' if name[at + 1..].starts_with(b">") => at += 1,
-            b'(' if depth == 0 && !is_part_of_name(name, at) => return at,
-            b'(' => depth += 1,
-            b'o' => at += operator_len(name, at).saturating_sub(1),
-            _ => {}
-        }
-        at += 1;
-    }
-    name.len()
-}
-
-fn is_part_of_name(name: &[u8], at: usize) -> bool {
-    at == 0
-        || name[at - 1] == b'.'
-        || name[..at].ends_with(b"decltype")
-        || name[at..].starts_with(b"(anonymous namespace)")
-}
-
-/// The length of an operator with angle brackets that are none: `operator<<`, `operator->`; 0 for anything else.
-fn operator_len(name: &[u8], at: usize) -> usize {
-    const SIGNS: [&[u8]; 11] =
-        [b"<<=", b">>=", b"<=>", b"->*", b"<<", b">>", b"<=", b">=", b"->", b"<", b">"];
-    let starts_word = at == 0 || !(name[at - 1].is_ascii_alphanumeric() || name[at - 1] == b'_');
-    match name[at..].strip_prefix(b"operator") {
-        Some(rest) if starts_word => SIGNS
-            .iter()
-            .find(|sign| rest.starts_with(sign))
-            .map_or(0, |sign| b"operator".len() + sign.len()),
-        _ => 0,
-    }
 }
 
 /// Legacy Rust symbols that were demangled as if they were C++: `_$LT$std..fs..File$GT$::open::hb90e1c1c787080f0`.
@@ -226,9 +185,8 @@ mod tests {
             ("base(BasicType) const", "base"),
             (
                 "std::function<void (int, int)>::operator()(int, int) const",
-                "std::function<void (int, int)>::operator",
+                "std::function<void (int, int)>::operator()",
             ),
-            ("{lambda(int, int)#2}::operator()", "{lambda(int, int)#2}::operator"),
             ("[(foo)]::bar()", "[(foo)]::bar"),
             ("a;b", "a:b"),
             (" ", " "),
@@ -253,8 +211,10 @@ mod tests {
             ("bool operator< <int>(A const&)", "bool operator< <int>"),
             ("myoperator<int>(A)", "myoperator<int>"),
             ("decltype(auto) f(int)", "decltype(auto) f"),
+            ("{lambda(int, int)#2}::operator()", "{lambda(int, int)#2}::operator()"),
             ("_ZN4core3fmt5write17h0123456789abcdefE", "core::fmt::write"),
             ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
+            ("__libc_start_main@@GLIBC_2.34", "__libc_start_main"),
             ("_Z3fooIiET_S0_", "foo<int>"),
         ] {
             assert_eq!(name(symbol), expected);

@@ -18,23 +18,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::vec;
 
-use bstr::{BString, ByteSlice};
+use bstr::ByteSlice;
 
 use super::Folder;
 use crate::error::{Error, Result};
-use crate::folded::{FoldedSink, OFF_CPU};
+use crate::folded::FoldedSink;
 use crate::lock::lock;
-use crate::perf_data::{self, Record, Shares};
-use crate::sample::{FrameTable, Sample, SampleSink};
-use crate::script::{self, recording::Recording};
+use crate::sample::FrameTable;
+use crate::script;
 use crate::tally::Tally;
 
 /// Below this many bytes a thread costs more than it saves.
 const WORTH_A_THREAD: u64 = 8 << 20;
 /// The bytes of a portion: at the end a thread waits at most for as long as one takes.
 const PORTION: u64 = if cfg!(test) { 200 } else { 8 << 20 };
-/// So much of the first file is searched for the event to fold.
-const SEARCHED: u64 = 1 << 20;
 
 /// A file of perf-script text.
 pub(super) struct TextFile {
@@ -68,7 +65,7 @@ pub(super) trait Worker<P>: Send {
     ) -> Result<()>;
 }
 
-/// Folds `files` by so many `threads` into `folder`, which must know its event: each thread would choose one of its own.
+/// Folds `files` by so many `threads` into `folder`.
 pub(super) fn fold<S: FoldedSink>(
     files: &[TextFile],
     threads: usize,
@@ -82,7 +79,7 @@ pub(super) fn fold<S: FoldedSink>(
     fold_all(portions, readers, folder, frames, tally)
 }
 
-/// Has each of `workers` fold what is next of `portions` into `folder`, which must know its event.
+/// Has each of `workers` fold what is next of `portions` into `folder`.
 pub(super) fn fold_all<P: Send, S: FoldedSink>(
     portions: Vec<P>,
     workers: impl IntoIterator<Item = impl Worker<P>>,
@@ -90,6 +87,7 @@ pub(super) fn fold_all<P: Send, S: FoldedSink>(
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
+    folder.begin_portions();
     let queue = Queue::new(portions);
     let mut workers = workers.into_iter();
     // The first is ours: its tables are those that the others are merged into.
@@ -135,6 +133,7 @@ impl<P: Send> Queue<P> {
     ) {
         while let Some((at, portion)) = self.next() {
             let mut tally = Tally::default();
+            folder.start_portion(at as u64 + 1);
             let folded = worker.fold(portion, folder, frames, &mut tally);
             self.failed.fetch_or(folded.is_err(), Ordering::Relaxed);
             lock(&self.done).push((at, folded.map(|()| tally)));
@@ -232,57 +231,12 @@ fn end_of_sample(file: &mut File, from: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// The event that decides what is folded, if it is found near the start of `file`.
-pub(super) fn first_event(file: &TextFile) -> Result<Option<BString>> {
-    let (name, mut start) = (&file.name, Vec::new());
-    let doing = || format!("cannot read {name}");
-    file.open()?.take(SEARCHED).read_to_end(&mut start).map_err(Error::io(doing))?;
-    // The last sample may have been cut, inside the name of its event even.
-    start.truncate(start.rfind("\n\n").unwrap_or(0));
-    let (mut first, mut reader) = (First(None), script::Reader::new(script::Config::default()));
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    reader.read(&start[..], name, &mut frames, &mut first, &mut tally)?;
-    Ok(first.0)
-}
-
-/// The event of the first sample of a recording that is a file, but for those that go beside another.
-pub(super) fn first_event_of(recording: &Recording) -> Option<BString> {
-    let file = File::open(recording.path.as_ref()?).ok()?;
-    let mut reader = perf_data::Reader::open(&file, &recording.name).ok()?;
-    let (mut first, mut shares) = (None, Shares::default());
-    while let (None, Some(item)) = (&first, reader.next_item().ok()?) {
-        if matches!(item.record, Record::Sample(_)) {
-            shares.of(&item, |event, _| {
-                if first.is_none() && event.name != OFF_CPU {
-                    first = Some(event.name.clone());
-                }
-            });
-        }
-    }
-    first
-}
-
-/// Remembers the event of the first sample that has one, but for those that go beside another.
-struct First(Option<BString>);
-
-impl SampleSink for First {
-    fn sample(&mut self, _: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
-        if self.0.is_none() && !sample.event.is_empty() && sample.event != OFF_CPU {
-            self.0 = Some(sample.event.into());
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fold::{Config, Merge};
     use crate::folded::Writer;
+    use crate::sample::SampleSink;
     use proptest::prelude::*;
     use std::path::Path;
 
@@ -301,7 +255,6 @@ mod tests {
         let merge = Merge::new(Writer::new(Vec::new(), "memory"));
         let folder = Folder::new(Config::default(), "text", merge);
         let (mut folder, config) = (folder.parallel(true), script::Config::default());
-        folder.expect("cpu-clock".into());
         fold(files, threads, config, &mut folder, &mut frames, &mut tally).unwrap();
         let _ = folder.finish(&mut frames, &mut tally);
         (folder.into_next().into_next().into_inner(), tally)
@@ -312,7 +265,6 @@ mod tests {
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
         let merge = Merge::new(Writer::new(Vec::new(), "memory"));
         let mut folder = Folder::new(Config::default(), "text", merge);
-        folder.expect("cpu-clock".into());
         let mut reader = script::Reader::new(script::Config::default());
         reader
             .read(texts.concat().as_bytes(), "text", &mut frames, &mut folder, &mut tally)
@@ -366,17 +318,5 @@ mod tests {
         };
         let sizes: Vec<_> = cut(&files, 4).unwrap().into_iter().map(samples).collect();
         assert!(sizes.len() == 4 && sizes.iter().all(|size| (9..=11).contains(size)), "{sizes:?}");
-    }
-
-    #[test]
-    fn a_name_that_is_cut_is_no_event() {
-        let dir = tempfile::tempdir().unwrap();
-        let text = "app 7 1.5: 10 off-cpu: \n\t            1000 f+0x1 (/a)\n\n";
-        let mut text = text.repeat(SEARCHED as usize / text.len()) + "app 7 1.5: 10 cpu-clock: \n";
-        let files = |text: &str| files(dir.path(), &[text.to_owned()]);
-        assert!(text.len() as u64 > SEARCHED, "the cut is inside the last line");
-        assert_eq!(first_event(&files(&text)[0]).unwrap(), None);
-        text.insert_str(0, "app 7 1.5: 10 faults: \n\n");
-        assert_eq!(first_event(&files(&text)[0]).unwrap(), Some("faults".into()));
     }
 }

@@ -209,24 +209,18 @@ impl Source {
         self.feed_recordings(stage, frames, tally)
     }
 
-    /// Reads the recordings that waited, one by one until a sample decides which event is folded.
+    /// Reads the recordings that waited.
     fn feed_recordings<S: Stage>(
         &mut self,
         stage: &mut S,
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
-        let mut recordings = std::mem::take(&mut self.recordings);
-        if let ([first, _, ..], Some(folder)) = (&recordings[..], stage.as_folder())
-            && folder.event().is_none()
-            && let Some(event) = parallel::first_event_of(first)
-        {
-            folder.expect(event);
-        }
-        let knows =
-            |stage: &mut S| stage.as_folder().is_some_and(|folder| folder.event().is_some());
-        while !recordings.is_empty() && (recordings.len() == 1 || !knows(stage)) {
-            read_recording(&self.config, recordings.remove(0), stage, frames, tally)?;
+        let recordings = std::mem::take(&mut self.recordings);
+        if recordings.len() < 2 || stage.as_folder().is_none() {
+            return recordings.into_iter().try_for_each(|recording| {
+                read_recording(&self.config, recording, stage, frames, tally)
+            });
         }
         let Some(folder) = stage.as_folder() else { return Ok(()) };
         let threads = self.config.threads.min(recordings.len());
@@ -243,16 +237,9 @@ impl Source {
     ) -> Result<()> {
         let files = std::mem::take(&mut self.texts);
         let threads = parallel::worth(&files, self.config.threads);
-        if let (Some(first), 2.., Some(folder)) = (files.first(), threads, stage.as_folder()) {
-            if folder.event().is_none()
-                && let Some(event) = parallel::first_event(first)?
-            {
-                folder.expect(event);
-            }
-            if folder.event().is_some() {
-                let config = reader_config(&self.config);
-                return parallel::fold(&files, threads, config, folder, frames, tally);
-            }
+        if let (2.., Some(folder)) = (threads, stage.as_folder()) {
+            let config = reader_config(&self.config);
+            return parallel::fold(&files, threads, config, folder, frames, tally);
         }
         for file in files {
             let (open, part) = (file.open()?, 0..file.len);

@@ -1,9 +1,9 @@
 //! Where threads start: the functions that nobody called.
 
-use bstr::BStr;
+use bstr::{BStr, ByteSlice};
 
 /// They start a thread or the kernel's side of one, or the program itself on a thread's behalf.
-const STARTS: [&str; 35] = [
+const STARTS: [&str; 34] = [
     "_start",
     "main",
     "start_thread",
@@ -16,7 +16,6 @@ const STARTS: [&str; 35] = [
     "_dl_start_user",
     "__libc_start_main",
     "__libc_start_call_main",
-    "__libc_start_main@@GLIBC_2.34",
     "__libc_start_main_impl",
     // musl's.
     "_start_c",
@@ -51,6 +50,8 @@ const STARTS: [&str; 35] = [
 pub(crate) fn is_start(symbol: &BStr) -> bool {
     // Go's assembler functions: `runtime.goexit.abi0`.
     let name = symbol.strip_suffix(b".abi0").unwrap_or(symbol);
+    // `__libc_start_main@@GLIBC_2.34`
+    let name = name.split_once_str("@@").map_or(name, |(name, _)| name);
     STARTS.iter().any(|start| name == start.as_bytes())
         || symbol.ends_with(b"execve")
         || symbol.ends_with(b"execveat")
@@ -67,7 +68,9 @@ mod tests {
 
     #[test]
     fn starts_are_told_by_their_names() {
-        for name in ["_start", "runtime.goexit.abi0", "runtime.goexit", "__GI___execve"] {
+        for name in
+            ["_start", "runtime.goexit.abi0", "__libc_start_main@@GLIBC_2.34", "__GI___execve"]
+        {
             assert!(is_start(name.into()), "{name}");
         }
         for name in ["start", "main.main", "_start.abi0x", "[unknown]", "execve_all"] {

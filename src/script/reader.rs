@@ -15,6 +15,7 @@ use super::header::{Header, Last};
 use super::line;
 use super::pending::Pending;
 use crate::error::{Error, Result};
+use crate::event;
 use crate::sample::{FrameTable, SampleSink};
 use crate::tally::{Count, Tally};
 use crate::windows::Windows;
@@ -133,6 +134,10 @@ impl Reader {
     ) -> Result<()> {
         let line = &to.chunk[at.clone()];
         if line.starts_with(b"#") {
+            // Who folds asks which events there are.
+            if !self.config.text && event::is_line(line) {
+                return to.sink.text(line);
+            }
             return self.pass_on(line, to);
         }
         if line.trim_ascii().is_empty() {

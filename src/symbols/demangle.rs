@@ -1,12 +1,13 @@
 //! Readable names: what a compiler mangled, as its programmer wrote it.
 //!
-//! Rust (legacy and v0) without hashes, C++ without parameters and return types, as perf prints them; everything else,
-//! such as Swift, Java, Go and C, is passed through. A suffix the optimizer added to a mangled name (`.isra.0`,
+//! Rust (legacy and v0) without hashes, C++ without parameters and return types and OCaml, as perf prints them; everything
+//! else, such as Swift, Java, Go and C, is passed through. A suffix the optimizer added to a mangled name (`.isra.0`,
 //! `.llvm.123`) goes, so that a function has one name whether it was called, cloned or inlined.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+use bstr::ByteSlice;
 use cpp_demangle::{BorrowedSymbol, DemangleOptions, ParseOptions};
 
 /// A longer name is hostile or worthless: it is passed through.
@@ -30,9 +31,13 @@ pub fn demangle(symbol: &[u8]) -> Cow<'_, [u8]> {
     // A stub is called like the function it leads to.
     if let Some(function) = symbol.strip_suffix(b"@plt") {
         return match demangle(function) {
-            Cow::Borrowed(_) => Cow::Borrowed(symbol),
-            Cow::Owned(name) => Cow::Owned([&name, b"@plt".as_slice()].concat()),
+            Cow::Borrowed(name) if name.len() == function.len() => Cow::Borrowed(symbol),
+            name => Cow::Owned([&name, b"@plt".as_slice()].concat()),
         };
+    }
+    let symbol = without_version(symbol);
+    if let Some(name) = ocaml(symbol) {
+        return Cow::Owned(name);
     }
     // `__Z` and `__R` are how Mach-O spells them; `___Z` begins a block of Objective-C++.
     let underscores = symbol.iter().take_while(|&&byte| byte == b'_').count();
@@ -43,6 +48,56 @@ pub fn demangle(symbol: &[u8]) -> Cow<'_, [u8]> {
         _ => None,
     };
     readable.map_or(Cow::Borrowed(symbol), |name| Cow::Owned(name.into_bytes()))
+}
+
+/// `symbol` without the version of its library that a linker wrote behind it: `pthread_create@@GLIBC_2.34`,
+/// `memcpy@GLIBC_2.2.5`. Other languages use `@` too, so what follows must look like a version.
+fn without_version(symbol: &[u8]) -> &[u8] {
+    let Some(at) = symbol.find_byte(b'@') else { return symbol };
+    let is_word =
+        |text: &[u8]| text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.$".contains(byte));
+    let version = symbol[at..].trim_start_with(|c| c == '@');
+    let is_default = symbol[at..].starts_with(b"@@");
+    let looks_like_version = is_default
+        || version.starts_with_str("GLIBC")
+        || (version.first().is_some_and(u8::is_ascii_uppercase)
+            && version.contains(&b'_')
+            && version.last().is_some_and(u8::is_ascii_digit));
+    let is_versioned = at > 0 && !version.is_empty() && is_word(&symbol[..at]) && is_word(version);
+    if is_versioned && looks_like_version { &symbol[..at] } else { symbol }
+}
+
+/// `symbol` in OCaml's terms, as perf demangles it: `camlStdlib__Array__map_154` is `Stdlib.Array.map`.
+///
+/// `__` separates modules, `$5b` is the character 0x5b, and the number at the end makes the name unique
+/// (OCaml's `asmcomp/compilenv.ml`, perf's `util/demangle-ocaml.c`).
+fn ocaml(symbol: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = symbol.strip_prefix(b"caml")?;
+    if !rest.first()?.is_ascii_uppercase() {
+        return None;
+    }
+    let mut name = Vec::with_capacity(rest.len());
+    while let Some((&byte, after)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(b"__") {
+            name.push(b'.');
+            rest = after;
+        } else if byte == b'$'
+            && let Some(code) = after.get(..2).and_then(|hex| hex.to_str().ok())
+            && code.bytes().all(|digit| digit.is_ascii_hexdigit())
+        {
+            name.extend(u8::from_str_radix(code, 16));
+            rest = &after[2..];
+        } else {
+            name.push(byte);
+            rest = after;
+        }
+    }
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let stem = name.len() - digits;
+    if digits > 0 && stem > 1 && name[stem - 1] == b'_' {
+        name.truncate(stem - 1);
+    }
+    Some(name)
 }
 
 /// `symbol` in Rust's terms. A legacy name is also a C++ name; only its hash tells it is Rust's.
@@ -107,7 +162,6 @@ impl Write for Bounded {
 
 #[cfg(test)]
 mod tests {
-    use bstr::ByteSlice;
     use proptest::prelude::*;
 
     use super::*;
@@ -139,6 +193,27 @@ mod tests {
             ("_ZN3foo3barEi@plt", "foo::bar@plt"),
             ("memcpy@plt", "memcpy@plt"),
             ("_ZZ4mainENKUlvE_clEv", "main::{lambda()#1}::operator()"),
+            (
+                "_ZZ7processRSt6vectorIiSaIiEEENKUliE_clEi",
+                "process(std::vector<int, std::allocator<int> >&)::{lambda(int)#1}::operator()",
+            ),
+            // Of perf's own test, tests/demangle-ocaml-test.c.
+            ("camlStdlib__array__map_154", "Stdlib.array.map"),
+            (
+                "camlStdlib__anon_fn$5bstdlib$2eml$3a334$2c0$2d$2d54$5d_1453",
+                "Stdlib.anon_fn[stdlib.ml:334,0--54]",
+            ),
+            ("camlStdlib__bytes__$2b$2b_2205", "Stdlib.bytes.++"),
+            ("camlStdlib__List.map_230", "Stdlib.List.map"),
+            ("caml_main", "caml_main"),
+            ("camlX$4", "X$4"),
+            ("pthread_create@@GLIBC_2.34", "pthread_create"),
+            ("memcpy@GLIBC_2.2.5", "memcpy"),
+            ("_Z3fooi@@VERS_1.2", "foo"),
+            ("memcpy@GLIBC_2.14@plt", "memcpy@plt"),
+            ("*Array(Int32)@Array(T)#each:Nil", "*Array(Int32)@Array(T)#each:Nil"),
+            ("f@plt_1", "f@plt_1"),
+            ("f@", "f@"),
             // Not ours to judge.
             ("main", "main"),
             ("memcpy.isra.0", "memcpy.isra.0"),

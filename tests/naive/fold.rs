@@ -33,7 +33,10 @@ struct Sample {
 /// Folds perf-script text whose modules hold no blanks.
 pub(crate) fn fold(text: &[u8], config: &Config) -> Vec<u8> {
     let mut sums = BTreeMap::<Vec<u8>, u64>::new();
-    let mut event: Option<Vec<u8>> = config.event.clone().map(Into::into);
+    let event: Option<Vec<u8>> = match &config.event {
+        Some(event) => Some(event.to_vec()),
+        None => most_frequent(text),
+    };
     let mut sample: Option<Sample> = None;
     for line in text.lines() {
         if line.starts_with(b"#") {
@@ -46,7 +49,7 @@ pub(crate) fn fold(text: &[u8], config: &Config) -> Vec<u8> {
             frame(line, open, config);
         } else if let Some(parts) = HEADER.captures(line) {
             let named = parts["event"].to_vec();
-            let wanted = base(event.get_or_insert(named.clone())) == base(&named);
+            let wanted = event.as_ref().is_none_or(|event| base(event) == base(&named));
             let field = |name: &str| {
                 parts.name(name).map(|found| found.as_bytes().to_str_lossy().into_owned())
             };
@@ -81,6 +84,35 @@ pub(crate) fn fold(text: &[u8], config: &Config) -> Vec<u8> {
         out.extend(format!(" {sum}\n").bytes());
     }
     out
+}
+
+/// The event with the most samples among those with the longest chains; of several the first.
+fn most_frequent(text: &[u8]) -> Option<Vec<u8>> {
+    let mut events: Vec<(Vec<u8>, usize, usize)> = Vec::new();
+    let mut open: Option<(Vec<u8>, usize)> = None;
+    for line in text.lines().chain([&b""[..]]) {
+        let line = line.trim_ascii_end();
+        if let (None, Some(parts)) = (&open, HEADER.captures(line)) {
+            open = Some((base(&parts["event"]).to_vec(), 0));
+        } else if let (Some((_, frames)), true) = (&mut open, FRAME.is_match(line)) {
+            *frames += 1;
+        } else if let (Some((event, frames)), true) = (open.clone(), line.is_empty()) {
+            open = None;
+            match events.iter_mut().find(|(known, ..)| *known == event) {
+                Some((_, depth, count)) => {
+                    (*depth, *count) = (frames.min(2).max(*depth), *count + 1)
+                }
+                None => events.push((event, frames.min(2), 1)),
+            }
+        }
+    }
+    let mut best: Option<(Vec<u8>, usize, usize)> = None;
+    for (event, depth, count) in events {
+        if best.as_ref().is_none_or(|best| (depth, count) > (best.1, best.2)) {
+            best = Some((event, depth, count));
+        }
+    }
+    best.map(|(event, ..)| event)
 }
 
 fn frame(line: &[u8], sample: &mut Sample, config: &Config) -> bool {

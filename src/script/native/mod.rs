@@ -34,6 +34,8 @@ mod warnings;
 use bstr::{BString, ByteSlice};
 
 use crate::error::Result;
+use crate::event;
+use crate::folded::OFF_CPU;
 use crate::perf_data::{CpuMode, Item, Reader, Record, Shares};
 use crate::sample::{FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start};
 use crate::symbols::{self, Loader};
@@ -101,7 +103,7 @@ pub fn script(
         config,
         loader: &loader,
     };
-    let mut header = config.header;
+    let mut begun = false;
     let (read, mut checked) = (tally.read.items, false);
     let mut batch = if config.live { FIRST } else { BATCH };
     let mut prepared = !config.live;
@@ -123,8 +125,8 @@ pub fn script(
         }
         if script.waiting.len() >= batch {
             batch = (batch * 2).min(BATCH);
-            if std::mem::take(&mut header) {
-                sink.text(&reader.features().describe())?;
+            if !std::mem::replace(&mut begun, true) {
+                begin(&reader, config, sink)?;
             }
             script.spaces.learn(reader.features());
             script.flush(frames, sink, tally)?;
@@ -133,8 +135,8 @@ pub fn script(
     if tally.read.items == read && script.waiting.is_empty() {
         beyond::check_trace(&reader)?;
     }
-    if header {
-        sink.text(&reader.features().describe())?;
+    if !begun {
+        begin(&reader, config, sink)?;
     }
     script.spaces.learn(reader.features());
     let unmatched = script.deferred.end();
@@ -149,6 +151,21 @@ pub fn script(
     // Unmapping large files takes milliseconds, in which what was read can be drawn.
     rayon::spawn(move || drop((spaces, places, loader)));
     Ok(bare)
+}
+
+/// Pushes what the recording says about itself, as far as it was asked for or decides what is folded.
+fn begin(reader: &Reader, config: &Config, sink: &mut (impl SampleSink + ?Sized)) -> Result<()> {
+    let description = if config.header { reader.features().describe() } else { Vec::new() };
+    if !description.is_empty() {
+        sink.text(&description)?;
+    }
+    let events = || reader.events().iter().map(|event| event.name.as_bstr());
+    let is_ambiguous = events().filter(|name| *name != OFF_CPU).nth(1).is_some();
+    let is_listed = event::listed(&description).next().is_some();
+    if is_ambiguous && !is_listed {
+        events().try_for_each(|name| sink.text(&event::line(name)))?;
+    }
+    Ok(())
 }
 
 struct Script<'a> {

@@ -61,11 +61,25 @@ fn an_event_with_parameters_keeps_its_name() {
 
 #[test]
 fn events_that_are_left_out_are_named_and_counted() {
-    let text = event("cycles") + &event("minor-faults").repeat(2) + &event("instructions");
-    judge(&text, "app;f 10\n", Some("app;f 10\n"));
+    let text =
+        event("minor-faults").repeat(2) + &event("cycles").repeat(3) + &event("instructions");
+    judge(&text, "app;f 30\n", Some("app;f 20\n"));
     let (_, tally) = fold(text.as_bytes(), &Config::default());
     let said = "folded cycles; left out 2 samples of minor-faults, 1 of instructions: --event-filter minor-faults, instructions or all";
     assert!(tally.to_string().contains(said), "{tally}");
+}
+
+/// What happens first is hardly what the user asked for first: page faults come before the first tick of a clock.
+#[test]
+fn the_event_that_is_listed_first_or_the_most_frequent_is_folded() {
+    let text = event("page-faults") + &event("cpu-clock").repeat(2);
+    judge(&text, "app;f 20\n", Some("app;f 10\n"));
+    let listed =
+        "# event : name = page-faults, , id = { 7 }, type = 1\n# event : name = cpu-clock\n";
+    judge(listed.to_owned() + &text, "app;f 10\n", Some("app;f 10\n"));
+    // An event without call chains is the last choice.
+    let bare = "app 7 1.5: 10 syscalls:sys_enter_getgid: \n\n".repeat(3);
+    judge(bare + &event("cpu-clock"), "app;f 10\n", Some(""));
 }
 
 #[test]
@@ -109,6 +123,49 @@ fn operator_shift_loses_its_arguments_only() {
     let right = "app;main;std::operator<< <char> 10\n";
     let wrong = "app;main;std::operator<< <char>(std::ostream&) 10\n";
     judge(frame("std::operator<< <char>(std::ostream&)+0x1 (/a)"), right, Some(wrong));
+}
+
+#[test]
+fn a_call_operator_keeps_its_name() {
+    judge(
+        frame("A::operator()(int)+0x1 (/a)"),
+        "app;main;A::operator() 10\n",
+        Some("app;main;A::operator 10\n"),
+    );
+}
+
+#[test]
+fn lambdas_of_overloads_are_told_apart() {
+    let lambda = "process(std::vector<int, std::allocator<int> >&)::{lambda(int)#1}::operator()";
+    let right = format!("app;main;{lambda} 10\n");
+    for frame_line in [format!("{lambda}+0x1 (/a)"), format!("{lambda}(int) const+0x1 (/a)")] {
+        judge(frame(&frame_line), &right, Some("app;main;process 10\n"));
+    }
+}
+
+/// Names of CPython's perf trampoline, of V8, of Crystal and of a JVM's stubs are not C++'s.
+#[test]
+fn only_argument_lists_are_cut() {
+    for (symbol, cut) in [
+        ("py::fib:/srv/app (v2)/m.py", "py::fib:/srv/app "),
+        ("JS:~page /srv/(auth)/page.js:1:16", "JS:~page /srv/"),
+        ("RegExp:^(a|b)c", "RegExp:^"),
+        ("StubRoutines (1)", "StubRoutines "),
+        ("*Array(Int32)#each:Nil", "*Array"),
+    ] {
+        let right = format!("app;main;{symbol} 10\n");
+        judge(frame(&format!("{symbol}+0x1 (/a)")), &right, Some(&format!("app;main;{cut} 10\n")));
+    }
+}
+
+#[test]
+fn a_version_of_a_library_is_no_part_of_a_name() {
+    let wrong = "app;main;pthread_create@@GLIBC_2.34 10\n";
+    judge(
+        frame("pthread_create@@GLIBC_2.34+0x1 (/a)"),
+        "app;main;pthread_create 10\n",
+        Some(wrong),
+    );
 }
 
 #[test]
