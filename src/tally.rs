@@ -26,7 +26,7 @@ pub enum Loss {
     NoTime,
     /// The input ended in the middle.
     CutShort,
-    /// Modules whose file is of another build than the recorded one, so that its names were not used.
+    /// Modules whose file here is another build or another machine's, so that its names were not used.
     Mismatched,
     /// Bytes that had to be replaced, as the output format cannot hold them.
     Replaced,
@@ -46,7 +46,7 @@ impl Loss {
             Loss::NoUserStack => "without the user stack that was to follow (deferred)",
             Loss::NoTime => "without a time",
             Loss::CutShort => "cut short at the end of the input",
-            Loss::Mismatched => "modules replaced since the recording",
+            Loss::Mismatched => "modules that are not here as they were recorded",
             Loss::Replaced => "names with bytes that had to be replaced",
             Loss::Fraction => "weights with a fraction, which was cut off",
             Loss::Overflow => "sums that reached the largest number there is",

@@ -26,6 +26,7 @@ pub(super) mod number {
     pub(in crate::perf_data) const PMU_MAPPINGS: u64 = 16;
     pub(in crate::perf_data) const SAMPLE_TIME: u64 = 21;
     pub(in crate::perf_data) const COMPRESSED: u64 = 27;
+    pub(in crate::perf_data) const CLOCK_DATA: u64 = 29;
 }
 
 /// What was told about the machine and the recorder.
@@ -49,12 +50,31 @@ pub struct Features {
     pub build_ids: Vec<BuildId>,
     /// The times of the first and the last sample, in nanoseconds.
     pub sample_time: Option<(u64, u64)>,
+    /// What times of the recording are in the world.
+    pub clock: Option<Clock>,
     /// There is an instruction trace (Intel PT, Arm CoreSight), of which only perf can make samples.
     pub traced: bool,
     /// All of it for people.
     pub(super) lines: describe::Lines,
     /// How many bytes of records a single compressed record may hold: the recorder's buffer.
     pub(super) inflated_limit: Option<u32>,
+}
+
+/// One moment on two clocks: the recording's and the world's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// In nanoseconds since 1970.
+    pub wall: u64,
+    /// In nanoseconds of the clock that the recording's times are of.
+    pub time: u64,
+}
+
+impl Clock {
+    /// When `time` of the recording was, in nanoseconds since 1970; what was before the recording was before its beginning.
+    pub fn wall_at(&self, time: u64) -> u64 {
+        let since = time.saturating_sub(self.time);
+        if time == 0 { self.wall } else { self.wall.saturating_add(since) }
+    }
 }
 
 /// Which build of a module was recorded.
@@ -104,6 +124,10 @@ impl Features {
             number::EVENT_DESC => events.describe(c)?,
             number::BUILD_ID => self.build_ids(c)?,
             number::SAMPLE_TIME => self.sample_time = Some((c.u64()?, c.u64()?)),
+            number::CLOCK_DATA => {
+                c.skip(2 * 4)?; // version, clock
+                self.clock = Some(Clock { wall: c.u64()?, time: c.u64()? });
+            }
             number::COMPRESSED => {
                 c.skip(4 * 4)?; // version, type, level, ratio
                 self.inflated_limit = Some(c.u32()?);

@@ -58,7 +58,7 @@ pub mod write;
 pub use attr::{Attr, read_format, sample_type};
 pub use bytes::{Cursor, Endian, Words};
 pub use event::Event;
-pub use feature::{BuildId, Features};
+pub use feature::{BuildId, Clock, Features};
 pub(crate) use header::is_old;
 pub use header::sniff;
 pub use id::SampleId;

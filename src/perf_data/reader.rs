@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use super::attr::Attr;
 use super::bytes::Endian;
@@ -23,6 +24,8 @@ use crate::tally::Tally;
 /// A recording that is being read.
 pub struct Reader {
     name: String,
+    /// When the file was last written, in nanoseconds since 1970.
+    written: Option<u64>,
     source: Source,
     session: Session,
     /// The record that was lent last.
@@ -61,10 +64,15 @@ impl Reader {
     /// It cannot be read; it is empty, of another format, or its header is broken.
     pub fn open(file: &File, name: &str) -> Result<Reader> {
         let doing = || format!("cannot read {name}");
-        if file.metadata().is_ok_and(|kind| !kind.is_file()) {
+        let metadata = file.metadata();
+        if metadata.as_ref().is_ok_and(|kind| !kind.is_file()) {
             return Reader::stream(Box::new(file.try_clone().map_err(Error::io(doing))?), name);
         }
-        Reader::whole(Whole::new(file).map_err(Error::io(doing))?, name)
+        let mut reader = Reader::whole(Whole::new(file).map_err(Error::io(doing))?, name)?;
+        let written = metadata.and_then(|metadata| metadata.modified()).ok();
+        let written = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        reader.written = written.and_then(|since| u64::try_from(since.as_nanos()).ok());
+        Ok(reader)
     }
 
     /// Reads a recording that is in memory.
@@ -130,6 +138,7 @@ impl Reader {
     fn new(name: &str, source: Source, session: Session) -> Reader {
         Reader {
             name: name.into(),
+            written: None,
             source,
             session,
             current: Place::Whole(0),
@@ -199,6 +208,11 @@ impl Reader {
     /// Tells `progress` from now on how far it has come.
     pub fn tell(&mut self, progress: Arc<Progress>) {
         self.progress = progress;
+    }
+
+    /// When the recording had ended at the latest, in nanoseconds since 1970: when its file was written last.
+    pub fn written(&self) -> Option<u64> {
+        self.written
     }
 
     /// What the input is called.

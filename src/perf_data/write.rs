@@ -6,7 +6,8 @@
 use std::io::{self, Write};
 
 use super::attr::sample_type as has;
-use super::record::{CpuMode, FileId, Ksymbol, Mmap, kind, misc};
+use super::feature::{Clock, number};
+use super::record::{CpuMode, FileId, Head, Ksymbol, Mmap, kind, misc};
 
 /// The fields of the samples that are written.
 ///
@@ -106,6 +107,18 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
+    /// Says what the recording's clock, a number of clock_gettime(2), showed at one moment: `HEADER_CLOCK_DATA`.
+    pub fn clock(&mut self, id: u32, clock: Clock) -> io::Result<()> {
+        const VERSION: u32 = 1;
+        self.begin(kind::HEADER_FEATURE, 0);
+        self.u64(number::CLOCK_DATA);
+        self.u32(VERSION);
+        self.u32(id);
+        self.u64(clock.wall);
+        self.u64(clock.time);
+        self.end()
+    }
+
     /// Passes on a whole record as the kernel wrote it, but for the number of its event, which is `id` from now on: it is
     /// the first word of a sample, the last of other records.
     pub fn record(&mut self, bytes: &[u8], id: u64) -> io::Result<()> {
@@ -121,6 +134,25 @@ impl<W: Write> Writer<W> {
             word.copy_from_slice(&id.to_ne_bytes());
         }
         self.out.write_all(&self.record)
+    }
+
+    /// Passes on a map as the kernel wrote it, an MMAP2 record, with the build id of its file, if it has one, in the place of the
+    /// inode.
+    pub fn mapped(&mut self, bytes: &[u8], id: u64, build_id: Option<&[u8]>) -> io::Result<()> {
+        // pid and tid, start, length and offset come before it.
+        const FILE: usize = Head::SIZE + 8 + 3 * 8;
+        let mut record = bytes.to_vec();
+        let field = record.get_mut(FILE..FILE + 24);
+        if let (Some(field), Some(build_id)) = (field, build_id) {
+            field.copy_from_slice(&build_id_field(build_id));
+        }
+        if let Some(high) = record.get_mut(4..6) {
+            // Linux sets the bit for us, too, if somebody else asked for build ids.
+            let others = u16::from_ne_bytes([high[0], high[1]]) & !misc::BIT_14;
+            let ours = if build_id.is_some() { misc::BIT_14 } else { 0 };
+            high.copy_from_slice(&(others | ours).to_ne_bytes());
+        }
+        self.record(&record, id)
     }
 
     /// Tells which build of a file is meant by its path: `pid` is `u32::MAX` for the kernel, whose records have a `misc` of 1.
@@ -161,7 +193,6 @@ impl<W: Write> Writer<W> {
 
     /// Maps a file that was there before the recording; `id` is of any event.
     pub fn mmap2(&mut self, mmap: &Mmap<'_>, id: u64) -> io::Result<()> {
-        const HAS_BUILD_ID: u16 = 1 << 14;
         let mode = match mmap.mode {
             CpuMode::Unknown => 0,
             CpuMode::Kernel => 1,
@@ -171,7 +202,7 @@ impl<W: Write> Writer<W> {
             CpuMode::GuestUser => 5,
         };
         let is_build_id = matches!(mmap.file, FileId::BuildId(_));
-        self.begin(kind::MMAP2, if is_build_id { mode | HAS_BUILD_ID } else { mode });
+        self.begin(kind::MMAP2, if is_build_id { mode | misc::BIT_14 } else { mode });
         self.u32(mmap.pid);
         self.u32(mmap.tid);
         [mmap.start, mmap.len, mmap.offset].into_iter().for_each(|word| self.u64(word));
@@ -183,12 +214,7 @@ impl<W: Write> Writer<W> {
                 self.u64(inode);
                 self.u64(generation);
             }
-            FileId::BuildId(id) => {
-                let id = id.get(..20).unwrap_or(id);
-                self.record.extend_from_slice(&[id.len() as u8, 0, 0, 0]);
-                self.record.extend_from_slice(id);
-                self.record.resize(self.record.len() + 20 - id.len(), 0);
-            }
+            FileId::BuildId(id) => self.record.extend_from_slice(&build_id_field(id)),
         }
         self.u32(mmap.prot.unwrap_or(0));
         self.u32(mmap.flags.unwrap_or(0));
@@ -297,4 +323,13 @@ impl<W: Write> Writer<W> {
         self.u64(0);
         self.u64(id);
     }
+}
+
+/// What identifies the file of an MMAP2 record whose `misc` has bit 14: the length of the build id, and 20 bytes for it.
+fn build_id_field(id: &[u8]) -> [u8; 24] {
+    let id = id.get(..20).unwrap_or(id);
+    let mut field = [0; 24];
+    field[0] = id.len() as u8;
+    field[4..4 + id.len()].copy_from_slice(id);
+    field
 }

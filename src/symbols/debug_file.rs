@@ -12,9 +12,10 @@
 use std::path::{Path, PathBuf};
 
 use super::elf::Elf;
-use super::loader::{Config, file_path, same_build};
+use super::loader::{Config, same_build};
 use super::map::Bytes;
 use super::module::Module;
+use super::path::{file_path, relative};
 
 /// Finds the files that belong to `module` and gives them to it.
 pub(super) fn attach(module: &mut Module, config: &Config) {
@@ -152,12 +153,6 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
     path.into()
-}
-
-/// `path` without its root, so that it can be put under another one.
-pub(super) fn relative(path: &Path) -> PathBuf {
-    use std::path::Component;
-    path.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
 /// The checksum of `.gnu_debuglink`: the CRC-32 of zlib.

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use bstr::{BStr, BString, ByteSlice};
 
-use super::loader::{Loader, file_path, rooted};
+use super::loader::{Loader, rooted};
 use super::map::Bytes;
+use super::path::file_path;
 
 impl Loader {
     /// What process `pid` wrote to `/tmp/perf-PID.map`, here or in its container; `None` if there is no such file.

@@ -16,7 +16,7 @@ use bstr::{BStr, BString};
 
 use super::debug_file::by_build_id;
 use super::kernel_line::{Line, lines};
-use super::loader::{Loader, same_build};
+use super::loader::{Lack, Loader, same_build};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 
@@ -67,7 +67,8 @@ impl Loader {
         let running = Path::new(RUNNING);
         let path = match (&self.config().kallsyms, build_id) {
             (Some(path), _) => path.clone(),
-            (None, None) => running.to_owned(),
+            (None, None) if self.is_running(reference)? => running.to_owned(),
+            (None, None) => return Ok(self.another_kernel(addresses)),
             (None, Some(id)) => {
                 let is_running = running_build_id().is_some_and(|its| same_build(&its, id));
                 let entries = by_build_id(id, self.config()).into_iter();
@@ -84,15 +85,29 @@ impl Loader {
                 match copy {
                     _ if is_running => running.to_owned(),
                     Some(copy) => copy,
-                    None => {
-                        self.warn(b"[kernel.kallsyms]", true);
-                        let symbols = vec![None; addresses.len()];
-                        return Ok(KernelSymbols { symbols, hidden: false });
-                    }
+                    None => return Ok(self.another_kernel(addresses)),
                 }
             }
         };
         self.listed(&path, addresses, reference)
+    }
+
+    /// Whether a kernel whose build id is not known is the one that runs here: the recording says so, or it lies where the
+    /// running one does, which another would not after its start at random.
+    pub(super) fn is_running(&self, reference: Option<Reference<'_>>) -> Result<bool> {
+        if self.has_kernel_of_here() {
+            return Ok(true);
+        }
+        let Some(reference) = reference.filter(|_| self.config().symfs.is_none()) else {
+            return Ok(false);
+        };
+        Ok(address_of(&self.text(Path::new(RUNNING))?, reference.name) == Some(reference.address))
+    }
+
+    /// No names: the recorded kernel is another one than any that is here.
+    fn another_kernel(&self, addresses: &[u64]) -> KernelSymbols {
+        self.warn(b"[kernel.kallsyms]", Lack::Mismatched);
+        KernelSymbols { symbols: vec![None; addresses.len()], hidden: false }
     }
 
     /// The symbols at each of `addresses`, which are sorted and distinct, from the file at `path`.
@@ -102,21 +117,23 @@ impl Loader {
         addresses: &[u64],
         reference: Option<Reference<'_>>,
     ) -> Result<KernelSymbols> {
-        let mut kernels = lock(&self.kernels);
-        let text = match kernels.get(path) {
-            Some(text) => Arc::clone(text),
-            None => {
-                let doing = || format!("cannot read {}", path.display());
-                let text = Arc::new(read(path).map_err(Error::io(doing))?);
-                kernels.insert(path.to_owned(), Arc::clone(&text));
-                text
-            }
-        };
-        let found = find(&text, addresses, reference);
+        let found = find(&self.text(path)?, addresses, reference);
         if found.hidden {
             self.warn_hidden();
         }
         Ok(found)
+    }
+
+    /// The list at `path`, which is read once.
+    fn text(&self, path: &Path) -> Result<Arc<Vec<u8>>> {
+        let mut kernels = lock(&self.kernels);
+        if let Some(text) = kernels.get(path) {
+            return Ok(Arc::clone(text));
+        }
+        let doing = || format!("cannot read {}", path.display());
+        let text = Arc::new(read(path).map_err(Error::io(doing))?);
+        kernels.insert(path.to_owned(), Arc::clone(&text));
+        Ok(text)
     }
 }
 
@@ -150,6 +167,19 @@ fn notes_build_id(mut notes: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// The address of a symbol that is among the first: `_text` or `_stext`. `None` if it is hidden.
+fn address_of(text: &[u8], name: &BStr) -> Option<u64> {
+    let mut there = None;
+    // The rest need not be read for it.
+    let head = text.get(..64 << 10).unwrap_or(text);
+    lines(head, |line| {
+        if there.is_none() && line.name().0 == name {
+            there = Some(line.address);
+        }
+    });
+    there.filter(|&address| address != 0)
+}
+
 /// The symbols at each of `addresses`, which are sorted and distinct.
 pub(super) fn find(
     text: &[u8],
@@ -158,15 +188,8 @@ pub(super) fn find(
 ) -> KernelSymbols {
     // How far the kernel has moved since.
     let moved = reference.and_then(|reference| {
-        let mut there = None;
-        // It is among the first lines; the rest need not be read for it.
-        let head = text.get(..64 << 10).unwrap_or(text);
-        lines(head, |line| {
-            if there.is_none() && line.name().0 == reference.name {
-                there = Some(line.address);
-            }
-        });
-        there.filter(|&address| address != 0).map(|address| reference.address.wrapping_sub(address))
+        let there = address_of(text, reference.name)?;
+        Some(reference.address.wrapping_sub(there))
     });
     let moved = moved.unwrap_or(0);
     let none = addresses.len();

@@ -1,18 +1,21 @@
-//! Which file a module's name stands for: the name as recorded, its build-id, the process it was seen in.
+//! Finds the file of a recorded module: by its path, in the process that mapped it, by its build id, from a server.
 //!
-//! A name alone is no proof: files are replaced, deleted, or lie in a container. A file whose build-id is another
-//! than the recorded one is not used, and that is counted.
+//! `identity.rs` says how a file is known to be the recorded one. A file that is not is not used, and that is counted.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 
-use super::debug_file::{attach, by_build_id, fetch, lacks, relative};
+use super::build_ids::running;
+use super::debug_file::{attach, by_build_id, fetch, lacks};
 use super::debuginfod::{Artifact, Debuginfod};
+use super::identity::{Identity, Stamp};
 use super::module::Module;
+use super::origin::Origin;
+use super::path::{file_path, is_anonymous, is_deleted, relative};
 use super::{vdso, vmlinux};
 use crate::lock::lock;
 
@@ -60,20 +63,35 @@ impl Config {
 /// What went wrong while files were looked for, by the names as recorded, each once, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Warnings {
-    /// The file is there, but its build-id is not the recorded one: its names were not used.
+    /// The file is there, but it is not the recorded build, or it changed since: its names were not used.
     pub mismatched: Vec<BString>,
+    /// The recording was made on another machine and has no build id of the file: the file of that name here was not used.
+    pub elsewhere: Vec<BString>,
     /// There is no such file, or it is no ELF file.
     pub missing: Vec<BString>,
     /// The kernel shows us no addresses of its functions: `kernel.kptr_restrict`, and at 0 `kernel.perf_event_paranoid` too.
     pub kernel_hidden: bool,
 }
 
-/// A module as recorded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Key {
-    path: BString,
-    build_id: Vec<u8>,
-    pid: Option<u32>,
+/// Why a module has no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// Only files of another build are there.
+    Mismatched,
+    /// Only this machine's file of that name is there, and the recording is another machine's.
+    Elsewhere,
+    /// There is no file.
+    Missing,
+}
+
+/// A path and a build id.
+type Build = (BString, Vec<u8>);
+
+/// Where a recording was made.
+#[derive(Default)]
+struct Recorded {
+    origin: Origin,
+    is_elsewhere: bool,
 }
 
 /// Finds and opens modules, each once.
@@ -82,7 +100,11 @@ pub struct Loader {
     config: Config,
     debuginfod: Option<Debuginfod>,
     pub(super) vmlinux: vmlinux::Slot,
-    opened: Mutex<HashMap<Key, Option<Arc<Module>>>>,
+    recorded: Mutex<Recorded>,
+    /// What was opened by its path.
+    opened: Mutex<HashMap<(PathBuf, Stamp), Arc<Module>>>,
+    /// What was looked for by path and build id where files are kept by build id.
+    kept: Mutex<HashMap<Build, Option<Arc<Module>>>>,
     /// Whether processes are in containers: each has many modules.
     contained: Mutex<HashMap<u32, bool>>,
     warnings: Mutex<Warnings>,
@@ -102,35 +124,33 @@ impl Loader {
         &self.config
     }
 
-    /// The module that was recorded as `path` (`/usr/bin/rg`, `/tmp/a (deleted)`, `[vdso]`) in process `pid`, together
-    /// with the files that belong to it; `None` if it is not found.
-    pub fn module(
-        &self,
-        path: &[u8],
-        build_id: Option<&[u8]>,
-        pid: Option<u32>,
-    ) -> Option<Arc<Module>> {
-        let mut key =
-            Key { path: path.into(), build_id: build_id.unwrap_or_default().to_vec(), pid };
-        if let Some(known) = lock(&self.opened).get(&key) {
-            return known.clone();
+    /// Learns on which machine modules were recorded, before they are asked for.
+    pub fn learn(&self, origin: Origin) {
+        let mut recorded = lock(&self.recorded);
+        if recorded.origin != origin {
+            recorded.is_elsewhere = origin.is_elsewhere();
+            recorded.origin = origin;
         }
-        // Processes of this machine's own files share them.
-        if self.config.symfs.is_some()
-            || pid.is_none_or(|pid| !self.is_contained(pid)) && !is_deleted(path)
+    }
+
+    /// Whether a kernel without a build id is the one that runs here: the recording says so.
+    pub(super) fn has_kernel_of_here(&self) -> bool {
+        self.config.symfs.is_none() && lock(&self.recorded).origin.has_kernel_of_here()
+    }
+
+    /// The module that was recorded as `identity` in process `pid`, together with the files that belong to it; `None` if it is
+    /// not found.
+    pub fn module(&self, identity: &Identity, pid: Option<u32>) -> Option<Arc<Module>> {
+        let path = identity.path.as_slice();
+        let found = self.find(identity, pid);
+        if let Err(lack) = found
+            // What a JIT maps as a mark is no module.
+            && !is_anonymous(path)
+            && !path.ends_with(b".dump")
         {
-            key.pid = None;
+            self.warn(path, lack);
         }
-        if let Some(known) = lock(&self.opened).get(&key) {
-            return known.clone();
-        }
-        // Found without the lock: mapping and looking around takes time, and twice does no harm.
-        let (found, mismatched) = self.find(&key);
-        // What a JIT maps as a mark is no module.
-        if found.is_none() && !is_anonymous(path) && !path.ends_with(b".dump") {
-            self.warn(path, mismatched);
-        }
-        lock(&self.opened).entry(key).or_insert(found).clone()
+        found.ok()
     }
 
     fn is_contained(&self, pid: u32) -> bool {
@@ -157,14 +177,24 @@ impl Loader {
         lock(&self.warnings).clone()
     }
 
-    /// Remembers that there is no file of the right build called `name`, or none at all.
-    pub(super) fn warn(&self, name: &[u8], mismatched: bool) {
+    /// Remembers why the module called `name` has no file.
+    pub(super) fn warn(&self, name: &[u8], lack: Lack) {
         let mut warnings = lock(&self.warnings);
-        let list = if mismatched { &mut warnings.mismatched } else { &mut warnings.missing };
+        let list = match lack {
+            Lack::Mismatched => &mut warnings.mismatched,
+            Lack::Elsewhere => &mut warnings.elsewhere,
+            Lack::Missing => &mut warnings.missing,
+        };
         if !list.iter().any(|known| known == name) {
             list.push(name.into());
             list.sort_unstable();
         }
+    }
+
+    /// Remembers that the file of the module called `name` was overwritten while it was in use, so that its names are another
+    /// build's.
+    pub(crate) fn warn_overwritten(&self, name: &[u8]) {
+        self.warn(name, Lack::Mismatched);
     }
 
     /// Remembers that the kernel keeps its addresses from us.
@@ -172,64 +202,110 @@ impl Loader {
         lock(&self.warnings).kernel_hidden = true;
     }
 
-    /// The module, and whether a file of another build was there.
-    fn find(&self, key: &Key) -> (Option<Arc<Module>>, bool) {
-        let is_it = |module: &Module| {
-            key.build_id.is_empty()
-                || module.build_id().is_some_and(|id| same_build(&key.build_id, id))
-        };
-        if key.path == "[vdso]" {
-            let here = vdso::module().filter(|module| is_it(module));
-            let found = here.or_else(|| {
-                let cached = by_build_id(&key.build_id, &self.config);
-                cached.iter().filter_map(|path| Module::open(path).ok()).find(is_it)
-            });
-            return (found.map(Arc::new), false);
+    /// The module, or why it was not found.
+    fn find(&self, identity: &Identity, pid: Option<u32>) -> Result<Arc<Module>, Lack> {
+        if identity.path == "[vdso]" {
+            return self.find_vdso(identity);
         }
-        let mut mismatched = false;
-        let fetched = || {
-            let known = !key.build_id.is_empty() && !is_anonymous(&key.path);
-            self.debuginfod.as_ref().filter(|_| known)?.find(Artifact::Executable, &key.build_id)
-        };
-        let places = self.places(key).into_iter().map(Some);
-        for path in places.chain(std::iter::once_with(fetched)).flatten() {
-            let Ok(mut module) = Module::open(&path) else { continue };
-            if is_it(&module) {
-                attach(&mut module, &self.config);
-                return (Some(Arc::new(module)), false);
+        let mut lack = Lack::Missing;
+        for place in self.places(identity, pid) {
+            match self.open(identity, place) {
+                Ok(module) => return Ok(module),
+                Err(Lack::Missing) => {}
+                Err(another) => lack = another,
             }
-            mismatched = true;
         }
-        (None, mismatched)
+        self.find_by_build_id(identity).ok_or(lack)
     }
 
-    /// Where the file may be, best first.
-    fn places(&self, key: &Key) -> Vec<PathBuf> {
+    /// Our own vdso, if it is the recorded one, or a copy that perf kept.
+    fn find_vdso(&self, identity: &Identity) -> Result<Arc<Module>, Lack> {
+        let is_elsewhere = identity.build_id.is_none() && lock(&self.recorded).is_elsewhere;
+        let here = vdso::module().filter(|it| !is_elsewhere && self.is_it(it, identity));
+        here.map(Arc::new).or_else(|| self.find_by_build_id(identity)).ok_or(Lack::Missing)
+    }
+
+    /// Whether the build id, if it is known, and the machine are the recorded ones.
+    fn is_it(&self, module: &Module, identity: &Identity) -> bool {
+        let wanted = identity.build_id.as_deref();
+        wanted.is_none_or(|id| module.build_id().is_some_and(|its| same_build(id, its)))
+            && lock(&self.recorded).origin.runs(module.machine)
+    }
+
+    /// Opens a file that may be the recorded one by its path.
+    fn open(&self, identity: &Identity, place: PathBuf) -> Result<Arc<Module>, Lack> {
+        let stamp = Stamp::of(&place).ok_or(Lack::Missing)?;
+        let is_elsewhere = lock(&self.recorded).is_elsewhere;
+        let is_proven = identity.build_id.is_some() || self.config.symfs.is_some();
+        if !is_proven && !stamp.may_be(identity, is_elsewhere) {
+            return Err(if is_elsewhere { Lack::Elsewhere } else { Lack::Mismatched });
+        }
+        let key = (place, stamp);
+        let known = lock(&self.opened).get(&key).cloned();
+        let module = match known {
+            Some(known) => known,
+            None => {
+                // Without the lock: mapping and looking around takes time, and twice does no harm.
+                let mut module = Module::open(&key.0).map_err(|_| Lack::Missing)?;
+                if !self.is_it(&module, identity) {
+                    return Err(Lack::Mismatched);
+                }
+                attach(&mut module, &self.config);
+                module.stamp = Some(stamp);
+                Arc::clone(lock(&self.opened).entry(key).or_insert(Arc::new(module)))
+            }
+        };
+        let may_be_renamed = self.config.symfs.is_none()
+            && !is_elsewhere
+            && stamp.is_modified_since(identity.mapped)
+            && module.has_names_beside_build_id();
+        if may_be_renamed || !self.is_it(&module, identity) {
+            return Err(Lack::Mismatched);
+        }
+        Ok(module)
+    }
+
+    /// Looks where files are kept by build id: debug directories, perf's cache, servers.
+    fn find_by_build_id(&self, identity: &Identity) -> Option<Arc<Module>> {
+        let id = identity.build_id.as_deref()?;
+        let key = (identity.path.clone(), id.to_vec());
+        if let Some(known) = lock(&self.kept).get(&key) {
+            return known.clone();
+        }
+        let server = self.debuginfod.as_ref().filter(|_| !is_anonymous(&identity.path));
+        let fetched = || server?.find(Artifact::Executable, id);
+        let places = by_build_id(id, &self.config).into_iter().map(Some);
+        let open = |place: PathBuf| {
+            let mut module = Module::open(&place).ok().filter(|it| self.is_it(it, identity))?;
+            attach(&mut module, &self.config);
+            Some(Arc::new(module))
+        };
+        let found = places.chain(std::iter::once_with(fetched)).flatten().find_map(open);
+        lock(&self.kept).entry(key).or_insert(found).clone()
+    }
+
+    /// Where the file may be, best first. Debug files are looked for beside it, so its own path comes before links to it.
+    fn places(&self, identity: &Identity, pid: Option<u32>) -> Vec<PathBuf> {
+        let path = identity.path.as_slice();
+        let is_deleted = is_deleted(path);
         let mut places = Vec::new();
-        // The running file, even if its name is gone, or it never had one: `/memfd:prog (deleted)`.
-        let exe = key.pid.map(|pid| Path::new("/proc").join(pid.to_string()).join("exe"));
-        let is_exe =
-            |exe: &PathBuf| std::fs::read_link(exe).is_ok_and(|it| it == file_path(&key.path));
-        places.extend(exe.filter(|exe| self.config.symfs.is_none() && is_exe(exe)));
-        if !is_anonymous(&key.path) {
-            let name = key.path.strip_suffix(b" (deleted)").unwrap_or(&key.path);
-            let plain = file_path(name);
+        // Another file may have taken a deleted one's name: only a build id can tell.
+        if !is_anonymous(path) && (!is_deleted || identity.build_id.is_some()) {
+            let plain = file_path(path.strip_suffix(b" (deleted)").unwrap_or(path));
             if let Some(root) = &self.config.symfs {
                 places.push(root.join(relative(&plain)));
             } else {
-                if let Some(pid) = key.pid {
+                if let Some(pid) = pid.filter(|&pid| self.is_contained(pid)) {
                     let root = Path::new("/proc").join(pid.to_string()).join("root");
                     places.push(root.join(relative(&plain)));
                 }
                 places.push(plain);
             }
-            // Another file may have taken a deleted one's name: only a build-id can tell.
-            if is_deleted(&key.path) && key.build_id.is_empty() {
-                places.retain(|place| place.ends_with("exe"));
-            }
         }
-        if !key.build_id.is_empty() {
-            places.extend(by_build_id(&key.build_id, &self.config));
+        if let Some(pid) = pid
+            && self.config.symfs.is_none()
+        {
+            places.extend(running(pid, &file_path(path), identity.range));
         }
         places
     }
@@ -238,16 +314,6 @@ impl Loader {
 /// `path` under the other root, if there is one.
 pub(super) fn rooted(config: &Config, path: &Path) -> PathBuf {
     config.symfs.as_ref().map_or_else(|| path.to_owned(), |root| root.join(relative(path)))
-}
-
-/// Whether a mapping's name is that of no file.
-fn is_anonymous(path: &[u8]) -> bool {
-    let prefixes: [&[u8]; 5] = [b"//", b"/memfd:", b"/SYSV", b"/anon_hugepage", b"/dev/"];
-    !path.starts_with(b"/") || prefixes.iter().any(|prefix| path.starts_with(prefix))
-}
-
-fn is_deleted(path: &[u8]) -> bool {
-    path.ends_with(b" (deleted)")
 }
 
 /// Whether a running process sees other files than we do: other mounts, or another root (`chroot`).
@@ -266,11 +332,6 @@ pub(super) fn same_build(a: &[u8], b: &[u8]) -> bool {
         && long.strip_prefix(short).is_some_and(|rest| rest.iter().all(|&byte| byte == 0))
 }
 
-/// A recorded name as a path of this machine.
-pub(super) fn file_path(name: &[u8]) -> PathBuf {
-    name.to_path().map_or_else(|_| name.to_str_lossy().into_owned().into(), Path::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,11 +348,13 @@ mod tests {
     fn what_is_no_file_is_not_looked_for() {
         let loader = Loader::new(Config::default());
         for name in ["[heap]", "[stack]", "//anon", "/memfd:x (deleted)", "", "relative"] {
-            assert!(loader.module(name.as_bytes(), None, None).is_none());
+            assert!(loader.module(&Identity::of_path(name.as_bytes()), None).is_none());
         }
         assert_eq!(loader.warnings(), Warnings::default());
-        assert!(loader.module(b"/no/such/file", None, None).is_none());
-        assert!(loader.module(b"/no/such/file", Some(&[1]), None).is_none());
+        let mut absent = Identity::of_path(b"/no/such/file");
+        assert!(loader.module(&absent, None).is_none());
+        absent.build_id = Some(vec![1]);
+        assert!(loader.module(&absent, None).is_none());
         assert_eq!(loader.warnings().missing, ["/no/such/file"]);
     }
 
@@ -300,7 +363,7 @@ mod tests {
         let config = Config { symfs: Some("/target".into()), ..Config::default() };
         assert_eq!(config.debug_directories().next(), Some("/target/usr/lib/debug".into()));
         let loader = Loader::new(config);
-        let key = Key { path: "/usr/bin/../bin/x".into(), ..Key::default() };
-        assert_eq!(loader.places(&key), [Path::new("/target/usr/bin/bin/x")]);
+        let identity = Identity::of_path(b"/usr/bin/../bin/x");
+        assert_eq!(loader.places(&identity, Some(1)), [Path::new("/target/usr/bin/bin/x")]);
     }
 }

@@ -21,9 +21,9 @@
 //! [`Warnings`]). Start with [`module`](Module), then read `table` and `dwarf`.
 //!
 //! ```no_run
-//! # use flamepipe::symbols::{Config, Loader, Naming};
+//! # use flamepipe::symbols::{Config, Identity, Loader, Naming};
 //! let loader = Loader::new(Config::default());
-//! if let Some(module) = loader.module(b"/usr/bin/rg", None, None) {
+//! if let Some(module) = loader.module(&Identity::of_path(b"/usr/bin/rg"), None) {
 //!     let functions = module.functions(&[0x1000, 0x2000], Naming::INLINES);
 //!     for function in functions.at(0) {
 //!         assert!(function.inlined || function.start <= Some(0x1000));
@@ -31,6 +31,7 @@
 //! }
 //! ```
 
+mod build_ids;
 mod code;
 mod debug_file;
 mod debuginfod;
@@ -38,6 +39,7 @@ mod demangle;
 mod dwarf;
 mod elf;
 mod entries;
+mod identity;
 mod jit;
 mod kallsyms;
 mod kernel_line;
@@ -47,6 +49,8 @@ mod loader;
 mod map;
 mod module;
 mod naming;
+mod origin;
+mod path;
 mod plt;
 mod split;
 mod table;
@@ -54,9 +58,11 @@ mod units;
 mod vdso;
 mod vmlinux;
 
+pub(crate) use build_ids::BuildIds;
 pub(crate) use code::ends_in_call;
 pub use demangle::demangle;
 pub use elf::Segment;
+pub use identity::{Identity, Inode};
 pub use jit::{Jitdump, PerfMap};
 #[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;
@@ -66,4 +72,5 @@ pub(crate) use kernel_table::KernelTable;
 pub use loader::{Config, Loader, Warnings};
 pub use module::{Function, Functions, Module};
 pub use naming::Naming;
+pub use origin::Origin;
 pub use vmlinux::Vmlinux;

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::demangle;
 use super::dwarf::{Chain, Dwarf, Found};
 use super::elf::{Elf, Segment, address_of, unxz};
+use super::identity::Stamp;
 use super::map::Bytes;
 use super::naming::Naming;
 use super::plt;
@@ -42,6 +43,8 @@ pub struct Module {
     /// The sections with its DWARF that are compressed.
     unpacked: OnceLock<Unpacked>,
     build_id: Option<Vec<u8>>,
+    /// The file when it was opened, if it is one.
+    pub(super) stamp: Option<Stamp>,
     segments: Vec<Segment>,
     /// `EM_X86_64` and the like.
     pub(super) machine: u16,
@@ -125,6 +128,7 @@ impl Module {
             mini: OnceLock::new(),
             unpacked: OnceLock::new(),
             build_id,
+            stamp: None,
             segments,
             machine,
             entry,
@@ -139,6 +143,18 @@ impl Module {
     /// The file's bytes, for unwinding.
     pub fn bytes(&self) -> &[u8] {
         &self.main
+    }
+
+    /// Whether the file was overwritten in place since it was opened, so that its bytes are another build's by now.
+    pub(crate) fn is_overwritten(&self) -> bool {
+        let was = self.stamp.filter(|_| matches!(self.main, Bytes::Mapped(_)));
+        was.is_some_and(|was| Stamp::of(&self.path).is_some_and(|now| now.overwrites(&was)))
+    }
+
+    /// Whether it has names that its build id does not cover: GNU ld covers all but `.symtab`.
+    pub(super) fn has_names_beside_build_id(&self) -> bool {
+        let Some(elf) = Elf::parse(&self.main) else { return false };
+        elf.section(b".symtab").is_some() && with_dwarf(Some(&elf), None).is_none()
     }
 
     /// What identifies this build, if it says so.

@@ -6,11 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::debug_file::{by_build_id, relative};
+use super::debug_file::by_build_id;
 use super::elf::Elf;
 use super::kallsyms::{Reference, running_build_id};
-use super::loader::{Loader, rooted, same_build};
+use super::loader::{Lack, Loader, rooted, same_build};
 use super::module::Module;
+use super::path::relative;
 use super::table;
 
 /// A vmlinux, and how far the recorded kernel lay from its addresses.
@@ -33,12 +34,13 @@ impl Loader {
         reference: Option<Reference<'_>>,
     ) -> Option<Vmlinux<'_>> {
         let reference = reference?;
-        let module = self.vmlinux.get_or_init(|| self.find_vmlinux(build_id)).as_ref()?;
+        let found = self.vmlinux.get_or_init(|| self.find_vmlinux(build_id, reference));
+        let module = found.as_ref()?;
         let there = address_of(module, reference.name)?;
         Some(Vmlinux { module, moved: reference.address.wrapping_sub(there) })
     }
 
-    fn find_vmlinux(&self, build_id: Option<&[u8]>) -> Option<Module> {
+    fn find_vmlinux(&self, build_id: Option<&[u8]>, reference: Reference<'_>) -> Option<Module> {
         let is =
             |module: &Module, id: &[u8]| module.build_id().is_some_and(|its| same_build(its, id));
         if let Some(named) = &self.config().vmlinux {
@@ -46,13 +48,13 @@ impl Loader {
             let module = match Module::open(named) {
                 Ok(module) => module,
                 Err(_) => {
-                    self.warn(name, false);
+                    self.warn(name, Lack::Missing);
                     return None;
                 }
             };
             let another = build_id.is_some_and(|id| !is(&module, id));
             if another {
-                self.warn(name, true);
+                self.warn(name, Lack::Mismatched);
             }
             return (!another).then_some(module);
         }
@@ -60,7 +62,10 @@ impl Loader {
         if config.kallsyms.is_some() {
             return None;
         }
-        let running = || config.symfs.is_none().then(running_build_id)?;
+        let running = || {
+            let is_running = self.is_running(Some(reference)).unwrap_or(false);
+            is_running.then(running_build_id)?
+        };
         let id = build_id.map(<[u8]>::to_vec).or_else(running)?;
         let files = places(self, &id).into_iter().filter_map(|path| Module::open(&path).ok());
         files.into_iter().find(|module| is(module, &id) && has_names(module))

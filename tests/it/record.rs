@@ -1,6 +1,7 @@
 //! `fg-record` with a real perf: what is recorded, whose output is whose, and how everything can end.
 #![cfg(target_os = "linux")]
 
+mod builds;
 mod elsewhere;
 mod jit;
 mod losses;

@@ -16,6 +16,8 @@ mod debuginfod;
 mod deferred;
 mod fallback;
 #[cfg(target_os = "linux")]
+mod foreign;
+#[cfg(target_os = "linux")]
 mod header;
 mod jit;
 #[cfg(target_os = "linux")]

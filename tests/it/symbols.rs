@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bstr::{BString, ByteSlice};
-use flamepipe::symbols::{Config, Loader, Module, Naming, demangle};
+use flamepipe::symbols::{Config, Identity, Loader, Module, Naming, demangle};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use crate::harness::{Dir, bin, cannot_run};
@@ -35,6 +35,11 @@ int main(int argc, char** argv) {
     printf("%d\n", c_entry(argc + 5) + l.go(argc));
 }
 "#;
+
+/// A module as recorded.
+fn identity(path: &[u8], build_id: Option<&[u8]>) -> Identity {
+    Identity { build_id: build_id.map(<[u8]>::to_vec), ..Identity::of_path(path) }
+}
 
 /// `PROGRAM`, compiled with `flags`; says so if it cannot be.
 fn compiled(dir: &Dir, test: &str, flags: &[&str]) -> Option<PathBuf> {
@@ -373,6 +378,7 @@ fn stubs_of_the_plt_have_the_names_objdump_gives_them() {
 /// The frames all over `path`, through the loader.
 fn loaded(config: &Config, path: &Path, addresses: &[u64]) -> Vec<Frames> {
     let loader = Loader::new(config.clone());
-    let module = loader.module(path.as_os_str().as_encoded_bytes(), None, None).unwrap();
+    let name = path.as_os_str().as_encoded_bytes();
+    let module = loader.module(&identity(name, None), None).unwrap();
     ours(&module, addresses)
 }

@@ -23,8 +23,6 @@ pub(super) struct Wanted {
     pub(super) rate: Rate,
     /// Leave the kernel out, as one must at `perf_event_paranoid` 2.
     pub(super) exclude_kernel: bool,
-    /// Have the kernel tell build ids of what is mapped: since Linux 5.12.
-    pub(super) build_id: bool,
     /// Start with the next exec.
     pub(super) on_exec: bool,
     /// Start only when told.
@@ -166,8 +164,7 @@ impl Wanted {
             (26, first && self.switches),
         ];
         let flags = flags.iter().fold(0u64, |all, &(bit, on)| all | u64::from(on) << bit);
-        let flags =
-            flags | u64::from(event.precise.min(3)) << 15 | u64::from(first && self.build_id) << 34;
+        let flags = flags | u64::from(event.precise.min(3)) << 15;
         let mut attr = Vec::with_capacity(SIZE);
         let u32 = |value: u32, attr: &mut Vec<u8>| attr.extend(value.to_ne_bytes());
         let u64 = |value: u64, attr: &mut Vec<u8>| attr.extend(value.to_ne_bytes());
@@ -199,7 +196,6 @@ impl Wanted {
             call_graph: CallGraph::Dwarf(64000),
             rate: Rate::Frequency(997),
             exclude_kernel: false,
-            build_id: true,
             on_exec: true,
             disabled: false,
             inherit: true,

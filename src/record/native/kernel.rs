@@ -9,7 +9,7 @@ use bstr::ByteSlice;
 use super::attr::Wanted;
 use crate::perf_data::sample::CONTEXT_MAX;
 use crate::perf_data::write::Writer;
-use crate::perf_data::{CpuMode, FileId, Ksymbol, Mmap, RawSample};
+use crate::perf_data::{Clock, CpuMode, FileId, Ksymbol, Mmap, RawSample};
 use crate::symbols::{KernelTable, running_build_id};
 
 /// The numbers of features: `HEADER_HOSTNAME` and its like in perf's header.h.
@@ -20,7 +20,8 @@ const ARCH: u64 = 6;
 /// Where perf and the reader look for the kernel's symbols.
 const KERNEL: &[u8] = b"[kernel.kallsyms]";
 
-/// Writes the machine's name, its kernel's release, its architecture, and where the kernel lies if we may know.
+/// Writes the machine's name, its kernel's release, its architecture, what `clock` shows, which build the kernel is, and where it
+/// lies if we may know.
 ///
 /// Where [`Names`] tell its functions it is not said: perf takes the first function that is told inside of a mapped kernel for one at
 /// its start.
@@ -28,6 +29,7 @@ pub(super) fn write<W: Write>(
     writer: &mut Writer<W>,
     id: u64,
     wanted: &Wanted,
+    clock: Clock,
     names: bool,
 ) -> io::Result<()> {
     for (feature, path) in [(HOSTNAME, "hostname"), (RELEASE, "osrelease")] {
@@ -35,6 +37,7 @@ pub(super) fn write<W: Write>(
         writer.feature(feature, text.trim_end())?;
     }
     writer.feature(ARCH, std::env::consts::ARCH.as_bytes())?;
+    writer.clock(libc::CLOCK_MONOTONIC.cast_unsigned(), clock)?;
     if wanted.exclude_kernel {
         return Ok(());
     }
@@ -60,7 +63,7 @@ pub(super) fn write<W: Write>(
             id,
         )?;
     }
-    if let Some(build_id) = running_build_id().filter(|_| names || start.is_some()) {
+    if let Some(build_id) = running_build_id() {
         writer.build_id(1, u32::MAX, &build_id, KERNEL)?;
     }
     Ok(())

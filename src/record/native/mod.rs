@@ -11,6 +11,7 @@
 
 mod attach;
 mod attr;
+mod builds;
 mod control;
 mod drain;
 mod elevated;
@@ -92,9 +93,6 @@ impl Plan {
                 call_graph,
                 rate,
                 exclude_kernel: false,
-                // Linux up to 6.18 at least marks the maps of others who record the same process as if they had ids, too,
-                // which perf 6.1 does not survive.
-                build_id: false,
                 on_exec: false,
                 disabled: config.delay.is_some(),
                 inherit: true,

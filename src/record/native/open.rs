@@ -146,7 +146,6 @@ impl<'a> Events<'a> {
                 Some(libc::ENODEV) if thread >= 0 || self.cpus.len() > 1 => {
                     return Ok(Outcome::NoCpu);
                 }
-                Some(libc::EINVAL) if self.wanted.build_id => self.wanted.build_id = false,
                 Some(libc::EINVAL) if self.too_fast() => {}
                 Some(libc::EINVAL) if self.wanted.counts_lost => self.wanted.counts_lost = false,
                 Some(libc::EMFILE) if !raised => {

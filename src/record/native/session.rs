@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use super::attr::CallGraph;
+use super::builds::Builds;
 use super::drain::Batches;
 use super::ids::Ids;
 use super::off_cpu::OffCpu;
@@ -12,7 +13,7 @@ use super::threads::{self, Thread};
 use super::{Config, kernel, sys};
 use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only};
-use crate::perf_data::{Attr, CpuMode, Head, Mmap, RawSample, Record, SampleId};
+use crate::perf_data::{Attr, CpuMode, FileId, Head, Mmap, RawSample, Record, SampleId};
 use crate::prefetch::prefetch;
 use crate::script::native::live::Live;
 use crate::script::native::reach::Reach;
@@ -29,6 +30,7 @@ pub(super) struct Session<'a> {
     ids: Ids,
     /// Unwinds, unless stacks are to be recorded as they are or come as chains.
     live: Option<Live>,
+    builds: Builds,
     chain: Vec<u64>,
     /// Threads that are blocked, if that is recorded.
     off: Option<OffCpu>,
@@ -57,14 +59,16 @@ impl<'a> Session<'a> {
         }
         let kernel = config.kernel_symbols && !events.wanted.exclude_kernel;
         let number = numbers.first().copied().unwrap_or(0);
-        kernel::write(&mut writer, number, &events.wanted, kernel)?;
+        let builds = Builds::new();
+        kernel::write(&mut writer, number, &events.wanted, builds.clock, kernel)?;
         Ok(Session {
             writer,
             attr: events.attr(),
             fixed_period: events.wanted.fixed_period(),
             numbers,
             ids: events.ids.clone(),
-            live: unwinds.then(Live::new),
+            live: unwinds.then(|| Live::new(builds.clock)),
+            builds,
             chain: Vec::new(),
             off: events.wanted.switches.then(OffCpu::default),
             kernel: kernel.then(kernel::Names::new),
@@ -88,13 +92,15 @@ impl<'a> Session<'a> {
     /// Tells of what a process had mapped before; of its data maps too if it is asked.
     pub(super) fn maps(&mut self, pid: u32, data_maps: bool) -> io::Result<()> {
         let id = self.numbers.first().copied().unwrap_or(0);
-        let live = &mut self.live;
-        let mut seen = |mmap: &Mmap<'_>| {
+        let Session { live, builds, writer, .. } = self;
+        threads::maps(pid, data_maps, |mmap| {
+            let build_id = builds.of(mmap, 0);
+            let mmap = with_build_id(*mmap, build_id.as_deref());
             if let Some(live) = live {
-                live.note(&Record::Mmap(*mmap));
+                live.note(&Record::Mmap(mmap), None);
             }
-        };
-        threads::write(pid, data_maps, id, &mut self.writer, &mut seen)
+            writer.mmap2(&mmap, id)
+        })
     }
 
     /// Writes all that comes.
@@ -123,6 +129,7 @@ impl<'a> Session<'a> {
         if lost > 0 {
             self.writer.lost(lost, end, self.numbers.first().copied().unwrap_or(0))?;
         }
+        self.builds.write(&mut self.writer)?;
         self.writer.finished_round()?;
         self.flush()
     }
@@ -164,12 +171,20 @@ impl<'a> Session<'a> {
                     chain: &self.chain,
                 })
             }
+            (Record::Mmap(mmap), live) => {
+                let build_id = self.builds.of(&mmap, id.time.unwrap_or(0));
+                if let Some(live) = live {
+                    let mmap = with_build_id(mmap, build_id.as_deref());
+                    live.note(&Record::Mmap(mmap), id.time);
+                }
+                self.writer.mapped(bytes, number, build_id.as_deref())
+            }
             (record, live) => {
                 if let Record::Lost { count, .. } = record {
                     self.lost = self.lost.saturating_add(count);
                 }
                 if let Some(live) = live {
-                    live.note(&record);
+                    live.note(&record, id.time);
                 }
                 self.writer.record(bytes, number)
             }
@@ -208,6 +223,11 @@ impl<'a> Session<'a> {
         }
         Ok(true)
     }
+}
+
+/// The map, identified by its build id if it has one.
+fn with_build_id<'a>(mmap: Mmap<'a>, build_id: Option<&'a [u8]>) -> Mmap<'a> {
+    Mmap { file: build_id.map_or(mmap.file, FileId::BuildId), ..mmap }
 }
 
 /// The kernel's part of the chain as it came, then the user's as it is found on the stack.

@@ -1,13 +1,11 @@
 //! What was there before the recording: threads, their names and their maps, out of /proc.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bstr::{BStr, ByteSlice};
 
 use crate::error::{Error, Result};
-use crate::perf_data::write::Writer;
 use crate::perf_data::{FileId, Mmap};
 
 /// The threads of a process, in order; none if it is gone.
@@ -69,23 +67,15 @@ impl Thread {
     }
 }
 
-/// Writes every executable map of `pid`, or every map, which `seen` gets too, as records from before the recording. What is
-/// gone by now is left out.
-pub(super) fn write<W: Write>(
+/// Shows every executable map of `pid`, or every map, to `each`. What is gone by now is left out.
+pub(super) fn maps(
     pid: u32,
     data_maps: bool,
-    id: u64,
-    writer: &mut Writer<W>,
-    seen: &mut impl FnMut(&Mmap<'_>),
+    mut each: impl FnMut(&Mmap<'_>) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
-    for line in maps.lines() {
-        if let Some(mmap) = parse(pid, line).filter(|mmap| mmap.executable || data_maps) {
-            seen(&mmap);
-            writer.mmap2(&mmap, id)?;
-        }
-    }
-    Ok(())
+    let maps = maps.lines().filter_map(|line| parse(pid, line));
+    maps.filter(|mmap| mmap.executable || data_maps).try_for_each(|mmap| each(&mmap))
 }
 
 /// A line of maps: `7f1c2a000000-7f1c2a028000 r-xp 00028000 fe:00 131127   /usr/lib/libc.so.6`.

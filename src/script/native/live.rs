@@ -1,6 +1,6 @@
 //! The same unwinding while a recording is still going on: for a recorder that keeps call chains instead of copied stacks.
 
-use crate::perf_data::{RawSample, Record};
+use crate::perf_data::{Clock, RawSample, Record};
 use crate::symbols::{self, Loader};
 
 use super::address::At;
@@ -21,12 +21,13 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new() -> Live {
+    /// `clock` is the recording's.
+    pub(crate) fn new(clock: Clock) -> Live {
         let loader = Loader::new(symbols::Config::default());
         let machine = Machine::of(None);
         Live {
             machine,
-            spaces: Spaces::default(),
+            spaces: Spaces::new(Some(clock), None),
             loader,
             memory: Memory::default(),
             reach: Reach::new(machine),
@@ -39,10 +40,10 @@ impl Live {
         &self.reach
     }
 
-    /// Takes note of maps, names, forks, execs and exits, in order of time.
-    pub(crate) fn note(&mut self, record: &Record<'_>) {
+    /// Takes note of maps, names, forks, execs and exits, in order of `time`, which is of the recording's clock.
+    pub(crate) fn note(&mut self, record: &Record<'_>, time: Option<u64>) {
         match record {
-            Record::Mmap(mmap) => self.spaces.map(mmap),
+            Record::Mmap(mmap) => self.spaces.map(mmap, time),
             Record::Comm { pid, tid, comm, exec } => {
                 if *exec {
                     self.loader.forget(*pid);

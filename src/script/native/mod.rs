@@ -26,7 +26,7 @@ mod places;
 pub(crate) mod reach;
 mod registers;
 mod signal;
-mod spaces;
+pub(crate) mod spaces;
 mod stack;
 mod unwind;
 mod warnings;
@@ -36,9 +36,9 @@ use bstr::{BString, ByteSlice};
 use crate::error::Result;
 use crate::event;
 use crate::folded::OFF_CPU;
-use crate::perf_data::{CpuMode, Item, Reader, Record, Shares};
+use crate::perf_data::{CpuMode, Features, Item, Reader, Record, Shares};
 use crate::sample::{FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start};
-use crate::symbols::{self, Loader};
+use crate::symbols::{self, Loader, Origin};
 use crate::tally::{Count, Loss, Tally};
 
 use deferred::{Deferred, Held};
@@ -90,7 +90,7 @@ pub fn script(
 ) -> Result<u64> {
     let loader = Loader::new(config.symbols.clone());
     let mut script = Script {
-        spaces: Spaces::new(&reader),
+        spaces: Spaces::new(None, reader.written()),
         builder: Builder::new(&reader, config.perf_compat),
         places: Places::new(config),
         shares: Shares::default(),
@@ -111,6 +111,7 @@ pub fn script(
         // A stream tells its events once it has begun.
         if !checked && !reader.events().is_empty() {
             beyond::check_stacks(&reader)?;
+            script.learn(reader.features());
             // CLOCK_MONOTONIC, that of jitdumps: `perf record -k mono`, as perf-inject(1) wants it, too.
             script.monotonic =
                 reader.events().iter().all(|e| e.attr.use_clockid() && e.attr.clockid == 1);
@@ -120,7 +121,7 @@ pub fn script(
         script.item(&item, frames, sink, tally);
         if !prepared && script.waiting.len() >= ENOUGH {
             prepared = true;
-            script.spaces.learn(reader.features());
+            script.learn(reader.features());
             script.places.prepare(&script.spaces, &loader);
         }
         if script.waiting.len() >= batch {
@@ -128,7 +129,7 @@ pub fn script(
             if !std::mem::replace(&mut begun, true) {
                 begin(&reader, config, sink)?;
             }
-            script.spaces.learn(reader.features());
+            script.learn(reader.features());
             script.flush(frames, sink, tally)?;
         }
     }
@@ -138,7 +139,7 @@ pub fn script(
     if !begun {
         begin(&reader, config, sink)?;
     }
-    script.spaces.learn(reader.features());
+    script.learn(reader.features());
     let unmatched = script.deferred.end();
     script.complete(unmatched, None, tally);
     script.flush(frames, sink, tally)?;
@@ -146,7 +147,8 @@ pub fn script(
     reader.tally(tally);
     warnings::say(&reader, &loader);
     let missing = loader.warnings();
-    tally.lose(Loss::Mismatched, missing.mismatched.len() as u64, 0);
+    let unnamed = missing.mismatched.len() + missing.elsewhere.len();
+    tally.lose(Loss::Mismatched, unnamed as u64, 0);
     let Script { bare, spaces, places, .. } = script;
     // Unmapping large files takes milliseconds, in which what was read can be drawn.
     rayon::spawn(move || drop((spaces, places, loader)));
@@ -201,6 +203,14 @@ struct Waiting {
 }
 
 impl Script<'_> {
+    /// Learns what the recording says about itself, as far as it has come.
+    fn learn(&mut self, features: &Features) {
+        self.spaces.learn(features);
+        let Features { hostname, os_release, arch, .. } = features;
+        let release = os_release.clone();
+        self.loader.learn(Origin { hostname: hostname.clone(), release, arch: arch.clone() });
+    }
+
     fn item(
         &mut self,
         item: &Item<'_>,
@@ -281,7 +291,7 @@ impl Script<'_> {
                 let unmatched = self.deferred.exit(task.tid);
                 self.complete(unmatched, None, tally);
             }
-            Record::Mmap(mmap) => self.spaces.map(&mmap),
+            Record::Mmap(mmap) => self.spaces.map(&mmap, item.id.time),
             Record::Comm { pid, tid, comm, exec } => {
                 if exec {
                     self.loader.forget(pid);

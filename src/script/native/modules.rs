@@ -5,20 +5,13 @@ use std::sync::Arc;
 
 use bstr::BString;
 
-use crate::symbols::{Loader, Module, Segment};
+use crate::symbols::{Identity, Loader, Module, Segment};
 
 use super::cfi::Cfi;
 
 /// The number of a module: [`Modules::get`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ModuleId(u32);
-
-/// Which file was mapped, as far as the recording tells.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) path: BString,
-    pub(super) build_id: Option<Vec<u8>>,
-}
 
 /// A module that was hit.
 pub(super) struct Mapped {
@@ -69,11 +62,10 @@ impl Modules {
         pid: u32,
         loader: &Loader,
     ) -> Hit {
-        let Identity { path, build_id } = identity;
+        let path = &identity.path;
         // A 32-bit program has another vdso than we have.
         let is_narrow = path == "[vdso]" && start < 1 << 32;
-        let file =
-            if is_narrow { None } else { loader.module(path, build_id.as_deref(), Some(pid)) };
+        let file = if is_narrow { None } else { loader.module(identity, Some(pid)) };
         let which = file.as_ref().map_or(pid as usize, |file| Arc::as_ptr(file) as usize);
         let bias = file.as_ref().and_then(|file| bias(file.segments(), start, offset));
         let Modules { list, known } = self;

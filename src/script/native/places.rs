@@ -215,6 +215,10 @@ impl Places {
                     return Ok(Answer::Code(path, Jit::of(mapped.pid, spaces, loader)));
                 };
                 let addresses = distinct(group, keys);
+                if file.is_overwritten() {
+                    loader.warn_overwritten(path);
+                    return Ok(Answer::Module(path, addresses, Functions::default()));
+                }
                 loader.complete(file);
                 let functions = file.functions(&addresses, self.naming);
                 Answer::Module(path, addresses, functions)

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::intern::Interner;
-use crate::perf_data::{BuildId, Features, FileId, Ksymbol, Mmap, Reader, Task};
-use crate::symbols::{KernelSymbol, Loader};
+use crate::perf_data::{BuildId, Clock, Features, FileId, Ksymbol, Mmap, Task};
+use crate::symbols::{Identity, Inode, KernelSymbol, Loader};
 
-use super::modules::{Hit, Identity, Mapped, ModuleId, Modules};
+use super::modules::{Hit, Mapped, ModuleId, Modules};
 use super::unwind::Unwinder;
 
 /// Every address space.
@@ -19,7 +19,12 @@ pub(super) struct Spaces {
     comms: HashMap<u32, u32>,
     names: Interner,
     modules: Modules,
+    /// By path, of recordings whose maps have none: perf writes those of modules that were hit.
     build_ids: HashMap<BString, Vec<u8>>,
+    /// Relates times of the recording to those of files.
+    clock: Option<Clock>,
+    /// When the recording had ended, in nanoseconds since 1970.
+    ended: Option<u64>,
     kernel: Kernel,
 }
 
@@ -99,28 +104,21 @@ pub(super) struct Found {
 }
 
 impl Spaces {
-    pub(super) fn new(reader: &Reader) -> Self {
-        let ids = reader.features().build_ids.iter().map(|id| (id.path.clone(), id.id.clone()));
-        let build_ids: HashMap<BString, Vec<u8>> = ids.collect();
-        let kernel = Kernel {
-            build_id: build_ids.get(&BString::from("[kernel.kallsyms]")).cloned(),
-            ..Kernel::default()
-        };
-        Spaces {
-            spaces: HashMap::new(),
-            comms: HashMap::new(),
-            names: Interner::default(),
-            modules: Modules::default(),
-            build_ids,
-            kernel,
-        }
+    /// Of a recording with this clock, if it is known yet, that ended by a time in nanoseconds since 1970, if that is.
+    pub(super) fn new(clock: Option<Clock>, ended: Option<u64>) -> Spaces {
+        Spaces { clock, ended, ..Spaces::default() }
     }
 
-    /// A stream tells the build of its kernel late.
+    /// Learns what the recording says about itself. A stream says some of it late.
     pub(super) fn learn(&mut self, features: &Features) {
-        let of_kernel = |id: &&BuildId| id.path == "[kernel.kallsyms]";
-        let told = || features.build_ids.iter().find(of_kernel).map(|id| id.id.clone());
-        self.kernel.build_id = self.kernel.build_id.take().or_else(told);
+        self.clock = self.clock.or(features.clock);
+        for BuildId { path, id, .. } in &features.build_ids {
+            if !self.build_ids.contains_key(path) {
+                self.build_ids.insert(path.clone(), id.clone());
+            }
+        }
+        let of_kernel = self.build_ids.get(&BString::from("[kernel.kallsyms]"));
+        self.kernel.build_id = self.kernel.build_id.take().or_else(|| of_kernel.cloned());
     }
 
     pub(super) fn kernel(&self) -> &Kernel {
@@ -184,7 +182,8 @@ impl Spaces {
         }
     }
 
-    pub(super) fn map(&mut self, mmap: &Mmap<'_>) {
+    /// Takes note of a map that was made at `time` of the recording's clock; 0 if it was there before.
+    pub(super) fn map(&mut self, mmap: &Mmap<'_>, time: Option<u64>) {
         if mmap.pid == u32::MAX {
             // `[kernel.kallsyms]_text`: the offset is the address of `_text`.
             if let Some(symbol) =
@@ -201,12 +200,13 @@ impl Spaces {
         if !mmap.executable {
             return;
         }
-        let told = match mmap.file {
-            FileId::BuildId(id) => Some(id.to_vec()),
-            _ => self.build_ids.get(&BString::from(path)).cloned(),
-        };
         let (start, end) = (mmap.start, mmap.start.saturating_add(mmap.len));
-        let file = Arc::new(Identity { path: path.into(), build_id: told });
+        let mut file = identity(mmap);
+        file.mapped = self.clock.map(|clock| clock.wall_at(time.unwrap_or(0))).or(self.ended);
+        if file.build_id.is_none() {
+            file.build_id = self.build_ids.get(&file.path).cloned();
+        }
+        let file = Arc::new(file);
         self.space(mmap.pid).put(Map { start, end, offset: mmap.offset, file, hit: None });
     }
 
@@ -259,6 +259,20 @@ impl Space {
         }
         self.maps.insert(map.start, map);
     }
+}
+
+/// What a record says of the file that was mapped.
+pub(crate) fn identity(mmap: &Mmap<'_>) -> Identity {
+    let mut identity = Identity::of_path(mmap.path);
+    match mmap.file {
+        FileId::Path => {}
+        FileId::Inode { major, minor, inode, generation } => {
+            identity.inode = Some(Inode { device: (major, minor), number: inode, generation });
+        }
+        FileId::BuildId(id) => identity.build_id = Some(id.to_vec()),
+    }
+    identity.range = (mmap.start, mmap.start.saturating_add(mmap.len));
+    identity
 }
 
 fn lookup(maps: &mut BTreeMap<u64, Map>, address: u64) -> Option<&mut Map> {

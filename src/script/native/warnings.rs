@@ -19,8 +19,17 @@ pub(super) fn say(reader: &Reader, loader: &Loader) {
     let found = loader.warnings();
     if !found.mismatched.is_empty() {
         let modules = listed(&found.mismatched);
+        let has_kernel = found.mismatched.iter().any(|module| module == "[kernel.kallsyms]");
+        let remedy = if has_kernel { " (--kallsyms takes the symbols of a kernel)" } else { "" };
         log::warn!(
-            "{name}: not the build that was recorded, so its names were not used: {modules}"
+            "{name}: not the build that was recorded, so its names were not used: {modules}{remedy}"
+        );
+    }
+    if !found.elsewhere.is_empty() {
+        let modules = listed(&found.elsewhere);
+        log::warn!(
+            "{name}: recorded on another machine and without a build id, so the file of that name here was not used (--symfs says where \
+             that machine's files are): {modules}"
         );
     }
     if found.kernel_hidden {

@@ -24,7 +24,9 @@ fn modules_without_their_names_are_named() {
     std::fs::remove_file(&program).unwrap();
     std::fs::copy(bin("fg-diff"), &program).unwrap();
     for said in [said("fg-fold"), said("fg-script")] {
-        let said = said.says("so its names were not used: ").says("1 modules replaced");
+        let said = said
+            .says("so its names were not used: ")
+            .says("1 modules that are not here as they were recorded");
         assert_eq!(
             said.stderr.find_iter(program.to_str().unwrap()).count(),
             1,

@@ -63,7 +63,7 @@ fn names_are_found_wherever_debugging_information_is_kept() {
     let name = format!("{} (deleted)", program.display());
     let module = |config: &Config, name: &str, id: Option<&[u8]>| {
         let loader = Loader::new(config.clone());
-        let module = loader.module(name.as_bytes(), id, None);
+        let module = loader.module(&identity(name.as_bytes(), id), None);
         (module, loader.warnings())
     };
     assert_eq!(ours(&module(&nowhere, &name, Some(&id)).0.unwrap(), &addresses), wanted);

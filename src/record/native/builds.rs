@@ -1,0 +1,59 @@
+//! Which build of each mapped file is recorded, and when that was: whoever reads the recording later must not take
+//! the names of a file that was built anew.
+//!
+//! A map that the kernel told of has the file's inode. If the file has a build id it takes the inode's place, as in recordings
+//! of `perf record --buildid-mmap`: it says more, also on another machine, and the record has room for one of them. The kernel
+//! could write it by itself (`attr.build_id`), but Linux up to 6.18 at least then marks the maps of others who record the same
+//! process as if they had ids, too, which perf 6.1 does not survive.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bstr::BString;
+
+use super::sys;
+use crate::perf_data::write::Writer;
+use crate::perf_data::{Clock, Mmap};
+use crate::script::native::spaces::identity;
+use crate::symbols::BuildIds;
+
+/// The builds of a recording.
+pub(super) struct Builds {
+    pub(super) clock: Clock,
+    ids: BuildIds,
+    /// Paths and their build ids.
+    told: BTreeSet<(BString, Vec<u8>)>,
+}
+
+impl Builds {
+    /// Of a recording that begins now.
+    pub(super) fn new() -> Builds {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+        let clock = Clock { wall, time: sys::now() };
+        Builds { clock, ids: BuildIds::default(), told: BTreeSet::new() }
+    }
+
+    /// The build id of the code that was mapped at `time`, if it has one and is still there.
+    pub(super) fn of(&mut self, mmap: &Mmap<'_>, time: u64) -> Option<Vec<u8>> {
+        if !mmap.executable {
+            return None;
+        }
+        let mut file = identity(mmap);
+        file.mapped = Some(self.clock.wall_at(time));
+        let id = self.ids.of(&file, mmap.pid)?;
+        let told = (file.path, id);
+        if !self.told.contains(&told) {
+            self.told.insert(told.clone());
+        }
+        Some(told.1)
+    }
+
+    /// All build ids once more, for readers that look for them at the end of a recording only.
+    pub(super) fn write<W: Write>(&self, writer: &mut Writer<W>) -> io::Result<()> {
+        const USER: u16 = 2;
+        const OF_ALL: u32 = u32::MAX;
+        self.told.iter().try_for_each(|(path, id)| writer.build_id(USER, OF_ALL, id, path))
+    }
+}

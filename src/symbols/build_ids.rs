@@ -1,0 +1,76 @@
+//! The build ids of what running processes map: a recorder writes them down while the files are there.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::elf::Elf;
+use super::identity::{Identity, Stamp};
+use super::map::Bytes;
+use super::path::{file_path, is_anonymous, relative};
+use super::vdso;
+
+/// Where the file of a running process can be opened that it calls `path`, surest first.
+pub(super) fn running(pid: u32, path: &Path, range: (u64, u64)) -> Vec<PathBuf> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let mut places = Vec::new();
+    let (start, end) = range;
+    if end > start {
+        // Root alone may open it. It is the mapped file itself, whatever its name is by now.
+        places.push(process.join(format!("map_files/{start:x}-{end:x}")));
+    }
+    // The running program, even if its name is gone or it never had one: `/memfd:prog (deleted)`.
+    let exe = process.join("exe");
+    if std::fs::read_link(&exe).is_ok_and(|its| its == path) {
+        places.push(exe);
+    }
+    places
+}
+
+/// The build id of each file that running processes map: for a recorder, which writes it down.
+#[derive(Default)]
+pub(crate) struct BuildIds {
+    known: HashMap<(PathBuf, Stamp), Option<Vec<u8>>>,
+    vdso: Option<Option<Vec<u8>>>,
+}
+
+impl BuildIds {
+    /// The build id of what process `pid` just mapped; `None` if the file has none, or if it cannot be told for certain which
+    /// file it was.
+    pub(crate) fn of(&mut self, identity: &Identity, pid: u32) -> Option<Vec<u8>> {
+        let path = identity.path.as_slice();
+        if path == b"[vdso]" {
+            // A 32-bit program has another one than we have.
+            let is_ours = identity.range.0 >= 1 << 32;
+            let ours = || vdso::module()?.build_id().map(<[u8]>::to_vec);
+            return self.vdso.get_or_insert_with(ours).clone().filter(|_| is_ours);
+        }
+        if is_anonymous(path) && !path.starts_with(b"/memfd:") {
+            return None;
+        }
+        let plain = file_path(path.strip_suffix(b" (deleted)").unwrap_or(path));
+        let recorded = file_path(path);
+        // These are the mapped file itself.
+        for place in running(pid, &recorded, identity.range) {
+            if let Some(stamp) = Stamp::of(&place) {
+                return self.read(&place, &plain, stamp);
+            }
+        }
+        let root = Path::new("/proc").join(pid.to_string()).join("root");
+        let named = [root.join(relative(&plain)), plain.clone()];
+        let is_it = |stamp: &Stamp| {
+            identity.inode.is_none_or(|inode| stamp.is_inode(inode))
+                && stamp.may_be(identity, false)
+        };
+        let found = named.iter().find_map(|place| Some((place, Stamp::of(place).filter(is_it)?)));
+        let (place, stamp) = found?;
+        self.read(place, &plain, stamp)
+    }
+
+    fn read(&mut self, place: &Path, path: &Path, stamp: Stamp) -> Option<Vec<u8>> {
+        let read = || {
+            let bytes = Bytes::map(place).ok()?;
+            Elf::parse(&bytes)?.build_id().map(<[u8]>::to_vec)
+        };
+        self.known.entry((path.to_owned(), stamp)).or_insert_with(read).clone()
+    }
+}

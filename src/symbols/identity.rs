@@ -1,0 +1,165 @@
+//! Which file was mapped, and how one knows that a file of today is still that one.
+//!
+//! A path proves nothing: programs are rebuilt, replaced within a recording, or lie in a container. Proofs, best first:
+//!
+//! 1. the build id, if the recording has it: the file must have the same. GNU ld leaves `.symtab` out of it, so that two builds
+//!    whose functions merely have other names have one build id: unless the file has debug information, which is not left out, it
+//!    must not have been modified since, either;
+//! 2. else the file must not have changed since it was mapped: it was not modified later, and it is not another inode that
+//!    came to this path later;
+//! 3. and if the recording was made on another machine, without `--symfs`, it must be the same inode: a file that merely has
+//!    the same path is some other program.
+
+use std::fs::Metadata;
+use std::path::Path;
+
+use bstr::BString;
+
+/// A mapped file, as the recording tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The path as recorded: `/usr/bin/rg`, `/tmp/a (deleted)`, `[vdso]`.
+    pub path: BString,
+    /// The build id, if the recording has it.
+    pub build_id: Option<Vec<u8>>,
+    /// Device, inode and its generation, if the recording has them.
+    pub inode: Option<Inode>,
+    /// By when it was mapped, in nanoseconds since 1970, if that is known.
+    pub mapped: Option<u64>,
+    /// The addresses where it was mapped: first, and one past the last.
+    pub range: (u64, u64),
+}
+
+impl Identity {
+    /// A file of which nothing but its path is known.
+    pub fn of_path(path: &[u8]) -> Identity {
+        Identity { path: path.into(), ..Identity::default() }
+    }
+}
+
+/// A file within its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Inode {
+    /// The device's major and minor number.
+    pub device: (u32, u32),
+    /// The inode's number.
+    pub number: u64,
+    /// How often the number was used before, on file systems that count.
+    pub generation: u64,
+}
+
+/// A file as it is now: if two stamps are equal, nobody changed the file in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Stamp {
+    /// Device and inode.
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// When its content changed, and when its content, its name or its rights did, in nanoseconds since 1970.
+    modified: i128,
+    changed: i128,
+}
+
+/// File systems note times by a clock that ticks every few milliseconds; and our knowledge of when a file was mapped depends
+/// on two clocks. What is closer than this is not later.
+const SLACK: i128 = 10_000_000;
+
+impl Stamp {
+    /// That of the file at `path`.
+    pub(crate) fn of(path: &Path) -> Option<Stamp> {
+        std::fs::metadata(path).ok().map(|metadata| Stamp::from(&metadata))
+    }
+
+    /// Whether the file can be the one that was mapped, by what is known besides build ids. `is_elsewhere`: another machine
+    /// mapped it.
+    pub(super) fn may_be(&self, identity: &Identity, is_elsewhere: bool) -> bool {
+        let Some(inode) = identity.inode.filter(|inode| inode.number != 0) else {
+            return !is_elsewhere && !self.is_modified_since(identity.mapped);
+        };
+        let is_other = !self.is_inode(inode);
+        if is_elsewhere && is_other || self.is_modified_since(identity.mapped) {
+            return false;
+        }
+        let came_later = |mapped| self.changed > i128::from(mapped) + SLACK;
+        !(is_other && identity.mapped.is_some_and(came_later))
+    }
+
+    /// Whether this is what became of the file that was `before`, by another content.
+    pub(super) fn overwrites(&self, before: &Stamp) -> bool {
+        (self.device, self.inode) == (before.device, before.inode)
+            && (self.size, self.modified) != (before.size, before.modified)
+    }
+
+    /// Whether the file is the one with this inode, as far as a number within a machine tells.
+    pub(super) fn is_inode(&self, inode: Inode) -> bool {
+        self.inode == inode.number
+    }
+
+    /// Whether it was written after it was mapped, as far as that is known.
+    pub(super) fn is_modified_since(&self, mapped: Option<u64>) -> bool {
+        mapped.is_some_and(|mapped| self.modified > i128::from(mapped) + SLACK)
+    }
+}
+
+#[cfg(unix)]
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Stamp {
+        use std::os::unix::fs::MetadataExt;
+        let nanoseconds =
+            |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Stamp {
+        let modified = metadata.modified().ok();
+        let since = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let modified = since.map_or(0, |since| since.as_nanos().cast_signed());
+        Stamp { size: metadata.len(), modified, changed: modified, ..Stamp::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000_000_000;
+
+    fn stamp(inode: u64, modified: i128, changed: i128) -> Stamp {
+        let now = i128::from(NOW);
+        Stamp { inode, modified: now + modified, changed: now + changed, ..Stamp::default() }
+    }
+
+    fn mapped(inode: u64) -> Identity {
+        let inode = Inode { device: (8, 1), number: inode, generation: 3 };
+        Identity { inode: Some(inode), mapped: Some(NOW), ..Identity::of_path(b"/a") }
+    }
+
+    #[test]
+    fn a_file_that_changed_later_is_another() {
+        let second = 1_000_000_000;
+        assert!(stamp(1, -second, -second).may_be(&mapped(1), false));
+        assert!(stamp(1, -second, second).may_be(&mapped(1), false), "renamed, or linked");
+        assert!(stamp(1, 1_000_000, 1_000_000).may_be(&mapped(1), false), "clocks tick slowly");
+        assert!(!stamp(1, second, second).may_be(&mapped(1), false), "overwritten in place");
+        assert!(!stamp(2, -second, second).may_be(&mapped(1), false), "an older file moved here");
+        assert!(stamp(2, -second, -second).may_be(&mapped(1), false), "inodes of an overlay");
+        let unknown = Identity { mapped: None, ..mapped(1) };
+        assert!(stamp(2, second, second).may_be(&unknown, false), "nothing is known against it");
+    }
+
+    #[test]
+    fn a_file_of_another_machine_is_another() {
+        assert!(!stamp(2, -9, -9).may_be(&mapped(1), true));
+        assert!(stamp(1, -9, -9).may_be(&mapped(1), true), "the machine has another name now");
+        assert!(!stamp(1, -9, -9).may_be(&Identity::of_path(b"/a"), true));
+    }
+}

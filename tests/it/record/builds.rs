@@ -1,0 +1,132 @@
+//! A recording names the build that was recorded, or none: programs are built anew, replaced and overwritten.
+
+use super::*;
+use crate::harness::is_not_for_here;
+
+/// A program that spends 100 ms in the function `name`, built with `flags`.
+fn compiled(dir: &Dir, output: &str, name: &str, flags: &[&str]) {
+    // The functions differ in their code too unless the flags say that they do not.
+    let source = format!(
+        "#include <time.h>\n\
+         #ifndef PAD\n#define PAD {}\n#endif\n\
+         __attribute__((noinline)) void {name}(void) {{\n\
+             volatile char room[PAD]; struct timespec now; long end = 0;\n\
+             do {{ for (volatile long i = 0; i < 100000; i++) room[i % PAD] = i;\n\
+                  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);\n\
+                  end = now.tv_sec * 1000 + now.tv_nsec / 1000000; }} while (end < 100); }}\n\
+         int main(void) {{ {name}(); return 0; }}\n",
+        16 * name.len()
+    );
+    dir.write("source.c", source);
+    let mut cc = Command::new("cc");
+    cc.current_dir(dir.path("")).args(["-O1", "-fomit-frame-pointer", "source.c", "-o", output]);
+    let done = cc.args(flags).output().unwrap();
+    assert!(done.status.success(), "{}", done.stderr.to_str_lossy());
+}
+
+fn record_native(dir: &Dir, command: &[&str]) {
+    let line = ["-e", "cpu-clock", "-o", "x"];
+    dir.cmd("fg-record").args(line).args(command).run().success();
+}
+
+/// What is folded of the program, without perf's copies of it.
+fn folded(dir: &Dir) -> Cmd {
+    dir.cmd("fg-fold").env("HOME", dir.path("")).args(["--strict", "x"])
+}
+
+const OTHERS: &str = "so its names were not used: ";
+
+#[test]
+fn a_program_that_was_built_anew_names_nothing() {
+    // With build ids; without; and with build ids that are the same, as ld leaves names out of them.
+    for flags in [&["-Wl,--build-id"][..], &["-Wl,--build-id=none"], &["-DPAD=64"]] {
+        let dir = Dir::new();
+        compiled(&dir, "program", "first_name", flags);
+        record_native(&dir, &["./program"]);
+        let before = folded(&dir).run().success();
+        assert!(before.stdout.contains_str(";main;first_name "), "{}", before.everything());
+        compiled(&dir, "new", "second_name_of_it", flags);
+        std::fs::rename(dir.path("new"), dir.path("program")).unwrap();
+        let after = folded(&dir).run().code(3).says(OTHERS);
+        assert!(!after.stdout.contains_str("_name"), "{flags:?} {}", after.everything());
+        compiled(&dir, "new", "third_name", flags);
+        std::fs::write(dir.path("program"), dir.read("new")).unwrap();
+        let after = folded(&dir).run().code(3).says(OTHERS);
+        assert!(!after.stdout.contains_str("_name"), "{flags:?} {}", after.everything());
+    }
+}
+
+#[test]
+fn a_copy_that_keeps_its_build_id_names_it() {
+    let dir = Dir::new();
+    compiled(&dir, "program", "first_name", &["-g", "-Wl,--build-id"]);
+    record_native(&dir, &["./program"]);
+    let bytes = dir.read("program");
+    std::fs::remove_file(dir.path("program")).unwrap();
+    dir.write("program", bytes);
+    let folded = folded(&dir).run().success();
+    assert!(folded.stdout.contains_str(";main;first_name "), "{}", folded.everything());
+}
+
+#[test]
+fn programs_that_take_turns_under_one_name_are_told_apart() {
+    for flags in [&["-Wl,--build-id"][..], &["-Wl,--build-id=none"], &["-DPAD=64"]] {
+        let dir = Dir::new();
+        compiled(&dir, "one", "first_name", flags);
+        compiled(&dir, "two", "second_name_of_it", flags);
+        let turns = "cp one p; ./p; cp two q; mv q p; ./p; cat one > p; ./p";
+        let line = ["-e", "cpu-clock", "-o", "g.svg", "--", "sh", "-c", turns];
+        let drawn = dir.cmd("flamegraph").args(line).run().success();
+        let folded = dir.cmd("fg-fold").args(["-q", "g.svg"]).stdout();
+        let weight = |name: &str| -> u64 {
+            let lines = folded.lines().filter(|line| line.contains_str(name));
+            let weight = |line: &[u8]| line.to_str_lossy().rsplit_once(' ')?.1.parse::<u64>().ok();
+            lines.filter_map(weight).sum()
+        };
+        let first = weight(";main;first_name") as f64;
+        let second = weight(";main;second_name_of_it") as f64;
+        // Where the machine is so busy that a program is gone before it is looked at, that is said.
+        let unnamed = drawn.stderr.contains_str(OTHERS);
+        let all = weight("p;") as f64;
+        assert!(first < 0.8 * all && second < 0.5 * all, "{flags:?}: {first}, {second}\n{folded}");
+        assert!(unnamed || first > 0.5 * all && second > 0.2 * all, "{flags:?}\n{folded}");
+    }
+}
+
+#[test]
+fn perf_reads_the_build_ids() {
+    if !perf_works("perf_reads_the_build_ids") {
+        return;
+    }
+    let dir = Dir::new();
+    compiled(&dir, "program", "first_name", &["-Wl,--build-id"]);
+    record_native(&dir, &["./program"]);
+    let list = dir.cmd("perf").args(["buildid-list", "-i", "x"]).stdout();
+    let program = std::fs::canonicalize(dir.path("program")).unwrap();
+    let line = list.lines().find(|line| line.ends_with(program.as_os_str().as_encoded_bytes()));
+    let id = line.and_then(|line| line.fields().next()).map(|id| id.to_str_lossy().into_owned());
+    let notes = dir.cmd("readelf").args(["-n", "program"]).stdout();
+    assert!(id.is_some_and(|id| notes.contains_str(&id)), "{list}\n{notes}");
+    let script = dir.cmd("perf").args(["script", "-i", "x"]).stdout();
+    assert!(script.contains_str(" first_name+0x"), "{script}");
+}
+
+#[test]
+fn a_thread_of_another_mount_namespace_has_its_own_files() {
+    let test = "a_thread_of_another_mount_namespace_has_its_own_files";
+    let dir = Dir::new();
+    compiled(&dir, "one", "first_name", &[]);
+    compiled(&dir, "two", "second_name_of_it", &[]);
+    std::fs::copy(dir.path("one"), dir.path("program")).unwrap();
+    let unshared = ["unshare", "--user", "--map-root-user", "--mount", "true"];
+    let can = Command::new(unshared[0]).args(&unshared[1..]).output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        return is_not_for_here(test, "unshare(1) makes no namespace of mounts here");
+    }
+    // Within, /…/program is the second program; outside, it is the first.
+    let inside = "mount --bind two program && ./program";
+    let line = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside];
+    record_native(&dir, &line);
+    let folded = folded(&dir).run().code(3).says(OTHERS);
+    assert!(!folded.stdout.contains_str("_name"), "{}", folded.everything());
+}
