@@ -93,10 +93,43 @@ pub struct Tally {
     pub folded: Option<BString>,
     /// The samples of events that were left out.
     others: BTreeMap<BString, u64>,
+    /// How much of the processor time was sampled, where the recording tells how much was used.
+    pub seen: Option<Seen>,
     /// What sums up stacks; `None` where no stage looked at stacks.
     pub stacks: Option<Stacks>,
     /// The first few examples of odd input, as they stood there.
     examples: Vec<BString>,
+}
+
+/// How much of the processor time that was used the samples stand for, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// What the samples stand for.
+    pub sampled: u64,
+    /// What the kernel counted, without what the recorder lost.
+    pub counted: u64,
+    /// One sampling interval for each thread that was started: so much goes by before their first samples.
+    pub by_start: u64,
+}
+
+impl Seen {
+    /// Why the profile is not that of the workload, if so much was missed.
+    fn problem(&self) -> Option<&'static str> {
+        // A sampling interval at the end of each of a few threads.
+        const NOISE: u64 = 20_000_000;
+        let missed = self.counted.saturating_sub(self.sampled);
+        if missed <= NOISE {
+            None
+        } else if missed > self.counted / 20 && missed < self.by_start.saturating_mul(4) {
+            Some(
+                "threads that end within a sampling interval are missed (record with --per-cpu, or a higher -F)",
+            )
+        } else if missed > self.counted / 10 {
+            Some("this machine's timer came late (record when it is less busy)")
+        } else {
+            None
+        }
+    }
 }
 
 /// How good the folded stacks are, by weight.
@@ -152,6 +185,7 @@ impl Tally {
     /// Whether everything that was read is in the output with a name and a whole stack: what `--strict` asks for.
     pub fn is_clean(&self) -> bool {
         self.losses.is_empty()
+            && self.seen.is_none_or(|seen| seen.problem().is_none())
             && self
                 .stacks
                 .as_ref()
@@ -172,6 +206,12 @@ impl Tally {
         }
         if self.examples.is_empty() {
             self.examples = other.examples;
+        }
+        if let Some(from) = other.seen {
+            let into = self.seen.get_or_insert_default();
+            into.sampled = into.sampled.saturating_add(from.sampled);
+            into.counted = into.counted.saturating_add(from.counted);
+            into.by_start = into.by_start.saturating_add(from.by_start);
         }
         if let Some(from) = other.stacks {
             self.stacks.get_or_insert_default().absorb(from);
@@ -241,6 +281,11 @@ impl Display for Tally {
                 let all = share(all);
                 write!(f, " · {all} unresolved (most in {name}: {})", share(*weight))?;
             }
+        }
+        if let Some((seen, why)) = self.seen.and_then(|seen| Some((seen, seen.problem()?))) {
+            let seconds = seen.counted as f64 / 1e9;
+            let share = percent(seen.sampled, seen.counted);
+            write!(f, " · only {share} of {seconds:.2} s of processor time was sampled: {why}")?;
         }
         if self.filtered.items > 0 {
             write!(f, " · {} filtered out", grouped(self.filtered.items))?;
@@ -315,6 +360,31 @@ mod tests {
              · folded cycles; left out 2,000 samples of instructions, 300 of minor-faults: \
              --event-filter instructions, minor-faults or all"
         );
+    }
+
+    #[test]
+    fn what_was_not_sampled_is_told_unless_it_is_noise() {
+        let of = |sampled: u64, counted: u64, threads: u64| {
+            let [sampled, counted, by_start] = [sampled, counted, threads].map(|ms| ms * 1_000_000);
+            Tally { seen: Some(Seen { sampled, counted, by_start }), ..Tally::default() }
+        };
+        for (sampled, counted, threads) in
+            [(970, 1000, 90), (1030, 1000, 0), (1, 15, 9), (0, 0, 0), (910, 1000, 10)]
+        {
+            let tally = of(sampled, counted, threads);
+            assert!(tally.is_clean() && !tally.to_string().contains("processor time"), "{tally}");
+        }
+        let tally = of(0, 2050, 8000);
+        assert!(!tally.is_clean());
+        let said = "0 samples · only 0.0 % of 2.05 s of processor time was sampled: threads that end within a sampling interval are \
+                    missed (record with --per-cpu, or a higher -F)";
+        assert_eq!(tally.to_string(), said);
+        assert!(
+            of(850, 1000, 2).to_string().ends_with("timer came late (record when it is less busy)")
+        );
+        let mut both = of(1230, 1490, 500);
+        both.absorb(tally);
+        assert_eq!(both.seen, of(1230, 3540, 8500).seen);
     }
 
     #[test]

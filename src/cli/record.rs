@@ -39,6 +39,11 @@ pub struct RecordOptions {
     #[arg(long)]
     pub off_cpu: bool,
 
+    /// Sample processors instead of threads, so that threads that live for less than a millisecond are seen, too: Linux, as root
+    /// or with kernel.perf_event_paranoid at 0
+    #[arg(long)]
+    pub per_cpu: bool,
+
     /// Begin to record so many milliseconds after the workload
     #[arg(long, value_name = "MS")]
     pub delay: Option<u64>,
@@ -102,6 +107,7 @@ impl RecordOptions {
             events: self.events.clone(),
             call_graph: self.call_graph.clone().unwrap_or(usual.call_graph),
             off_cpu: self.off_cpu,
+            per_cpu: self.per_cpu,
             compression: self.compression_level,
             custom: self.custom_cmd.clone(),
             root,

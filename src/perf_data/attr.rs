@@ -96,6 +96,8 @@ pub struct Attr {
     pub clockid: i32,
     /// The registers at the interrupt, as [`regs_user`](Attr::regs_user).
     pub regs_intr: u64,
+    /// The most addresses of a call chain; 0 for what `kernel.perf_event_max_stack` was, usually 127.
+    pub max_stack: u16,
 }
 
 impl Attr {
@@ -123,6 +125,8 @@ impl Attr {
         attr.stack_user = c.u32().unwrap_or(0);
         attr.clockid = c.u32().unwrap_or(0).cast_signed();
         attr.regs_intr = c.u64().unwrap_or(0);
+        let _aux_watermark = c.u32();
+        attr.max_stack = c.u16().unwrap_or(0);
         Some(attr)
     }
 

@@ -8,7 +8,7 @@ use bstr::BStr;
 use super::attr::Attr;
 use super::bytes::{Cursor, Endian, Words};
 use super::id::SampleId;
-use super::sample::RawSample;
+use super::sample::{RawSample, Read};
 
 /// The types of records.
 pub mod kind {
@@ -179,6 +179,8 @@ pub enum Record<'a> {
         /// The addresses, leaf first.
         chain: Words<'a>,
     },
+    /// What an event counted in a thread that ended, or, as fg-record writes it, in all threads.
+    Read(Read<'a>),
     /// Any other record of the kernel, such as NAMESPACES, BPF_EVENT, TEXT_POKE, AUX: its body without the identity.
     Other {
         /// A constant of [`kind`].
@@ -279,10 +281,10 @@ impl<'a> Record<'a> {
             return Some((Record::Sample(sample), SampleId::of_sample(&sample)));
         }
         let (body, id) = SampleId::split(body, endian, attr)?;
-        Some((Record::body(head, Cursor::new(body, endian))?, id))
+        Some((Record::body(head, Cursor::new(body, endian), attr)?, id))
     }
 
-    fn body(head: Head, mut c: Cursor<'a>) -> Option<Record<'a>> {
+    fn body(head: Head, mut c: Cursor<'a>, attr: &Attr) -> Option<Record<'a>> {
         let (bit_13, bit_14) = (head.misc & misc::BIT_13 != 0, head.misc & misc::BIT_14 != 0);
         Some(match head.kind {
             kind::MMAP | kind::MMAP2 => Record::Mmap(Mmap::parse(head, c)?),
@@ -311,6 +313,10 @@ impl<'a> Record<'a> {
             kind::CALLCHAIN_DEFERRED => {
                 let (cookie, count) = (c.u64()?, c.u64()?);
                 Record::Callchain { cookie, chain: c.words(count)? }
+            }
+            kind::READ => {
+                let _pid_and_tid = c.u64()?;
+                Record::Read(Read::parse(&mut c, attr.read_format)?)
             }
             kind => Record::Other { kind, body: c.rest() },
         })

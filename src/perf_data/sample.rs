@@ -212,7 +212,7 @@ impl<'a> Read<'a> {
     }
 
     /// The two layouts differ: a group has its count first, then the times; a single event its value first.
-    fn parse(cursor: &mut Cursor<'a>, format: u64) -> Option<Read<'a>> {
+    pub(super) fn parse(cursor: &mut Cursor<'a>, format: u64) -> Option<Read<'a>> {
         let first = cursor.u64()?;
         let time_enabled = cursor.u64_if(format & read_format::TOTAL_TIME_ENABLED != 0)?;
         let time_running = cursor.u64_if(format & read_format::TOTAL_TIME_RUNNING != 0)?;

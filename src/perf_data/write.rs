@@ -22,8 +22,9 @@ pub const TRUNCATED: u64 = u64::from_be_bytes(*b"truncate");
 
 /// `PERFILE2`, as a number in the machine's byte order.
 pub(super) const MAGIC: u64 = 0x3245_4c49_4652_4550;
-/// Where `sample_type` is in a `perf_event_attr`.
+/// Where `sample_type` is in a `perf_event_attr`, and `sample_max_stack`.
 const ATTR_SAMPLE_TYPE: usize = 24;
+const ATTR_MAX_STACK: usize = 108;
 /// The most bytes of a record: its size is a `u16`, and all are of whole words.
 const MOST: usize = 65528;
 /// The most bytes of a path or a name.
@@ -54,15 +55,34 @@ pub struct NewSample<'a> {
     pub cpu: u32,
     /// What the sample stands for, in units of the event.
     pub period: u64,
-    /// Leaf first, with the `PERF_CONTEXT_*` markers. More than about 8,000 entries are cut on the root's side.
+    /// Leaf first, with the `PERF_CONTEXT_*` markers. A record has room for about 8,180 entries: a longer chain loses its root, and
+    /// ends in [`TRUNCATED`].
     pub chain: &'a [u64],
 }
 
-/// The attr of an event whose samples are replaced by those that [`Writer::sample`] writes.
+/// What an event counted in all threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// In units of the event: nanoseconds for clocks.
+    pub value: u64,
+    /// Records that found no room in the rings, if its `read_format` asks for that.
+    pub lost: Option<u64>,
+}
+
+/// The attr of an event whose samples are replaced by those that [`Writer::sample`] writes. The kernel's limit of call chains is none
+/// of theirs.
 pub fn chains_only(attr: &[u8]) -> Vec<u8> {
     let mut attr = attr.to_vec();
     if let Some(fields) = attr.get_mut(ATTR_SAMPLE_TYPE..ATTR_SAMPLE_TYPE + 8) {
         fields.copy_from_slice(&SAMPLE_TYPE.to_ne_bytes());
+    }
+    with_limit(attr, u16::MAX)
+}
+
+/// The attr of an event whose call chains have at most `limit` addresses: a reader takes a chain that has so many to be cut.
+pub fn with_limit(mut attr: Vec<u8>, limit: u16) -> Vec<u8> {
+    if let Some(most) = attr.get_mut(ATTR_MAX_STACK..ATTR_MAX_STACK + 2) {
+        most.copy_from_slice(&limit.to_ne_bytes());
     }
     attr
 }
@@ -248,9 +268,11 @@ impl<W: Write> Writer<W> {
         self.u32(0);
         self.u64(sample.period);
         let room = (MOST - self.record.len()) / 8 - 1;
-        let chain = sample.chain.get(..room).unwrap_or(sample.chain);
-        self.u64(chain.len() as u64);
-        chain.iter().for_each(|&address| self.u64(address));
+        let cut = if sample.chain.len() > room { sample.chain.get(..room - 1) } else { None };
+        let chain = cut.unwrap_or(sample.chain);
+        let mark = cut.map(|_| TRUNCATED);
+        self.u64((chain.len() + usize::from(mark.is_some())) as u64);
+        chain.iter().copied().chain(mark).for_each(|address| self.u64(address));
         self.end()
     }
 
@@ -259,6 +281,18 @@ impl<W: Write> Writer<W> {
         self.begin(kind::LOST, 0);
         self.u64(id);
         self.u64(count);
+        self.synthetic(u32::MAX, u32::MAX, time, id);
+        self.end()
+    }
+
+    /// Says what the event with this `id` counted by `time`, in nanoseconds: a READ record. Its attr has no `read_format`, or
+    /// `PERF_FORMAT_LOST` alone.
+    pub fn count(&mut self, count: &Counted, time: u64, id: u64) -> io::Result<()> {
+        self.begin(kind::READ, 0);
+        self.u32(u32::MAX);
+        self.u32(u32::MAX);
+        self.u64(count.value);
+        count.lost.into_iter().for_each(|lost| self.u64(lost));
         self.synthetic(u32::MAX, u32::MAX, time, id);
         self.end()
     }

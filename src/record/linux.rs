@@ -25,6 +25,13 @@ impl Recorder for Linux {
             check_off_cpu(config)?;
         }
         if perf::is_wanted(config) {
+            if config.per_cpu {
+                return Err(Error::Unsupported {
+                    what: "perf does not record --per-cpu: it records the whole machine or threads"
+                        .into(),
+                    remedy: "leave it out, or leave out --backend perf, -c and PERF".into(),
+                });
+            }
             if config.kernel_symbols {
                 return Err(Error::Unsupported {
                     what: "perf does not record --kernel-symbols: it keeps a copy in its cache"
@@ -62,7 +69,7 @@ impl Recorder for Linux {
                 finished.map_err(Error::io(|| "cannot finish the recording"))?;
                 Ok(ended)
             }
-            Err(problem) if perf.is_there() && !config.off_cpu => {
+            Err(problem) if perf.is_there() && !config.off_cpu && !config.per_cpu => {
                 tell(Notice::Change(&format!("{problem}: recording with perf")));
                 perf.record(workload, config, to, tell)
             }

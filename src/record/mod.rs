@@ -60,6 +60,9 @@ pub struct Config {
     pub kernel_symbols: bool,
     /// Record for how long threads are blocked, and where, beside processor time; Linux without perf only.
     pub off_cpu: bool,
+    /// Sample the processors instead of the threads, and keep what is of the workload: threads are seen, too, that end within a sampling
+    /// interval. Linux without perf only; takes the right to record the whole machine.
+    pub per_cpu: bool,
     /// Begin to record so long after the workload.
     pub delay: Option<Duration>,
     /// End the recording, and a command with it, after so long.
@@ -90,6 +93,7 @@ impl Default for Config {
             raw_stacks: false,
             kernel_symbols: false,
             off_cpu: false,
+            per_cpu: false,
             delay: None,
             duration: None,
             control: None,
@@ -204,6 +208,7 @@ fn refuse_linux_only(recorder: &str, config: &Config) -> Result<()> {
         ("--call-graph", config.call_graph != usual.call_graph),
         ("--raw-stacks", config.raw_stacks != usual.raw_stacks),
         ("--kernel-symbols", config.kernel_symbols != usual.kernel_symbols),
+        ("--per-cpu", config.per_cpu != usual.per_cpu),
         ("--delay", config.delay != usual.delay),
         ("--duration", config.duration != usual.duration),
         ("--control", config.control != usual.control),

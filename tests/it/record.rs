@@ -1,12 +1,14 @@
 //! `fg-record` with a real perf: what is recorded, whose output is whose, and how everything can end.
 #![cfg(target_os = "linux")]
 
+mod attach;
 mod builds;
 mod elsewhere;
 mod jit;
 mod losses;
 mod native;
 mod off_cpu;
+mod short_lived;
 mod signals;
 
 use std::io::Read;

@@ -14,6 +14,39 @@ use super::threads::{self, Thread};
 use crate::error::Result;
 use crate::perf_data::Record;
 
+/// The processes that `numbers` mean: the number of a thread means its process, as it does to perf. Says what is recorded beyond
+/// what was typed, and what is not.
+///
+/// # Errors
+/// One of them is not there.
+pub(super) fn processes(numbers: &[u32], tell: &mut dyn FnMut(&str)) -> Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for &number in numbers {
+        let pid = threads::process_of(number).unwrap_or(number);
+        threads::check(pid)?;
+        if pid != number {
+            tell(&format!(
+                "{number} is a thread of process {pid}: all threads of the process are recorded (fg-filter --tid {number} \
+                 keeps that one)"
+            ));
+        }
+        if !pids.contains(&pid) {
+            pids.push(pid);
+        }
+    }
+    let left_out = threads::descendants(&pids);
+    if !left_out.is_empty() {
+        let all: Vec<String> = pids.iter().chain(&left_out).map(u32::to_string).collect();
+        let (noun, verb) = if left_out.len() == 1 { ("child", "is") } else { ("children", "are") };
+        tell(&format!(
+            "{} running {noun} {verb} not recorded, only those that start from now on: -p {} records all of them",
+            left_out.len(),
+            all.join(",")
+        ));
+    }
+    Ok(pids)
+}
+
 /// Observes `pids`; what is recorded meanwhile goes into `queue`. The answer is the threads that were there, whose names no
 /// record will tell.
 pub(super) fn attach(
@@ -21,7 +54,6 @@ pub(super) fn attach(
     events: &mut Events<'_>,
     queue: &mut Queue,
 ) -> Result<Vec<Thread>> {
-    pids.iter().try_for_each(|&pid| threads::check(pid))?;
     // Since when each thread is observed on all CPUs.
     let (mut observed, mut names) = (HashMap::new(), Vec::<Thread>::new());
     // When threads were forked: one that inherited on some CPUs only may have named itself unseen, and is named behind that.

@@ -27,6 +27,8 @@ pub(super) struct Wanted {
     pub(super) on_exec: bool,
     /// Start only when told.
     pub(super) disabled: bool,
+    /// Take no samples where nothing runs.
+    pub(super) exclude_idle: bool,
     /// New threads and children too.
     pub(super) inherit: bool,
     /// Tell of maps that hold no code, too: perf unwinds with them.
@@ -140,13 +142,14 @@ impl Wanted {
         };
         let branches = if self.call_graph == CallGraph::Lbr { BRANCHES } else { 0 };
         let only = event.only.unwrap_or(Only { user: true, kernel: true, hypervisor: true });
-        let flags: [(u32, bool); 19] = [
+        let flags: [(u32, bool); 20] = [
             // Names and maps are wanted from the beginning.
             (0, self.on_exec || (self.disabled && !first)),
             (1, self.inherit),
             (4, !only.user),
             (5, !only.kernel || self.exclude_kernel),
             (6, !only.hypervisor || self.exclude_kernel),
+            (7, self.exclude_idle),
             (8, first), // mmap
             (9, first), // comm
             (10, is_frequency),
@@ -198,6 +201,7 @@ impl Wanted {
             exclude_kernel: false,
             on_exec: true,
             disabled: false,
+            exclude_idle: false,
             inherit: true,
             data_maps: false,
             switches: false,

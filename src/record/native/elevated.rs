@@ -71,6 +71,7 @@ fn command_line(
         (config.raw_stacks, "--raw-stacks"),
         (config.kernel_symbols, "--kernel-symbols"),
         (config.off_cpu, "--off-cpu"),
+        (config.per_cpu, "--per-cpu"),
     ] {
         if wanted {
             add(&[flag]);
@@ -105,6 +106,7 @@ mod tests {
             events: vec!["cpu-clock".into()],
             raw_stacks: true,
             kernel_symbols: true,
+            per_cpu: true,
             duration: Some(std::time::Duration::from_millis(1500)),
             ..Config::default()
         };
@@ -112,7 +114,7 @@ mod tests {
         let words: Vec<_> = line[1..].iter().map(|word| word.to_str().unwrap()).collect();
         assert_eq!(
             words.join(" "),
-            "--as-fg-record -F 997 -e cpu-clock --call-graph dwarf,64000 --raw-stacks --kernel-symbols --duration 1.5 --control a,b -p 1,2"
+            "--as-fg-record -F 997 -e cpu-clock --call-graph dwarf,64000 --raw-stacks --kernel-symbols --per-cpu --duration 1.5 --control a,b -p 1,2"
         );
     }
 }

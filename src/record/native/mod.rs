@@ -16,6 +16,7 @@ mod control;
 mod drain;
 mod elevated;
 mod event;
+mod family;
 mod frame_pointers;
 mod ids;
 mod kernel;
@@ -95,6 +96,7 @@ impl Plan {
                 exclude_kernel: false,
                 on_exec: false,
                 disabled: config.delay.is_some(),
+                exclude_idle: config.per_cpu,
                 inherit: true,
                 data_maps: config.raw_stacks,
                 switches: config.off_cpu,
@@ -179,8 +181,18 @@ impl Plan {
         if config.kernel_symbols && kernel::is_hidden() {
             change("no --kernel-symbols: the kernel shows us no addresses, only root sees them");
         }
-        let waits_for_exec = matches!(workload, Workload::Command(_)) && config.delay.is_none();
+        let is_command = matches!(workload, Workload::Command(_));
+        // Events of whole processors do not know what an exec is.
+        let waits_for_exec = is_command && config.delay.is_none() && !config.per_cpu;
         wanted.on_exec = waits_for_exec;
+        let pids = match workload {
+            // The recorder of --root is given the held process of a command.
+            Workload::Pids(pids) if config.control.is_none() => {
+                attach::processes(pids, &mut change)?
+            }
+            Workload::Pids(pids) => pids.clone(),
+            _ => Vec::new(),
+        };
         let mut events = Events::new(events, wanted, &mut change);
         let stdout = if stream.is_stdout { Stdout::Stderr } else { Stdout::Ours };
         let stream = stream.to;
@@ -199,20 +211,31 @@ impl Plan {
                 };
                 let line = child::command(command, config, stdout.for_workload())?;
                 let held = Held::new(line).map_err(cannot)?;
-                events.open(Some(held.pid()))?;
+                events.open(Some(held.pid()).filter(|_| !config.per_cpu))?;
                 let session = Session::new(&events, config, stream);
-                let session = session.map_err(cannot_write)?;
+                let mut session = session.map_err(cannot_write)?;
+                if config.per_cpu {
+                    session.keep_only(&[held.pid()]);
+                }
                 wait.command(held, cannot, session, &mut events)
             }
-            Workload::Pids(pids) => {
+            Workload::Pids(_) => {
                 // Attaching takes long where threads are many, and the rings fill meanwhile.
                 let _first = sys::First::go();
                 let mut queue = Queue::default();
-                let threads = attach::attach(pids, &mut events, &mut queue)?;
+                let threads: Vec<Thread> = if config.per_cpu {
+                    events.open(None)?;
+                    pids.iter().flat_map(|&pid| threads::named(pid)).collect()
+                } else {
+                    attach::attach(&pids, &mut events, &mut queue)?
+                };
                 let session = Session::new(&events, config, stream);
-                let session = session.map_err(cannot_write)?;
-                let session = before(session, &threads, pids, config)?;
-                wait.processes(pids, session, queue, &mut events)
+                let mut session = session.map_err(cannot_write)?;
+                if config.per_cpu {
+                    session.keep_only(&pids);
+                }
+                let session = before(session, &threads, &pids, config)?;
+                wait.processes(&pids, session, queue, &mut events)
             }
             Workload::System => {
                 let _first = sys::First::go();

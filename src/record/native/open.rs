@@ -23,6 +23,7 @@ use super::refusal::{PARANOID, paranoid, refused, setting, without_switches};
 use super::ring::Ring;
 use super::sys;
 use crate::error::{Error, Result};
+use crate::perf_data::write::Counted;
 use crate::perf_data::{Attr, Cursor};
 
 /// Events that are open.
@@ -32,6 +33,8 @@ pub(super) struct Events<'a> {
     pub(super) wanted: Wanted,
     /// Nobody chose the event, so another one may take its place.
     any_event: bool,
+    /// They observe all that runs, not single threads.
+    of_processors: bool,
     cpus: Vec<u32>,
     ring_size: usize,
     observers: Vec<Observer>,
@@ -45,7 +48,8 @@ pub(super) struct Events<'a> {
 /// One event of a thread on a CPU, or what tells of threads and maps.
 struct Observer {
     fd: OwnedFd,
-    tracks: bool,
+    /// Which event; `None` for what tells of threads and maps.
+    event: Option<usize>,
 }
 
 /// The ring of a CPU, and which of the observers it was mapped from.
@@ -74,13 +78,25 @@ impl<'a> Events<'a> {
         let cpus = online_cpus();
         let ring_size = ring_size(&wanted, cpus.len());
         let (observers, rings, ids) = Default::default();
-        let ended = None;
-        Events { events, wanted, any_event, cpus, ring_size, observers, rings, ids, ended, tell }
+        Events {
+            events,
+            wanted,
+            any_event,
+            of_processors: false,
+            cpus,
+            ring_size,
+            observers,
+            rings,
+            ids,
+            ended: None,
+            tell,
+        }
     }
 
     /// Observes a thread, and those that it starts; all threads without one. False if it is gone.
     pub(super) fn open(&mut self, thread: Option<u32>) -> Result<bool> {
         let wanted = self.ring_size;
+        self.of_processors = thread.is_none();
         loop {
             match self.open_all(thread.map_or(-1, u32::cast_signed)) {
                 Err(Failure::Ring(_)) if self.ring_size > SMALLEST => {
@@ -215,7 +231,7 @@ impl<'a> Events<'a> {
         if let Some(event) = event {
             self.ids.insert(sys::id(&fd).map_err(cannot)?, event, thread);
         }
-        self.observers.push(Observer { fd, tracks });
+        self.observers.push(Observer { fd, event });
         Ok(())
     }
 
@@ -252,10 +268,31 @@ impl<'a> Events<'a> {
 
     /// How many records found no room in the rings, as far as the kernel says: since Linux 6.0.
     pub(super) fn lost(&self) -> u64 {
-        match self.wanted.counts_lost {
-            true => self.observers.iter().map(|one| sys::lost(&one.fd)).sum(),
-            false => 0,
+        let counted = self.observers.iter().map(|one| self.read(one));
+        counted.filter_map(|counted| counted.lost).sum()
+    }
+
+    /// What each event counted, in all threads, even in those that ended before their first sample. Nothing of whole processors, which
+    /// count the time in which nothing runs, too.
+    pub(super) fn counted(&self) -> Vec<Counted> {
+        if self.of_processors {
+            return Vec::new();
         }
+        let none = Counted { value: 0, lost: self.wanted.counts_lost.then_some(0) };
+        let mut counted = vec![none; self.events.len()];
+        for observer in &self.observers {
+            let Some(sum) = observer.event.and_then(|event| counted.get_mut(event)) else {
+                continue;
+            };
+            let more = self.read(observer);
+            sum.value = sum.value.saturating_add(more.value);
+            sum.lost = sum.lost.zip(more.lost).map(|(sum, more)| sum.saturating_add(more));
+        }
+        counted
+    }
+
+    fn read(&self, observer: &Observer) -> Counted {
+        sys::counted(&observer.fd, self.wanted.counts_lost)
     }
 
     /// Hands over each whole record that is there.
@@ -281,7 +318,8 @@ impl<'a> Events<'a> {
     }
 
     fn of(&self, tracks: bool) -> impl Iterator<Item = &OwnedFd> {
-        self.observers.iter().filter(move |one| one.tracks == tracks).map(|one| &one.fd)
+        let of = move |one: &&Observer| one.event.is_none() == tracks;
+        self.observers.iter().filter(of).map(|one| &one.fd)
     }
 }
 

@@ -5,14 +5,16 @@ use std::io::{self, BufWriter, Write};
 use super::attr::CallGraph;
 use super::builds::Builds;
 use super::drain::Batches;
+use super::family::Family;
 use super::ids::Ids;
 use super::off_cpu::OffCpu;
 use super::open::Events;
 use super::queue::ENDIAN;
+use super::refusal::setting;
 use super::threads::{self, Thread};
 use super::{Config, kernel, sys};
 use crate::perf_data::sample::CONTEXT_USER;
-use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only};
+use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only, with_limit};
 use crate::perf_data::{Attr, CpuMode, FileId, Head, Mmap, RawSample, Record, SampleId};
 use crate::prefetch::prefetch;
 use crate::script::native::live::Live;
@@ -34,8 +36,12 @@ pub(super) struct Session<'a> {
     chain: Vec<u64>,
     /// Threads that are blocked, if that is recorded.
     off: Option<OffCpu>,
+    /// The workload's processes, if others are recorded, too.
+    family: Option<Family>,
     /// Names the kernel's functions, if that is asked for.
     kernel: Option<kernel::Names>,
+    /// What samples stand for that were taken twice, for each event.
+    twice: Vec<u64>,
     /// How many records were lost, by what the rings told.
     lost: u64,
     /// Something of it is out already.
@@ -52,9 +58,11 @@ impl<'a> Session<'a> {
         let unwinds = !config.raw_stacks && matches!(events.wanted.call_graph, CallGraph::Dwarf(_));
         let mut writer = Writer::new(BufWriter::with_capacity(1 << 16, to))?;
         let numbers = events.numbers();
+        let limit = setting("kernel/perf_event_max_stack").and_then(|most| most.parse().ok());
+        let limit = limit.unwrap_or(0);
         for (event, &number) in events.events.iter().zip(&numbers) {
             let attr = events.wanted.attr(Some(&event.what));
-            let attr = if unwinds { chains_only(&attr) } else { attr };
+            let attr = if unwinds { chains_only(&attr) } else { with_limit(attr, limit) };
             writer.event(event.name.as_bytes(), &attr, &[number])?;
         }
         let kernel = config.kernel_symbols && !events.wanted.exclude_kernel;
@@ -65,16 +73,23 @@ impl<'a> Session<'a> {
             writer,
             attr: events.attr(),
             fixed_period: events.wanted.fixed_period(),
+            twice: vec![0; numbers.len()],
             numbers,
             ids: events.ids.clone(),
             live: unwinds.then(|| Live::new(builds.clock)),
             builds,
             chain: Vec::new(),
             off: events.wanted.switches.then(OffCpu::default),
+            family: None,
             kernel: kernel.then(kernel::Names::new),
             lost: 0,
             has_begun: false,
         })
+    }
+
+    /// Leaves out what is not of `pids` or what they start.
+    pub(super) fn keep_only(&mut self, pids: &[u32]) {
+        self.family = Some(Family::of(pids));
     }
 
     /// How much of copied stacks is needed: all, if they are not unwound.
@@ -130,6 +145,10 @@ impl<'a> Session<'a> {
             self.writer.lost(lost, end, self.numbers.first().copied().unwrap_or(0))?;
         }
         self.builds.write(&mut self.writer)?;
+        for (event, mut counted) in events.counted().into_iter().enumerate() {
+            counted.value = counted.value.saturating_sub(self.twice[event]);
+            self.writer.count(&counted, end, self.numbers[event])?;
+        }
         self.writer.finished_round()?;
         self.flush()
     }
@@ -143,6 +162,9 @@ impl<'a> Session<'a> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let parsed = Head::parse(bytes, ENDIAN).zip(Record::parse(bytes, ENDIAN, &self.attr));
         let Some((head, (record, id))) = parsed else { return Ok(()) };
+        if self.family.as_mut().is_some_and(|family| !family.takes(&record, &id)) {
+            return Ok(());
+        }
         let event = id.id.and_then(|id| self.ids.event_of(id)).unwrap_or(0);
         let number = self.numbers.get(event).copied().unwrap_or(0);
         if let (Record::Sample(sample), Some(kernel)) = (&record, &mut self.kernel) {
@@ -155,6 +177,8 @@ impl<'a> Session<'a> {
             (Record::Sample(sample), _)
                 if id.id.is_some_and(|id| self.ids.is_inherited_twice(&sample, id)) =>
             {
+                let period = sample.period.unwrap_or(self.fixed_period);
+                self.twice[event] = self.twice[event].saturating_add(period);
                 Ok(())
             }
             (Record::Sample(sample), Some(live)) => {

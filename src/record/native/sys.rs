@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use crate::perf_data::write::Counted;
+
 /// `PERF_EVENT_IOC_*`: `_IO('$', n)`, and `_IOR('$', 7, __u64 *)`.
 const ENABLE: libc::Ioctl = 0x2400;
 const DISABLE: libc::Ioctl = 0x2401;
@@ -34,13 +36,18 @@ pub(super) fn id(event: &OwnedFd) -> io::Result<u64> {
     Ok(id)
 }
 
-/// How many records of an event that was opened with `PERF_FORMAT_LOST` found no room.
-pub(super) fn lost(event: &OwnedFd) -> u64 {
+/// What an event has counted, in all threads that inherited it too. `has_lost` if it was opened with `PERF_FORMAT_LOST`, otherwise
+/// it was opened without a format.
+pub(super) fn counted(event: &OwnedFd, has_lost: bool) -> Counted {
     let mut count = [0u64; 2];
     // SAFETY: the call writes up to as many bytes as it is told.
     let read =
         unsafe { libc::read(event.as_raw_fd(), count.as_mut_ptr().cast(), size_of_val(&count)) };
-    if usize::try_from(read) == Ok(size_of_val(&count)) { count[1] } else { 0 }
+    let wanted = if has_lost { size_of_val(&count) } else { size_of::<u64>() };
+    if usize::try_from(read) != Ok(wanted) {
+        return Counted::default();
+    }
+    Counted { value: count[0], lost: has_lost.then_some(count[1]) }
 }
 
 /// Starts counting, in all inherited events too.

@@ -31,12 +31,55 @@ fn numbers(folder: &Path) -> Vec<u32> {
     numbers
 }
 
-/// Whether a process has ended; one that nobody has waited for yet has, too.
+/// Whether a process has ended: it is gone, or nobody has waited for it yet. One whose first thread has ended goes on as long as
+/// it has another one.
 pub(super) fn has_ended(pid: u32) -> bool {
+    is_over(&format!("/proc/{pid}/stat")) && running(pid).is_none()
+}
+
+/// A thread of `pid` that has not ended: the first one may have.
+fn running(pid: u32) -> Option<u32> {
+    of(pid).into_iter().find(|tid| !is_over(&format!("/proc/{pid}/task/{tid}/stat")))
+}
+
+fn is_over(stat: &str) -> bool {
     // `4711 (a name) Z 1 …`: the name may hold anything, parentheses too.
-    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = fs::read(stat).unwrap_or_default();
     let state = stat.rsplit_once_str(") ").and_then(|(_, rest)| rest.first().copied());
     matches!(state, None | Some(b'Z' | b'X'))
+}
+
+/// The process that a thread belongs to: its own number, if the thread is the first one. `None` if there is no such thread.
+pub(super) fn process_of(tid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{tid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    line.trim().to_str().ok()?.parse().ok()
+}
+
+/// The processes that `pids` have started and that run, and those that these have started. Without `pids` themselves.
+pub(super) fn descendants(pids: &[u32]) -> Vec<u32> {
+    let parent = |pid: &u32| {
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = stat.rsplit_once_str(") ")?;
+        rest.split_str(" ").nth(1)?.to_str().ok()?.parse::<u32>().ok()
+    };
+    let all: Vec<(u32, u32)> =
+        processes().into_iter().filter_map(|pid| Some((pid, parent(&pid)?))).collect();
+    let mut found: Vec<u32> = Vec::new();
+    // A child can have a lower number than its parent, so we look again until nothing is new.
+    loop {
+        let is_known = |pid: &u32| pids.contains(pid) || found.contains(pid);
+        let new: Vec<u32> = all
+            .iter()
+            .filter(|(pid, parent)| is_known(parent) && !is_known(pid))
+            .map(|&(pid, _)| pid)
+            .collect();
+        if new.is_empty() {
+            found.sort_unstable();
+            return found;
+        }
+        found.extend(new);
+    }
 }
 
 /// Checks that there is such a process.
@@ -73,7 +116,9 @@ pub(super) fn maps(
     data_maps: bool,
     mut each: impl FnMut(&Mmap<'_>) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
-    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    // A thread that has ended shows no maps, even if it was the first one of a process that goes on.
+    let tid = running(pid).unwrap_or(pid);
+    let maps = fs::read(format!("/proc/{pid}/task/{tid}/maps")).unwrap_or_default();
     let maps = maps.lines().filter_map(|line| parse(pid, line));
     maps.filter(|mmap| mmap.executable || data_maps).try_for_each(|mmap| each(&mmap))
 }
@@ -138,6 +183,7 @@ mod tests {
     fn we_are_there() {
         let pid = std::process::id();
         assert!(of(pid).contains(&pid) && processes().contains(&pid) && !has_ended(pid));
+        assert_eq!((process_of(pid), process_of(0)), (Some(pid), None));
         assert!(has_ended(0) && of(0).is_empty() && check(0).is_err());
     }
 }

@@ -25,6 +25,7 @@ mod places;
 #[cfg(target_os = "linux")]
 pub(crate) mod reach;
 mod registers;
+mod seen;
 mod signal;
 pub(crate) mod spaces;
 mod stack;
@@ -100,6 +101,7 @@ pub fn script(
         monotonic: false,
         stacks: Vec::new(),
         deferred: Deferred::default(),
+        seen: seen::Sums::default(),
         config,
         loader: &loader,
     };
@@ -145,6 +147,7 @@ pub fn script(
     script.flush(frames, sink, tally)?;
     script.places.settle(&script.spaces, &loader, frames);
     reader.tally(tally);
+    script.seen.tally(tally);
     warnings::say(&reader, &loader);
     let missing = loader.warnings();
     let unnamed = missing.mismatched.len() + missing.elsewhere.len();
@@ -186,6 +189,7 @@ struct Script<'a> {
     stacks: Vec<u32>,
     /// Samples whose user part comes later.
     deferred: Deferred,
+    seen: seen::Sums,
     config: &'a Config,
     loader: &'a Loader,
 }
@@ -226,7 +230,9 @@ impl Script<'_> {
                 let (first, start) = (self.waiting.len(), self.stacks.len());
                 let is_bare = sample.callchain.is_none() && sample.stack_user.is_none();
                 let (events, waiting, bare) = (&mut self.events, &mut self.waiting, &mut self.bare);
+                let seen = &mut self.seen;
                 self.shares.of(item, |event, period| {
+                    seen.sample(event, period);
                     if events.len() <= event.index {
                         events.resize(event.index + 1, BString::default());
                     }
@@ -264,8 +270,9 @@ impl Script<'_> {
                     return;
                 }
                 let mode = item.head.mode();
+                let limit = item.event.map_or(0, |event| event.attr.max_stack);
                 let (builder, mut into) = self.into();
-                let cookie = builder.build(mode, &sample, &mut into);
+                let cookie = builder.build(mode, &sample, limit, &mut into);
                 let Some(cookie) = cookie else {
                     return self.set_stack(first, start);
                 };
@@ -287,6 +294,11 @@ impl Script<'_> {
                 let held = self.deferred.tell(item.id.tid, cookie, chain.clone());
                 self.complete(held, Some((cookie, &chain)), tally);
             }
+            Record::Read(read) => {
+                if let Some(event) = item.event {
+                    self.seen.count(event, &read);
+                }
+            }
             Record::Exit(task) => {
                 let unmatched = self.deferred.exit(task.tid);
                 self.complete(unmatched, None, tally);
@@ -298,7 +310,10 @@ impl Script<'_> {
                 }
                 self.spaces.rename(pid, tid, comm, exec);
             }
-            Record::Fork(task) => self.spaces.fork(&task),
+            Record::Fork(task) => {
+                self.seen.fork();
+                self.spaces.fork(&task);
+            }
             Record::Ksymbol(symbol) => self.spaces.tell(&symbol),
             _ => {}
         }

@@ -6,7 +6,7 @@
 
 use crate::perf_data::sample::{CONTEXT_KERNEL, CONTEXT_MAX, CONTEXT_USER, CONTEXT_USER_DEFERRED};
 use crate::perf_data::write::TRUNCATED;
-use crate::perf_data::{CpuMode, RawSample, Reader};
+use crate::perf_data::{CpuMode, RawSample, Reader, Words};
 use crate::symbols::Loader;
 
 use super::address::At;
@@ -49,12 +49,13 @@ impl Builder {
         Builder { machine: Machine::of(arch.as_deref()), perf_compat, unwound: Vec::new() }
     }
 
-    /// Appends the stack of `sample`, taken in `mode`. If the user part follows in a record of its own, the answer is the cookie
+    /// Appends the stack of `sample`, taken in `mode`, whose chain has at most `limit` addresses. If the user part follows in a record of its own, the answer is the cookie
     /// of that record.
     pub(super) fn build(
         &mut self,
         mode: CpuMode,
         sample: &RawSample<'_>,
+        limit: u16,
         into: &mut Into<'_>,
     ) -> Option<u64> {
         let pid = sample.pid.unwrap_or(0);
@@ -77,7 +78,12 @@ impl Builder {
         // What was recorded of the user's stack itself says more than the chain.
         let is_told = registers.is_some() || has_call_branches(sample);
         match self.append(pid, mode, chain.iter(), is_told, into) {
-            User::Chain => return None,
+            User::Chain => {
+                if is_full(chain, limit) && !self.perf_compat {
+                    into.stack.push(Places::TRUNCATED);
+                }
+                return None;
+            }
             User::Deferred(cookie) => return Some(cookie),
             User::None => {}
         }
@@ -174,6 +180,14 @@ impl Builder {
             into.stack.push(Places::TRUNCATED);
         }
     }
+}
+
+/// Whether the kernel had no room for one address more: it does not say that it cut a chain. One that was whole by chance ends where a
+/// thread starts.
+fn is_full(chain: Words<'_>, limit: u16) -> bool {
+    const USUAL: u16 = 127;
+    let limit = usize::from(if limit == 0 { USUAL } else { limit });
+    chain.len() >= limit && chain.iter().filter(|&word| word < CONTEXT_MAX).count() == limit
 }
 
 /// Branches that are calls, recorded instead of a chain (`--call-graph lbr`), not those of `-b`, which come without a chain.

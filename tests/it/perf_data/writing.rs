@@ -107,6 +107,48 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
     assert!(short(ours).eq(short(perfs)));
 }
 
+/// A record has room for some 8,180 addresses, the kernel's chains for 127.
+#[test]
+fn a_chain_that_lost_its_root_says_so() {
+    let dir = Dir::new();
+    let unlimited = chains_only(&attr());
+    let mut limited = unlimited.clone();
+    limited[108..110].fill(0);
+    let other = with_limit(unlimited.clone(), 20);
+    for (attr, length, is_cut) in [
+        (&unlimited, 8179, false),
+        (&unlimited, 9000, true),
+        (&unlimited, 127, false),
+        (&limited, 127, true),
+        (&limited, 126, false),
+        (&other, 20, true),
+        (&other, 127, false),
+    ] {
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        writer.event(b"cpu-clock", attr, &[11]).unwrap();
+        writer.comm(7, 7, b"deep", 11).unwrap();
+        let mut chain = vec![0x99; length + 1];
+        chain[0] = 512u64.wrapping_neg();
+        let sample = NewSample {
+            misc: 2,
+            ip: 0x99,
+            pid: 7,
+            tid: 7,
+            id: 11,
+            period: 5,
+            ..Default::default()
+        };
+        writer.sample(&NewSample { chain: &chain, ..sample }).unwrap();
+        writer.finished_round().unwrap();
+        let path = dir.write("deep.data", writer.get_mut());
+        let folded = dir.cmd("fg-fold").args(["--no-unit", "-q"]).arg(path).stdout().to_string();
+        let start = if is_cut { "deep;[truncated];[unknown];" } else { "deep;[unknown];" };
+        assert!(folded.starts_with(start), "{length}: {}", &folded[..40]);
+        let frames = folded.matches("[unknown]").count();
+        assert!(frames == length || is_cut && frames > 8000, "{frames} of {length}");
+    }
+}
+
 /// A thread inherits its creator's name, so what names it must come behind what tells that it was forked.
 #[test]
 fn a_thread_that_was_forked_is_named_behind_that() {
