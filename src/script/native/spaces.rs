@@ -235,7 +235,11 @@ impl Space {
         let is_gone = map.is_none();
         let map = map.or_else(|| lookup(&mut self.before, address))?;
         let in_file = (address - map.start).wrapping_add(map.offset);
-        Some(Found { hit: map.hit(pid, modules, loader), in_file, is_gone })
+        let mut hit = map.hit(pid, modules, loader);
+        if hit.is_shared {
+            hit.bias = modules.bias_at(hit.module, map.start, map.offset, in_file);
+        }
+        Some(Found { hit, in_file, is_gone })
     }
 
     /// Adds a map over what was there.

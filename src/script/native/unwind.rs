@@ -193,7 +193,7 @@ impl Unwinder<'_> {
         found: Found,
         stack: Stack<'_>,
     ) -> Option<Step> {
-        let Hit { module, bias } = found.hit;
+        let Hit { module, bias, .. } = found.hit;
         let address = registers.ip().wrapping_sub(bias?);
         for exit in self.modules.cfi(module)?.exits(address) {
             let cfi = self.modules.cfi(module)?;
@@ -237,7 +237,7 @@ impl Unwinder<'_> {
 
     /// Whether a signal's handler returns to `address`.
     fn is_signal_return(&mut self, address: u64) -> bool {
-        let Some(Hit { module, bias: Some(bias) }) = self.find(address).map(|found| found.hit)
+        let Some(Hit { module, bias: Some(bias), .. }) = self.find(address).map(|found| found.hit)
         else {
             return false;
         };
