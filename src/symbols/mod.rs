@@ -39,6 +39,8 @@ mod demangle;
 mod dwarf;
 mod elf;
 mod entries;
+mod extent;
+mod gopclntab;
 mod identity;
 mod jit;
 mod kallsyms;

@@ -19,6 +19,7 @@ use super::plt;
 use super::split::Split;
 use super::table::{Search, Symbol};
 use super::units::Sections;
+use super::{extent, gopclntab};
 use crate::error::{Error, Result};
 use crate::intern::Interner;
 use crate::sample::is_start;
@@ -42,6 +43,8 @@ pub struct Module {
     mini: OnceLock<Option<Vec<u8>>>,
     /// The sections with its DWARF that are compressed.
     unpacked: OnceLock<Unpacked>,
+    /// Where the table of Go's functions is, if it was made by Go.
+    go: OnceLock<Option<gopclntab::Place>>,
     build_id: Option<Vec<u8>>,
     /// The file when it was opened, if it is one.
     pub(super) stamp: Option<Stamp>,
@@ -127,6 +130,7 @@ impl Module {
             fetched: OnceLock::new(),
             mini: OnceLock::new(),
             unpacked: OnceLock::new(),
+            go: OnceLock::new(),
             build_id,
             stamp: None,
             segments,
@@ -226,9 +230,22 @@ impl Module {
         let mut out = Functions { broken_units: found.broken, ..Functions::default() };
         let mut chains = found.chains.into_iter();
         let mut names: HashMap<Cow<'_, [u8]>, u32> = HashMap::new();
+        // What a distribution leaves in a stripped module is all that `.dynsym` does not have.
+        let has_all = full.is_some() || mini.is_some();
+        let mut go = None;
         // Few profiles have a sample in a stub: relocations are read for the first.
         let mut stubs = None;
         for (&address, symbol) in addresses.iter().zip(symbols) {
+            // A stripped file has lost the symbols that would say where one without a size ends.
+            let reaches = |symbol: &Symbol<'_>| {
+                let is_known = symbol.size > 0 || has_all || naming.as_perf;
+                is_known || main.is_none_or(|elf| address < extent::end_of(elf, symbol.start))
+            };
+            let symbol = symbol.filter(reaches);
+            let named_by_go = match symbol {
+                Some(symbol) if symbol.size > 0 || full.is_some() => None,
+                _ => go.get_or_insert_with(|| self.go(main?)).and_then(|go| go.at(address)),
+            };
             let chain: Chain = chains.next().unwrap_or_default();
             let mut stub = || {
                 let elf = main.filter(|elf| plt::section(elf, address).is_some())?;
@@ -254,6 +271,8 @@ impl Module {
                 }
                 false => named,
             };
+            let named_by_go = named_by_go.map(|(name, start)| (Cow::Borrowed(name), Some(start)));
+            let outermost = named_by_go.or(outermost);
             let outermost =
                 outermost.or_else(|| chain.first()?.as_ref().map(|name| (owned(name), None)));
             let start = outermost.as_ref().and_then(|(_, start)| *start);
@@ -285,6 +304,12 @@ impl Module {
             out.ends.push(out.all.len());
         }
         out
+    }
+
+    /// The table of its functions that Go leaves in a stripped program.
+    fn go<'a>(&'a self, elf: &Elf<'a>) -> Option<gopclntab::GoTable<'a>> {
+        let place = self.go.get_or_init(|| gopclntab::Place::find(elf, &self.main));
+        place.as_ref()?.table(elf, &self.main)
     }
 
     /// The unpacked `.gnu_debugdata` of the module, if it has one.

@@ -12,6 +12,7 @@ use object::{Object, ObjectSection, ObjectSymbol};
 use crate::harness::{Dir, bin, cannot_run};
 
 mod places;
+mod stripped;
 
 /// A C++ program with inlines, templates, namespaces, a local class and a static function.
 const PROGRAM: &str = r#"

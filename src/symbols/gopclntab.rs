@@ -1,0 +1,388 @@
+//! Names of Go's functions, by the table that its runtime prints tracebacks with: `go build -ldflags='-s -w'` leaves no other.
+//!
+//! ```text
+//!  header      magic, sizes, how many functions, where the parts are
+//!  names       one zero-terminated name behind the other
+//!  functions   [start, place] in order, then the end of the last
+//!  place ────▶ the function's own entry: its start again, then where its name is
+//! ```
+//!
+//! Format: `src/debug/gosym/pclntab.go` and `src/runtime/symtab.go` of Go; the layouts are those of Go 1.2, 1.16, 1.18 and 1.20. Those since
+//! 1.18 tell starts relative to the beginning of Go's code; before, as addresses, which a program that can be loaded anywhere
+//! has among its relocations. No inlined functions: their table is found by way of a structure that every Go version changes.
+
+use std::ops::Range;
+
+use bstr::ByteSlice;
+use object::elf::{EM_AARCH64, EM_X86_64};
+
+use super::elf::Elf;
+
+/// Longer names are hostile.
+const LONGEST_NAME: usize = 1 << 16;
+
+/// Where the table is: in the section that is called so, in a section that the linker made of several, or in a segment if the file has
+/// lost its section headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// In the file.
+    bytes: Range<usize>,
+    /// In the file's own address space.
+    address: u64,
+}
+
+/// A table that was found.
+#[derive(Clone, Copy)]
+pub(super) struct GoTable<'d> {
+    layout: Layout,
+    big: bool,
+    /// The bytes of an address.
+    wide: usize,
+    functions: u64,
+    /// What starts are relative to.
+    text: u64,
+    names: &'d [u8],
+    /// Where the places of functions' entries are counted from.
+    entries: &'d [u8],
+    /// The starts and the places.
+    starts: &'d [u8],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Layout {
+    Go2,
+    Go116,
+    Go118,
+}
+
+impl Place {
+    /// Looks for the table of a module; `None` if it was not made by Go.
+    pub(super) fn find(elf: &Elf<'_>, file: &[u8]) -> Option<Place> {
+        let place = |data: &[u8], address| {
+            let start = (data.as_ptr() as usize).checked_sub(file.as_ptr() as usize)?;
+            Some(Place { bytes: start..start.checked_add(data.len())?, address })
+        };
+        let parts = |names: &[&[u8]]| {
+            let named = elf.sections.iter().filter(|section| names.contains(&section.name));
+            named.map(|section| (section.data, section.address)).collect::<Vec<_>>()
+        };
+        let own = parts(&[b".gopclntab", b".data.rel.ro.gopclntab"]);
+        if let Some(&(data, address)) = own.iter().find(|(data, _)| !data.is_empty()) {
+            return place(data, address).filter(|place| place.table(elf, file).is_some());
+        }
+        let is_go = |name: &[u8]| name == b".go.buildinfo" || name == b".note.go.buildid";
+        let candidates = if elf.sections.iter().any(|section| is_go(section.name)) {
+            parts(&[b".data.rel.ro", b".rodata"])
+        } else if elf.sections.is_empty() {
+            let bytes = |at: u64, len: u64| {
+                let start = usize::try_from(at).ok()?;
+                file.get(start..start.saturating_add(usize::try_from(len).ok()?).min(file.len()))
+            };
+            let segments = elf.segments.iter().filter(|segment| !segment.executable);
+            let of = segments.filter_map(|it| Some((bytes(it.offset, it.file_size)?, it.address)));
+            of.collect()
+        } else {
+            return None;
+        };
+        candidates.into_iter().find_map(|(data, address)| {
+            // The last byte of the magic number and the two zeros behind it, of a number with its lowest byte first.
+            let marks = data.find_iter(b"\xff\xff\xff\0\0").filter_map(|at| at.checked_sub(1));
+            // Aligned, as linkers do: or else each of many marks would be a table to look at.
+            marks.filter(|at| at % 8 == 0).take(1 << 12).find_map(|at| {
+                let place = place(data.get(at..)?, address.checked_add(at as u64)?)?;
+                place.table(elf, file)?.is_plausible(elf).then_some(place)
+            })
+        })
+    }
+
+    /// The table that is here.
+    pub(super) fn table<'d>(&self, elf: &Elf<'d>, file: &'d [u8]) -> Option<GoTable<'d>> {
+        let data = file.get(self.bytes.clone())?;
+        let magic = *data.first_chunk::<4>()?;
+        let big = magic[0] == 0xff;
+        let number = if big { u32::from_be_bytes(magic) } else { u32::from_le_bytes(magic) };
+        let layout = match number {
+            0xffff_fffb => Layout::Go2,
+            0xffff_fffa => Layout::Go116,
+            0xffff_fff0 | 0xffff_fff1 => Layout::Go118,
+            _ => return None,
+        };
+        let &[0, 0, 1 | 2 | 4, wide @ (4 | 8)] = data.get(4..8)?.first_chunk::<4>()? else {
+            return None;
+        };
+        let wide = usize::from(wide);
+        let mut table = GoTable {
+            layout,
+            big,
+            wide,
+            functions: 0,
+            text: 0,
+            names: data,
+            entries: data,
+            starts: data,
+        };
+        let word = |at: usize| table.number(data, 8 + at * wide, wide);
+        let part = |at: usize| data.get(usize::try_from(word(at)?).ok()?..);
+        let functions = word(0)?;
+        match layout {
+            Layout::Go2 => table.starts = data.get(8 + wide..)?,
+            Layout::Go116 => {
+                (table.names, table.entries, table.starts) = (part(2)?, part(6)?, part(6)?);
+            }
+            Layout::Go118 => {
+                let told = word(2)?;
+                (table.names, table.entries, table.starts) = (part(3)?, part(7)?, part(7)?);
+                table.text = text(elf, self.address + 8 + 2 * wide as u64, told)?;
+            }
+        }
+        // The starts, each with a place, and the end of the last.
+        let most = table.starts.len() / table.field();
+        if functions == 0 || functions.checked_mul(2)?.checked_add(1)? > most as u64 {
+            return None;
+        }
+        table.functions = functions;
+        Some(table)
+    }
+}
+
+/// Where Go's code begins: what the header tells, or, if that is to be relocated, the relocation. Newer versions tell nothing: then it is
+/// where all code begins.
+fn text(elf: &Elf<'_>, place: u64, told: u64) -> Option<u64> {
+    let is_code = |address: u64| {
+        let mut code = elf.segments.iter().filter(|segment| segment.executable);
+        code.any(|it| address.checked_sub(it.address).is_some_and(|at| at < it.file_size))
+    };
+    let relocated = || relocation(elf, place).filter(|&address| is_code(address));
+    let section = || elf.section(b".text").map(|section| section.address);
+    let segment = || elf.segments.iter().find(|segment| segment.executable).map(|it| it.address);
+    Some(told).filter(|&told| is_code(told)).or_else(relocated).or_else(section).or_else(segment)
+}
+
+/// What the loader writes at `place`, less how far the module is moved.
+/// Format: the System V ABI, "Relocation", `R_X86_64_RELATIVE` and `R_AARCH64_RELATIVE`.
+fn relocation(elf: &Elf<'_>, place: u64) -> Option<u64> {
+    let kind = match elf.machine {
+        machine if machine == EM_X86_64.0 => 8,
+        machine if machine == EM_AARCH64.0 => 1027,
+        _ => return None,
+    };
+    const SHT_RELA: u32 = 4;
+    let tables = elf.sections.iter().filter(|section| section.kind == SHT_RELA && !elf.big);
+    tables.filter_map(|section| find_relocation(section.data, place, kind)).next()
+}
+
+fn find_relocation(table: &[u8], place: u64, kind: u64) -> Option<u64> {
+    table.as_chunks::<24>().0.iter().find_map(|entry| {
+        let word = |at: usize| entry[at..].first_chunk().map(|word| u64::from_le_bytes(*word));
+        (word(0)? == place && word(8)? == kind).then(|| word(16))?
+    })
+}
+
+impl<'d> GoTable<'d> {
+    /// The name of the function at `address`, of the file's own address space, and where it starts.
+    pub(super) fn at(&self, address: u64) -> Option<(&'d [u8], u64)> {
+        let (mut low, mut high) = (0, self.functions);
+        // Of a damaged table another function may be found, none that is not in it.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.start(middle)? <= address { low = middle + 1 } else { high = middle }
+        }
+        let found = low.checked_sub(1)?;
+        let start = self.start(found)?;
+        if !(start..self.start(found + 1)?).contains(&address) {
+            return None;
+        }
+        let name = self.name(found)?;
+        (!name.is_empty()).then_some((name, start))
+    }
+
+    /// Where a function starts; of the number behind the last, where that ends.
+    fn start(&self, function: u64) -> Option<u64> {
+        let field = self.field();
+        let at = usize::try_from(function).ok()?.checked_mul(2)?.checked_mul(field)?;
+        self.number(self.starts, at, field)?.checked_add(self.text)
+    }
+
+    fn name(&self, function: u64) -> Option<&'d [u8]> {
+        let field = self.field();
+        let at = usize::try_from(function).ok()?.checked_mul(2)?.checked_add(1)?;
+        let entry = self.number(self.starts, at.checked_mul(field)?, field)?;
+        let entry = self.entries.get(usize::try_from(entry).ok()?..)?;
+        let name = self.number(entry, field, 4)?;
+        let name = self.names.get(usize::try_from(name).ok()?..)?;
+        let name = name.get(..LONGEST_NAME).unwrap_or(name);
+        name.get(..name.find_byte(0)?)
+    }
+
+    /// The bytes of a start, and of a place.
+    fn field(&self) -> usize {
+        if self.layout == Layout::Go118 { 4 } else { self.wide }
+    }
+
+    fn number(&self, data: &[u8], at: usize, size: usize) -> Option<u64> {
+        let bytes = data.get(at..at.checked_add(size)?)?;
+        let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        Some(match self.big {
+            true => bytes.iter().fold(0, add),
+            false => bytes.iter().rev().fold(0, add),
+        })
+    }
+
+    /// Whether what looked like a table is one: its first functions are in order, in code, and have names.
+    fn is_plausible(&self, elf: &Elf<'_>) -> bool {
+        let first = self.start(0).unwrap_or(0);
+        let in_code = elf.segments.iter().any(|segment| {
+            segment.executable
+                && first.checked_sub(segment.address).is_some_and(|at| at < segment.file_size)
+        });
+        in_code
+            && (0..self.functions.min(8)).all(|function| {
+                let name =
+                    self.name(function).is_some_and(|name| name.is_utf8() && !name.is_empty());
+                name && self.start(function) <= self.start(function + 1)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Module, Naming};
+    use super::*;
+
+    const CODE: u64 = 0x40_1000;
+    const TABLE: u64 = 0x50_0010;
+
+    /// A table of two functions, 0x40 and 0x20 bytes long, as Go writes it.
+    fn table(magic: u32, wide: usize, text: u64) -> Vec<u8> {
+        let names = b"\0main.main\0main.(*T).hot[...]\0";
+        let relative = magic == 0xffff_fff0 || magic == 0xffff_fff1;
+        let field = if relative { 4 } else { wide };
+        let words = match magic {
+            0xffff_fffb => 1,
+            0xffff_fffa => 7,
+            _ => 8,
+        };
+        let header = 8 + words * wide;
+        let functions = header + names.len();
+        let base = if relative { 0 } else { CODE };
+        let mut bytes = [&magic.to_le_bytes()[..], &[0, 0, 1, wide as u8]].concat();
+        let put = |bytes: &mut Vec<u8>, number: u64, size: usize| {
+            bytes.extend_from_slice(&number.to_le_bytes()[..size]);
+        };
+        let name =
+            |at: u64| if magic == 0xffff_fffb { at + header as u64 + 5 * wide as u64 } else { at };
+        let starts = |bytes: &mut Vec<u8>, entries: u64| {
+            for (at, start) in [0, 0x40].into_iter().enumerate() {
+                put(bytes, base + start, field);
+                put(bytes, entries + at as u64 * 16, field);
+            }
+            put(bytes, base + 0x60, field);
+        };
+        let entries = |bytes: &mut Vec<u8>| {
+            for (start, at) in [(0, 1), (0x40, 11)] {
+                let entry = bytes.len();
+                put(bytes, base + start, field);
+                put(bytes, name(at), 4);
+                bytes.resize(entry + 16, 0);
+            }
+        };
+        put(&mut bytes, 2, wide);
+        match magic {
+            0xffff_fffb => {
+                starts(&mut bytes, header as u64 + 5 * wide as u64 + names.len() as u64);
+                bytes.extend_from_slice(names);
+                entries(&mut bytes);
+                return bytes;
+            }
+            0xffff_fffa => {
+                [0, header, 0, 0, 0, functions].map(|it| put(&mut bytes, it as u64, wide))
+            }
+            _ => {
+                put(&mut bytes, 0, wide);
+                [text, header as u64, 0, 0, 0, functions as u64].map(|it| put(&mut bytes, it, wide))
+            }
+        };
+        bytes.extend_from_slice(names);
+        starts(&mut bytes, 5 * field as u64);
+        entries(&mut bytes);
+        bytes
+    }
+
+    /// A program without section headers that has this table.
+    fn program(table: &[u8]) -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        file[16] = 2;
+        file[18] = 62;
+        file[20] = 1;
+        file[32] = 64;
+        file[52] = 64;
+        file[54] = 56;
+        file[56] = 2;
+        let size = table.len() as u64;
+        for (flags, offset, address, size) in
+            [(5u32, 0x200u64, CODE, 0x100u64), (4, 0x300, TABLE - 0x10, 0x10 + size)]
+        {
+            file.extend_from_slice(&1u32.to_le_bytes());
+            file.extend_from_slice(&flags.to_le_bytes());
+            for word in [offset, address, address, size, size, 1] {
+                file.extend_from_slice(&word.to_le_bytes());
+            }
+        }
+        file.resize(0x310, 0);
+        file.extend_from_slice(table);
+        file
+    }
+
+    fn names(file: Vec<u8>, addresses: &[u64]) -> Vec<Option<(String, u64)>> {
+        let module = Module::from_bytes(Path::new("program"), file).unwrap();
+        let functions = module.functions(addresses, Naming::INLINES);
+        let first = |at| functions.at(at).next().map(|it| (it.name.to_string(), it.start.unwrap()));
+        (0..addresses.len()).map(first).collect()
+    }
+
+    #[test]
+    fn all_layouts_name_functions() {
+        let at = [CODE - 1, CODE, CODE + 0x3f, CODE + 0x40, CODE + 0x5f, CODE + 0x60];
+        let main = || Some(("main.main".to_owned(), CODE));
+        let hot = || Some(("main.(*T).hot[...]".to_owned(), CODE + 0x40));
+        for magic in [0xffff_fffb, 0xffff_fffa, 0xffff_fff0, 0xffff_fff1] {
+            // A table that tells where the code begins, and one that leaves it to be seen.
+            for text in [CODE, 0] {
+                let table = table(magic, 8, text);
+                let found = names(program(&table), &at);
+                assert_eq!(found, [None, main(), main(), hot(), hot(), None], "{magic:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_tables_name_less_and_nothing_worse() {
+        for magic in [0xffff_fffb, 0xffff_fffa, 0xffff_fff1] {
+            let whole = table(magic, 8, CODE);
+            for cut in 0..whole.len() {
+                names(program(&whole[..cut]), &[CODE, CODE + 0x50]);
+            }
+            for at in 0..whole.len() {
+                for bits in [0x01, 0x80, 0xff] {
+                    let mut damaged = whole.clone();
+                    damaged[at] ^= bits;
+                    names(program(&damaged), &[0, CODE, CODE + 0x50, u64::MAX]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn relocations_tell_where_code_begins() {
+        let mut table = Vec::new();
+        for (place, info, addend) in [(8u64, 8u64, 1u64), (16, 6, 2), (16, 8, 3)] {
+            [place, info, addend].map(|word| table.extend_from_slice(&word.to_le_bytes()));
+        }
+        assert_eq!(find_relocation(&table, 16, 8), Some(3));
+        assert_eq!(find_relocation(&table, 24, 8), None);
+        assert_eq!(find_relocation(&table[..30], 16, 8), None);
+    }
+}
