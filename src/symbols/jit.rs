@@ -5,7 +5,7 @@
 //! Sources: the kernel's tools/perf/Documentation/jit-interface.txt and jitdump-specification.txt.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
 
@@ -14,28 +14,6 @@ use super::map::Bytes;
 use super::path::file_path;
 
 impl Loader {
-    /// What process `pid` wrote to `/tmp/perf-PID.map`, here or in its container; `None` if there is no such file.
-    pub fn perf_map(&self, pid: u32) -> Option<PerfMap> {
-        let here = |pid: u32| PathBuf::from(format!("/tmp/perf-{pid}.map"));
-        let mut places = vec![rooted(self.config(), &here(pid))];
-        if self.config().symfs.is_none() {
-            let root = PathBuf::from(format!("/proc/{pid}/root"));
-            // In a container the process has another number: `NSpid: 4711 1`, outermost first.
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-            let inner = status.ok().and_then(|status| {
-                status.lines().find_map(|line| {
-                    line.strip_prefix("NSpid:")?.split_whitespace().last()?.parse().ok()
-                })
-            });
-            places.extend(
-                [inner.unwrap_or(pid), pid]
-                    .map(|pid| root.join(here(pid).strip_prefix("/").unwrap_or(Path::new("")))),
-            );
-        }
-        let bytes = places.iter().find_map(|path| Bytes::open(path).ok())?;
-        Some(PerfMap::read(&bytes))
-    }
-
     /// The jitdump that was recorded as `path`; `None` if it is gone or is none.
     pub fn jitdump(&self, path: &[u8]) -> Option<Jitdump> {
         let bytes = Bytes::open(&rooted(self.config(), &file_path(path))).ok()?;
@@ -47,7 +25,8 @@ impl Loader {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Code {
     end: u64,
-    name: BString,
+    /// Shared by the parts of what other code was placed into: a hostile map has one long name in a million parts.
+    name: Arc<[u8]>,
 }
 
 /// What one map says: which names lie where.
@@ -78,7 +57,7 @@ impl PerfMap {
     /// The name at `address` and where its code starts.
     pub fn find(&self, address: u64) -> Option<(&BStr, u64)> {
         let (&start, code) = self.codes.range(..=address).next_back()?;
-        (address < code.end).then(|| (code.name.as_bstr(), start))
+        (address < code.end).then(|| (BStr::new(&*code.name), start))
     }
 }
 
@@ -88,7 +67,7 @@ fn hex(word: &[u8]) -> Option<u64> {
 }
 
 /// Puts code over what was there before, of which the uncovered ends stay.
-fn place(codes: &mut BTreeMap<u64, Code>, start: u64, size: u64, name: BString) {
+fn place(codes: &mut BTreeMap<u64, Code>, start: u64, size: u64, name: Arc<[u8]>) {
     let end = start.saturating_add(size);
     if start == end {
         return;

@@ -16,6 +16,7 @@ use super::identity::{Identity, Stamp};
 use super::module::Module;
 use super::origin::Origin;
 use super::path::{file_path, is_anonymous, is_deleted, relative};
+use super::perf_map::Doubt;
 use super::{vdso, vmlinux};
 use crate::lock::lock;
 
@@ -71,6 +72,8 @@ pub struct Warnings {
     pub missing: Vec<BString>,
     /// The kernel shows us no addresses of its functions: `kernel.kptr_restrict`, and at 0 `kernel.perf_event_paranoid` too.
     pub kernel_hidden: bool,
+    /// Maps of JITs that are not believed, and why.
+    pub doubted: Vec<(PathBuf, Doubt)>,
 }
 
 /// Why a module has no file.
@@ -195,6 +198,16 @@ impl Loader {
     /// build's.
     pub(crate) fn warn_overwritten(&self, name: &[u8]) {
         self.warn(name, Lack::Mismatched);
+    }
+
+    /// Remembers that a map of a JIT is not believed.
+    pub(super) fn doubt(&self, map: &Path, doubt: Doubt) {
+        let doubted = &mut lock(&self.warnings).doubted;
+        let fresh = (map.to_owned(), doubt);
+        if !doubted.contains(&fresh) {
+            doubted.push(fresh);
+            doubted.sort_unstable();
+        }
     }
 
     /// Remembers that the kernel keeps its addresses from us.

@@ -21,7 +21,9 @@ mod exits;
 pub(crate) mod live;
 mod memory;
 mod modules;
+mod nameless;
 mod places;
+mod processes;
 #[cfg(target_os = "linux")]
 pub(crate) mod reach;
 mod registers;
@@ -43,7 +45,9 @@ use crate::symbols::{self, Loader, Origin};
 use crate::tally::{Count, Loss, Tally};
 
 use deferred::{Deferred, Held};
+use nameless::Nameless;
 use places::Places;
+use processes::Processes;
 use spaces::Spaces;
 use stack::Builder;
 
@@ -98,6 +102,7 @@ pub fn script(
         events: Vec::new(),
         waiting: Vec::new(),
         bare: 0,
+        nameless: Nameless::default(),
         monotonic: false,
         stacks: Vec::new(),
         deferred: Deferred::default(),
@@ -105,6 +110,7 @@ pub fn script(
         config,
         loader: &loader,
     };
+    script.spaces.processes = Processes::new(config.live);
     let mut begun = false;
     let (read, mut checked) = (tally.read.items, false);
     let mut batch = if config.live { FIRST } else { BATCH };
@@ -124,6 +130,7 @@ pub fn script(
         if !prepared && script.waiting.len() >= ENOUGH {
             prepared = true;
             script.learn(reader.features());
+            script.spaces.processes.learn(&reader);
             script.places.prepare(&script.spaces, &loader);
         }
         if script.waiting.len() >= batch {
@@ -132,6 +139,7 @@ pub fn script(
                 begin(&reader, config, sink)?;
             }
             script.learn(reader.features());
+            script.spaces.processes.learn(&reader);
             script.flush(frames, sink, tally)?;
         }
     }
@@ -142,13 +150,19 @@ pub fn script(
         begin(&reader, config, sink)?;
     }
     script.learn(reader.features());
+    script.spaces.processes.learn(&reader);
     let unmatched = script.deferred.end();
     script.complete(unmatched, None, tally);
     script.flush(frames, sink, tally)?;
     script.places.settle(&script.spaces, &loader, frames);
     reader.tally(tally);
     script.seen.tally(tally);
-    warnings::say(&reader, &loader);
+    let is_nameless = |place| {
+        let mut named = script.places.frames(place, None).iter();
+        named.any(|named| frames.symbol(named.frame) == "[unknown]")
+    };
+    let hints = script.nameless.hints(&script.places, &script.spaces, &loader, is_nameless);
+    warnings::say(&reader, &loader, &hints);
     let missing = loader.warnings();
     let unnamed = missing.mismatched.len() + missing.elsewhere.len();
     tally.lose(Loss::Mismatched, unnamed as u64, 0);
@@ -183,6 +197,7 @@ struct Script<'a> {
     waiting: Vec<Waiting>,
     /// Samples without a call chain.
     bare: u64,
+    nameless: Nameless,
     /// Times are those of jitdumps.
     monotonic: bool,
     /// The stacks of `waiting`, one behind the other, as ids of `places`.
@@ -225,6 +240,9 @@ impl Script<'_> {
         match item.record {
             Record::Sample(sample) => {
                 let (pid, tid) = (sample.pid.or(item.id.pid), sample.tid.or(item.id.tid));
+                if let Some(pid) = pid {
+                    self.spaces.processes.see(pid, sample.time);
+                }
                 let comm = self.spaces.comm(pid, tid);
                 let comm_name = self.spaces.comm_name(comm);
                 let (first, start) = (self.waiting.len(), self.stacks.len());
@@ -308,10 +326,16 @@ impl Script<'_> {
                 if exec {
                     self.loader.forget(pid);
                 }
+                if exec {
+                    self.spaces.processes.begins(pid, item.id.time);
+                }
                 self.spaces.rename(pid, tid, comm, exec);
             }
             Record::Fork(task) => {
                 self.seen.fork();
+                if task.pid != task.ppid {
+                    self.spaces.processes.begins(task.pid, Some(task.time));
+                }
                 self.spaces.fork(&task);
             }
             Record::Ksymbol(symbol) => self.spaces.tell(&symbol),
@@ -368,7 +392,9 @@ impl Script<'_> {
             stack.clear();
             places.clear();
             let time = waiting.time.filter(|_| self.monotonic);
-            for &place in &self.stacks[waiting.stack.0..waiting.stack.1] {
+            let at = &self.stacks[waiting.stack.0..waiting.stack.1];
+            self.nameless.count(at, &self.places);
+            for &place in at {
                 // The loader's `_start` has no unwind information and no caller: nothing is cut off. A stack that is lost at
                 // once in `__GI___execve` went with the old program: what called it is no more.
                 if place == Places::TRUNCATED && begins_whole(&stack, frames) {

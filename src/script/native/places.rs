@@ -37,6 +37,8 @@ pub(super) struct Places {
     naming: Naming,
     addresses: bool,
     live: bool,
+    /// Which places are in code without a file.
+    is_code: Vec<bool>,
     /// Places whose frames stand in for others that are not known yet.
     unsettled: Vec<u32>,
     /// Places that a jitdump told of, which may tell of other code there yet.
@@ -81,6 +83,7 @@ impl Places {
             },
             addresses: config.addresses,
             live: config.live,
+            is_code: Vec::new(),
             unsettled: Vec::new(),
             dumped: Vec::new(),
         };
@@ -121,6 +124,20 @@ impl Places {
         match then.or_else(|| self.ranges.get(id as usize).copied()) {
             Some((start, end)) => &self.named[start as usize..end as usize],
             None => &[],
+        }
+    }
+
+    /// Whether a place is in code without a file: made at run time, as a rule. Of places that were resolved.
+    pub(super) fn is_code(&self, id: u32) -> bool {
+        self.is_code.get(id as usize).copied().unwrap_or(false)
+    }
+
+    /// The process that has the code at a place without a file.
+    pub(super) fn process(&self, id: u32, spaces: &Spaces) -> Option<u32> {
+        match self.keys.get(id as usize)?.whose {
+            Whose::Nowhere(pid) => Some(pid),
+            Whose::Module(module) => Some(spaces.module(module).pid),
+            Whose::Truncated | Whose::Kernel => None,
         }
     }
 
@@ -168,8 +185,15 @@ impl Places {
         // Side by side, as most of a program's addresses are in few modules, and the kernel's list takes its time.
         let ask = |group: &&[u32]| self.ask(group, &keys, spaces, loader);
         let answers: Vec<Result<Answer>> = groups.par_iter().map(ask).collect();
+        self.is_code.resize(keys.len(), false);
         for (group, answer) in groups.into_iter().zip(answers) {
-            match answer? {
+            let answer = answer?;
+            if let Answer::Code(path, _) = &answer
+                && is_memory(path)
+            {
+                group.iter().for_each(|&id| self.is_code[id as usize] = true);
+            }
+            match answer {
                 Answer::Truncated => {
                     let frame = Frame {
                         symbol: Kind::TRUNCATED.into(),
@@ -376,6 +400,16 @@ impl Places {
             });
         }
         self.ranges[id as usize] = (start, self.named.len() as u32);
+    }
+}
+
+/// Whether maps call memory so that no file is behind: `//anon`, `[heap]`, `/memfd:doublemapper (deleted)`. A file that was not found is
+/// another matter, and so are a vdso and an address where nothing is mapped, which a broken stack leads to.
+fn is_memory(path: &[u8]) -> bool {
+    let prefixes: [&[u8]; 5] = [b"//", b"/memfd:", b"/SYSV", b"/anon_hugepage", b"/dev/zero"];
+    match path {
+        b"[unknown]" | b"[vdso]" | b"[vsyscall]" | b"[uprobes]" => false,
+        path => !path.starts_with(b"/") || prefixes.iter().any(|prefix| path.starts_with(prefix)),
     }
 }
 

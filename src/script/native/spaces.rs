@@ -10,6 +10,7 @@ use crate::perf_data::{BuildId, Clock, Features, FileId, Ksymbol, Mmap, Task};
 use crate::symbols::{Identity, Inode, KernelSymbol, Loader};
 
 use super::modules::{Hit, Mapped, ModuleId, Modules};
+use super::processes::Processes;
 use super::unwind::Unwinder;
 
 /// Every address space.
@@ -26,6 +27,7 @@ pub(super) struct Spaces {
     /// When the recording had ended, in nanoseconds since 1970.
     ended: Option<u64>,
     kernel: Kernel,
+    pub(super) processes: Processes,
 }
 
 /// What was told of the kernel.
@@ -71,6 +73,8 @@ pub(super) struct Space {
     before: BTreeMap<u64, Map>,
     /// The jitdump that is mapped, as a mark, by what writes it.
     pub(super) jitdump: Option<BString>,
+    /// The program itself: what was mapped first.
+    program: Option<Arc<Identity>>,
 }
 
 /// A mapped part of a module.
@@ -166,6 +170,7 @@ impl Spaces {
             let space = self.space(pid);
             space.before = std::mem::take(&mut space.maps);
             space.jitdump = None;
+            space.program = None;
         }
     }
 
@@ -175,10 +180,13 @@ impl Spaces {
         }
         if task.pid != task.ppid {
             let parent = self.spaces.get(&task.ppid);
-            let (maps, jitdump) = parent
-                .map(|parent| (parent.maps.clone(), parent.jitdump.clone()))
-                .unwrap_or_default();
-            self.spaces.insert(task.pid, Space { maps, jitdump, ..Space::default() });
+            let copy = |parent: &Space| Space {
+                maps: parent.maps.clone(),
+                jitdump: parent.jitdump.clone(),
+                program: parent.program.clone(),
+                ..Space::default()
+            };
+            self.spaces.insert(task.pid, parent.map(copy).unwrap_or_default());
         }
     }
 
@@ -207,7 +215,13 @@ impl Spaces {
             file.build_id = self.build_ids.get(&file.path).cloned();
         }
         let file = Arc::new(file);
-        self.space(mmap.pid).put(Map { start, end, offset: mmap.offset, file, hit: None });
+        self.space(mmap.pid).add(Map { start, end, offset: mmap.offset, file, hit: None });
+    }
+
+    /// The paths of the files that process `pid` has mapped, or had before its last exec.
+    pub(super) fn files(&self, pid: u32) -> impl Iterator<Item = &[u8]> + Clone {
+        let maps = self.spaces.get(&pid).into_iter().flat_map(|space| space.maps.values());
+        maps.map(|map| map.file.path.as_slice())
     }
 
     /// What lies at `address` in process `pid`.
@@ -240,6 +254,74 @@ impl Space {
             hit.bias = modules.bias_at(hit.module, map.start, map.offset, in_file);
         }
         Some(Found { hit, in_file, is_gone })
+    }
+
+    /// Adds a map as it was recorded.
+    ///
+    /// Text can be moved into anonymous memory at its own addresses, so that it has huge pages: by node's --use-largepages, by programs
+    /// that BOLT has made. There, the file that was mapped before still tells what lies where.
+    fn add(&mut self, map: Map) {
+        if self.maps.is_empty() {
+            self.program = Some(map.file.clone());
+        }
+        if !is_anonymous(&map.file.path) {
+            let start = map.start;
+            self.put(map);
+            return self.bridge(start);
+        }
+        let mut rest = map.start;
+        for (start, end) in self.moved(&map) {
+            self.put_part(&map, rest, start);
+            rest = end;
+        }
+        self.put_part(&map, rest, map.end);
+    }
+
+    /// The parts of an anonymous map that hold text which was moved there. A program is never unmapped, so that nothing else can be at
+    /// its addresses. Another module could be gone, but what replaces it does not begin and end with huge pages within its text.
+    fn moved(&self, map: &Map) -> Vec<(u64, u64)> {
+        const HUGE: u64 = 2 << 20;
+        let is_huge = map.start % HUGE == 0 && map.end % HUGE == 0;
+        let mut parts = Vec::new();
+        for old in self.maps.range(..map.end).rev().map(|(_, old)| old) {
+            if old.end <= map.start {
+                break;
+            }
+            let is_program =
+                self.program.as_ref().is_some_and(|program| program.path == old.file.path);
+            let is_inside = old.start <= map.start && map.end <= old.end;
+            if !is_anonymous(&old.file.path) && (is_program || is_huge && is_inside) {
+                parts.push((old.start.max(map.start), old.end.min(map.end)));
+            }
+        }
+        parts.reverse();
+        parts
+    }
+
+    /// Adds what lies at `start..end` of `map`, if that is anything.
+    fn put_part(&mut self, map: &Map, start: u64, end: u64) {
+        if start < end {
+            let offset = map.offset.wrapping_add(start - map.start);
+            self.put(Map { start, end, offset, ..map.clone() });
+        }
+    }
+
+    /// Of a process that was there before the recording: anonymous memory between two parts of a file's text, of the size of what is missing
+    /// between them, is the text that was moved. The second part is at `start`.
+    fn bridge(&mut self, start: u64) {
+        let mut before = self.maps.range(..=start).rev().map(|(_, map)| map);
+        let (Some(after), Some(moved), Some(first)) = (before.next(), before.next(), before.next())
+        else {
+            return;
+        };
+        let is_next = first.end == moved.start && moved.end == after.start;
+        let is_one_file = first.file.path == after.file.path && !is_anonymous(&first.file.path);
+        let is_missing = after.offset.checked_sub(first.offset) == Some(after.start - first.start);
+        if is_next && is_one_file && is_missing && is_anonymous(&moved.file.path) {
+            let end = after.start;
+            let whole = Map { end, hit: None, ..first.clone() };
+            self.put(whole);
+        }
     }
 
     /// Adds a map over what was there.
@@ -279,6 +361,11 @@ pub(crate) fn identity(mmap: &Mmap<'_>) -> Identity {
     identity
 }
 
+/// Whether this is how the kernel calls memory without a file.
+fn is_anonymous(path: &[u8]) -> bool {
+    matches!(path, b"//anon" | b"/anon_hugepage (deleted)" | b"")
+}
+
 fn lookup(maps: &mut BTreeMap<u64, Map>, address: u64) -> Option<&mut Map> {
     let (_, map) = maps.range_mut(..=address).next_back()?;
     (address < map.end).then_some(map)
@@ -288,4 +375,57 @@ fn lookup(maps: &mut BTreeMap<u64, Map>, address: u64) -> Option<&mut Map> {
 fn is_jitdump(path: &[u8]) -> bool {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     name.starts_with(b"jit-") && name.ends_with(b".dump")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What lies at some addresses after these maps: their paths and the places in the file.
+    fn found(maps: &[(&str, u64, u64, u64)], addresses: &[u64]) -> Vec<(String, u64)> {
+        let mut space = Space::default();
+        for &(path, start, end, offset) in maps {
+            let file = Arc::new(Identity::of_path(path.as_bytes()));
+            space.add(Map { start, end, offset, file, hit: None });
+        }
+        let mut at = |&address: &u64| {
+            let map = lookup(&mut space.maps, address)?;
+            Some((map.file.path.to_string(), address - map.start + map.offset))
+        };
+        addresses.iter().map(|address| at(address).unwrap_or_default()).collect()
+    }
+
+    fn owned(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+        expected.iter().map(|&(path, at)| (path.to_owned(), at)).collect()
+    }
+
+    #[test]
+    fn text_that_was_moved_to_anonymous_memory_is_still_the_file_s() {
+        let program = ("/bin/x", 0x40_0000, 0x90_0000, 0x1000);
+        let at = [0x40_0000, 0x61_0000, 0x90_0000];
+        let expected = [("/bin/x", 0x1000), ("/bin/x", 0x21_1000), ("//anon", 0)];
+        let anon = ("//anon", 0x60_0000, 0xa0_0000, 0);
+        let found_at = |maps: &[_]| found(maps, &at);
+        assert_eq!(found_at(&[program, anon])[..2], owned(&expected)[..2]);
+        assert_eq!(found_at(&[program, anon])[2].0, "//anon");
+        // Of a library: only whole huge pages within its text.
+        let library = ("/lib/y.so", 0x40_0000, 0x90_0000, 0x1000);
+        let first = ("/bin/x", 0x1000, 0x2000, 0);
+        assert_eq!(found_at(&[first, library, anon])[1].0, "//anon");
+        let inside = ("//anon", 0x60_0000, 0x80_0000, 0);
+        assert_eq!(found_at(&[first, library, inside])[1], ("/lib/y.so".to_owned(), 0x21_1000));
+    }
+
+    #[test]
+    fn text_that_was_moved_before_the_recording_lies_between_two_parts_of_its_file() {
+        let maps = [
+            ("/bin/x", 0x40_0000, 0x60_0000, 0x1000),
+            ("//anon", 0x60_0000, 0x80_0000, 0),
+            ("/bin/x", 0x80_0000, 0x81_0000, 0x40_1000),
+        ];
+        let at = [0x60_1234, 0x80_0000];
+        assert_eq!(found(&maps, &at), owned(&[("/bin/x", 0x20_2234), ("/bin/x", 0x40_1000)]));
+        let other = [maps[0], maps[1], ("/bin/x", 0x80_0000, 0x81_0000, 0x50_1000)];
+        assert_eq!(found(&other, &at)[0].0, "//anon");
+    }
 }

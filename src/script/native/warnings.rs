@@ -5,10 +5,10 @@
 use bstr::{BString, ByteSlice};
 
 use crate::perf_data::Reader;
-use crate::symbols::Loader;
+use crate::symbols::{Doubt, Loader};
 
-/// Says what `reader` and `loader` have to say.
-pub(super) fn say(reader: &Reader, loader: &Loader) {
+/// Says what `reader` and `loader` have to say, and gives the `hints`.
+pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
     let name = reader.name();
     for warning in reader.warnings() {
         log::warn!("{name}: {warning}");
@@ -38,6 +38,17 @@ pub(super) fn say(reader: &Reader, loader: &Loader) {
              --kernel-symbols)"
         );
     }
+    for (map, doubt) in &found.doubted {
+        let why = match doubt {
+            Doubt::Older => "it is older than the process, so another one wrote it",
+            Doubt::Stranger => {
+                "it belongs to neither the process's user, nor you, nor root (chown it if you trust it)"
+            }
+            Doubt::NoFile => "it is a link or no file",
+        };
+        log::warn!("{name}: names of {} were not used: {why}", map.display());
+    }
+    hints.iter().for_each(|hint| log::warn!("{name}: {hint}"));
     if !found.missing.is_empty() {
         let modules = listed(&found.missing);
         log::warn!("{name}: functions have no names as there is no file (--symfs): {modules}");

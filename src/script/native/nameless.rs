@@ -1,0 +1,149 @@
+//! Code that was made at run time and has no name: which program made it, and what would have it tell its names.
+
+use std::collections::BTreeMap;
+
+use super::places::Places;
+use super::spaces::Spaces;
+use crate::symbols::Loader;
+
+/// A hint is worth its line from so many percent of all samples on.
+const MUCH: u64 = 5;
+
+/// How many samples show code without a file, by place.
+#[derive(Default)]
+pub(super) struct Nameless {
+    samples: u64,
+    places: BTreeMap<u32, u64>,
+}
+
+/// A program that makes code at run time, and how it is told to name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Runtime {
+    /// As people call it.
+    name: &'static str,
+    /// What it has mapped: the beginning of a file's name.
+    file: &'static str,
+    hint: &'static str,
+}
+
+const RUNTIMES: [Runtime; 10] = [
+    Runtime {
+        name: "java",
+        file: "libjvm.so",
+        hint: "run it with -XX:+UnlockDiagnosticVMOptions -XX:+DumpPerfMapAtExit, or call jcmd PID Compiler.perfmap \
+               before it ends",
+    },
+    Runtime { name: ".NET", file: "libcoreclr.so", hint: "set DOTNET_PerfMapEnabled=1" },
+    Runtime { name: ".NET", file: "libclrjit.so", hint: "set DOTNET_PerfMapEnabled=1" },
+    Runtime { name: "node", file: "node", hint: "run it with --perf-basic-prof" },
+    Runtime { name: "node", file: "libnode.so", hint: "run it with --perf-basic-prof" },
+    Runtime { name: "deno", file: "deno", hint: "run it with --v8-flags=--perf-basic-prof" },
+    Runtime { name: "erlang", file: "beam.smp", hint: "run it with +JPperf true" },
+    Runtime { name: "ruby", file: "libruby", hint: "run it with --yjit-perf=map (Ruby 3.3)" },
+    Runtime { name: "python", file: "libpython", hint: "run it with -X perf (Python 3.12)" },
+    Runtime { name: "python", file: "python", hint: "run it with -X perf (Python 3.12)" },
+];
+
+/// What is said of a program that none of [`RUNTIMES`] is.
+const UNKNOWN: Runtime = Runtime {
+    name: "a program",
+    file: "",
+    hint: "have its compiler write a map for perf, if it can",
+};
+
+impl Runtime {
+    /// The one that has mapped files with these names; the first of the list counts, as Java can be embedded in Python.
+    fn of<'a>(files: impl Iterator<Item = &'a [u8]> + Clone) -> Runtime {
+        let has = |runtime: &&Runtime| {
+            files.clone().any(|path| {
+                let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+                let rest = name.strip_prefix(runtime.file.as_bytes());
+                // `node`, `python3.12`, `libpython3.12.so.1.0`, but not `nodejs-addon`.
+                rest.is_some_and(|rest| {
+                    rest.first().is_none_or(|byte| !byte.is_ascii_alphabetic() && *byte != b'-')
+                })
+            })
+        };
+        RUNTIMES.iter().find(has).copied().unwrap_or(UNKNOWN)
+    }
+}
+
+impl Nameless {
+    /// Counts a sample with this stack, leaf first.
+    pub(super) fn count(&mut self, stack: &[u32], places: &Places) {
+        self.samples += 1;
+        if let Some(&place) = stack.iter().find(|&&place| places.is_code(place)) {
+            *self.places.entry(place).or_default() += 1;
+        }
+    }
+
+    /// What to say, when all places have the names that they will ever have: one line for each kind of program. Nothing of a program that
+    /// has a map, as it does already what the hint says.
+    pub(super) fn hints(
+        &self,
+        places: &Places,
+        spaces: &Spaces,
+        loader: &Loader,
+        is_nameless: impl Fn(u32) -> bool,
+    ) -> Vec<String> {
+        let mut by_process: BTreeMap<u32, u64> = BTreeMap::new();
+        for (&place, &samples) in self.places.iter().filter(|(place, _)| is_nameless(**place)) {
+            if let Some(pid) = places.process(place, spaces) {
+                *by_process.entry(pid).or_default() += samples;
+            }
+        }
+        let mut by_runtime: BTreeMap<Runtime, (u64, u64, u32)> = BTreeMap::new();
+        for (pid, samples) in by_process {
+            let (all, most, whose) = by_runtime.entry(Runtime::of(spaces.files(pid))).or_default();
+            *all += samples;
+            if samples > *most {
+                (*most, *whose) = (samples, pid);
+            }
+        }
+        let mut hints = Vec::new();
+        for (runtime, (samples, _, pid)) in by_runtime {
+            let is_much = samples * 100 >= self.samples * MUCH;
+            if is_much && loader.perf_map(&spaces.processes.get(pid)).is_none() {
+                hints.push(self.hint(runtime, samples, pid));
+            }
+        }
+        hints
+    }
+
+    fn hint(&self, runtime: Runtime, samples: u64, pid: u32) -> String {
+        let Runtime { name, hint, .. } = runtime;
+        let percent = samples * 100 / self.samples.max(1);
+        let hint = hint.replace("PID", &pid.to_string());
+        format!(
+            "{percent} % of the samples are in code that {name} made at run time, and no map (/tmp/perf-{pid}.map) or jitdump \
+             names it: {hint}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_known_by_what_they_map() {
+        let name = |files: &[&str]| Runtime::of(files.iter().map(|file| file.as_bytes())).name;
+        assert_eq!(name(&["/usr/bin/node", "/lib/libc.so.6"]), "node");
+        assert_eq!(name(&["/usr/lib/libnode.so.108"]), "node");
+        assert_eq!(name(&["/usr/bin/java", "/usr/lib/jvm/17/lib/server/libjvm.so"]), "java");
+        assert_eq!(name(&["/usr/bin/python3.11", "/x/libjvm.so"]), "java");
+        assert_eq!(name(&["/usr/bin/python3.11"]), "python");
+        assert_eq!(name(&["/usr/bin/dotnet", "/usr/lib/libcoreclr.so"]), ".NET");
+        assert_eq!(name(&["/usr/bin/nodejs-thing", "/x/pythonic"]), "a program");
+    }
+
+    #[test]
+    fn hints_have_the_process_s_number() {
+        let nameless = Nameless { samples: 200, places: BTreeMap::new() };
+        let hint = nameless.hint(RUNTIMES[0], 50, 4711);
+        assert!(
+            hint.starts_with("25 % of the samples") && hint.contains("jcmd 4711 Compiler.perfmap"),
+            "{hint}"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! Which `/tmp/perf-PID.map` belongs to a process, and whether to believe it.
+//!
+//! Anybody can write a file of that name, and numbers of processes come back. So a map is believed only if it is a plain file of the
+//! process's user, of the reader or of root, and if it was written after the process executed its program. perf has the rule of
+//! owners too (tools/perf/util/symbol.c, "not owned by current user or root").
+//!
+//! In a PID namespace the process calls itself by another number, and writes that into the name; with its own mount namespace, into
+//! its own `/tmp`. Both are gone when it has ended, so [`JitProcess::observe`] remembers them while it runs.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::jit::PerfMap;
+use super::loader::{Loader, rooted};
+use super::map::Bytes;
+
+/// What is known of a process that may have made code at run time.
+#[derive(Clone, Debug, Default)]
+pub struct JitProcess {
+    /// Its number, as recorded.
+    pub pid: u32,
+    /// When it executed its program, or was forked: no map of it is older.
+    pub began: Option<SystemTime>,
+    /// The user it runs as.
+    pub user: Option<u32>,
+    /// Its number in its own PID namespace.
+    pub inner: Option<u32>,
+    /// Its `/tmp`, if that is not ours.
+    pub tmp: Option<Arc<File>>,
+}
+
+/// Why a map is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doubt {
+    /// It was last written before the process executed its program: it is of another process that had this number.
+    Older,
+    /// It belongs to a user who is neither the process's, nor the reader, nor root.
+    Stranger,
+    /// It is a link, a pipe or a device.
+    NoFile,
+}
+
+impl JitProcess {
+    /// A process of which nothing but its number is known.
+    pub fn new(pid: u32) -> JitProcess {
+        JitProcess { pid, ..JitProcess::default() }
+    }
+
+    /// Looks at the process, which is running, and remembers what will be gone with it.
+    pub fn observe(&mut self) {
+        let proc = PathBuf::from(format!("/proc/{}", self.pid));
+        let Some(user) = owner_of(&proc) else { return };
+        self.user = Some(user);
+        let is_apart = |what: &str| {
+            let link = |of: &Path| std::fs::read_link(of.join(what)).ok();
+            link(&proc).is_some_and(|its| link(Path::new("/proc/self")) != Some(its))
+        };
+        if is_apart("ns/pid") {
+            let status = std::fs::read_to_string(proc.join("status")).unwrap_or_default();
+            // `NSpid: 4711 1`, outermost first.
+            let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            self.inner = inner.and_then(|all| all.split_whitespace().last()?.parse().ok());
+        }
+        if is_apart("ns/mnt") || is_apart("root") {
+            self.tmp = File::open(proc.join("root/tmp")).ok().map(Arc::new);
+        }
+    }
+
+    /// Where its map may be, best first.
+    fn places(&self) -> Vec<PathBuf> {
+        let name = |pid: u32| format!("perf-{pid}.map");
+        let numbers = || self.inner.into_iter().chain([self.pid]).map(name);
+        let mut places = Vec::new();
+        if let Some(tmp) = &self.tmp {
+            places.extend(numbers().filter_map(|name| Some(open_folder(tmp)?.join(name))));
+            // The folder is there as long as we have it open; by the process it may be another by now.
+            let root = PathBuf::from(format!("/proc/{}/root/tmp", self.pid));
+            places.extend(numbers().map(|name| root.join(name)));
+            // What people copied out of a container has the number that it has outside.
+            places.push(Path::new("/tmp").join(name(self.pid)));
+        } else {
+            places.extend(numbers().map(|name| Path::new("/tmp").join(name)));
+        }
+        places
+    }
+
+    /// The map at `path`, if it is there and is the process's.
+    fn open(&self, path: &Path) -> io::Result<Result<Bytes, Doubt>> {
+        let kind = std::fs::symlink_metadata(path)?;
+        if !kind.is_file() {
+            return Ok(Err(Doubt::NoFile));
+        }
+        let bytes = Bytes::open(path)?;
+        let is_stranger = owner(&kind)
+            .is_some_and(|owner| owner != 0 && Some(owner) != self.user && Some(owner) != reader());
+        if is_stranger {
+            return Ok(Err(Doubt::Stranger));
+        }
+        let written = kind.modified().ok();
+        if self.began.zip(written).is_some_and(|(began, written)| written < began) {
+            return Ok(Err(Doubt::Older));
+        }
+        Ok(Ok(bytes))
+    }
+}
+
+impl Loader {
+    /// What `process` wrote to `/tmp/perf-PID.map`, here or in its container. `None` if there is no such file, or none to be believed:
+    /// [`Warnings`](super::Warnings) say why.
+    pub fn perf_map(&self, process: &JitProcess) -> Option<PerfMap> {
+        if self.config().symfs.is_some() {
+            // The files of another machine are copies: who wrote them, and when, is lost.
+            let path = PathBuf::from(format!("/tmp/perf-{}.map", process.pid));
+            let bytes = Bytes::open(&rooted(self.config(), &path)).ok()?;
+            return Some(PerfMap::read(&bytes));
+        }
+        let mut doubts = Vec::new();
+        for path in process.places() {
+            match process.open(&path) {
+                Ok(Ok(bytes)) => return Some(PerfMap::read(&bytes)),
+                Ok(Err(doubt)) => doubts.push((path, doubt)),
+                Err(_) => {}
+            }
+        }
+        doubts.into_iter().take(1).for_each(|(path, doubt)| self.doubt(&path, doubt));
+        None
+    }
+}
+
+/// The name of a folder that is open.
+#[cfg(unix)]
+fn open_folder(folder: &File) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd as _;
+    Some(PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())))
+}
+
+#[cfg(not(unix))]
+fn open_folder(_: &File) -> Option<PathBuf> {
+    None
+}
+
+/// The user a file belongs to.
+#[cfg(unix)]
+fn owner(file: &std::fs::Metadata) -> Option<u32> {
+    Some(std::os::unix::fs::MetadataExt::uid(file))
+}
+
+#[cfg(not(unix))]
+fn owner(_: &std::fs::Metadata) -> Option<u32> {
+    None
+}
+
+fn owner_of(path: &Path) -> Option<u32> {
+    owner(&std::fs::metadata(path).ok()?)
+}
+
+/// The user who reads.
+fn reader() -> Option<u32> {
+    owner_of(Path::new("/proc/self"))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn maps_are_believed_only_if_they_are_the_process_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("perf-1.map");
+        std::fs::write(&path, "1000 10 f\n").unwrap();
+        let doubt = |process: &JitProcess, path: &Path| process.open(path).unwrap().err();
+        let mut process = JitProcess::new(1);
+        assert_eq!(doubt(&process, &path), None);
+        process.began = Some(SystemTime::now() + Duration::from_secs(1));
+        assert_eq!(doubt(&process, &path), Some(Doubt::Older));
+        process.began = Some(SystemTime::now() - Duration::from_secs(100));
+        assert_eq!(doubt(&process, &path), None);
+        let link = folder.path().join("perf-2.map");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(doubt(&process, &link), Some(Doubt::NoFile));
+        assert!(process.open(&folder.path().join("none")).is_err());
+        // Only root can give a file away.
+        if std::os::unix::fs::chown(&path, Some(65534), None).is_ok() && reader() == Some(0) {
+            assert_eq!(doubt(&process, &path), Some(Doubt::Stranger));
+            process.user = Some(65534);
+            assert_eq!(doubt(&process, &path), None);
+        }
+    }
+
+    #[test]
+    fn a_container_s_own_number_comes_first() {
+        let mut process = JitProcess::new(4711);
+        assert_eq!(process.places(), [Path::new("/tmp/perf-4711.map")]);
+        process.inner = Some(1);
+        assert_eq!(process.places()[0], Path::new("/tmp/perf-1.map"));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("perf-1.map"), "1000 10 f\n").unwrap();
+        process.tmp = Some(Arc::new(File::open(folder.path()).unwrap()));
+        let map = Loader::default().perf_map(&process).unwrap();
+        assert_eq!(map.find(0x1004).unwrap().0, "f");
+    }
+}
