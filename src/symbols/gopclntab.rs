@@ -88,7 +88,7 @@ impl Place {
             // The last byte of the magic number and the two zeros behind it, of a number with its lowest byte first.
             let marks = data.find_iter(b"\xff\xff\xff\0\0").filter_map(|at| at.checked_sub(1));
             // Aligned, as linkers do: or else each of many marks would be a table to look at.
-            marks.filter(|at| at % 8 == 0).take(1 << 12).find_map(|at| {
+            marks.filter(|at| at.is_multiple_of(8)).take(1 << 12).find_map(|at| {
                 let place = place(data.get(at..)?, address.checked_add(at as u64)?)?;
                 place.table(elf, file)?.is_plausible(elf).then_some(place)
             })
@@ -379,7 +379,9 @@ mod tests {
     fn relocations_tell_where_code_begins() {
         let mut table = Vec::new();
         for (place, info, addend) in [(8u64, 8u64, 1u64), (16, 6, 2), (16, 8, 3)] {
-            [place, info, addend].map(|word| table.extend_from_slice(&word.to_le_bytes()));
+            for word in [place, info, addend] {
+                table.extend_from_slice(&word.to_le_bytes());
+            }
         }
         assert_eq!(find_relocation(&table, 16, 8), Some(3));
         assert_eq!(find_relocation(&table, 24, 8), None);

@@ -281,7 +281,7 @@ impl Space {
     /// its addresses. Another module could be gone, but what replaces it does not begin and end with huge pages within its text.
     fn moved(&self, map: &Map) -> Vec<(u64, u64)> {
         const HUGE: u64 = 2 << 20;
-        let is_huge = map.start % HUGE == 0 && map.end % HUGE == 0;
+        let is_huge = map.start.is_multiple_of(HUGE) && map.end.is_multiple_of(HUGE);
         let mut parts = Vec::new();
         for old in self.maps.range(..map.end).rev().map(|(_, old)| old) {
             if old.end <= map.start {

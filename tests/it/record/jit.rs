@@ -104,7 +104,7 @@ fn a_map_is_believed_only_if_it_is_not_older_than_its_process() {
     {
         let record = ["-e", "cpu-clock", "--backend", recorder, "-o", "x.data", "./it", age];
         let map = dir.cmd("fg-record").args(record).run().success().stdout;
-        let map = map.lines().last().unwrap().to_path().unwrap();
+        let map = map.lines().next_back().unwrap().to_path().unwrap();
         let folded = dir.cmd("fg-fold").args(["x.data"]).run().success();
         std::fs::remove_file(map).unwrap();
         if age == "new" {
