@@ -178,9 +178,18 @@ impl Outcome {
     }
 }
 
-/// Says loudly that a test cannot run on a machine like this, and why: nothing that could be installed would change it.
+/// Says that a test cannot run on a machine like this, and why: nothing that could be installed would change it.
+///
+/// libtest swallows what a passing test prints, so it also goes into the file of FLAMEPIPE_SKIPPED, which scripts/test shows at
+/// the end.
 pub fn is_not_for_here(test: &str, why: &str) {
     eprintln!("\n!!! {test} DID NOT RUN: {why}\n");
+    if let Some(path) = std::env::var_os("FLAMEPIPE_SKIPPED") {
+        let why = why.lines().next().unwrap_or_default();
+        let file = std::fs::File::options().append(true).create(true).open(path);
+        // One write, as tests of several threads and processes share the file.
+        file.unwrap().write_all(format!("{test}: {why}\n").as_bytes()).unwrap();
+    }
 }
 
 /// Says loudly that a test cannot run here, and why. Where every test is asked for, it is a failure.

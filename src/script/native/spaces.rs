@@ -379,6 +379,8 @@ fn is_jitdump(path: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What lies at some addresses after these maps: their paths and the places in the file.
@@ -427,5 +429,51 @@ mod tests {
         assert_eq!(found(&maps, &at), owned(&[("/bin/x", 0x20_2234), ("/bin/x", 0x40_1000)]));
         let other = [maps[0], maps[1], ("/bin/x", 0x80_0000, 0x81_0000, 0x50_1000)];
         assert_eq!(found(&other, &at)[0].0, "//anon");
+    }
+
+    fn map(start: u64, len: u64, name: usize) -> Map {
+        let file = Arc::new(Identity::of_path(name.to_string().as_bytes()));
+        // The offset tells where in its file a part lies that was split off.
+        Map { start, end: start + len, offset: 1000 * name as u64, file, hit: None }
+    }
+
+    proptest! {
+        /// The twin has an entry for each address: what was mapped there last, and the place in its file.
+        #[test]
+        fn later_maps_lie_over_earlier_ones(maps in proptest::collection::vec((0u64..60, 1u64..30), 1..20)) {
+            let mut space = Space::default();
+            let mut twin = [None; 100];
+            for (name, (start, len)) in maps.into_iter().enumerate() {
+                space.put(map(start, len, name));
+                for at in start..start + len {
+                    twin[at as usize] = Some((name, 1000 * name as u64 + at - start));
+                }
+            }
+            for at in 0..100 {
+                let found = lookup(&mut space.maps, at).map(|map| {
+                    let name = map.file.path.to_string().parse::<usize>().unwrap();
+                    (name, map.offset + at - map.start)
+                });
+                prop_assert_eq!(found, twin[at as usize], "{}", at);
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_of_the_program_before_an_exec_is_found_until_something_lies_there() {
+        let mut spaces = Spaces::default();
+        let mut modules = Modules::default();
+        let loader = Loader::new(crate::symbols::Config::default());
+        spaces.space(7).put(map(0x1000, 0x1000, 1));
+        spaces.rename(7, 7, "new".into(), true);
+        let mut found = |spaces: &mut Spaces, address| {
+            let found = spaces.space(7).find(7, address, &mut modules, &loader)?;
+            Some((found.in_file, found.is_gone))
+        };
+        assert_eq!(found(&mut spaces, 0x1800), Some((1000 + 0x800, true)));
+        spaces.space(7).put(map(0x1800, 0x100, 2));
+        assert_eq!(found(&mut spaces, 0x1801), Some((2001, false)));
+        assert_eq!(found(&mut spaces, 0x1790), Some((1000 + 0x790, true)));
+        assert_eq!(found(&mut spaces, 0x3000), None);
     }
 }
