@@ -2,16 +2,19 @@
 //!
 //! A path proves nothing: programs are rebuilt, replaced within a recording, or lie in a container. Proofs, best first:
 //!
-//! 1. the build id, if the recording has it: the file must have the same. GNU ld leaves `.symtab` out of it, so that two builds
+//! 1. the build id, if the recording has it: the file must have the same. perf before 6.17 tells it by path, when it is done, so
+//!    that of two files that took turns there only the last has the right one: another inode must have come later. And GNU ld leaves `.symtab` out of it, so that two builds
 //!    whose functions merely have other names have one build id: unless the file has debug information, which is not left out, it
 //!    must not have been modified since, either;
-//! 2. else the file must not have changed since it was mapped: it was not modified later, and it is not another inode that
-//!    came to this path later;
+//! 2. else the file must not have changed since it was mapped: it was not modified later, and it is not another inode of the same
+//!    device, nor one that came to this path later. Overlays and btrfs show other device and inode numbers in maps than
+//!    in stat(2), so that an inode of another device proves nothing;
 //! 3. and if the recording was made on another machine, without `--symfs`, it must be the same inode: a file that merely has
 //!    the same path is some other program.
 
 use std::fs::Metadata;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bstr::BString;
 
@@ -22,9 +25,11 @@ pub struct Identity {
     pub path: BString,
     /// The build id, if the recording has it.
     pub build_id: Option<Vec<u8>>,
+    /// The build id is that of the path when the recording ended, as perf tells it, which may be another file's.
+    pub is_by_path: bool,
     /// Device, inode and its generation, if the recording has them.
     pub inode: Option<Inode>,
-    /// By when it was mapped, in nanoseconds since 1970, if that is known.
+    /// By when it was mapped, in nanoseconds since 1970, if that is known; if the build id is by path, when the recording ended.
     pub mapped: Option<u64>,
     /// The addresses where it was mapped: first, and one past the last.
     pub range: (u64, u64),
@@ -58,6 +63,8 @@ pub(crate) struct Stamp {
     /// When its content changed, and when its content, its name or its rights did, in nanoseconds since 1970.
     modified: i128,
     changed: i128,
+    /// When the inode was made, on file systems that note it.
+    born: Option<i128>,
 }
 
 /// File systems note times by a clock that ticks every few milliseconds; and our knowledge of when a file was mapped depends
@@ -81,7 +88,26 @@ impl Stamp {
             return false;
         }
         let came_later = |mapped| self.changed > i128::from(mapped) + SLACK;
-        !(is_other && identity.mapped.is_some_and(came_later))
+        let is_replaced = self.is_on(inode.device) || identity.mapped.is_some_and(came_later);
+        !(is_other && is_replaced)
+    }
+
+    /// Whether another file had this path while the recording was made, whose build id it is that was told by path.
+    pub(super) fn took_the_path(&self, identity: &Identity) -> bool {
+        let is_other = |inode: Inode| self.is_on(inode.device) && !self.is_inode(inode);
+        // perf links files into its cache, which counts as a change of them.
+        let was_there = |ended| self.born.unwrap_or(self.changed) <= i128::from(ended) + SLACK;
+        identity.is_by_path
+            && identity.inode.is_some_and(is_other)
+            && identity.mapped.is_some_and(was_there)
+    }
+
+    /// Whether it lies on this device, as maps name it.
+    fn is_on(&self, (major, minor): (u32, u32)) -> bool {
+        #[cfg(target_os = "linux")]
+        return libc::makedev(major, minor) == self.device;
+        #[cfg(not(target_os = "linux"))]
+        return (major, minor) == (0, 0) && self.device == 0;
     }
 
     /// Whether this is what became of the file that was `before`, by another content.
@@ -101,6 +127,12 @@ impl Stamp {
     }
 }
 
+/// Nanoseconds since 1970.
+fn since_1970(time: SystemTime) -> Option<i128> {
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_nanos().cast_signed())
+}
+
 #[cfg(unix)]
 impl From<&Metadata> for Stamp {
     fn from(metadata: &Metadata) -> Stamp {
@@ -113,6 +145,7 @@ impl From<&Metadata> for Stamp {
             size: metadata.size(),
             modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
             changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            born: metadata.created().ok().and_then(since_1970),
         }
     }
 }
@@ -120,9 +153,7 @@ impl From<&Metadata> for Stamp {
 #[cfg(not(unix))]
 impl From<&Metadata> for Stamp {
     fn from(metadata: &Metadata) -> Stamp {
-        let modified = metadata.modified().ok();
-        let since = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        let modified = since.map_or(0, |since| since.as_nanos().cast_signed());
+        let modified = metadata.modified().ok().and_then(since_1970).unwrap_or(0);
         Stamp { size: metadata.len(), modified, changed: modified, ..Stamp::default() }
     }
 }
@@ -152,6 +183,11 @@ mod tests {
         assert!(!stamp(1, second, second).may_be(&mapped(1), false), "overwritten in place");
         assert!(!stamp(2, -second, second).may_be(&mapped(1), false), "an older file moved here");
         assert!(stamp(2, -second, -second).may_be(&mapped(1), false), "inodes of an overlay");
+        #[cfg(target_os = "linux")]
+        {
+            let same_device = Stamp { device: libc::makedev(8, 1), ..stamp(2, -second, -second) };
+            assert!(!same_device.may_be(&mapped(1), false));
+        }
         let unknown = Identity { mapped: None, ..mapped(1) };
         assert!(stamp(2, second, second).may_be(&unknown, false), "nothing is known against it");
     }

@@ -222,6 +222,9 @@ impl Loader {
         }
         let mut lack = Lack::Missing;
         for place in self.places(identity, pid) {
+            if Stamp::of(&place).is_some_and(|stamp| stamp.took_the_path(identity)) {
+                return Err(Lack::Mismatched);
+            }
             match self.open(identity, place) {
                 Ok(module) => return Ok(module),
                 Err(Lack::Missing) => {}

@@ -42,7 +42,13 @@ fn perf_and_inferno(path: &Path, event: Option<&str>, more: &[&str]) -> Vec<u8> 
     options.event_filter = event.map(str::to_owned);
     let mut folded = Vec::new();
     Folder::from(options).collapse(&script.stdout[..], &mut folded).unwrap();
-    folded
+    without_versions(&folded)
+}
+
+/// The versions of symbols, `cfree@GLIBC_2.2.5` and `main@@GLIBC_2.34`, are no part of their names here.
+fn without_versions(folded: &[u8]) -> Vec<u8> {
+    let version = regex::bytes::Regex::new("@@?[A-Z][A-Za-z_]*_[0-9.]+").unwrap();
+    version.replace_all(folded, &b""[..]).into_owned()
 }
 
 /// Folds the recording on both sides, and wants `share` of the weight to have the same bytes.

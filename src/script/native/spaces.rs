@@ -20,8 +20,9 @@ pub(super) struct Spaces {
     comms: HashMap<u32, u32>,
     names: Interner,
     modules: Modules,
-    /// By path, of recordings whose maps have none: perf writes those of modules that were hit.
-    build_ids: HashMap<BString, Vec<u8>>,
+    /// By path, of recordings whose maps have none: perf writes those of modules that were hit. Several, if several files had that
+    /// path while it recorded.
+    build_ids: HashMap<BString, Vec<Vec<u8>>>,
     /// Relates times of the recording to those of files.
     clock: Option<Clock>,
     /// When the recording had ended, in nanoseconds since 1970.
@@ -117,12 +118,21 @@ impl Spaces {
     pub(super) fn learn(&mut self, features: &Features) {
         self.clock = self.clock.or(features.clock);
         for BuildId { path, id, .. } in &features.build_ids {
-            if !self.build_ids.contains_key(path) {
-                self.build_ids.insert(path.clone(), id.clone());
+            let known = self.build_ids.entry(path.clone()).or_default();
+            if !known.contains(id) {
+                known.push(id.clone());
             }
         }
-        let of_kernel = self.build_ids.get(&BString::from("[kernel.kallsyms]"));
-        self.kernel.build_id = self.kernel.build_id.take().or_else(|| of_kernel.cloned());
+        let of_kernel = self.build_id("[kernel.kallsyms]".into());
+        self.kernel.build_id = self.kernel.build_id.take().or(of_kernel);
+    }
+
+    /// The build id of a path, if only one is known.
+    fn build_id(&self, path: &BStr) -> Option<Vec<u8>> {
+        match self.build_ids.get(path)?.as_slice() {
+            [id] => Some(id.clone()),
+            _ => None,
+        }
     }
 
     pub(super) fn kernel(&self) -> &Kernel {
@@ -212,7 +222,9 @@ impl Spaces {
         let mut file = identity(mmap);
         file.mapped = self.clock.map(|clock| clock.wall_at(time.unwrap_or(0))).or(self.ended);
         if file.build_id.is_none() {
-            file.build_id = self.build_ids.get(&file.path).cloned();
+            file.build_id = self.build_id(file.path.as_bstr());
+            file.is_by_path = file.build_id.is_some();
+            file.mapped = if file.is_by_path { self.ended } else { file.mapped };
         }
         let file = Arc::new(file);
         self.space(mmap.pid).add(Map { start, end, offset: mmap.offset, file, hit: None });

@@ -130,3 +130,25 @@ fn a_thread_of_another_mount_namespace_has_its_own_files() {
     let folded = folded(&dir).run().code(3).says(OTHERS);
     assert!(!folded.stdout.contains_str("_name"), "{}", folded.everything());
 }
+
+/// perf tells build ids by path alone: of two files under one path they cannot be told apart by it.
+#[test]
+fn programs_that_take_turns_under_perf_are_told_apart() {
+    if !perf_works("programs_that_take_turns_under_perf_are_told_apart") {
+        return;
+    }
+    let dir = Dir::new();
+    compiled(&dir, "one", "first_name", &["-Wl,--build-id"]);
+    compiled(&dir, "two", "second_name_of_it", &["-Wl,--build-id"]);
+    let turns = "cp one p; ./p; cp two q; mv q p; ./p";
+    let line =
+        ["record", "-q", "-e", "cpu-clock", "--call-graph", "dwarf,8192", "-o", "x", "--", "sh"];
+    let line = line.into_iter().chain(["-c", turns]);
+    dir.cmd("perf").env("HOME", dir.path("")).args(line).run().success();
+    std::fs::remove_dir_all(dir.path(".debug")).unwrap();
+    let folded = folded(&dir).run().code(3).says(OTHERS);
+    assert!(folded.stdout.contains_str(";main;second_name_of_it "), "{}", folded.everything());
+    assert!(!folded.stdout.contains_str("first_name"), "{}", folded.everything());
+    let unnamed = folded.stdout.lines().filter(|line| line.contains_str(";[p] "));
+    assert!(unnamed.count() > 0, "{}", folded.everything());
+}
