@@ -10,6 +10,8 @@
 
 use bstr::{BStr, ByteSlice};
 
+use crate::folded::OFF_CPU;
+
 const START: &[u8] = b"# event : name = ";
 
 /// The names that the lines of `text` list.
@@ -23,9 +25,13 @@ pub(crate) fn listed(text: &[u8]) -> impl Iterator<Item = &BStr> {
     })
 }
 
-/// The line that lists the event of this `name`, with its newline.
-pub(crate) fn line(name: &BStr) -> Vec<u8> {
-    [START, name, b"\n"].concat()
+/// The lines that list the events of these `names`. None if no more than one of them could be meant: off-cpu goes beside
+/// another.
+pub(crate) fn lines<'a>(names: impl Iterator<Item = &'a BStr> + Clone) -> Vec<u8> {
+    if names.clone().filter(|name| *name != OFF_CPU).nth(1).is_none() {
+        return Vec::new();
+    }
+    names.flat_map(|name| [START, name, b"\n"].concat()).collect()
 }
 
 /// Whether `line` lists an event.
@@ -44,6 +50,8 @@ mod tests {
             # event : name = cycles, type = 0\n# event : name = page-faults\nx 7 1.5: cycles:\n";
         let names: Vec<_> = listed(text).collect();
         assert_eq!(names, ["cpu/mem-loads,ldlat=30/P", "cycles", "page-faults"]);
-        assert_eq!(listed(&line("a b".into())).collect::<Vec<_>>(), ["a b"]);
+        let names = ["a b", "off-cpu", "c"].map(BStr::new);
+        assert!(listed(&lines(names.into_iter())).eq(names));
+        assert_eq!(lines(names[..2].iter().copied()), b"");
     }
 }

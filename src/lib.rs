@@ -20,6 +20,7 @@ mod event;
 pub mod filter;
 pub mod fold;
 pub mod folded;
+pub mod input;
 pub mod intern;
 mod lock;
 pub mod perf_data;

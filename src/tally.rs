@@ -85,6 +85,8 @@ pub struct Tally {
     pub read: Count,
     /// How many of the items read were stacks, folded before, each of which may stand for many samples.
     pub folded_before: u64,
+    /// How many of the samples read have no call chain, only the place where they were taken.
+    pub flat: u64,
     /// What was left out because the user asked for it.
     pub filtered: Count,
     /// What was left out for other reasons.
@@ -195,6 +197,7 @@ impl Tally {
     /// Adds the counts of another run, as of another input or another worker.
     pub fn absorb(&mut self, other: Tally) {
         self.read += other.read;
+        self.flat += other.flat;
         self.filtered += other.filtered;
         self.folded_before += other.folded_before;
         self.folded = self.folded.take().or(other.folded);
@@ -281,6 +284,12 @@ impl Display for Tally {
                 let all = share(all);
                 write!(f, " · {all} unresolved (most in {name}: {})", share(*weight))?;
             }
+        }
+        if self.flat > 0 && self.flat == samples {
+            let remedy = "record with `fg-record`, or `perf record -g`";
+            write!(f, " · no call chains, so that the graph is flat: {remedy}")?;
+        } else if self.flat > 0 {
+            write!(f, " · {} without callers", grouped(self.flat))?;
         }
         if let Some((seen, why)) = self.seen.and_then(|seen| Some((seen, seen.problem()?))) {
             let seconds = seen.counted as f64 / 1e9;

@@ -10,9 +10,10 @@ use super::io::{Input, Output};
 use super::program::{Done, Program, report};
 use super::rules::Rules;
 use crate::error::Error;
-use crate::filter::format::{Format, sniff};
 use crate::filter::{Config, FoldedFilter, Heaviest, Minimum, SampleFilter, Weights};
+use crate::fold::source::may_be_folded;
 use crate::folded::{self, FoldedSink, Writer};
+use crate::input::Format;
 use crate::sample::{FrameTable, SampleSink};
 use crate::script;
 use crate::tally::Tally;
@@ -138,16 +139,21 @@ impl Program for FilterArgs {
     fn run(self) -> anyhow::Result<Done> {
         let config = self.rules.config()?;
         let weights = Weights { minimum: self.min_weight, top: self.top };
+        if config.keeps_everything() && weights.keeps_everything() && !self.strict {
+            let mut input = match &self.input {
+                Some(path) => Input::open_as_it_is(path)?,
+                None => Input::stdin_as_it_is()?,
+            };
+            let mut output = Output::create(self.output.as_deref())?;
+            copy(&mut input, &mut output)?;
+            output.commit()?;
+            return Ok(Done::Ok);
+        }
         let mut input = match &self.input {
             Some(path) => Input::open(path)?,
             None => Input::stdin()?,
         };
         let mut output = Output::create(self.output.as_deref())?;
-        if config.keeps_everything() && weights.keeps_everything() && !self.strict {
-            copy(&mut input, &mut output)?;
-            output.commit()?;
-            return Ok(Done::Ok);
-        }
         let (start, format) = match self.format {
             FormatArg::Auto => start(&mut input)?,
             FormatArg::Folded => (Vec::new(), Format::Folded),
@@ -156,7 +162,6 @@ impl Program for FilterArgs {
         let Input { name, reader, .. } = input;
         let reader = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(reader));
         let tally = match format {
-            Format::Folded => filter_folded(reader, &name, config, weights, &mut output)?,
             Format::Script if !weights.keeps_everything() => {
                 let what =
                     format!("--min-weight and --top take folded stacks, and {name} has samples");
@@ -164,6 +169,7 @@ impl Program for FilterArgs {
                 return Err(Error::Unsupported { what, remedy }.into());
             }
             Format::Script => filter_script(reader, &name, config, &mut output)?,
+            _ => filter_folded(reader, &name, config, weights, &mut output)?,
         };
         output.commit()?;
         report(Self::NAME, self.quiet, &tally);
@@ -216,22 +222,25 @@ fn copy(input: &mut Input, output: &mut Output) -> anyhow::Result<()> {
     }
 }
 
-/// Reads until the format is known; the answer is what was read so far.
+/// Reads until the format is known; the answer is what was read so far, and whether it is of samples or of folded stacks.
 fn start(input: &mut Input) -> anyhow::Result<(Vec<u8>, Format)> {
     let (mut start, mut buffer) = (Vec::new(), vec![0; BUFFER]);
     loop {
         let read = read(input, &mut buffer)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         start.extend_from_slice(bytes);
-        let ended = read == 0;
-        if (ended || bytes.contains(&b'\n'))
-            && let Some(format) = sniff(&start, ended)
-        {
-            return Ok((start, format));
-        }
-        if ended || start.len() >= SNIFF {
-            let expected = "folded stacks or perf-script text".into();
-            return Err(Error::Format { input: input.name.clone(), expected }.into());
+        let ended = read == 0 || start.len() >= SNIFF;
+        let has_line = bytes.contains(&b'\n');
+        let format = if ended || has_line { Format::sniff_stream(&start, ended) } else { None };
+        match format {
+            Some(format @ (Format::Folded | Format::Script)) => return Ok((start, format)),
+            // Odd lines are passed on, and so is text without a stack.
+            None if ended && may_be_folded(&start) => return Ok((start, Format::Folded)),
+            None if !ended => {}
+            _ => {
+                let expected = "folded stacks or perf-script text";
+                return Err(Format::unknown(&input.name, &start, expected).into());
+            }
         }
     }
 }

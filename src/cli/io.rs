@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 
 use super::program::Failure;
 use super::{progress, signals};
+use crate::input::decode;
 
 /// Says one thing on stderr, as `name: message`.
 pub fn say(name: &str, message: Arguments<'_>) {
@@ -28,6 +29,8 @@ pub fn say_more(line: Arguments<'_>) {
 }
 
 /// An open input and its name.
+///
+/// What was packed or is UTF-16 is read as plain text, unless it is opened as it is.
 pub struct Input {
     /// A path as it was typed, or `standard input`.
     pub name: String,
@@ -41,11 +44,44 @@ pub struct Input {
 
 impl Input {
     /// Opens `path`; `-` is standard input.
+    pub fn open(path: &Path) -> Result<Input> {
+        Input::open_as_it_is(path)?.plain()
+    }
+
+    /// Standard input.
+    pub fn stdin() -> Result<Input> {
+        Input::stdin_as_it_is()?.plain()
+    }
+
+    /// Unpacks what is packed.
+    fn plain(mut self) -> Result<Input> {
+        if let Some(file) = &self.file {
+            // A file that is plain can still be mapped, split and read twice.
+            let mut start = [0; 6];
+            let read = read_at_start(file, &mut start);
+            let is_plain = read.is_ok_and(|read| !decode::is_coded(&start[..read]));
+            if is_plain {
+                return Ok(self);
+            }
+        } else if self.path.is_some() {
+            // A directory of parts.
+            return Ok(self);
+        }
+        let (reader, is_other) = decode::plain(&self.name, self.reader)?;
+        self.reader = reader;
+        if is_other {
+            self.file = None;
+            self.path = None;
+        }
+        Ok(self)
+    }
+
+    /// Opens `path` without a look at what is in it; `-` is standard input.
     ///
     /// A stage that reads from a pipe outlives the first Ctrl-C: the recorder ends, and so does its output.
-    pub fn open(path: &Path) -> Result<Input> {
+    pub fn open_as_it_is(path: &Path) -> Result<Input> {
         if path == Path::new("-") {
-            return Input::stdin();
+            return Input::stdin_as_it_is();
         }
         let name = path.display().to_string();
         let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
@@ -71,8 +107,8 @@ impl Input {
         Ok(Input { name, reader: Box::new(file), file: twin, path })
     }
 
-    /// Standard input.
-    pub fn stdin() -> Result<Input> {
+    /// Standard input without a look at what is in it.
+    pub fn stdin_as_it_is() -> Result<Input> {
         if io::stdin().is_terminal() {
             let hint = "standard input is a terminal: name a file, or pipe something in";
             return Err(Failure::Usage(hint.into()).into());
@@ -91,6 +127,21 @@ impl Input {
             paths.iter().map(|path| Input::open(path)).collect()
         }
     }
+}
+
+/// Reads the first bytes of `file`; where it is read from next stays as it was.
+#[cfg(unix)]
+fn read_at_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, start, 0)
+}
+
+#[cfg(not(unix))]
+fn read_at_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
+    use std::io::Seek;
+    let mut file = file;
+    let read = file.read(start)?;
+    file.rewind()?;
+    Ok(read)
 }
 
 /// Standard input without std's 8 KiB buffer in between: stages bring their own, page-aligned ones.

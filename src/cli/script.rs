@@ -160,13 +160,8 @@ impl Program for ScriptArgs {
         let mut tally = Tally::default();
         let Input { name, reader, path, .. } = input;
         let mut reader = BufReader::with_capacity(1 << 16, reader);
-        let mut start = Vec::new();
-        (&mut reader)
-            .take(1 << 16)
-            .read_to_end(&mut start)
-            .map_err(Error::io(|| format!("cannot read {name}")))?;
-        let format = Format::sniff(&start);
-        let is_empty = start.is_empty();
+        let (start, is_whole) = Format::read_start(&mut reader, &name)?;
+        let format = Format::sniff(&start, is_whole);
         let mut whole = io::Cursor::new(start).chain(reader);
         match format {
             Some(Format::PerfData) => {
@@ -194,8 +189,9 @@ impl Program for ScriptArgs {
                 }
                 None => copy(&mut whole, &mut output)?,
             },
-            _ if is_empty => return Err(Error::Empty { input: name }.into()),
-            _ => return Err(Error::Format { input: name, expected: "perf.data".into() }.into()),
+            _ => {
+                return Err(Format::unknown(&name, whole.get_ref().0.get_ref(), "perf.data").into());
+            }
         }
         output.commit()?;
         if !tally.is_clean() || tally.filtered.items > 0 {

@@ -10,7 +10,6 @@
 
 mod edit;
 mod folded;
-pub mod format;
 mod grammar;
 mod heaviest;
 mod memo;

@@ -1,4 +1,4 @@
-//! Formats of other profilers, and perf's where it is wanted so, through inferno's collapsers.
+//! Formats of other profilers, and perf's where it is wanted so, through inferno's collapsers if it has one.
 
 use std::borrow::Cow;
 use std::io::{BufReader, Read};
@@ -9,7 +9,7 @@ use inferno::collapse::{
     Collapse, dtrace, ghcprof, perf, recursive, sample, vsprof, vtune, xctrace,
 };
 
-use super::{Config, Format};
+use super::{Config, Format, bpftrace};
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink};
 use crate::sample::{Frame, FrameTable};
@@ -25,6 +25,9 @@ pub(super) fn collapse(
     name: &str,
     tally: &mut Tally,
 ) -> Result<Vec<u8>> {
+    if format == Format::Bpftrace {
+        return bpftrace::collapse(input, name, tally);
+    }
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes).map_err(Error::io(|| format!("cannot read {name}")))?;
     let text = bytes.to_str_lossy();
@@ -42,7 +45,9 @@ pub(super) fn collapse(
         Format::Vsprof => vsprof::Folder::default().collapse(text, &mut folded),
         Format::Ghcprof => ghcprof::Folder::default().collapse(text, &mut folded),
         Format::Recursive => recursive::Folder::default().collapse(text, &mut folded),
-        Format::Script | Format::PerfData | Format::Folded | Format::Svg => Ok(()),
+        Format::Script | Format::PerfData | Format::Folded | Format::Svg | Format::Bpftrace => {
+            Ok(())
+        }
     }));
     let unreadable = || Error::Format {
         input: name.into(),

@@ -12,10 +12,10 @@
 //! Options and names are those of inferno-collapse-perf; where it is wrong, [`name`] says what is right and why.
 
 mod arguments;
+mod bpftrace;
 mod event;
 mod folder;
 mod foreign;
-mod format;
 mod lanes;
 mod merge;
 pub mod name;
@@ -33,9 +33,10 @@ use bstr::BString;
 
 pub use event::base_event;
 pub use folder::Folder;
-pub use format::Format;
 pub use lanes::Lanes;
 pub use merge::Merge;
+
+pub use crate::input::Format;
 
 /// How samples are folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -102,6 +102,10 @@ pub(super) fn thread_name(
 ) -> Vec<u8> {
     let comm = if config.merge_threads { without_numbers(comm) } else { comm.as_bytes().into() };
     let mut name: Vec<u8> = comm.iter().map(|&byte| root_byte(byte)).collect();
+    // `perf script -F -comm`
+    if name.is_empty() {
+        name.extend_from_slice(b"[unknown]");
+    }
     if config.pid || config.tid {
         name.extend_from_slice(format!("-{}", number(pid)).as_bytes());
     }

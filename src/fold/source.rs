@@ -11,6 +11,7 @@ use super::parallel::{self, TextFile, Worker};
 use super::{Folder, Format, foreign};
 use crate::error::{Error, Result};
 use crate::folded::{self, FoldedSink};
+use crate::input;
 use crate::perf_data;
 use crate::render::embed;
 use crate::sample::{FrameTable, SampleSink};
@@ -78,9 +79,6 @@ pub struct Source {
     recordings: Vec<Recording>,
 }
 
-/// How much is looked at to tell the format.
-const SNIFFED: u64 = 64 << 10;
-
 impl Source {
     /// A source without inputs yet.
     pub fn new(config: Config) -> Self {
@@ -115,22 +113,18 @@ impl Source {
         tally: &mut Tally,
     ) -> Result<()> {
         let Input { ref name, mut reader, path, progress } = input;
-        let mut start = Vec::with_capacity(SNIFFED as usize);
         let reading = || format!("cannot read {name}");
-        if self.config.format.is_none() {
-            (&mut reader).take(SNIFFED).read_to_end(&mut start).map_err(Error::io(reading))?;
-            if start.trim_ascii().is_empty() {
-                return Err(Error::Empty { input: name.into() });
-            }
-        }
+        let (start, is_whole) = match self.config.format {
+            None => Format::read_start(&mut reader, name)?,
+            Some(_) => (Vec::new(), false),
+        };
         let assumed = self.config.inferno.then_some(Format::Script);
-        let told = self.config.format.or_else(|| Format::sniff(&start)).or(assumed);
+        let told = self.config.format.or_else(|| Format::sniff(&start, is_whole)).or(assumed);
         let lenient = || (self.config.lenient && may_be_folded(&start)).then_some(Format::Folded);
         let Some(format) = told.or_else(lenient) else {
             let expected =
-                "perf-script text, perf.data, folded stacks or any other format this stage reads"
-                    .into();
-            return Err(Error::Format { input: name.into(), expected });
+                "perf-script text, perf.data, folded stacks or any other format this stage reads";
+            return Err(Format::unknown(name, &start, expected));
         };
         let is_text = format == Format::Script && !self.config.inferno;
         if let Some(path) = path.as_ref().filter(|_| is_text) {
@@ -271,23 +265,22 @@ fn read_recording(
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
-    let (input, before) = (recording.name.clone(), tally.read.items);
-    let wanted = reader_config(config);
-    let bare = recording::read(&config.recording, recording, wanted, frames, sink, tally)?;
-    match bare > 0 && bare == tally.read.items - before {
-        true => Err(Error::NoCallChains { input, samples: bare }),
-        false => Ok(()),
-    }
+    recording::read(&config.recording, recording, reader_config(config), frames, sink, tally)
 }
 
 /// The format of `file`, if its first bytes tell it; where in it is read is left as it is.
 pub fn format_of(file: &File) -> Option<Format> {
-    let len = file.metadata().ok()?.len().min(SNIFFED);
-    Format::sniff(Windows::new(file, 0..len)?.next_chunk().ok()??)
+    let len = file.metadata().ok()?.len();
+    let mut start = Windows::new(file, 0..len.min(input::SNIFFED))?;
+    Format::sniff(start.next_chunk().ok()??, len <= input::SNIFFED)
 }
 
 /// Whether one line is a stack, or none is anything.
-fn may_be_folded(start: &[u8]) -> bool {
+pub(crate) fn may_be_folded(start: &[u8]) -> bool {
+    input::Stranger::of(start).is_none() && has_stack(start)
+}
+
+fn has_stack(start: &[u8]) -> bool {
     start.lines().any(|line| folded::split(line).is_some()) || start.lines().all(folded::is_comment)
 }
 

@@ -237,8 +237,16 @@ impl Stack {
     fn set(&mut self, frames: &mut FrameTable, text: &[u8]) {
         let shared = self.joined.set(text);
         self.ids.truncate(shared);
-        let names = self.joined.names(shared);
+        let names = self.joined.names(shared).map(without_blanks);
         self.ids.extend(names.map(|name| frames.intern(Frame::named(name))));
+    }
+}
+
+/// `main; read; f 1` is `main;read;f 1`: some tools put a blank behind each `;`. A name of blanks alone is one.
+fn without_blanks(name: &[u8]) -> &[u8] {
+    match name.trim_start_with(|c| c == ' ') {
+        b"" => name,
+        trimmed => trimmed,
     }
 }
 
@@ -294,6 +302,19 @@ mod tests {
                 stack.ids.iter().map(|&id| frames.symbol(id).to_string()).collect();
             assert_eq!(names.join(";"), text);
             assert_eq!(names.len(), text.split(';').count(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_blank_behind_a_semicolon_is_no_part_of_a_name() {
+        let (mut frames, mut stack) = (FrameTable::default(), Stack::default());
+        for (text, names) in [
+            ("a; b;  c", ["a", "b", "c"]),
+            ("a; b; d e", ["a", "b", "d e"]),
+            ("a; ;c", ["a", " ", "c"]),
+        ] {
+            stack.set(&mut frames, text.as_bytes());
+            assert!(stack.ids.iter().map(|&id| frames.symbol(id)).eq(names), "{text}");
         }
     }
 

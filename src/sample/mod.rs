@@ -43,8 +43,9 @@ impl Kind {
 
     /// The kind of a frame that lies in `module`, by the module's name.
     ///
-    /// Kernel: `[kernel.kallsyms]`, `[nf_conntrack]`, `/lib/modules/…/x.ko`, `vmlinux-6.1`; as every folder since
-    /// stackcollapse-perf.pl has it, `[vdso]` counts as kernel and `[unknown]` does not.
+    /// Kernel: `[kernel.kallsyms]`, `[guest.kernel.kallsyms.12]`, `[nf_conntrack]`, `/lib/modules/…/x.ko.xz`,
+    /// `vmlinux-6.1`, `/proc/kcore`, `bpf_prog_6deef7357e7b4530_f`. Memory that the kernel shows to programs is theirs:
+    /// `[vdso]`, `[vsyscall]`, `[heap]`.
     /// Jit: `/tmp/perf-19982.map`, `/x/jitted-12-3.so`.
     pub fn of_module(module: &[u8]) -> Kind {
         if module == b"inlined" {
@@ -59,19 +60,48 @@ impl Kind {
             Kind::User
         }
     }
+
+    /// Whether `address` belongs to the kernel: at the end of the 64-bit address space of x86-64, aarch64 and others, but
+    /// not so close to the end that it is a negative number.
+    pub(crate) fn is_kernel_address(address: u64) -> bool {
+        (0xffff_0000_0000_0000..0xffff_ffff_ffff_f000).contains(&address)
+    }
 }
 
 fn is_kernel(module: &[u8]) -> bool {
-    // What follows `vmlinux` must not hold a slash, so it stands in the last part of the path.
+    if let Some(name) = module.strip_prefix(b"[") {
+        return !is_user_memory(name);
+    }
     let file = module.rfind_byte(b'/').map_or(module, |slash| &module[slash + 1..]);
     let vmlinux =
         |tail: &[u8]| tail.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    module != b"[unknown]"
-        && (module.starts_with(b"[")
-            || module.ends_with(b".ko")
-            || memchr::memrchr_iter(b'v', file)
-                .find(|&at| file[at..].starts_with(b"vmlinux"))
-                .is_some_and(|at| vmlinux(&file[at..])))
+    let is_module = [&b".ko"[..], b".ko.xz", b".ko.gz", b".ko.zst", b".ko.debug"]
+        .iter()
+        .any(|end| file.ends_with(end));
+    is_module
+        || module == b"/proc/kcore"
+        || file.starts_with(b"bpf_prog_")
+        || memchr::memrchr_iter(b'v', file)
+            .find(|&at| file[at..].starts_with(b"vmlinux"))
+            .is_some_and(|at| vmlinux(&file[at..]))
+}
+
+/// Whether the name in brackets, from behind the first on, is of memory of a program and not of a module of the kernel.
+fn is_user_memory(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 9] = [
+        b"unknown]",
+        b"vdso",
+        b"vvar",
+        b"vsyscall]",
+        b"vectors]",
+        b"sigpage]",
+        b"uprobes]",
+        b"heap]",
+        b"JIT]",
+    ];
+    const STARTS: [&[u8]; 2] = [b"stack", b"anon"];
+    // `[vdso]` and `[vdso32]`; `[stack:123]` and `[anon:libc_malloc]`; `[JIT] tid 24851`.
+    NAMES.iter().chain(&STARTS).any(|known| name.starts_with(known))
 }
 
 /// One function on a stack, as the user knows it.
@@ -209,7 +239,19 @@ mod tests {
             ("[kernel.kallsyms].init.text", Kind::Kernel),
             ("/lib/modules/6.1/kernel/net/x.ko", Kind::Kernel),
             ("/usr/lib/debug/boot/vmlinux-5.4.14", Kind::Kernel),
-            ("[vdso]", Kind::Kernel),
+            ("/lib/modules/6.1/kernel/fs/ext4/ext4.ko.xz", Kind::Kernel),
+            ("[ext4]", Kind::Kernel),
+            ("[kernel.kallsyms]_text", Kind::Kernel),
+            ("[guest.kernel.kallsyms.1234]", Kind::Kernel),
+            ("/proc/kcore", Kind::Kernel),
+            ("bpf_prog_6deef7357e7b4530_f", Kind::Kernel),
+            ("[vdso]", Kind::User),
+            ("[vdso32]", Kind::User),
+            ("[vsyscall]", Kind::User),
+            ("[heap]", Kind::User),
+            ("[stack]", Kind::User),
+            ("[anon]", Kind::User),
+            ("[JIT] tid 24851", Kind::User),
             ("[unknown]", Kind::User),
             ("/tmp/vmlinux+5", Kind::User),
             ("/tmp/perf-19982.map", Kind::Jit),

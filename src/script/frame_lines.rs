@@ -19,7 +19,7 @@ use super::line;
 use super::lines::Lines;
 use super::pending::Pending;
 use super::reader::Config;
-use crate::sample::{Frame, FrameId, FrameTable, Place};
+use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
 
 /// What was learnt of frame lines.
 pub(super) struct FrameLines {
@@ -28,6 +28,8 @@ pub(super) struct FrameLines {
     callers: Callers,
     /// Unknown frames at addresses, of those who tell them apart.
     addressed: HashMap<(FrameId, u64), FrameId>,
+    /// `[unknown] ([unknown])`, in a program and in the kernel: only the address tells.
+    unknown: Option<[FrameId; 2]>,
     /// The lines that are looked up at once.
     ahead: Vec<Ahead>,
 }
@@ -58,6 +60,7 @@ impl FrameLines {
             lines: Lines::new(config.places),
             callers: Callers::default(),
             addressed: HashMap::new(),
+            unknown: None,
             ahead: Vec::new(),
         }
     }
@@ -114,6 +117,29 @@ impl FrameLines {
         self.note_place(id, address, sample);
         self.push(frame, address, sample, frames);
         true
+    }
+
+    /// Reads a frame line without a module: its address, and maybe a symbol.
+    pub(super) fn bare(
+        &mut self,
+        (address, tail): (&[u8], &[u8]),
+        sample: &mut Pending,
+        frames: &mut FrameTable,
+    ) {
+        let line::Frame { symbol, offset, module } = line::Frame::without_module(tail);
+        let mut kind = Kind::of(symbol, module);
+        let address = line::address(address);
+        if kind == Kind::User && Kind::is_kernel_address(address) {
+            kind = Kind::Kernel;
+        }
+        let mut frame = frames.intern(Frame { symbol, module, kind, address: None });
+        if self.config.addresses {
+            frame = self.with_address(frame, address, frames);
+        }
+        if self.config.places {
+            sample.places.push(Place { address, offset });
+        }
+        sample.stack.push(frame);
     }
 
     fn whole(
@@ -228,6 +254,10 @@ impl FrameLines {
         sample: &mut Pending,
         frames: &mut FrameTable,
     ) {
+        let [unknown, in_kernel] = *self.unknown.get_or_insert_with(|| unknown(frames));
+        if frame == unknown && Kind::is_kernel_address(line::address(address.trim_ascii_start())) {
+            frame = in_kernel;
+        }
         if self.config.addresses {
             frame = self.with_address(frame, line::address(address.trim_ascii_start()), frames);
         }
@@ -253,6 +283,14 @@ impl FrameLines {
             frames.intern(Frame { symbol, module, kind, address: Some(address) })
         })
     }
+}
+
+/// The frame of which nothing is known, in a program and in the kernel.
+fn unknown(frames: &mut FrameTable) -> [FrameId; 2] {
+    [Kind::User, Kind::Kernel].map(|kind| {
+        let (symbol, module) = (b"[unknown]".as_bstr(), b"[unknown]".as_bstr());
+        frames.intern(Frame { symbol, module, kind, address: None })
+    })
 }
 
 /// Whether `line` starts as perf prints frames: a tab, blanks, up to 16 bytes without a blank, a blank.

@@ -6,6 +6,8 @@
 //! false 64414 20110.539270:      34467 cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])
 //! swapper     0 [001]  11.5: sched:sched_switch: prev_comm=swapper/1 prev_pid=0
 //! :-1    -1 [000]  5.000001:          1 cpu_core/cycles/:
+//! app 10557 [001] U      1925.671328:   10309278 cpu-clock:      with `perf script -F +misc`
+//! app  1925.671328:   10309278 cpu-clock:                        with `-F -tid`
 //! ```
 //!
 //! A comm may hold anything, digits and colons too, so the line is read around its time, `12.345678:`, the
@@ -50,8 +52,8 @@ impl<'a> Header<'a> {
             }
             None => split_after_thread(line)?,
         };
+        header.parse_what(what)?;
         header.parse_who(who)?;
-        header.parse_what(what);
         Some(header)
     }
 
@@ -62,7 +64,9 @@ impl<'a> Header<'a> {
             return Some(header);
         }
         let header = Header::parse(line)?;
-        if let Some((start, _)) = find_time(line).filter(|(start, _)| *start > 0) {
+        // What has no thread is a sample only because of what follows the time.
+        let has_thread = header.pid.is_some() || header.tid.is_some();
+        if let Some((start, _)) = find_time(line).filter(|(start, _)| *start > 0 && has_thread) {
             let blanks = line.len() - line.trim_ascii_start().len();
             let Header { comm, pid, tid, cpu, .. } = header;
             last.learn(Known {
@@ -79,21 +83,49 @@ impl<'a> Header<'a> {
     /// `V8 WorkerThread 24636/25607 [000] `
     fn parse_who(&mut self, who: &'a [u8]) -> Option<()> {
         let mut who = who.trim_ascii_end();
-        let (before, last) = split_last_word(who);
+        let (mut before, mut last) = split_last_word(who);
+        // `-F +misc`: the mode, in letters.
+        if !before.is_empty()
+            && !last.is_empty()
+            && last.iter().all(|mode| b"KUHGgMESp".contains(mode))
+        {
+            let (_, thread) = split_last_word(before);
+            if thread.ends_with(b"]") || thread_of(thread).is_some() {
+                who = before;
+                (before, last) = split_last_word(who);
+            }
+        }
         if let Some(cpu) = last.strip_prefix(b"[").and_then(|word| word.strip_suffix(b"]")) {
             self.cpu = Some(number(cpu)?);
             who = before;
         }
         let (comm, thread) = split_last_word(who);
-        (self.pid, self.tid) = thread_of(thread)?;
-        self.comm = comm.trim_ascii().as_bstr();
+        match thread_of(thread) {
+            Some(thread) => {
+                (self.pid, self.tid) = thread;
+                self.comm = comm.trim_ascii().as_bstr();
+            }
+            // `-F -tid`: only a time and an event prove that this is a sample.
+            None if self.time.is_some() && !self.event.is_empty() => {
+                self.comm = who.trim_ascii().as_bstr();
+            }
+            None => return None,
+        }
         Some(())
     }
 
-    /// `     257597 cycles:uppp: rest`
-    fn parse_what(&mut self, what: &'a [u8]) {
+    /// `     257597 cycles:uppp: rest`; `None` for what perf prints of other records, `PERF_RECORD_LOST lost 12`.
+    fn parse_what(&mut self, what: &'a [u8]) -> Option<()> {
         let what = what.trim_ascii_start();
+        if what.starts_with(b"PERF_RECORD_") {
+            return None;
+        }
         let (period, len) = leading_number(what);
+        // `-F -event`
+        if len == what.len() {
+            self.period = period;
+            return Some(());
+        }
         let (mut event, mut after) = split_word(&what[len..]);
         if period.is_some() && event.is_empty() {
             (event, after) = split_word(after);
@@ -116,6 +148,7 @@ impl<'a> Header<'a> {
             }
             None => self.rest = what.as_bstr(),
         }
+        Some(())
     }
 }
 
@@ -169,7 +202,7 @@ impl Known {
             time,
             ..Header::default()
         };
-        header.parse_what(&rest[end + 1..]);
+        header.parse_what(&rest[end + 1..])?;
         Some(header)
     }
 }
@@ -177,17 +210,18 @@ impl Known {
 /// Where the time stands, without its colon: the first word of the form `12.345678:`.
 fn find_time(line: &[u8]) -> Option<(usize, usize)> {
     memchr::memchr_iter(b':', line).find_map(|end| {
-        let start = line[..end].iter().rposition(|&byte| byte == b' ')? + 1;
+        let start = line[..end].iter().rposition(|&byte| is_blank(byte))? + 1;
         is_time(&line[start..end]).then_some((start, end))
     })
 }
 
 /// For lines without a time: the first word of digits ends the left half, and so does a `[cpu]` behind it.
 fn split_after_thread(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.trim_ascii_start();
     let mut at = 0;
     loop {
-        let start = at + line[at..].find_not_byteset(b" ")?;
-        let end = line[start..].find_byte(b' ').map_or(line.len(), |len| start + len);
+        let start = at + line[at..].find_not_byteset(b" \t")?;
+        let end = line[start..].find_byteset(b" \t").map_or(line.len(), |len| start + len);
         if start > 0 && thread_of(&line[start..end]).is_some() {
             let rest = line[end..].trim_ascii_start();
             let (word, _) = split_word(rest);
@@ -208,14 +242,19 @@ fn thread_of(word: &[u8]) -> Option<(Option<u32>, Option<u32>)> {
     }
 }
 
+/// simpleperf separates fields by tabs, too.
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
 fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = position(text, b' ').unwrap_or(text.len());
+    let end = text.iter().position(|&byte| is_blank(byte)).unwrap_or(text.len());
     (&text[..end], text[end..].trim_ascii_start())
 }
 
 fn split_last_word(text: &[u8]) -> (&[u8], &[u8]) {
     let text = text.trim_ascii_end();
-    let start = text.iter().rposition(|&byte| byte == b' ').map_or(0, |space| space + 1);
+    let start = text.iter().rposition(|&byte| is_blank(byte)).map_or(0, |space| space + 1);
     (text[..start].trim_ascii_end(), &text[start..])
 }
 
@@ -240,6 +279,9 @@ mod tests {
     /// As `parse_what` would be written if nobody waited for it.
     fn slow_what(what: &[u8]) -> (Option<u64>, &[u8]) {
         let what = what.trim_ascii_start();
+        if !what.is_empty() && what.iter().all(u8::is_ascii_digit) {
+            return (number(what), b"");
+        }
         let (word, after) = split_word(what);
         let (next, _) = split_word(after);
         match number(word) {
@@ -252,7 +294,7 @@ mod tests {
         #[test]
         fn periods_and_events_are_told_apart(what in "[ ]{0,2}([0-9]{0,2}|[0-9]{19,21})[ a:]{0,2}(cycles:u?:?|9|)[ ]{0,2}(x|:|7)?") {
             let mut header = Header::default();
-            header.parse_what(what.as_bytes());
+            header.parse_what(what.as_bytes()).unwrap();
             let (period, event) = slow_what(what.as_bytes());
             let event = event.strip_suffix(b":").map_or(&b""[..], |name| name.trim_end_with(|c| c == ':'));
             prop_assert_eq!((header.period, header.event), (period, event.as_bstr()), "{}", what);
@@ -317,7 +359,38 @@ mod tests {
             (header.event, header.rest),
             ("".into(), "ffffffff9aa3c8de native_write ([kernel])".into())
         );
-        for odd in ["", "java", "what is this", "x 1.5: cycles:"] {
+        let header = Header::parse(b"10557  1925.671328:   10309278 cpu-clock: ").unwrap();
+        assert_eq!(
+            (header.comm, header.tid, header.period),
+            ("".into(), Some(10557), Some(10309278))
+        );
+        let header = Header::parse(b"my app  1925.671328:   10309278 cpu-clock: ").unwrap();
+        assert_eq!(
+            (header.comm, header.tid, header.event),
+            ("my app".into(), None, "cpu-clock".into())
+        );
+        let header = Header::parse(b"p 10557  1925.671328:   10309278 ").unwrap();
+        assert_eq!((header.period, header.event), (Some(10309278), "".into()));
+        for who in ["p 10557 U", "p 10557 [001] KSp"] {
+            let line = format!("{who}   1925.671328:   10309278 cpu-clock: ");
+            let header = Header::parse(line.as_bytes()).unwrap();
+            assert_eq!((header.comm, header.tid), ("p".into(), Some(10557)), "{who}");
+        }
+        let line = "Web Content 2\t25122 [007] 115539.936701:\t\t1000000 task-clock:u:";
+        let header = Header::parse(line.as_bytes()).unwrap();
+        assert_eq!(
+            (header.comm, header.tid, header.cpu),
+            ("Web Content 2".into(), Some(25122), Some(7))
+        );
+        assert_eq!((header.period, header.event), (Some(1000000), "task-clock:u".into()));
+        for odd in [
+            "",
+            "java",
+            "what is this",
+            "x 1.5: y",
+            "app 100/100 [003] 1.000100: PERF_RECORD_LOST lost 12",
+            "app 100 0.000000: PERF_RECORD_COMM exec: app:100/100",
+        ] {
             assert_eq!(Header::parse(odd.as_bytes()), None, "{odd:?}");
         }
     }

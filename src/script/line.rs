@@ -6,6 +6,8 @@
 //!     55d0c core::fmt::write+0x1 (inlined)
 //!     7f1e2215d058  (/lib/x86_64-linux-gnu/libc-2.15.so)
 //!     401136 operator new(unsigned long)+0x6 (/tmp/my program (deleted))
+//!     401136 main+0x6 (/srv/app+0x1136)         with `perf script -F +dsoff`
+//!     401136 main                               with `-F -dso`
 //! ```
 //!
 //! Symbols and paths may both hold blanks and parentheses; what tells them apart is tried from the surest sign on.
@@ -36,16 +38,53 @@ impl<'a> Frame<'a> {
         Some(Frame {
             symbol: symbol.as_bstr(),
             offset,
-            module: text[open + 1..text.len() - 1].as_bstr(),
+            module: without_offset(&text[open + 1..text.len() - 1]).as_bstr(),
         })
+    }
+
+    /// The same without a module: `main+0x87`, or nothing. Whoever asks knows that an address stands before it.
+    pub fn without_module(text: &'a [u8]) -> Frame<'a> {
+        let (symbol, offset) = match text.trim_ascii() {
+            b"" => (&b"[unknown]"[..], None),
+            symbol => split_offset(symbol),
+        };
+        Frame { symbol: symbol.as_bstr(), offset, module: b"[unknown]".into() }
     }
 }
 
-/// Splits a frame line into its address and what follows it.
+/// Splits a frame line into its address and what follows it. simpleperf writes a tab between them.
 pub fn split_address(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.trim_ascii_start();
-    let end = line.find_byte(b' ')?;
+    let end = line.iter().position(|&byte| byte == b' ' || byte == b'\t')?;
     Some((&line[..end], &line[end + 1..]))
+}
+
+/// Splits a frame line without a module, or with nothing but an address, which then is long enough to be one.
+pub fn split_bare(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.trim_ascii();
+    let end = line.iter().position(|&byte| byte == b' ' || byte == b'\t').unwrap_or(line.len());
+    let (address, tail) = line.split_at(end);
+    let is_sure = is_address(address) && address.len() >= 4 && !tail.ends_with(b":");
+    is_sure.then_some((address, tail))
+}
+
+/// What perf writes below a frame for `-F +srcline`, and below a sample for `-F +insn`:
+/// two blanks and `main.c:12`, `??:0` or `libc.so.6[2724a]`; ` insn: 66 0f ef c0`.
+pub fn is_note(line: &[u8]) -> bool {
+    let Some(text) = line.trim_ascii_end().strip_prefix(b" ") else { return false };
+    if text.starts_with(b"insn: ") {
+        return true;
+    }
+    let Some(place) = text.strip_prefix(b" ").filter(|place| !place.starts_with(b" ")) else {
+        return false;
+    };
+    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let is_line = place.rsplit_once_str(":").is_some_and(|(_, line)| is_number(line));
+    let is_address = || {
+        let (_, address) = place.strip_suffix(b"]")?.rsplit_once_str("[")?;
+        Some(is_address(address))
+    };
+    is_line || is_address().unwrap_or(false)
 }
 
 /// Whether `word` is an address: hex digits only.
@@ -63,7 +102,7 @@ fn module_start(text: &[u8]) -> Option<usize> {
     if !text.ends_with(b")") {
         return None;
     }
-    let word = text.rfind_byte(b' ').map_or(0, |space| space + 1);
+    let word = text.rfind_byteset(b" \t").map_or(0, |blank| blank + 1);
     if text[word..].starts_with(b"(") && is_balanced(&text[word..]) {
         // The usual case; a line without any symbol has two blanks before the module, or it is no frame line.
         return (word > 0).then_some(word);
@@ -109,6 +148,14 @@ fn balanced_start(text: &[u8]) -> Option<usize> {
         }
     }
     None
+}
+
+/// `/srv/app+0x1136` is `/srv/app`.
+fn without_offset(module: &[u8]) -> &[u8] {
+    match rfind_offset(module) {
+        Some(at) if at > 0 && is_address(&module[at + 3..]) => &module[..at],
+        _ => module,
+    }
 }
 
 /// `main+0x87` is `main` and 0x87.
@@ -162,6 +209,8 @@ mod tests {
             ("a+0x1::b (/x)", frame("a+0x1::b", None, "/x")),
             ("[unknown] ([unknown])", frame("[unknown]", None, "[unknown]")),
             ("f (/a)\r", frame("f", None, "/a")),
+            ("f+0x1 (/usr/lib/libc.so.6+0x2724a)", frame("f", Some(1), "/usr/lib/libc.so.6")),
+            ("f+0x1 (/opt/c++/x)", frame("f", Some(1), "/opt/c++/x")),
             ("f", None),
             ("(/a)", None),
             ("f /a)", None),
@@ -169,6 +218,30 @@ mod tests {
         ] {
             assert_eq!(Frame::parse(text.as_bytes()), parts, "{text:?}");
         }
+    }
+
+    #[test]
+    fn lines_of_other_fields() {
+        for (line, is) in [
+            ("  p.c:12\n", true),
+            ("  ??:0\n", true),
+            ("  /srv/my app/p.c:12\n", true),
+            ("  libc.so.6[2724a]\n", true),
+            (" insn: 66 0f ef c0\n", true),
+            ("\t            1136 leaf\n", false),
+            ("   p.c:12\n", false),
+            ("p.c:12\n", false),
+            ("  p.c\n", false),
+        ] {
+            assert_eq!(is_note(line.as_bytes()), is, "{line:?}");
+        }
+        let bare = |line: &'static str| split_bare(line.as_bytes());
+        assert_eq!(bare("\t  401253 f(int)+0x1\n"), Some((&b"401253"[..], &b" f(int)+0x1"[..])));
+        assert_eq!(bare("\t            1136\n"), Some((&b"1136"[..], &b""[..])));
+        assert_eq!([bare("\tadd f\n"), bare("1234 cycles:\n"), bare("\n")], [None; 3]);
+        let frame = Frame::without_module(b" f(int)+0x1");
+        assert_eq!((frame.symbol, frame.offset), ("f(int)".into(), Some(1)));
+        assert_eq!(Frame::without_module(b"").symbol, "[unknown]");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 
+use bstr::ByteSlice;
 use memchr::memchr;
 
 use super::chunk::Chunks;
@@ -39,7 +40,10 @@ pub struct Reader {
     sample: Pending,
     /// Where in the chunk the text of the open sample starts, or goes on.
     text_from: usize,
-    single: u64,
+    /// The first line of the open sample, if nothing on it proves that it is one.
+    doubtful: Vec<u8>,
+    /// Frames may follow without the line that begins a sample: text begins, or a blank line was read.
+    at_start: bool,
 }
 
 impl Reader {
@@ -51,13 +55,9 @@ impl Reader {
             last: Last::default(),
             sample: Pending::default(),
             text_from: 0,
-            single: 0,
+            doubtful: Vec::new(),
+            at_start: true,
         }
-    }
-
-    /// How many samples had their only frame on their first line, as perf prints those without a call chain.
-    pub fn without_chain(&self) -> u64 {
-        self.single
     }
 
     /// Reads `input` to its end and pushes its samples into `sink`, which is not finished.
@@ -71,6 +71,7 @@ impl Reader {
         sink: &mut (impl SampleSink + ?Sized),
         tally: &mut Tally,
     ) -> Result<()> {
+        self.at_start = true;
         let mut chunks = Chunks::new(input);
         while let Some(chunk) =
             chunks.next_chunk().map_err(Error::io(|| format!("cannot read {name}")))?
@@ -90,6 +91,7 @@ impl Reader {
         sink: &mut (impl SampleSink + ?Sized),
         tally: &mut Tally,
     ) -> Result<()> {
+        self.at_start = true;
         let reading = || format!("cannot read {name}");
         if let Some(mut windows) = Windows::new(&file, part.clone()) {
             while let Some(chunk) = windows.next_chunk().map_err(Error::io(reading))? {
@@ -106,7 +108,7 @@ impl Reader {
         self.text_from = 0;
         let (chunk, mut at) = (to.chunk, 0);
         while let Some(text) = chunk.get(at..).filter(|text| !text.is_empty()) {
-            if self.sample.open && text.first() == Some(&b'\t') {
+            if self.sample.open && text.first() == Some(&b'\t') && !self.sample.single {
                 let Reader { frame_lines, sample, .. } = self;
                 let next = frame_lines
                     .all(chunk, at, sample, to.frames)
@@ -141,6 +143,7 @@ impl Reader {
             return self.pass_on(line, to);
         }
         if line.trim_ascii().is_empty() {
+            self.at_start = true;
             return match self.sample.open {
                 true => self.end_sample(at.end, to),
                 false => self.pass_on(line, to),
@@ -149,8 +152,10 @@ impl Reader {
         if self.sample.open {
             return self.sample_line(at, to);
         }
+        let at_start = std::mem::take(&mut self.at_start);
         match Header::parse_after(line, &mut self.last) {
             Some(header) => self.open_sample(header, at, to),
+            None if at_start && is_frame(line) => self.open_nameless(at, to),
             None => {
                 to.tally.odd(line);
                 self.pass_on(line, to)
@@ -165,26 +170,41 @@ impl Reader {
         to: &mut To<'_, S>,
     ) -> Result<()> {
         let line = &to.chunk[at.clone()];
-        let header = || {
-            Header::parse(line).filter(|header| header.time.is_some() && !header.event.is_empty())
+        let next = |last: &mut Last| {
+            let header = Header::parse_after(line, last);
+            header.filter(|header| header.time.is_some() && !header.event.is_empty())
         };
+        // In a listing of samples without call chains nearly every line begins one.
+        if self.sample.single
+            && let Some(header) = next(&mut self.last)
+        {
+            self.end_sample(at.start, to)?;
+            return self.open_sample(header, at, to);
+        }
         // Only what may be a frame is looked up: the cache must not grow with the listing.
         let parts = line::split_address(line).filter(|_| line.trim_ascii_end().ends_with(b")"));
-        if let Some(parts) = parts.filter(|(word, _)| line::is_address(word) || header().is_none())
+        let is_frame =
+            |word: &[u8], last: &mut Last| line::is_address(word) || next(last).is_none();
+        if let Some(parts) = parts.filter(|(word, _)| is_frame(word, &mut self.last))
             && self.frame_lines.loose(parts, &mut self.sample, to.frames)
         {
+            self.sample.drop_single();
             return Ok(());
         }
-        match header() {
-            Some(header) => {
-                self.end_sample(at.start, to)?;
-                self.open_sample(header, at, to)
-            }
-            None => {
-                to.tally.odd(line);
-                self.pass_on(line, to)
-            }
+        if let Some(header) = next(&mut self.last) {
+            self.end_sample(at.start, to)?;
+            return self.open_sample(header, at, to);
         }
+        if let Some(parts) = line::split_bare(line) {
+            self.frame_lines.bare(parts, &mut self.sample, to.frames);
+            self.sample.drop_single();
+            return Ok(());
+        }
+        if line::is_note(line) {
+            return Ok(());
+        }
+        to.tally.odd(line);
+        self.pass_on(line, to)
     }
 
     fn open_sample<S: SampleSink + ?Sized>(
@@ -195,15 +215,45 @@ impl Reader {
     ) -> Result<()> {
         self.sample.start(&header);
         self.text_from = at.start;
-        // `cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])`: perf puts the only frame of a sample on its first line.
-        let parts = line::split_address(header.rest).filter(|(word, _)| line::is_address(word));
-        match parts {
-            Some(parts) if self.frame_lines.loose(parts, &mut self.sample, to.frames) => {
-                self.single += 1;
-                self.end_sample(at.end, to)
-            }
-            _ => Ok(()),
+        self.doubtful.clear();
+        if header.time.is_none() && header.event.is_empty() {
+            self.doubtful.extend_from_slice(&to.chunk[at]);
         }
+        // `cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])`: perf puts the only frame of a sample on its first line, and
+        // with `-F +addr` the address that was accessed. A branch, ` => ` behind it, is where it came from.
+        let rest = header.rest.split_once_str(" => ").map_or(&**header.rest, |(from, _)| from);
+        let rest = rest.trim_ascii_end();
+        let parts = line::split_address(rest).filter(|(word, _)| line::is_address(word));
+        if let Some(parts) = parts
+            && self.frame_lines.loose(parts, &mut self.sample, to.frames)
+        {
+            self.sample.single = true;
+        } else if let Some(parts) = line::split_bare(rest).filter(|(word, _)| word.len() >= 6) {
+            self.frame_lines.bare(parts, &mut self.sample, to.frames);
+            self.sample.single = true;
+        }
+        Ok(())
+    }
+
+    /// Opens a sample that begins with a frame, as `perf script -F ip,sym,dso` prints them: nobody knows its thread. Only
+    /// lines of call chains start with a tab.
+    fn open_nameless<S: SampleSink + ?Sized>(
+        &mut self,
+        at: Range<usize>,
+        to: &mut To<'_, S>,
+    ) -> Result<()> {
+        let is_chain = to.chunk[at.start] == b'\t';
+        self.sample.start(&Header::default());
+        self.text_from = at.start;
+        self.doubtful.clear();
+        let end = at.end;
+        self.sample_line(at, to)?;
+        if is_chain {
+            return Ok(());
+        }
+        self.sample.single = true;
+        self.at_start = true;
+        self.end_sample(end, to)
     }
 
     /// The sample ends where in the chunk its text does.
@@ -216,8 +266,15 @@ impl Reader {
             true => to.chunk.get(self.text_from..end).unwrap_or_default(),
             false => b"",
         };
+        if self.sample.is_doubtful() {
+            to.tally.odd(&self.doubtful);
+            let text = self.sample.lend(text).text;
+            return if self.config.text { to.sink.text(text) } else { Ok(()) };
+        }
+        let is_flat = u64::from(self.sample.single);
         let sample = self.sample.lend(text);
         to.tally.read += Count::one(sample.weight());
+        to.tally.flat += is_flat;
         to.sink.sample(to.frames, &sample)
     }
 
@@ -228,6 +285,14 @@ impl Reader {
             false => Ok(()),
         }
     }
+}
+
+/// Whether a line is a frame beyond doubt: indented, with an address.
+fn is_frame(line: &[u8]) -> bool {
+    let is_indented = line.first().is_some_and(|&byte| byte == b' ' || byte == b'\t');
+    let parts = line::split_address(line).filter(|(word, _)| line::is_address(word));
+    let is_whole = || parts.is_some_and(|(_, tail)| line::Frame::parse(tail).is_some());
+    is_indented && (is_whole() || line::split_bare(line).is_some())
 }
 
 /// A chunk of text, and where its samples go.

@@ -55,8 +55,7 @@ pub struct Recording {
     pub progress: Arc<perf_data::Progress>,
 }
 
-/// Reads `recording` to its end and pushes its samples into `sink`, which is not finished. The answer is how many of them
-/// had no call chain, only the place where they were taken.
+/// Reads `recording` to its end and pushes its samples into `sink`, which is not finished.
 ///
 /// What is beyond the native backend goes through perf, and that is said; a stream only if its first bytes tell, as
 /// nothing is kept of it. Memory: see [`native::script`] and [`perf::script`].
@@ -67,7 +66,7 @@ pub fn read(
     frames: &mut FrameTable,
     sink: &mut (impl SampleSink + ?Sized),
     tally: &mut Tally,
-) -> Result<u64> {
+) -> Result<()> {
     if config.backend == Backend::Perf {
         return by_perf(config, recording, wanted, frames, sink, tally);
     }
@@ -123,7 +122,7 @@ fn by_us(
     frames: &mut FrameTable,
     sink: &mut (impl SampleSink + ?Sized),
     tally: &mut Tally,
-) -> Result<u64> {
+) -> Result<()> {
     let config = native::Config {
         no_inline: config.no_inline,
         places: wanted.places,
@@ -143,14 +142,18 @@ fn by_perf(
     frames: &mut FrameTable,
     sink: &mut (impl SampleSink + ?Sized),
     tally: &mut Tally,
-) -> Result<u64> {
+) -> Result<()> {
     let Recording { name, reader, path, .. } = recording;
+    // perf's text does not say which event the user named first.
+    let path_to_list = path.as_ref().filter(|_| !config.header);
+    if let Some(reader) = path_to_list.and_then(|path| open(path, &name).ok()) {
+        native::list_events(&reader, sink)?;
+    }
     let recording = path.map_or_else(|| perf::Recording::Stream(reader), perf::Recording::File);
     let Config { no_inline, pids, header, .. } = *config;
     let config = perf::Config { program: None, no_inline, pids, header };
     perf::script(&config, recording, &name, tally, |text, tally| {
         let mut reader = Reader::new(wanted);
-        reader.read(text, &name, frames, sink, tally)?;
-        Ok(reader.without_chain())
+        reader.read(text, &name, frames, sink, tally)
     })
 }

@@ -23,6 +23,7 @@ mod inferno_compat;
 mod inferno_errors;
 mod program;
 mod splits;
+mod texts;
 
 /// Folds perf-script text in-process, to stacks alone.
 pub(crate) fn fold(text: impl std::io::Read, config: &Config) -> (BString, Tally) {
@@ -118,7 +119,7 @@ fn frame_line() -> impl Strategy<Value = String> {
         "/lib/modules/6.1/x.ko",
         "/usr/lib/debug/vmlinux-6.1",
         "/home/u/.debug/jit/jitted-1-2.so",
-        "[vdso]",
+        "[nf_conntrack]",
         "",
     ]);
     let offsets = prop::option::of(0u32..3);
@@ -262,8 +263,9 @@ fn real_recordings_fold_as_inferno_folds_them() {
     let python = ["python3", "-c", "import json\nfor i in range(9): json.dumps([i] * 99999)"];
     let shell =
         ["sh", "-c", "for i in 1 2 3; do ls -R /usr/lib >/dev/null; sort /etc/passwd; done"];
-    // inferno keeps `fopen@@GLIBC_2.2.5`, and takes the program's vdso for the kernel's.
+    // inferno keeps `fopen@@GLIBC_2.2.5`, and takes memory of the program for the kernel's.
     let version = regex::bytes::Regex::new(r"@@?GLIBC\w*(\.\d+)*").unwrap();
+    let kernels = regex::bytes::Regex::new(r"\(\[(vdso|vsyscall|stack|heap)\]\)").unwrap();
     for (options, command) in [
         ("-F 1997 -g -e cpu-clock", &dd[..]),
         ("-F 997 --call-graph dwarf,16384 -e cpu-clock", &python),
@@ -278,7 +280,8 @@ fn real_recordings_fold_as_inferno_folds_them() {
         let Some(_) = record(&dir, test, options, command) else { return };
         let text = dir.cmd("perf").args(["script", "-i", "perf.data"]).stdout();
         assert!(text.lines().filter(|line| line.is_empty()).count() > 20, "{options}");
-        let text = version.replace_all(&text, &b""[..]).replace("([vdso])", "(vdso)");
+        let text = version.replace_all(&text, &b""[..]);
+        let text = kernels.replace_all(&text, &b"(program)"[..]);
         let alone = |bit: u32| {
             let on = |which| bit == which || bit == 7;
             Config {

@@ -64,7 +64,12 @@ impl Rules {
                 out.extend_from_slice(line);
                 continue;
             };
-            let frames: Vec<Vec<u8>> = stack.split_str(";").map(Into::into).collect();
+            // A blank behind a `;` is no part of a name.
+            let trim = |(i, name): (usize, &[u8])| match name.trim_start_with(|c| c == ' ') {
+                trimmed if i > 0 && !trimmed.is_empty() => trimmed.to_vec(),
+                _ => name.to_vec(),
+            };
+            let frames: Vec<Vec<u8>> = stack.split_str(";").enumerate().map(trim).collect();
             let kept = if self.keeps(&frames) { self.edit(frames.clone()) } else { vec![] };
             let new = if kept == frames {
                 line.to_vec()

@@ -1,5 +1,6 @@
 //! The reader of perf-script text as anyone would write it first: each line is taken apart, nothing is remembered from one to the next.
 
+use bstr::ByteSlice;
 use flamepipe::sample::{Frame, FrameId, FrameTable, Kind, Sample, SampleSink};
 use flamepipe::script::header::Header;
 use flamepipe::script::line;
@@ -13,25 +14,33 @@ pub(crate) fn read(
     sink: &mut impl SampleSink,
 ) -> u64 {
     let mut count = 0;
-    let intern = |(word, tail), frames: &mut FrameTable| intern(word, tail, addresses, frames);
-    let mut open: Option<(Header<'_>, Vec<FrameId>)> = None;
+    let intern = |parts, frames: &mut FrameTable| intern(parts, addresses, frames);
+    let mut open: Option<Open<'_>> = None;
+    let mut at_start = true;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         if line.starts_with(b"#") {
             continue;
         }
         if line.trim_ascii().is_empty() {
+            at_start = true;
             count += close(&mut open, frames, sink);
             continue;
         }
         let header = Header::parse(line);
-        if let Some((_, stack)) = &mut open {
+        if let Some(Open { stack, single, .. }) = &mut open {
             // Where samples follow one another without a blank line.
             let next = header.filter(|header| header.time.is_some() && !header.event.is_empty());
             let parts = line::split_address(line).filter(|_| line.trim_ascii_end().ends_with(b")"));
-            let is_frame =
-                |word: &[u8]| in_columns(line) || line::is_address(word) || next.is_none();
-            let parts = parts.filter(|(word, _)| is_frame(word));
-            if let Some(frame) = parts.and_then(|parts| intern(parts, frames)) {
+            let is_frame = |word: &[u8]| {
+                (in_columns(line) && !*single) || line::is_address(word) || next.is_none()
+            };
+            let parts = parts.filter(|(word, _)| is_frame(word) && !(*single && next.is_some()));
+            let frame = parts.and_then(|parts| intern(parts, frames));
+            let bare = || line::split_bare(line).filter(|_| next.is_none());
+            if let Some(frame) = frame.or_else(|| Some(intern_bare(bare()?, addresses, frames))) {
+                if std::mem::take(single) {
+                    stack.clear();
+                }
                 stack.push(frame);
                 continue;
             }
@@ -40,29 +49,78 @@ pub(crate) fn read(
             }
             count += close(&mut open, frames, sink);
         }
-        let Some(header) = header else { continue };
-        let only = line::split_address(header.rest).filter(|(word, _)| line::is_address(word));
+        let may_be_nameless = std::mem::take(&mut at_start);
+        let Some(header) = header else {
+            let parts = line::split_address(line).filter(|(word, _)| line::is_address(word));
+            let is_indented = line[0] == b' ' || line[0] == b'\t';
+            if may_be_nameless && is_indented {
+                let frame = parts.and_then(|parts| intern(parts, frames));
+                let bare = || Some(intern_bare(line::split_bare(line)?, addresses, frames));
+                if let Some(frame) = frame.or_else(bare) {
+                    open =
+                        Some(Open { header: Header::default(), stack: vec![frame], single: false });
+                    if line[0] != b'\t' {
+                        count += close(&mut open, frames, sink);
+                        at_start = true;
+                    }
+                }
+            }
+            continue;
+        };
+        let rest = header.rest.split_once_str(" => ").map_or(&**header.rest, |(from, _)| from);
+        let rest = rest.trim_ascii_end();
+        let only = line::split_address(rest).filter(|(word, _)| line::is_address(word));
         let only = only.and_then(|parts| intern(parts, frames));
-        open = Some((header, only.into_iter().collect()));
-        if only.is_some() {
-            count += close(&mut open, frames, sink);
-        }
+        let bare = || line::split_bare(rest).filter(|(word, _)| word.len() >= 6);
+        let only = only.or_else(|| Some(intern_bare(bare()?, addresses, frames)));
+        let single = only.is_some();
+        open = Some(Open { header, stack: only.into_iter().collect(), single });
     }
     count + close(&mut open, frames, sink)
 }
 
-fn intern(word: &[u8], tail: &[u8], addresses: bool, frames: &mut FrameTable) -> Option<FrameId> {
-    let line::Frame { symbol, module, .. } = line::Frame::parse(tail)?;
-    let address = (addresses && symbol == "[unknown]").then(|| line::address(word));
-    Some(frames.intern(Frame { symbol, module, kind: Kind::of(symbol, module), address }))
+struct Open<'a> {
+    header: Header<'a>,
+    stack: Vec<FrameId>,
+    /// The only frame stood on the first line.
+    single: bool,
 }
 
-fn close(
-    open: &mut Option<(Header<'_>, Vec<FrameId>)>,
+fn intern(
+    (word, tail): (&[u8], &[u8]),
+    addresses: bool,
     frames: &mut FrameTable,
-    sink: &mut impl SampleSink,
-) -> u64 {
-    let Some((header, stack)) = open.take() else { return 0 };
+) -> Option<FrameId> {
+    Some(put(word, line::Frame::parse(tail)?, false, addresses, frames))
+}
+
+fn intern_bare((word, tail): (&[u8], &[u8]), addresses: bool, frames: &mut FrameTable) -> FrameId {
+    put(word, line::Frame::without_module(tail), true, addresses, frames)
+}
+
+fn put(
+    word: &[u8],
+    parts: line::Frame<'_>,
+    is_bare: bool,
+    addresses: bool,
+    frames: &mut FrameTable,
+) -> FrameId {
+    let line::Frame { symbol, module, .. } = parts;
+    let address = (addresses && symbol == "[unknown]").then(|| line::address(word));
+    let mut kind = Kind::of(symbol, module);
+    let is_nowhere = is_bare || (symbol == "[unknown]" && module == "[unknown]");
+    let is_high = (0xffff_0000_0000_0000..0xffff_ffff_ffff_f000).contains(&line::address(word));
+    if kind == Kind::User && is_nowhere && is_high {
+        kind = Kind::Kernel;
+    }
+    frames.intern(Frame { symbol, module, kind, address })
+}
+
+fn close(open: &mut Option<Open<'_>>, frames: &mut FrameTable, sink: &mut impl SampleSink) -> u64 {
+    let Some(Open { header, stack, .. }) = open.take() else { return 0 };
+    if stack.is_empty() && header.event.is_empty() && header.time.is_none() {
+        return 0;
+    }
     let Header { comm, pid, tid, cpu, time, period, event, .. } = header;
     let sample =
         Sample { comm, pid, tid, cpu, time, period, event, stack: &stack, ..Sample::default() };

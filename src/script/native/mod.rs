@@ -23,6 +23,7 @@ mod memory;
 mod modules;
 mod nameless;
 mod places;
+mod printable;
 mod processes;
 #[cfg(target_os = "linux")]
 pub(crate) mod reach;
@@ -38,7 +39,6 @@ use bstr::{BString, ByteSlice};
 
 use crate::error::Result;
 use crate::event;
-use crate::folded::OFF_CPU;
 use crate::perf_data::{CpuMode, Features, Item, Reader, Record, Shares};
 use crate::sample::{FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start};
 use crate::symbols::{self, Loader, Origin};
@@ -47,6 +47,7 @@ use crate::tally::{Count, Loss, Tally};
 use deferred::{Deferred, Held};
 use nameless::Nameless;
 use places::Places;
+use printable::printable;
 use processes::Processes;
 use spaces::Spaces;
 use stack::Builder;
@@ -79,8 +80,7 @@ const FIRST: usize = 1 << 10;
 /// When there are so many, it is known which modules matter: what is asked of them once is asked while the recording goes on.
 const ENOUGH: usize = 64;
 
-/// Reads a recording to its end and pushes its samples into `sink`, which is not finished. The answer is how many of them
-/// had no call chain.
+/// Reads a recording to its end and pushes its samples into `sink`, which is not finished.
 ///
 /// # Errors
 /// [`Error::Unsupported`](crate::error::Error::Unsupported), before any sample is pushed, where only perf can help.
@@ -92,7 +92,7 @@ pub fn script(
     frames: &mut FrameTable,
     sink: &mut (impl SampleSink + ?Sized),
     tally: &mut Tally,
-) -> Result<u64> {
+) -> Result<()> {
     let loader = Loader::new(config.symbols.clone());
     let mut script = Script {
         spaces: Spaces::new(None, reader.written()),
@@ -166,10 +166,21 @@ pub fn script(
     let missing = loader.warnings();
     let unnamed = missing.mismatched.len() + missing.elsewhere.len();
     tally.lose(Loss::Mismatched, unnamed as u64, 0);
-    let Script { bare, spaces, places, .. } = script;
+    tally.flat += script.bare;
+    let replaced = script.spaces.replaced() + script.places.replaced();
+    tally.lose(Loss::Replaced, replaced, 0);
+    let Script { spaces, places, .. } = script;
     // Unmapping large files takes milliseconds, in which what was read can be drawn.
     rayon::spawn(move || drop((spaces, places, loader)));
-    Ok(bare)
+    Ok(())
+}
+
+/// Pushes the names of the events, if a reader would not know which of them comes first.
+pub(super) fn list_events(reader: &Reader, sink: &mut (impl SampleSink + ?Sized)) -> Result<()> {
+    let names = reader.events().iter().map(|event| printable(event.name.as_bstr()));
+    let names: Vec<_> = names.collect();
+    let lines = event::lines(names.iter().map(|name| name.as_bstr()));
+    if lines.is_empty() { Ok(()) } else { sink.text(&lines) }
 }
 
 /// Pushes what the recording says about itself, as far as it was asked for or decides what is folded.
@@ -178,11 +189,8 @@ fn begin(reader: &Reader, config: &Config, sink: &mut (impl SampleSink + ?Sized)
     if !description.is_empty() {
         sink.text(&description)?;
     }
-    let events = || reader.events().iter().map(|event| event.name.as_bstr());
-    let is_ambiguous = events().filter(|name| *name != OFF_CPU).nth(1).is_some();
-    let is_listed = event::listed(&description).next().is_some();
-    if is_ambiguous && !is_listed {
-        events().try_for_each(|name| sink.text(&event::line(name)))?;
+    if event::listed(&description).next().is_none() {
+        list_events(reader, sink)?;
     }
     Ok(())
 }
@@ -254,8 +262,8 @@ impl Script<'_> {
                     if events.len() <= event.index {
                         events.resize(event.index + 1, BString::default());
                     }
-                    if events[event.index] != event.name {
-                        events[event.index] = event.name.clone();
+                    if events[event.index].is_empty() {
+                        events[event.index] = printable(event.name.as_bstr()).into_owned().into();
                     }
                     *bare += u64::from(is_bare);
                     let (cpu, time) = (sample.cpu, sample.time);
@@ -265,7 +273,7 @@ impl Script<'_> {
                         tid,
                         cpu,
                         time,
-                        event: event.name.as_bstr(),
+                        event: events[event.index].as_bstr(),
                         period: Some(period),
                         ..Sample::default()
                     };

@@ -12,6 +12,7 @@ use super::Config;
 use super::address::At;
 use super::answers::{Answer, Jit, KernelNames, unpadded};
 use super::modules::ModuleId;
+use super::printable::printable;
 use super::spaces::{Found, Spaces};
 
 /// A frame and where it lies.
@@ -43,6 +44,8 @@ pub(super) struct Places {
     unsettled: Vec<u32>,
     /// Places that a jitdump told of, which may tell of other code there yet.
     dumped: Vec<u32>,
+    /// How many names had control characters.
+    replaced: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +55,8 @@ struct Key {
     lookup: u64,
     /// The address as it is shown.
     shown: u64,
+    /// How far before that address lies what is looked up: 1 for return addresses.
+    back: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,8 +91,9 @@ impl Places {
             is_code: Vec::new(),
             unsettled: Vec::new(),
             dumped: Vec::new(),
+            replaced: 0,
         };
-        places.id(Key { whose: Whose::Truncated, lookup: 0, shown: 0 });
+        places.id(Key { whose: Whose::Truncated, lookup: 0, shown: 0, back: 0 });
         places
     }
 
@@ -97,7 +103,9 @@ impl Places {
     }
 
     pub(super) fn kernel(&mut self, at: At) -> u32 {
-        self.id(Key { whose: Whose::Kernel, lookup: at.lookup(), shown: at.address })
+        let lookup = at.lookup();
+        let back = at.address - lookup;
+        self.id(Key { whose: Whose::Kernel, lookup, shown: at.address, back })
     }
 
     pub(super) fn user(&mut self, pid: u32, at: At, found: Option<Found>) -> u32 {
@@ -107,8 +115,9 @@ impl Places {
                 whose: Whose::Module(found.hit.module),
                 lookup: found.hit.bias.map_or(lookup, |bias| lookup.wrapping_sub(bias)),
                 shown: found.in_file.wrapping_add(back),
+                back,
             },
-            None => Key { whose: Whose::Nowhere(pid), lookup, shown: at.address },
+            None => Key { whose: Whose::Nowhere(pid), lookup, shown: at.address, back },
         };
         self.id(key)
     }
@@ -311,9 +320,10 @@ impl Places {
                     if function.inlined { ("inlined".into(), Kind::Inlined) } else { (path, kind) };
                 let frame = Frame { symbol: function.name, module, kind, address: None };
                 // The symbol's start is in the module's address space, the place shown is one in the file.
-                let start = function
-                    .start
-                    .map(|start| key.shown.wrapping_sub(key.lookup.wrapping_sub(start)));
+                let start = function.start.map(|start| {
+                    let offset = key.lookup.wrapping_sub(start).wrapping_add(key.back);
+                    key.shown.wrapping_sub(offset)
+                });
                 (frame, start)
             });
             self.name(id, keys, named, frames);
@@ -361,23 +371,24 @@ impl Places {
     /// suits them, Java at its end.
     pub(super) fn settle(&mut self, spaces: &Spaces, loader: &Loader, frames: &mut FrameTable) {
         let mut ids = std::mem::take(&mut self.unsettled);
-        ids.sort_by_key(|&id| self.keys[id as usize].whose);
-        for group in
-            ids.chunk_by(|&a, &b| self.keys[a as usize].whose == self.keys[b as usize].whose)
-        {
-            let Ok(Answer::Code(path, jit)) = self.ask(group, &self.keys, spaces, loader) else {
+        let keys = std::mem::take(&mut self.keys);
+        ids.sort_by_key(|&id| keys[id as usize].whose);
+        for group in ids.chunk_by(|&a, &b| keys[a as usize].whose == keys[b as usize].whose) {
+            let Ok(Answer::Code(path, jit)) = self.ask(group, &keys, spaces, loader) else {
                 continue;
             };
             for &id in group {
-                let Key { lookup, shown, .. } = self.keys[id as usize];
+                let Key { lookup, shown, .. } = keys[id as usize];
                 let (mut frame, _) = jit.frame(path, (lookup, shown), None);
                 if self.addresses && frame.symbol == "[unknown]" {
                     frame.address = Some(shown);
                 }
                 let (start, _) = self.ranges[id as usize];
-                frames.replace(self.named[start as usize].frame, frame);
+                let stand_in = self.named[start as usize].frame;
+                self.printable(frame, |frame| frames.replace(stand_in, frame));
             }
         }
+        self.keys = keys;
     }
 
     fn name<'a>(
@@ -394,10 +405,8 @@ impl Places {
                 frame.address = Some(shown);
             }
             let offset = symbol_start.map(|start| shown.wrapping_sub(start));
-            self.named.push(Named {
-                frame: frames.intern(frame),
-                place: Place { address: shown, offset },
-            });
+            let frame = self.printable(frame, |frame| frames.intern(frame));
+            self.named.push(Named { frame, place: Place { address: shown, offset } });
         }
         self.ranges[id as usize] = (start, self.named.len() as u32);
     }
@@ -410,6 +419,25 @@ fn is_memory(path: &[u8]) -> bool {
     match path {
         b"[unknown]" | b"[vdso]" | b"[vsyscall]" | b"[uprobes]" => false,
         path => !path.starts_with(b"/") || prefixes.iter().any(|prefix| path.starts_with(prefix)),
+    }
+}
+
+impl Places {
+    /// How many names had control characters.
+    pub(super) fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
+    /// Gives `take` the frame with names that can be printed.
+    fn printable<T>(&mut self, frame: Frame<'_>, take: impl FnOnce(Frame<'_>) -> T) -> T {
+        // A stand-in is no name, and goes.
+        if frame.symbol.starts_with(b"\0") {
+            return take(frame);
+        }
+        let symbol = printable(frame.symbol);
+        let module = printable(frame.module);
+        self.replaced += u64::from(*symbol != **frame.symbol || *module != **frame.module);
+        take(Frame { symbol: symbol.as_bstr(), module: module.as_bstr(), ..frame })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::perf_data::{BuildId, Clock, Features, FileId, Ksymbol, Mmap, Task};
 use crate::symbols::{Identity, Inode, KernelSymbol, Loader};
 
 use super::modules::{Hit, Mapped, ModuleId, Modules};
+use super::printable::printable;
 use super::processes::Processes;
 use super::unwind::Unwinder;
 
@@ -18,6 +19,8 @@ use super::unwind::Unwinder;
 pub(super) struct Spaces {
     spaces: HashMap<u32, Space>,
     comms: HashMap<u32, u32>,
+    /// How many names of threads had control characters.
+    replaced: u64,
     names: Interner,
     modules: Modules,
     /// By path, of recordings whose maps have none: perf writes those of modules that were hit. Several, if several files had that
@@ -173,8 +176,15 @@ impl Spaces {
         self.names.get(id).into()
     }
 
+    /// How many names of threads had control characters.
+    pub(super) fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
     pub(super) fn rename(&mut self, pid: u32, tid: u32, comm: &BStr, exec: bool) {
-        let name = self.names.intern(comm);
+        let printable = printable(comm);
+        self.replaced += u64::from(*printable != **comm);
+        let name = self.names.intern(&printable);
         self.comms.insert(tid, name);
         if exec {
             let space = self.space(pid);

@@ -130,7 +130,6 @@ fn bad_input_gets_its_own_diagnosis() {
         ("binary", "binary is not perf-script text, perf.data,"),
         ("stub", "stub, byte 8: the perf.data header is cut short"),
         ("header", "header has no samples"),
-        ("flat", "samples but no call chains"),
         ("missing", "cannot read missing: No such file"),
         ("folder", "cannot read folder: it is a directory"),
     ] {

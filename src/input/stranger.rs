@@ -1,0 +1,162 @@
+//! Files that are often mistaken for profiles that we read: each is named, with what to do.
+
+use bstr::ByteSlice;
+
+use crate::error::Error;
+
+/// A kind of file that no stage reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stranger {
+    /// As a phrase: `a profile of callgrind`.
+    what: &'static str,
+    remedy: &'static str,
+}
+
+/// How each kind is told.
+type Signs = fn(&[u8]) -> bool;
+
+const STRANGERS: [(Signs, Stranger); 11] = [
+    (
+        is_callgrind,
+        Stranger {
+            what: "a profile of callgrind",
+            remedy: "look at it with callgrind_annotate or kcachegrind, or record the program with fg-record",
+        },
+    ),
+    (
+        |start| start.starts_with(b"v8-version,"),
+        Stranger {
+            what: "a log of V8 (`node --prof`)",
+            remedy: "record with `fg-record node --perf-basic-prof`, or read it with `node --prof-process`",
+        },
+    ),
+    (
+        is_perf_report,
+        Stranger {
+            what: "what perf report prints",
+            remedy: "fold the recording itself, perf.data, or what `perf script` prints of it",
+        },
+    ),
+    (
+        is_instruments,
+        Stranger {
+            what: "a table copied from Instruments",
+            remedy: "export the recording with `xctrace export` and fold that",
+        },
+    ),
+    (
+        |start| start.starts_with(b"FLR\0"),
+        Stranger {
+            what: "a recording of Java Flight Recorder",
+            remedy: "let jfrconv of async-profiler make folded stacks of it",
+        },
+    ),
+    (
+        |start| start.starts_with(b"\x7fELF"),
+        Stranger {
+            what: "a program and no recording",
+            remedy: "record it first: fg-record ./program",
+        },
+    ),
+    (is_html, Stranger { what: "a web page", remedy: "save the profile as folded stacks instead" }),
+    (
+        is_json,
+        Stranger {
+            what: "JSON",
+            remedy: "save the profile as folded stacks instead, which most profilers can do",
+        },
+    ),
+    (
+        |start| start.starts_with(b"!<arch>") || start.starts_with(b"\0asm"),
+        Stranger { what: "a compiled program", remedy: "record it first: fg-record ./program" },
+    ),
+    (
+        |start| start.starts_with(b"\x0a") && start.contains(&0),
+        Stranger {
+            what: "binary, perhaps a profile of pprof",
+            remedy: "make folded stacks of it first: `pprof -raw`, then stackcollapse-go.pl",
+        },
+    ),
+    (
+        |start| start.contains(&0),
+        Stranger { what: "binary and no recording of perf", remedy: "check which file it is" },
+    ),
+];
+
+impl Stranger {
+    /// What an input is that starts so, if it is one of them.
+    pub(crate) fn of(start: &[u8]) -> Option<Stranger> {
+        STRANGERS.iter().find(|(signs, _)| signs(start)).map(|(_, stranger)| *stranger)
+    }
+
+    /// The error of an input called `name`.
+    pub(crate) fn refuse(self, name: &str) -> Error {
+        let what = format!("{name} is {}, which is not read", self.what);
+        Error::Unsupported { what, remedy: self.remedy.into() }
+    }
+}
+
+/// `events: Ir`, and a function that costs some (valgrind's `cl-format.html`).
+fn is_callgrind(start: &[u8]) -> bool {
+    let starts = |word: &[u8]| start.lines().any(|line| line.starts_with(word));
+    starts(b"# callgrind format") || starts(b"events: ") && (starts(b"fn=") || starts(b"fl="))
+}
+
+/// `# Overhead  Command  Shared Object  Symbol`
+fn is_perf_report(start: &[u8]) -> bool {
+    let is_title = |line: &[u8]| line.starts_with(b"#") && line.contains_str("Overhead  ");
+    start.lines().any(is_title)
+}
+
+/// `Weight`, `Self Weight`, nothing and `Symbol Name`, with tabs in between.
+fn is_instruments(start: &[u8]) -> bool {
+    let title = start.lines().next().unwrap_or_default();
+    title.contains(&b'\t') && title.contains_str("Self Weight")
+}
+
+fn is_html(start: &[u8]) -> bool {
+    let start = start.trim_ascii_start();
+    let starts =
+        |word: &[u8]| start.get(..word.len()).is_some_and(|s| s.eq_ignore_ascii_case(word));
+    starts(b"<!doctype html") || starts(b"<html")
+}
+
+/// An object with a name in it, or a list of objects or lists.
+fn is_json(start: &[u8]) -> bool {
+    let text = start.trim_ascii_start();
+    let Some((bracket, rest)) = text.split_first() else { return false };
+    let next = rest.trim_ascii_start().first();
+    match bracket {
+        b'{' => matches!(next, Some(b'"' | b'}')),
+        b'[' => matches!(next, Some(b'{' | b'[')),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_named() {
+        for (start, what) in [
+            (&b"events: Ir\n\nfl=a.c\nfn=main\n16 400\n"[..], Some("a profile of callgrind")),
+            (b"v8-version,11,3,244\n", Some("a log of V8 (`node --prof`)")),
+            (
+                b"# Overhead  Command  Shared Object\n#\n  9.9%  a\n",
+                Some("what perf report prints"),
+            ),
+            (b"{\"traceEvents\": []}", Some("JSON")),
+            (b"[\n {\"ph\": \"X\"}]", Some("JSON")),
+            (b"<!DOCTYPE html>\n<html>", Some("a web page")),
+            (b"\x7fELF\x02\x01", Some("a program and no recording")),
+            (b"\x0a\x04\x08\x01\x10\x00", Some("binary, perhaps a profile of pprof")),
+            (b"a\0b\0", Some("binary and no recording of perf")),
+            (b"[unknown];f 1\n", None),
+            (b"{closure};f 1\n", None),
+            (b"events: 5\n", None),
+        ] {
+            assert_eq!(Stranger::of(start).map(|stranger| stranger.what), what, "{start:?}");
+        }
+    }
+}
