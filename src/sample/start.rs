@@ -3,7 +3,7 @@
 use bstr::{BStr, ByteSlice};
 
 /// They start a thread or the kernel's side of one, or the program itself on a thread's behalf.
-const STARTS: [&str; 34] = [
+const STARTS: [&str; 38] = [
     "_start",
     "main",
     "start_thread",
@@ -24,7 +24,10 @@ const STARTS: [&str; 34] = [
     "thread_start",
     "_pthread_start",
     "RtlUserThreadStart",
-    // Go's; the last three switch to another stack.
+    // Where glibc's and Boost's coroutines begin.
+    "__start_context",
+    "make_fcontext",
+    // Go's; the last five switch to another stack.
     "runtime.goexit",
     "runtime.mstart",
     "runtime.rt0_go",
@@ -32,6 +35,8 @@ const STARTS: [&str; 34] = [
     "runtime.mcall",
     "runtime.morestack",
     "runtime.systemstack",
+    "runtime.asmcgocall",
+    "runtime.cgocallback",
     // The kernel's.
     "ret_from_fork",
     "ret_from_fork_asm",

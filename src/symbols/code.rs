@@ -23,6 +23,11 @@ impl Module {
         bytes.get(start.checked_add(at)?..end.min(bytes.len()))
     }
 
+    /// Whether its code is that of x86, of 64 bits or 32.
+    pub(crate) fn is_x86(&self) -> bool {
+        self.machine == EM_X86_64.0 || self.machine == EM_386.0
+    }
+
     /// The bytes of an address.
     pub(crate) fn address_size(&self) -> u8 {
         if self.machine == EM_386.0 { 4 } else { 8 }
@@ -44,7 +49,36 @@ impl Module {
         if self.is_entered_at(address) {
             return Some((b"_start", Some(self.entry)));
         }
+        let code = self.code_at(address)?;
+        if is_signal_return(code) {
+            return Some((b"__restore_rt", Some(address)));
+        }
+        if code.starts_with(&START_CONTEXT) {
+            return Some((b"__start_context", Some(address)));
+        }
         (self.ending(address) == Some(Ending::Exit)).then_some((b"clone", None))
+    }
+
+    /// Whether the x86-64 code at `address`, which no call leads to, is where a coroutine returns to when it is over:
+    /// Boost's `make_fcontext` puts it there, and it does nothing but `xor %rdi,%rdi; call _exit; hlt`.
+    pub(crate) fn ends_coroutine(&self, address: u64) -> bool {
+        const MOST: usize = 6;
+        let code = self.code_at(address).unwrap_or_default();
+        let mut after_call = false;
+        for instruction in Decoder::new(64, code, DecoderOptions::NONE).into_iter().take(MOST) {
+            match instruction.flow_control() {
+                _ if after_call => return instruction.mnemonic() == Mnemonic::Hlt,
+                FlowControl::Call | FlowControl::IndirectCall => after_call = true,
+                FlowControl::Next => {}
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Whether the code at `address` returns from a signal's handler.
+    pub(crate) fn returns_from_signal(&self, address: u64) -> bool {
+        self.code_at(address).is_some_and(is_signal_return)
     }
 
     /// Whether `address` is in the x86-64 code that the module is entered by, which nothing calls.
@@ -61,6 +95,9 @@ impl Module {
     }
 }
 
+/// How glibc's `__start_context` begins, which calls the next context when that of `makecontext` is over:
+/// `mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi`.
+const START_CONTEXT: [u8; 10] = [0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff];
 /// No `_start` is longer, in bytes.
 const LONGEST_START: u64 = 64;
 
@@ -111,12 +148,53 @@ impl Ending {
     }
 }
 
-/// Whether a call of x86, of 64 bits or 32, ends at `offset` of a file: `e8` and four bytes, or `ff /2` with two to seven bytes in all.
-pub(crate) fn ends_in_call(file: &[u8], offset: u64) -> bool {
-    let before = usize::try_from(offset).ok().and_then(|offset| file.get(..offset));
-    let Some(code) = before.and_then(|code| code.last_chunk::<7>()) else { return false };
-    code[2] == 0xe8
-        || [0, 1, 3, 4, 5].into_iter().any(|at| code[at] == 0xff && code[at + 1] >> 3 & 7 == 2)
+/// Whether a call of x86, of 64 bits or 32, ends where `code` does: `e8` and four bytes, or `ff /2` and its operand.
+pub(crate) fn ends_in_call(code: &[u8]) -> bool {
+    let Some(code) = code.last_chunk::<7>() else { return false };
+    let is_indirect = |at: usize| {
+        let operand = &code[at + 1..];
+        code[at] == 0xff && length_of_call(operand) == Some(operand.len())
+    };
+    code[2] == 0xe8 || (0..6).any(is_indirect)
+}
+
+/// How long the operand of `ff /2` is: the ModRM byte, a SIB byte and a displacement.
+fn length_of_call(operand: &[u8]) -> Option<usize> {
+    let modrm = *operand.first()?;
+    if modrm >> 3 & 7 != 2 {
+        return None;
+    }
+    let (mode, base) = (modrm >> 6, modrm & 7);
+    let sib = if mode < 3 && base == 4 { Some(*operand.get(1)?) } else { None };
+    let displacement = match mode {
+        0 if base == 5 || sib.is_some_and(|sib| sib & 7 == 5) => 4,
+        1 => 1,
+        2 => 4,
+        _ => 0,
+    };
+    Some(1 + usize::from(sib.is_some()) + displacement)
+}
+
+/// Whether this code returns from a signal's handler: `mov $15,%rax; syscall`. gdb knows it by the same bytes.
+pub(crate) fn is_signal_return(code: &[u8]) -> bool {
+    code.starts_with(b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05")
+        || code.starts_with(b"\xb8\x0f\x00\x00\x00\x0f\x05")
+}
+
+/// Whether x86-64 code loads the stack pointer from memory or from another register than the frame pointer: it goes on on
+/// another stack.
+pub(crate) fn loads_stack_pointer(code: &[u8]) -> bool {
+    let loads = |instruction: Instruction| {
+        let from = match instruction.op1_kind() {
+            OpKind::Register => instruction.op1_register(),
+            _ => Register::None,
+        };
+        instruction.mnemonic() == Mnemonic::Mov
+            && instruction.op0_kind() == OpKind::Register
+            && instruction.op0_register() == Register::RSP
+            && from != Register::RBP
+    };
+    Decoder::new(64, code, DecoderOptions::NONE).into_iter().any(loads)
 }
 
 /// `xor %ebp,%ebp` or `xor %rbp,%rbp`, behind `endbr64` or not.
@@ -158,9 +236,24 @@ mod tests {
 
     #[test]
     fn calls_are_told_by_their_bytes() {
-        assert!(ends_in_call(&[0, 0, 0xe8, 1, 2, 3, 4], 7));
-        assert!(ends_in_call(&[0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0], 7));
-        assert!(ends_in_call(&[0x90, 0xff, 0x15, 1, 2, 3, 4], 7));
-        assert!(!ends_in_call(&[0x90; 9], 9) && !ends_in_call(&[0xe8, 0, 0, 0, 0], 5));
+        assert!(ends_in_call(&[0, 0, 0xe8, 1, 2, 3, 4]));
+        // call *%rax; call *1(%rip); call *8(%rsp); call *0(,%rax,8)
+        assert!(ends_in_call(&[0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0]));
+        assert!(ends_in_call(&[0x90, 0xff, 0x15, 1, 2, 3, 4]));
+        assert!(ends_in_call(&[0x90, 0x90, 0x90, 0xff, 0x54, 0x24, 8]));
+        assert!(ends_in_call(&[0xff, 0x14, 0xc5, 0, 0, 0, 0]));
+        assert!(!ends_in_call(&[0x90; 9]) && !ends_in_call(&[0xe8, 0, 0, 0, 0]));
+        // A displacement that looks like one, a jump.
+        assert!(!ends_in_call(&[0x90, 0x90, 0x90, 0xff, 0xd0, 0x90, 0x90]));
+        assert!(!ends_in_call(&[0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xe0]));
+    }
+
+    #[test]
+    fn code_on_another_stack_is_told() {
+        // mov 0x38(%rsi),%rsp; mov %rsi,%rsp
+        assert!(loads_stack_pointer(&[0x90, 0x48, 0x8b, 0x66, 0x38]));
+        assert!(loads_stack_pointer(&[0x48, 0x89, 0xf4, 0xc3]));
+        // mov %rbp,%rsp; mov %rsp,%rbp; add $8,%rsp
+        assert!(!loads_stack_pointer(&[0x48, 0x89, 0xec, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xc4, 8]));
     }
 }

@@ -214,18 +214,18 @@ impl Jitdump {
 
 /// Numbers at offsets of a record.
 #[derive(Clone, Copy)]
-struct Fields<'a> {
-    bytes: &'a [u8],
-    big: bool,
+pub(super) struct Fields<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) big: bool,
 }
 
 impl Fields<'_> {
-    fn u32(&self, at: usize) -> Option<u32> {
+    pub(super) fn u32(&self, at: usize) -> Option<u32> {
         let bytes = *self.bytes.get(at..)?.first_chunk()?;
         Some(if self.big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 
-    fn u64(&self, at: usize) -> Option<u64> {
+    pub(super) fn u64(&self, at: usize) -> Option<u64> {
         let bytes = *self.bytes.get(at..)?.first_chunk()?;
         Some(if self.big { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
     }

@@ -43,6 +43,7 @@ mod extent;
 mod gopclntab;
 mod identity;
 mod jit;
+mod jit_code;
 mod kallsyms;
 mod kernel_line;
 #[cfg(target_os = "linux")]
@@ -62,11 +63,12 @@ mod vdso;
 mod vmlinux;
 
 pub(crate) use build_ids::BuildIds;
-pub(crate) use code::ends_in_call;
+pub(crate) use code::{ends_in_call, loads_stack_pointer};
 pub use demangle::demangle;
 pub use elf::Segment;
 pub use identity::{Identity, Inode};
 pub use jit::{Jitdump, PerfMap};
+pub(crate) use jit_code::JitCode;
 #[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;
 pub use kallsyms::{KernelSymbol, KernelSymbols, Reference};

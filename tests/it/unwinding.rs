@@ -37,10 +37,9 @@ fn every_frame_is_left_by_what_is_said_of_it() {
             "main;calls_from_rbx;inside;spin",
             "main;untold;inside;spin",
             "main;untold_with_frame;inside;spin",
-            // After the signal's trampoline, which has no symbol, comes where the thread was.
-            ";main;raise;__pthread_kill_implementation;[libc.so.6];handler;spin",
+            // After the signal's trampoline comes where the thread was.
+            "__pthread_kill_implementation;__restore_rt;handler;spin",
         ] {
-            let calls = calls.trim_start_matches(';');
             let last = calls.rsplit(';').next().unwrap();
             let (mut whole, mut other) = (0, 0);
             for (stack, weight) in &sums {
@@ -113,4 +112,123 @@ fn a_32_bit_program_is_unwound() {
             sums.iter().filter(|(stack, _)| is_whole(stack)).map(|(_, weight)| weight).sum();
         assert!(all > 10_000_000 && whole * 10 >= all * 9, "{flags:?}: {whole} of {all}\n{folded}");
     }
+}
+
+/// Compiles `tests/fixtures/stacks.c` in `dir`.
+fn build_stacks(dir: &Dir, flags: &[&str]) {
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-fomit-frame-pointer", "-o"]).arg(dir.path("stacks")).args(flags);
+    let done = cc.arg(repo().join("tests/fixtures/stacks.c")).arg("-lpthread").output().unwrap();
+    assert!(done.status.success(), "{}", done.stderr.to_str_lossy());
+}
+
+/// Demands that nearly all of the weight of what calls `leaf` is in a stack that begins with `start` and holds `calls`.
+fn check_stacks(folded: &[u8], start: &str, calls: &str, leaf: &str) {
+    let (mut whole, mut all) = (0, 0);
+    for (stack, weight) in sums(folded) {
+        if !stack.split_str(";").any(|frame| frame == leaf.as_bytes()) {
+            continue;
+        }
+        let is_whole = stack.starts_with(start.as_bytes()) && stack.contains_str(calls);
+        whole += u64::from(is_whole) * weight;
+        all += weight;
+    }
+    let folded = folded.to_str_lossy();
+    assert!(all > 50_000_000 && whole * 100 >= all * 98, "{calls}: {whole} of {all}\n{folded}");
+}
+
+/// Each kind of stack in `stacks.c`, how it begins and what it holds.
+const STACKS: [(&str, &str, &str); 8] = [
+    ("context", "stacks;__start_context;entry;inside;spin", "inside"),
+    ("signal", "stacks;_start", ";__restore_rt;handler;inside;spin"),
+    ("fiber", "stacks;start_fiber;fiber;inside;spin", "inside"),
+    ("register", "stacks;_start", ";main;in_kept_register;inside;spin"),
+    ("frame", "stacks;_start", ";main;in_frame;inside;spin"),
+    ("jit", "stacks;_start", ";main;in_jit;run;[anon];inside;spin"),
+    ("dumped", "stacks;_start", ";main;in_dumped;run;made;inside;spin"),
+    ("described", "stacks;_start", ";main;in_described;run;made;inside;spin"),
+];
+
+#[test]
+fn live_stacks_of_every_kind_are_whole() {
+    let test = "live_stacks_of_every_kind_are_whole";
+    if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) {
+        return cannot_run(test, "the functions are written for x86-64 Linux");
+    }
+    let dir = Dir::new();
+    build_stacks(&dir, &[]);
+    for (kind, start, calls) in STACKS {
+        let done = dir.cmd("fg-record").args(["-o", "x", "./stacks", kind]).run();
+        if !dir.path("x").exists() {
+            return cannot_run(test, &done.everything());
+        }
+        done.success();
+        let folded = dir.cmd("fg-fold").args(["-q", "--no-inline", "x"]).stdout();
+        check_stacks(&folded, start, calls, "inside");
+        assert!(!folded.contains_str("[truncated];inside"), "{folded}");
+    }
+    // The first samples find the pages of the buffer missing.
+    dir.cmd("fg-record").args(["-o", "x", "./stacks", "hole"]).run().success();
+    let folded = dir.cmd("fg-fold").args(["-q", "--no-inline", "x"]).stdout();
+    check_stacks(
+        &folded,
+        "stacks;clone",
+        ";thread;calls_big;big;short_inside;spin",
+        "short_inside",
+    );
+}
+
+#[test]
+fn copied_stacks_of_every_kind_are_whole() {
+    let test = "copied_stacks_of_every_kind_are_whole";
+    if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) {
+        return cannot_run(test, "the functions are written for x86-64 Linux");
+    }
+    let dir = Dir::new();
+    build_stacks(&dir, &[]);
+    for (kind, start, calls) in STACKS {
+        // No file holds the code of a JIT that writes no jitdump.
+        if kind == "jit" {
+            continue;
+        }
+        let options = "-k mono -F 1997 --call-graph dwarf,32768";
+        if record(&dir, test, options, &["./stacks", kind]).is_none() {
+            return;
+        }
+        let folded = dir.cmd("fg-fold").args(["-q", "--no-inline", "perf.data"]).stdout();
+        check_stacks(&folded, start, calls, "inside");
+    }
+}
+
+#[test]
+fn code_that_goes_on_on_another_stack_has_no_invented_callers() {
+    let test = "goes_on_on_another_stack";
+    if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) {
+        return cannot_run(test, "the functions are written for x86-64 Linux");
+    }
+    let dir = Dir::new();
+    let flags = ["-g", "-DDEBUG_FRAME", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"];
+    build_stacks(&dir, &flags);
+    let options = "-F 1997 --call-graph dwarf,4096";
+    if record(&dir, test, options, &["./stacks", "switch"]).is_none() {
+        return;
+    }
+    let folded = dir.cmd("fg-fold").args(["-q", "--no-inline", "perf.data"]).stdout();
+    check_stacks(&folded, "stacks;on_other_stack;inside;spin", "inside", "inside");
+}
+
+#[test]
+fn registers_without_a_stack_leave_the_chain() {
+    let dir = Dir::new();
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-fno-omit-frame-pointer", "-o"]).arg(dir.path("stacks"));
+    let done = cc.arg(repo().join("tests/fixtures/stacks.c")).arg("-lpthread").output().unwrap();
+    assert!(done.status.success(), "{}", done.stderr.to_str_lossy());
+    let options = "-F 1997 -g --user-regs=ip,sp,bp";
+    if record(&dir, "registers_without_a_stack", options, &["./stacks", "plain"]).is_none() {
+        return;
+    }
+    let folded = dir.cmd("fg-fold").args(["-q", "--no-inline", "perf.data"]).stdout();
+    check_stacks(&folded, "stacks;", ";main;inside;spin", "inside");
+    assert!(!folded.contains_str("[truncated]"), "{folded}");
 }

@@ -55,7 +55,11 @@ impl<'a> Session<'a> {
         config: &Config,
         to: &'a mut (dyn Write + Send),
     ) -> io::Result<Session<'a>> {
-        let unwinds = !config.raw_stacks && matches!(events.wanted.call_graph, CallGraph::Dwarf(_));
+        let most_stack = match events.wanted.call_graph {
+            CallGraph::Dwarf(bytes) if !config.raw_stacks => Some(bytes),
+            _ => None,
+        };
+        let unwinds = most_stack.is_some();
         let mut writer = Writer::new(BufWriter::with_capacity(1 << 16, to))?;
         let numbers = events.numbers();
         let limit = setting("kernel/perf_event_max_stack").and_then(|most| most.parse().ok());
@@ -76,7 +80,7 @@ impl<'a> Session<'a> {
             twice: vec![0; numbers.len()],
             numbers,
             ids: events.ids.clone(),
-            live: unwinds.then(|| Live::new(builds.clock)),
+            live: most_stack.map(|most_stack| Live::new(builds.clock, most_stack)),
             builds,
             chain: Vec::new(),
             off: events.wanted.switches.then(OffCpu::default),

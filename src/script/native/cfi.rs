@@ -10,52 +10,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gimli::{
-    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, Encoding, EndianSlice,
-    Evaluation, EvaluationResult, Format, LittleEndian, Location, Register, RegisterRule,
-    UnwindContext, UnwindExpression, UnwindSection, Value, Vendor, X86_64,
+    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, LittleEndian,
+    UnwindContext, UnwindSection, Vendor,
 };
 use hashbrown::HashMap as FastMap;
 
-use crate::symbols::Module;
+use crate::symbols::{Module, loads_stack_pointer};
 
-use super::exits::{Exit, exits};
+use super::exits::{LONGEST, Reader};
+use super::row::{Cfa, Row};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
-
-/// How the caller's registers are found from those at an address.
-pub(super) struct Row {
-    pub(super) cfa: CfaRule<usize>,
-    /// All that the tables mention.
-    pub(super) registers: Box<[(Register, RegisterRule<usize>)]>,
-    /// The column of the return address.
-    pub(super) return_address: Register,
-    /// The kernel called this function, as it does to return from a signal's handler: the caller was interrupted, it did not call.
-    pub(super) is_signal: bool,
-    encoding: Encoding,
-    section: Which,
-}
-
-impl Row {
-    /// What the table of a function that is left like this would say.
-    fn of(exit: Exit) -> Row {
-        let ip = X86_64::RA;
-        let saved = exit.saved.into_iter().chain([(ip, -8)]);
-        Row {
-            cfa: CfaRule::RegisterAndOffset { register: exit.cfa.base, offset: exit.cfa.offset },
-            registers: saved.map(|(register, at)| (register, RegisterRule::Offset(at))).collect(),
-            return_address: ip,
-            is_signal: false,
-            encoding: Encoding { format: Format::Dwarf32, version: 4, address_size: 8 },
-            section: Which::EhFrame,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
-    EhFrame,
-    DebugFrame,
-}
 
 /// The call frame information of one module.
 pub(super) struct Cfi {
@@ -70,6 +35,11 @@ pub(super) struct Cfi {
     known: FastMap<u64, Option<u32>>,
     /// The rows of exits, by the address of an instruction.
     exits: FastMap<u64, Range<u32>>,
+    reader: Reader,
+    /// Whether functions that `.debug_frame` describes go on on another stack, by their start.
+    switches: FastMap<u64, bool>,
+    /// What is put on stacks by hand, by address.
+    entries: FastMap<u64, bool>,
 }
 
 /// A section, and how a function is found in it.
@@ -129,6 +99,9 @@ impl Cfi {
             rows: Vec::new(),
             known: FastMap::default(),
             exits: FastMap::default(),
+            reader: Reader::default(),
+            switches: FastMap::default(),
+            entries: FastMap::default(),
         }
     }
 
@@ -152,10 +125,11 @@ impl Cfi {
 
     /// The numbers of what the code itself says, from the instruction at `address` on.
     pub(super) fn exits(&mut self, address: u64) -> Range<u32> {
-        let Cfi { file, rows, exits: known, .. } = self;
+        let Cfi { file, rows, exits: known, reader, .. } = self;
         let read = || {
             let start = rows.len() as u32;
-            rows.extend(exits(file, address).into_iter().map(Row::of));
+            let exits = reader.exits(address, |address| instruction_at(file, address));
+            rows.extend(exits.iter().map(Row::of_exit));
             start..rows.len() as u32
         };
         known.entry(address).or_insert_with(read).clone()
@@ -167,65 +141,80 @@ impl Cfi {
     }
 
     fn find(&mut self, address: u64) -> Option<Row> {
-        let Cfi { file, bases, eh_frame, debug_frame, context, .. } = self;
+        let Cfi { file, bases, eh_frame, debug_frame, context, switches, .. } = self;
         let section = eh_frame_of(&eh_frame.bytes, file);
-        let found = eh_frame.offset(address, file, bases).and_then(|offset| {
-            row(&section, bases, offset.into(), address, context, Which::EhFrame)
-        });
-        if found.is_some() {
-            return found;
+        let found = eh_frame
+            .offset(address, file, bases)
+            .and_then(|offset| row(&section, bases, offset.into(), address, context));
+        if let Some((row, _)) = found {
+            return Some(row);
         }
-        let table = debug_frame.get_or_insert_with(|| {
-            let bytes = Section::Unpacked(file.content(".debug_frame").into_owned());
-            let find = Find::Index(index(&debug_frame_of(&bytes, file), bases));
-            Table { bytes, find }
-        });
+        let table = debug_frame.get_or_insert_with(|| debug_table(file, bases));
         let section = debug_frame_of(&table.bytes, file);
         let offset = table.offset(address, file, bases)?;
-        row(&section, bases, offset.into(), address, context, Which::DebugFrame)
+        let (mut row, function) = row(&section, bases, offset.into(), address, context)?;
+        // Go's assembler describes all functions, and knows nothing of other stacks.
+        let by_stack = matches!(row.cfa, Cfa::From(gimli::X86_64::RSP, _));
+        row.switches = by_stack
+            && file.address_size() == 8
+            && *switches.entry(function.start).or_insert_with(|| {
+                let length = function.end.saturating_sub(function.start);
+                let code = file.code_at(function.start).unwrap_or_default();
+                loads_stack_pointer(&code[..code.len().min(length as usize)])
+            });
+        Some(row)
     }
 
-    /// What `expression` of `row` makes of the registers, the memory, and the value it starts with.
-    pub(super) fn evaluate(
-        &self,
-        row: &Row,
-        expression: &UnwindExpression<usize>,
-        initial: Option<u64>,
-        register: impl Fn(Register) -> Option<u64>,
-        memory: impl Fn(u64) -> Option<u64>,
-    ) -> Option<u64> {
-        // A loop in a hostile file.
-        const MOST_STEPS: u32 = 10_000;
-        let size = self.file.address_size();
-        let code = match row.section {
-            Which::EhFrame => expression.get(&eh_frame_of(&self.eh_frame.bytes, &self.file)),
-            Which::DebugFrame => {
-                expression.get(&debug_frame_of(&self.debug_frame.as_ref()?.bytes, &self.file))
-            }
-        };
-        let mut evaluation: Evaluation<Bytes<'_>> = code.ok()?.evaluation(row.encoding);
-        evaluation.set_max_iterations(MOST_STEPS);
-        if let Some(initial) = initial {
-            evaluation.set_initial_value(initial);
+    /// Whether `address`, at which no call ends, is what is put on a stack by hand as a return address: the start of a
+    /// function, or what a signal's handler or a coroutine returns to. Go's `goexit` and glibc's trampoline for signals
+    /// begin with a `nop`, so that a debugger that looks a byte before finds them too.
+    pub(super) fn is_entry(&mut self, address: u64) -> bool {
+        const NOP: u8 = 0x90;
+        const NOPS: u64 = 8;
+        if let Some(&known) = self.entries.get(&address) {
+            return known;
         }
-        let mut result = evaluation.evaluate().ok()?;
-        loop {
-            result = match result {
-                EvaluationResult::Complete => break,
-                EvaluationResult::RequiresRegister { register: number, .. } => {
-                    evaluation.resume_with_register(Value::Generic(register(number)?)).ok()?
-                }
-                EvaluationResult::RequiresMemory { address, size: read, .. } if read == size => {
-                    evaluation.resume_with_memory(Value::Generic(memory(address)?)).ok()?
-                }
-                _ => return None,
-            };
-        }
-        match evaluation.as_result().first()?.location {
-            Location::Address { address } => Some(address),
-            _ => None,
-        }
+        let start = self.start(address).filter(|start| address - start <= NOPS);
+        let file = &self.file;
+        let is_start = start.and_then(|start| file.code_at(start)).is_some_and(|code| {
+            let before = code.iter().take((address - start.unwrap_or(address)) as usize);
+            before.copied().all(|byte| byte == NOP)
+        });
+        let is_entry =
+            is_start || file.returns_from_signal(address) || file.ends_coroutine(address);
+        self.entries.insert(address, is_entry);
+        is_entry
     }
+
+    /// Where the function at `address` starts, if the tables say.
+    fn start(&mut self, address: u64) -> Option<u64> {
+        let Cfi { file, bases, eh_frame, debug_frame, .. } = self;
+        let section = eh_frame_of(&eh_frame.bytes, file);
+        let offset = eh_frame.offset(address, file, bases);
+        let found = offset.and_then(|offset| range(&section, bases, offset.into(), address));
+        if let Some(found) = found {
+            return Some(found.start);
+        }
+        let table = debug_frame.get_or_insert_with(|| debug_table(file, bases));
+        let section = debug_frame_of(&table.bytes, file);
+        let offset = table.offset(address, file, bases)?;
+        Some(range(&section, bases, offset.into(), address)?.start)
+    }
+}
+
+/// The bytes of the instruction at `address` of a file, and of what follows it.
+fn instruction_at(file: &Module, address: u64) -> Option<[u8; LONGEST]> {
+    let code = file.code_at(address)?;
+    let mut bytes = [0; LONGEST];
+    let length = code.len().min(LONGEST);
+    bytes[..length].copy_from_slice(&code[..length]);
+    Some(bytes)
+}
+
+fn debug_table(file: &Module, bases: &BaseAddresses) -> Table {
+    let bytes = Section::Unpacked(file.content(".debug_frame").into_owned());
+    let find = Find::Index(index(&debug_frame_of(&bytes, file), bases));
+    Table { bytes, find }
 }
 
 impl Table {
@@ -264,7 +253,10 @@ fn debug_frame_of<'a>(bytes: &'a Section, file: &'a Module) -> DebugFrame<Bytes<
 }
 
 /// Where functions start and where the section describes them, in order.
-fn index<'a, S: UnwindSection<Bytes<'a>>>(section: &S, bases: &BaseAddresses) -> Vec<(u64, usize)> {
+pub(super) fn index<'a, S: UnwindSection<Bytes<'a>>>(
+    section: &S,
+    bases: &BaseAddresses,
+) -> Vec<(u64, usize)> {
     let mut index = Vec::new();
     let mut entries = section.entries(bases);
     while let Ok(Some(entry)) = entries.next() {
@@ -278,30 +270,41 @@ fn index<'a, S: UnwindSection<Bytes<'a>>>(section: &S, bases: &BaseAddresses) ->
     index
 }
 
-fn row<'a, S: UnwindSection<Bytes<'a>>>(
+/// The row of `address` in the function that is described at `offset`, and where that function lies.
+pub(super) fn row<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
     bases: &BaseAddresses,
     offset: S::Offset,
     address: u64,
     context: &mut UnwindContext<usize>,
-    which: Which,
-) -> Option<Row> {
+) -> Option<(Row, Range<u64>)> {
     let function = section.fde_from_offset(bases, offset, S::cie_from_offset).ok()?;
     let row = function.unwind_info_for_address(section, bases, context, address).ok()?;
-    Some(Row {
-        cfa: row.cfa().clone(),
-        registers: row.registers().cloned().collect(),
-        return_address: function.cie().return_address_register(),
-        is_signal: function.is_signal_trampoline(),
-        encoding: function.cie().encoding(),
-        section: which,
-    })
+    let expression =
+        |code: &gimli::UnwindExpression<usize>| Some(code.get(section).ok()?.0.slice().into());
+    let row = Row::of(row, function.cie(), function.is_signal_trampoline(), expression)?;
+    Some((row, function.initial_address()..function.end_address()))
+}
+
+/// Where the function lies that is described at `offset`, if `address` is in it.
+fn range<'a, S: UnwindSection<Bytes<'a>>>(
+    section: &S,
+    bases: &BaseAddresses,
+    offset: S::Offset,
+    address: u64,
+) -> Option<Range<u64>> {
+    let function = section.fde_from_offset(bases, offset, S::cie_from_offset).ok()?;
+    let range = function.initial_address()..function.end_address();
+    range.contains(&address).then_some(range)
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
     use std::path::Path;
+
+    use crate::script::native::memory::Stack;
+    use crate::script::native::registers::{Machine, Registers};
 
     #[test]
     fn damaged_tables_say_less_and_nothing_worse() {
@@ -324,12 +327,10 @@ mod tests {
             let damaged = Arc::new(Module::from_bytes(path, bytes).unwrap());
             let mut cfi = Cfi::new(&damaged);
             told.push(addresses.clone().filter(|&address| cfi.row(address).is_some()).count());
+            let registers = Registers::new(Machine::X86_64);
+            let stack = Stack { machine: Machine::X86_64, start: 0, bytes: &[0; 64], memory: None };
             for row in &cfi.rows {
-                for (_, rule) in &row.registers {
-                    if let gimli::RegisterRule::ValExpression(code) = rule {
-                        cfi.evaluate(row, code, Some(8), |_| Some(64), Some);
-                    }
-                }
+                registers.clone().follow(row, true, stack, false);
             }
         }
         assert!(told[0] > 300 && told.iter().all(|&told| told <= 400), "{told:?}");

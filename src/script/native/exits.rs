@@ -1,82 +1,121 @@
-//! How x86-64 code that no table describes is left: what its own instructions do to the stack until it returns.
+//! How a function that no table describes is left: what its own instructions do to the stack until it returns.
 //!
-//! musl, and the hand-written assembler of codecs and of cryptography, have neither call frame information nor frame pointers. But what a
-//! function did to the stack it undoes before it returns: read on from where a thread was to a `ret`, and the return address lies
-//! that far away; what is popped on the way are the caller's registers. Of a branch both ways are read, calls come back, jumps elsewhere
-//! are followed, which a last call that jumps to another function is as well.
+//! musl, and the hand-written assembler of codecs, of cryptography and of linear algebra, have neither call frame information
+//! nor frame pointers; nor has the code of many JITs. But what a function did to the stack it undoes before it returns: read on
+//! from where a thread was to a `ret`, and the return address lies that far away; what is popped on the way are the caller's
+//! registers. Both ways of a branch are read, calls come back, jumps elsewhere are followed: a last call that jumps to another
+//! function is such a jump as well.
 //!
-//! A call that never comes back leads into code of something else. So there may be several exits, and one is believed only if a return
-//! address is where it says.
+//! A function that aligned its stack has kept the old stack pointer in some register, or in memory. So what each register holds
+//! is followed, as far as it is what some register held at the start, a distance from it, or a word that lies there.
+//!
+//! A call that never comes back leads into code of something else. So there may be several exits, and one is believed only if
+//! a return address is where it says.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use gimli::Register as Number;
+use hashbrown::HashMap as FastMap;
 use iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, OpKind, Register,
 };
 
-use crate::symbols::Module;
+use super::row::Value;
 
-/// So many instructions are read for one address. Functions of more before their first exit are rare.
-const MOST_STEPS: usize = 4096;
-/// So many are enough: they are one and the same, but behind calls that never come back.
+/// The most instructions that are read for one address. The kernels of OpenBLAS have some 10,000 before their exit. The way
+/// from another address of the same function ends where it meets this one.
+const MOST_STEPS: usize = 1 << 15;
+/// So many exits are enough: they are one and the same, except behind calls that never come back.
 const MOST_EXITS: usize = 4;
-/// Those that a caller's values are kept in, and a function that uses them restores: the psABI, "Registers and the Stack Frame".
+/// The longest instruction has 15 bytes.
+pub(super) const LONGEST: usize = 16;
+/// A function that uses one of these restores it: the psABI, "Registers and the Stack Frame".
 const KEPT: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
-
-/// A word of the stack, as far from what a register held at the address that was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Relative {
-    /// The stack pointer, or the frame pointer.
-    pub(super) base: gimli::Register,
-    pub(super) offset: i64,
-}
+/// The numbers that DWARF gives to the registers, in the order in which instructions number them.
+const NUMBERS: [u16; 16] = [0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /// A way out of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
     /// Where the caller's stack ends, behind the return address: what call frame information calls the CFA.
-    pub(super) cfa: Relative,
-    /// The registers that are restored, and from where, counted from the CFA.
-    pub(super) saved: Vec<(gimli::Register, i64)>,
+    pub(super) cfa: Value,
+    /// The registers that are not what they were at the address: what the caller has in them, if that is known.
+    pub(super) changed: Vec<(Number, Option<Value>)>,
+    /// It returns. If not, it jumps to where a register says: to the start of another function, or by a table to somewhere
+    /// in its own midst.
+    pub(super) returns: bool,
+}
+
+/// Reads the code of one module, or of one process.
+pub(super) struct Reader {
+    known: FastMap<u64, Arc<[Exit]>>,
+    info: InstructionInfoFactory,
+}
+
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader { known: FastMap::default(), info: InstructionInfoFactory::new() }
+    }
 }
 
 /// What is known where an instruction is read.
 #[derive(Clone)]
 struct State {
     ip: u64,
-    /// Where the stack pointer points; `None` if it was aligned or loaded.
-    sp: Option<Relative>,
-    /// The frame pointer is what it was.
-    has_frame: bool,
-    saved: [Option<Relative>; KEPT.len()],
+    registers: [Option<Value>; 16],
 }
 
-const SP: gimli::Register = gimli::X86_64::RSP;
-const FP: gimli::Register = gimli::X86_64::RBP;
-
-/// The exits of the function at `address`, in the order in which they are found.
-pub(super) fn exits(module: &Module, address: u64) -> Vec<Exit> {
-    read(|address| module.code_at(address), address)
-}
-
-/// The same, given the bytes from an address on.
-fn read<'a>(code_at: impl Fn(u64) -> Option<&'a [u8]>, address: u64) -> Vec<Exit> {
-    let start = Relative { base: SP, offset: 0 };
-    let mut waiting =
-        vec![State { ip: address, sp: Some(start), has_frame: true, saved: Default::default() }];
-    let mut seen = HashSet::new();
-    let mut exits = Exits::default();
-    let mut instruction = Instruction::default();
-    while let Some(mut state) = waiting.pop() {
-        while let Some(code) = code_at(state.ip) {
-            if seen.len() >= MOST_STEPS || exits.sure.len() >= MOST_EXITS {
-                return exits.all();
-            }
-            if !seen.insert(state.ip) {
+impl Reader {
+    /// The exits of the function at `address`, those that return first. `code_at` answers with the bytes from an address on,
+    /// and zeros where there are no more.
+    pub(super) fn exits(
+        &mut self,
+        address: u64,
+        mut code_at: impl FnMut(u64) -> Option<[u8; LONGEST]>,
+    ) -> Arc<[Exit]> {
+        if let Some(known) = self.known.get(&address) {
+            return known.clone();
+        }
+        let mut waiting = vec![State::at(address)];
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        while let Some(state) = waiting.pop() {
+            if !self.read(state, &mut code_at, &mut seen, &mut waiting, &mut found) {
                 break;
             }
-            Decoder::with_ip(64, code, state.ip, DecoderOptions::NONE).decode_out(&mut instruction);
+        }
+        let exits: Arc<[Exit]> = best(found).into();
+        self.known.insert(address, exits.clone());
+        exits
+    }
+
+    /// Reads on to where the code leaves, or to what was read. False if that is enough.
+    fn read(
+        &mut self,
+        mut state: State,
+        code_at: &mut impl FnMut(u64) -> Option<[u8; LONGEST]>,
+        seen: &mut HashSet<u64>,
+        waiting: &mut Vec<State>,
+        found: &mut Vec<Exit>,
+    ) -> bool {
+        let mut instruction = Instruction::default();
+        while let Some(code) = code_at(state.ip) {
+            let returns = found.iter().filter(|exit| exit.returns).count();
+            if seen.len() >= MOST_STEPS || returns >= MOST_EXITS {
+                return false;
+            }
+            if !seen.insert(state.ip) {
+                return true;
+            }
+            if let Some(known) = self.known.get(&state.ip) {
+                found.extend(known.iter().filter_map(|exit| state.leave_by(exit)));
+                return true;
+            }
+            Decoder::with_ip(64, &code, state.ip, DecoderOptions::NONE)
+                .decode_out(&mut instruction);
             match instruction.flow_control() {
                 FlowControl::UnconditionalBranch => {
                     state.ip = instruction.near_branch_target();
@@ -87,147 +126,162 @@ fn read<'a>(code_at: impl Fn(u64) -> Option<&'a [u8]>, address: u64) -> Vec<Exit
                 }
                 FlowControl::Return => {
                     let is_near = matches!(instruction.code(), Code::Retnq | Code::Retnq_imm16);
-                    exits.sure.extend(state.exit().filter(|_| is_near));
-                    break;
+                    found.extend(state.exit(true).filter(|_| is_near));
+                    return true;
                 }
                 FlowControl::IndirectBranch => {
-                    exits.jumps.extend(state.exit());
-                    break;
+                    found.extend(state.exit(false));
+                    return true;
                 }
                 // A system call is one as well; `hlt` is nothing like it.
                 FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall
                     if instruction.mnemonic() != Mnemonic::Hlt => {}
                 // A trap, what is no instruction.
-                _ => break,
+                _ => return true,
             }
-            state.pass(&instruction);
+            state.pass(&instruction, &mut self.info);
             state.ip = instruction.next_ip();
         }
+        true
     }
-    exits.all()
 }
 
-/// Exits as they are found.
-#[derive(Default)]
-struct Exits {
-    /// Where it returns.
-    sure: Vec<Exit>,
-    /// Where it jumps to what a register says: to another function's start, or by a table to somewhere in its own midst.
-    jumps: Vec<Exit>,
-}
-
-impl Exits {
-    /// Each once, the better ones first.
-    fn all(self) -> Vec<Exit> {
-        let mut all: Vec<Exit> = Vec::new();
-        for exit in self.sure.into_iter().chain(self.jumps) {
-            if all.len() < MOST_EXITS && !all.contains(&exit) {
-                all.push(exit);
-            }
+/// Each exit once, those that return first.
+fn best(found: Vec<Exit>) -> Vec<Exit> {
+    let mut all: Vec<Exit> = Vec::new();
+    let (returns, jumps): (Vec<Exit>, Vec<Exit>) = found.into_iter().partition(|exit| exit.returns);
+    for exit in returns.into_iter().chain(jumps) {
+        let is_new =
+            !all.iter().any(|known| known.cfa == exit.cfa && known.changed == exit.changed);
+        if all.len() < MOST_EXITS && is_new {
+            all.push(exit);
         }
-        all
     }
+    all
 }
 
 impl State {
+    fn at(ip: u64) -> State {
+        State { ip, registers: NUMBERS.map(|number| Some(Value::of(Number(number)))) }
+    }
+
+    fn get(&self, register: Register) -> Option<Value> {
+        self.registers[slot(register)?]
+    }
+
+    fn set(&mut self, register: Register, value: Option<Value>) {
+        if let Some(slot) = slot(register) {
+            self.registers[slot] = value;
+        }
+    }
+
     /// Goes on behind an instruction that does not jump, or comes back.
-    fn pass(&mut self, instruction: &Instruction) {
-        let frame = Relative { base: FP, offset: 0 };
-        let target = match instruction.op0_kind() {
-            OpKind::Register => instruction.op0_register(),
+    fn pass(&mut self, instruction: &Instruction, info: &mut InstructionInfoFactory) {
+        let operand = |at| match instruction.op_kind(at) {
+            OpKind::Register => instruction.op_register(at),
             _ => Register::None,
         };
-        match (instruction.mnemonic(), target) {
-            // What it pushes is gone when it comes back. The others only look at a register.
-            (Mnemonic::Call | Mnemonic::Cmp | Mnemonic::Test, _) => {}
-            (Mnemonic::Pop, Register::RSP) => self.sp = None,
-            (Mnemonic::Pop, _) => {
-                self.restore(target, self.sp);
-                self.move_sp(instruction.stack_pointer_increment().into());
+        let (target, source) = (operand(0), operand(1));
+        let is_whole = target.is_gpr64();
+        let stack = self.get(Register::RSP);
+        match instruction.mnemonic() {
+            // What it pushes is gone when it comes back.
+            Mnemonic::Call => {
+                for at in 0..self.registers.len() {
+                    let register = Register::RAX + at as u32;
+                    if register != Register::RSP && !KEPT.contains(&register) {
+                        self.registers[at] = None;
+                    }
+                }
             }
-            (Mnemonic::Leave, _) => {
-                self.sp = self.has_frame.then_some(frame);
-                self.restore(Register::RBP, self.sp);
-                self.move_sp(8);
+            Mnemonic::Pop if is_whole => {
+                self.move_stack(8);
+                self.set(target, stack.and_then(Value::word));
             }
-            (Mnemonic::Add, Register::RSP) => self.add(instruction, 1),
-            (Mnemonic::Sub, Register::RSP) => self.add(instruction, -1),
-            (Mnemonic::Lea, Register::RSP) => self.sp = self.memory(instruction),
-            (Mnemonic::Mov, Register::RSP) => {
-                let is_frame = instruction.op1_kind() == OpKind::Register
-                    && instruction.op1_register() == Register::RBP;
-                self.sp = (is_frame && self.has_frame).then_some(frame);
+            Mnemonic::Leave => {
+                let frame = self.get(Register::RBP);
+                self.set(Register::RBP, frame.and_then(Value::word));
+                self.set(Register::RSP, frame.and_then(|frame| frame.plus(8)));
             }
-            (Mnemonic::Mov, kept) if KEPT.contains(&kept) => {
-                let is_loaded = instruction.op1_kind() == OpKind::Memory;
-                self.restore(kept, self.memory(instruction).filter(|_| is_loaded));
+            Mnemonic::Add if is_whole => self.add(target, instruction, 1),
+            Mnemonic::Sub if is_whole => self.add(target, instruction, -1),
+            Mnemonic::Lea if is_whole => self.set(target, self.memory(instruction)),
+            Mnemonic::Mov if is_whole && source.is_gpr64() => self.set(target, self.get(source)),
+            Mnemonic::Mov if is_whole && instruction.op1_kind() == OpKind::Memory => {
+                self.set(target, self.memory(instruction).and_then(Value::word));
             }
-            // They only push.
-            (_, Register::None) | (Mnemonic::Push, _) => {
-                self.move_sp(instruction.stack_pointer_increment().into());
+            _ if target.is_vector_register() => {}
+            _ => {
+                let moves = instruction.is_stack_instruction();
+                for used in info.info(instruction).used_registers() {
+                    let register = used.register().full_register();
+                    let reads = matches!(used.access(), OpAccess::Read | OpAccess::CondRead);
+                    let is_followed = reads || moves && register == Register::RSP;
+                    if !is_followed {
+                        self.set(register, None);
+                    }
+                }
+                self.move_stack(instruction.stack_pointer_increment().into());
             }
-            (_, other) => match other.full_register() {
-                Register::RSP => self.sp = None,
-                Register::RBP => self.restore(Register::RBP, None),
-                _ => {}
-            },
         }
     }
 
-    /// `register` was loaded from `place`, or changed otherwise.
-    fn restore(&mut self, register: Register, place: Option<Relative>) {
-        if let Some(at) = KEPT.iter().position(|&kept| kept == register) {
-            self.saved[at] = place;
-        }
-        self.has_frame &= register != Register::RBP;
+    fn move_stack(&mut self, by: i64) {
+        self.set(Register::RSP, self.get(Register::RSP).and_then(|stack| stack.plus(by)));
     }
 
-    fn move_sp(&mut self, by: i64) {
-        self.sp = self.sp.map(|sp| Relative { offset: sp.offset.wrapping_add(by), ..sp });
+    fn add(&mut self, target: Register, instruction: &Instruction, sign: i64) {
+        // Not a register's value.
+        let by = instruction.try_immediate(1).ok();
+        let by = by.map(|by| (by as i64).wrapping_mul(sign));
+        self.set(target, by.and_then(|by| self.get(target)?.plus(by)));
     }
 
-    fn add(&mut self, instruction: &Instruction, sign: i64) {
-        // Not by a register.
-        match instruction.try_immediate(1) {
-            Ok(by) => self.move_sp((by as i64).wrapping_mul(sign)),
-            Err(_) => self.sp = None,
-        }
-    }
-
-    /// The word that an operand `[rsp + 8]` or `[rbp - 8]` names.
-    fn memory(&self, instruction: &Instruction) -> Option<Relative> {
-        let base = match instruction.memory_base() {
-            Register::RSP => self.sp?,
-            Register::RBP if self.has_frame => Relative { base: FP, offset: 0 },
-            _ => return None,
-        };
-        let displacement = instruction.memory_displacement64() as i64;
-        let is_fixed = instruction.memory_index() == Register::None;
-        is_fixed.then_some(Relative { offset: base.offset.wrapping_add(displacement), ..base })
+    /// The place that an operand `[rsp + 8]` or `[rbp - 8]` names.
+    fn memory(&self, instruction: &Instruction) -> Option<Value> {
+        let base = instruction.memory_base();
+        let is_fixed = instruction.memory_index() == Register::None
+            && instruction.segment_prefix() == Register::None
+            && base.is_gpr64();
+        let value = self.get(base).filter(|_| is_fixed)?;
+        value.plus(instruction.memory_displacement64() as i64)
     }
 
     /// What leaving here means.
-    fn exit(&self) -> Option<Exit> {
-        let sp = self.sp?;
-        let cfa = Relative { offset: sp.offset.wrapping_add(8), ..sp };
-        let saved = KEPT.iter().zip(self.saved).filter_map(|(&register, place)| {
-            let place = place.filter(|place| place.base == cfa.base)?;
-            Some((dwarf(register), place.offset.wrapping_sub(cfa.offset)))
+    fn exit(&self, returns: bool) -> Option<Exit> {
+        let cfa = self.get(Register::RSP)?.plus(8)?;
+        let changed = KEPT.iter().filter_map(|&register| {
+            let number = Number(NUMBERS[slot(register)?]);
+            let value = self.get(register);
+            (value != Some(Value::of(number))).then_some((number, value))
         });
-        Some(Exit { cfa, saved: saved.collect() })
+        Some(Exit { cfa, changed: changed.collect(), returns })
+    }
+
+    /// What leaving by an exit from here on means for where this way began.
+    fn leave_by(&self, exit: &Exit) -> Option<Exit> {
+        let earlier = |value: Value| {
+            let at = NUMBERS.iter().position(|&number| number == value.register.0)?;
+            value.after(self.registers[at]?)
+        };
+        let cfa = earlier(exit.cfa)?;
+        let changed = KEPT.iter().filter_map(|&register| {
+            let number = Number(NUMBERS[slot(register)?]);
+            let told = exit.changed.iter().find(|told| told.0 == number);
+            let value = match told {
+                Some((_, value)) => value.and_then(earlier),
+                None => self.get(register),
+            };
+            (value != Some(Value::of(number))).then_some((number, value))
+        });
+        Some(Exit { cfa, changed: changed.collect(), returns: exit.returns })
     }
 }
 
-/// The number that DWARF gives to one of [`KEPT`].
-fn dwarf(register: Register) -> gimli::Register {
-    match register {
-        Register::RBX => gimli::X86_64::RBX,
-        Register::RBP => gimli::X86_64::RBP,
-        Register::R12 => gimli::X86_64::R12,
-        Register::R13 => gimli::X86_64::R13,
-        Register::R14 => gimli::X86_64::R14,
-        _ => gimli::X86_64::R15,
-    }
+/// The place of a general register in [`State::registers`].
+fn slot(register: Register) -> Option<usize> {
+    let full = register.full_register();
+    full.is_gpr64().then(|| full.number())
 }
 
 #[cfg(test)]
@@ -235,24 +289,45 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn sp(offset: i64) -> Relative {
-        Relative { base: SP, offset }
+    const SP: Number = gimli::X86_64::RSP;
+
+    /// The exits of code that lies at 0x1000: the CFA, and the registers that are saved, counted from there.
+    fn exits_of(code: &[u8]) -> Vec<(Value, Vec<(u16, i64)>)> {
+        let exits = Reader::default().exits(0x1000, |address| code_at(code, address));
+        exits.iter().map(|exit| (exit.cfa, saved(exit))).collect()
     }
 
-    /// The exits of code that lies at 0x1000.
-    fn exits_of(code: &[u8]) -> Vec<(Relative, Vec<(u16, i64)>)> {
-        let at = |address: u64| code.get(address.checked_sub(0x1000)? as usize..);
-        let plain = |exit: Exit| {
-            (exit.cfa, exit.saved.into_iter().map(|(register, at)| (register.0, at)).collect())
+    fn code_at(code: &[u8], address: u64) -> Option<[u8; LONGEST]> {
+        let rest = code.get(usize::try_from(address.checked_sub(0x1000)?).ok()?..)?;
+        let mut bytes = [0; LONGEST];
+        let len = rest.len().min(LONGEST);
+        bytes[..len].copy_from_slice(&rest[..len]);
+        (len > 0).then_some(bytes)
+    }
+
+    fn from(register: Number, offset: i64) -> Value {
+        Value::of(register).plus(offset).unwrap()
+    }
+
+    fn sp(offset: i64) -> Value {
+        from(SP, offset)
+    }
+
+    fn saved(exit: &Exit) -> Vec<(u16, i64)> {
+        let place = |value: &Value| {
+            (-0x100..0).find(|&at| exit.cfa.plus(at).and_then(Value::word) == Some(*value))
         };
-        read(at, 0x1000).into_iter().map(plain).collect()
+        exit.changed
+            .iter()
+            .filter_map(|(number, value)| Some((number.0, place(value.as_ref()?)?)))
+            .collect()
     }
 
     #[test]
     fn what_was_done_to_the_stack_is_undone() {
         const RBX: u16 = 3;
         const RBP: u16 = 6;
-        let frame = |offset| Relative { base: FP, offset };
+        let frame = |offset| from(gimli::X86_64::RBP, offset);
         // add $0x18,%rsp; pop %rbx; pop %rbp; ret
         let popped = [0x48, 0x83, 0xc4, 0x18, 0x5b, 0x5d, 0xc3];
         assert_eq!(exits_of(&popped), [(sp(0x30), vec![(RBX, -24), (RBP, -16)])]);
@@ -288,8 +363,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_to_an_end(code in prop::collection::vec(any::<u8>(), 0..600), at in 0u64..600) {
-            let bytes = |address: u64| code.get(usize::try_from(address.checked_sub(0x1000)?).ok()?..);
-            prop_assert!(read(bytes, 0x1000 + at).len() <= MOST_EXITS);
+            let mut reader = Reader::default();
+            for at in [at, at / 2, 0] {
+                let exits = reader.exits(0x1000 + at, |address| code_at(&code, address));
+                prop_assert!(exits.len() <= MOST_EXITS);
+            }
         }
     }
 
@@ -297,12 +375,11 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     #[test]
     fn code_tells_what_its_tables_tell() {
-        use std::sync::Arc;
-
         use bstr::ByteSlice;
-        use gimli::{CfaRule, RegisterRule};
 
         use crate::script::native::cfi::Cfi;
+        use crate::script::native::row::{Cfa, Rule};
+        use crate::symbols::Module;
 
         const MOST: u32 = 10_000;
         let maps = std::fs::read("/proc/self/maps").unwrap();
@@ -315,23 +392,25 @@ mod tests {
             let bytes = module.code_at(code.address).unwrap();
             let all = Decoder::with_ip(64, bytes, code.address, DecoderOptions::NONE);
             let is_call = |instruction: &Instruction| instruction.mnemonic() == Mnemonic::Call;
+            let at = |address: u64| (address.wrapping_sub(code.address) as usize).min(bytes.len());
+            let mut reader = Reader::default();
             let (mut found, mut other, mut elsewhere) = (0, 0, 0);
             for address in all.into_iter().filter(is_call).map(|call| call.next_ip()) {
                 let Some(row) = cfi.row(address).map(|row| cfi.get(row)) else { continue };
-                let CfaRule::RegisterAndOffset { register, offset } = row.cfa else { continue };
-                let exits = exits(&module, address);
-                let Some(exit) = exits.first().filter(|exit| exit.cfa.base == register) else {
+                let Cfa::From(register, offset) = row.cfa else { continue };
+                let exits = reader.exits(address, |address| code_at(&bytes[at(address)..], 0x1000));
+                let Some(exit) = exits.first().filter(|exit| exit.cfa.register == register) else {
                     continue;
                 };
-                if exit.cfa.offset != offset {
+                if exit.cfa != from(register, offset) {
                     other += 1;
                     continue;
                 }
                 found += 1;
-                for (register, at) in &exit.saved {
-                    let told = row.registers.iter().find(|told| told.0 == *register);
-                    elsewhere +=
-                        u32::from(told.is_some_and(|told| told.1 != RegisterRule::Offset(*at)));
+                for (register, at) in saved(exit) {
+                    let told = row.registers.iter().find(|told| told.0.0 == register);
+                    let is_there = |told: &Rule| matches!(told, Rule::Saved(there) if *there == at);
+                    elsewhere += u32::from(told.is_some_and(|told| !is_there(&told.1)));
                 }
                 if found == MOST {
                     break;

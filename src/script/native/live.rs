@@ -17,12 +17,14 @@ pub(crate) struct Live {
     loader: Loader,
     memory: Memory,
     reach: Reach,
+    /// How many bytes of a stack the kernel copies at most.
+    most_stack: u64,
     frames: Vec<At>,
 }
 
 impl Live {
-    /// `clock` is the recording's.
-    pub(crate) fn new(clock: Clock) -> Live {
+    /// Unwinds stacks of which the kernel copies `most_stack` bytes at most. `clock` is the recording's.
+    pub(crate) fn new(clock: Clock, most_stack: u32) -> Live {
         let loader = Loader::new(symbols::Config::default());
         let machine = Machine::of(None);
         Live {
@@ -31,6 +33,7 @@ impl Live {
             loader,
             memory: Memory::default(),
             reach: Reach::new(machine),
+            most_stack: most_stack.into(),
             frames: Vec::new(),
         }
     }
@@ -66,14 +69,20 @@ impl Live {
         unwinder.memory = Some(&self.memory);
         self.frames.clear();
         let end = unwinder.unwind(&registers, stack, &mut self.frames);
+        let copied = registers.sp().saturating_add(stack.len() as u64);
         match (end, sample.tid) {
             (End::Root(root), Some(tid)) => self.reach.found(tid, root),
-            (End::Lost, Some(tid)) => self.reach.lost(tid),
+            (End::Lost, Some(tid)) if !self.reach.is_below_root(tid, copied) => {
+                self.reach.lost(tid);
+            }
             _ => {}
         }
-        // Unwound return addresses are those of the calls, one less.
-        let back = |(at, frame): (usize, &At)| frame.address + u64::from(at > 0);
-        chain.extend(self.frames.iter().enumerate().map(back));
+        // A large buffer, of which no page was used yet, ends the copy. The next copy shall not end there.
+        if end == End::Lost || self.memory.was_read() {
+            let wanted = registers.sp().saturating_add(self.most_stack);
+            self.memory.touch(sample.pid?, copied, wanted);
+        }
+        chain.extend(self.frames.iter().map(|frame| frame.address));
         Some(end != End::Lost)
     }
 }

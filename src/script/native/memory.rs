@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 
+use super::exits::LONGEST;
 use super::registers::Machine;
 
 const PAGE: usize = 4096;
@@ -47,6 +48,11 @@ impl Stack<'_> {
 #[derive(Default)]
 pub(super) struct Memory(RefCell<Reading>);
 
+/// After so many samples the code that was read is read anew: a JIT may have replaced it.
+const MOST_SAMPLES: u64 = 1000;
+/// So many pages of code are kept.
+const MOST_CODE: usize = 4096;
+
 #[derive(Default)]
 struct Reading {
     /// `/proc/PID/mem`, by process.
@@ -58,6 +64,9 @@ struct Reading {
     /// How many were asked for, and whether one could be read.
     pages: usize,
     was_read: bool,
+    /// Pages of code, by process and place; `None` if they cannot be read.
+    code: HashMap<(u32, u64), Option<Box<[u8]>>>,
+    samples: u64,
 }
 
 impl Memory {
@@ -66,11 +75,65 @@ impl Memory {
         let mut reading = self.0.borrow_mut();
         (reading.pid, reading.pages, reading.was_read) = (pid, 0, false);
         reading.page.clear();
+        reading.samples += 1;
+        if reading.samples.is_multiple_of(MOST_SAMPLES) || reading.code.len() > MOST_CODE {
+            reading.code.clear();
+        }
+    }
+
+    /// Another number means that code may have changed since.
+    pub(super) fn generation(&self) -> u64 {
+        self.0.borrow().samples / MOST_SAMPLES
+    }
+
+    /// The code at `address` of process `pid`, and zeros where it ends.
+    pub(super) fn code(&self, pid: u32, address: u64) -> Option<[u8; LONGEST]> {
+        let mut reading = self.0.borrow_mut();
+        let mut bytes = [0; LONGEST];
+        let mut copied = 0;
+        while copied < LONGEST {
+            let at = address.checked_add(copied as u64)?;
+            let start = at & !(PAGE as u64 - 1);
+            let Some(page) = reading.code_page(pid, start) else { break };
+            let rest = page.get((at - start) as usize..).unwrap_or_default();
+            let length = rest.len().min(LONGEST - copied);
+            if length == 0 {
+                break;
+            }
+            bytes[copied..copied + length].copy_from_slice(&rest[..length]);
+            copied += length;
+        }
+        (copied > 0).then_some(bytes)
+    }
+
+    /// Whether the code around `address` of process `pid` has changed since it was read. If so, all code of the process is read
+    /// anew.
+    pub(super) fn has_new_code(&self, pid: u32, address: u64) -> bool {
+        let mut reading = self.0.borrow_mut();
+        let start = address & !(PAGE as u64 - 1);
+        let new = reading.load(pid, start);
+        let old = reading.code.get(&(pid, start)).and_then(Option::as_deref);
+        if new.as_deref() == old {
+            return false;
+        }
+        reading.code.retain(|&(owner, _), _| owner != pid);
+        true
     }
 
     /// Whether anything was read for this sample.
     pub(super) fn was_read(&self) -> bool {
         self.0.borrow().was_read
+    }
+
+    /// Reads each page from `from` up to `to` of process `pid`, as far as they are mapped, so that they are there from now on: the
+    /// kernel copies a stack up to the first page that was never touched. They are full of zeros, as if the process had read them.
+    pub(super) fn touch(&self, pid: u32, from: u64, to: u64) {
+        let mut reading = self.0.borrow_mut();
+        let Some(file) = reading.file(pid) else { return };
+        let mut at = from;
+        while at < to && read_at(file, &mut [0], at).is_ok_and(|read| read > 0) {
+            at = (at & !(PAGE as u64 - 1)) + PAGE as u64;
+        }
     }
 
     /// The word at `address`, as it is now; `None` if that cannot be read, or too much was read already.
@@ -92,25 +155,41 @@ impl Reading {
         if self.pages > MOST_PAGES {
             return None;
         }
-        if !self.files.contains_key(&self.pid) {
+        self.page = self.load(self.pid, start)?;
+        self.start = start;
+        self.was_read = true;
+        Some(())
+    }
+
+    fn code_page(&mut self, pid: u32, start: u64) -> Option<&[u8]> {
+        if !self.code.contains_key(&(pid, start)) {
+            let page = self.load(pid, start).map(Vec::into_boxed_slice);
+            self.code.insert((pid, start), page);
+        }
+        self.code.get(&(pid, start))?.as_deref()
+    }
+
+    /// The page at `start` of process `pid`, as it is now.
+    fn load(&mut self, pid: u32, start: u64) -> Option<Vec<u8>> {
+        let mut page = vec![0; PAGE];
+        let read = self.file(pid).and_then(|file| read_at(file, &mut page, start).ok());
+        page.truncate(read.unwrap_or(0));
+        if page.is_empty() {
+            // Another program runs there now, or none.
+            self.files.remove(&pid);
+            return None;
+        }
+        Some(page)
+    }
+
+    fn file(&mut self, pid: u32) -> Option<&File> {
+        if !self.files.contains_key(&pid) {
             if self.files.len() >= MOST_FILES {
                 self.files.clear();
             }
-            self.files.insert(self.pid, File::open(format!("/proc/{}/mem", self.pid)).ok()?);
+            self.files.insert(pid, File::open(format!("/proc/{pid}/mem")).ok()?);
         }
-        let mut page = std::mem::take(&mut self.page);
-        page.resize(PAGE, 0);
-        let read = self.files.get(&self.pid).map_or(Ok(0), |file| read_at(file, &mut page, start));
-        page.truncate(read.unwrap_or(0));
-        self.page = page;
-        self.start = start;
-        if self.page.is_empty() {
-            // Another program runs there now, or none.
-            self.files.remove(&self.pid);
-            return None;
-        }
-        self.was_read = true;
-        Some(())
+        self.files.get(&pid)
     }
 }
 

@@ -19,6 +19,7 @@ mod deferred;
 mod exits;
 #[cfg(target_os = "linux")]
 pub(crate) mod live;
+mod made;
 mod memory;
 mod modules;
 mod nameless;
@@ -28,6 +29,7 @@ mod processes;
 #[cfg(target_os = "linux")]
 pub(crate) mod reach;
 mod registers;
+mod row;
 mod seen;
 mod signal;
 pub(crate) mod spaces;

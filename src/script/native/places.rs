@@ -108,18 +108,32 @@ impl Places {
         self.id(Key { whose: Whose::Kernel, lookup, shown: at.address, back })
     }
 
-    pub(super) fn user(&mut self, pid: u32, at: At, found: Option<Found>) -> u32 {
+    /// The place of an address of process `pid`, where `found` lies. If it is that of a return address, `is_called` says whether a
+    /// call ends there: a coroutine and a signal's handler return to the start of a function.
+    pub(super) fn user(
+        &mut self,
+        pid: u32,
+        at: At,
+        found: Option<Found>,
+        is_called: impl FnOnce() -> bool,
+    ) -> u32 {
         let (lookup, back) = (at.lookup(), at.address - at.lookup());
         let key = match found {
             Some(found) => Key {
                 whose: Whose::Module(found.hit.module),
-                lookup: found.hit.bias.map_or(lookup, |bias| lookup.wrapping_sub(bias)),
+                lookup: lookup_in(Some(found), lookup),
                 shown: found.in_file.wrapping_add(back),
                 back,
             },
             None => Key { whose: Whose::Nowhere(pid), lookup, shown: at.address, back },
         };
-        self.id(key)
+        let next = self.keys.len();
+        let id = self.id(key);
+        if back > 0 && id as usize == next && !is_called() {
+            let key = &mut self.keys[next];
+            (key.lookup, key.back) = (lookup_in(found, at.address), 0);
+        }
+        id
     }
 
     /// The frames of a place that was resolved, leaf first, at a `time` of the clock of jitdumps, if it is known.
@@ -439,6 +453,12 @@ impl Places {
         self.replaced += u64::from(*symbol != **frame.symbol || *module != **frame.module);
         take(Frame { symbol: symbol.as_bstr(), module: module.as_bstr(), ..frame })
     }
+}
+
+/// The address by which `address` is looked up where `found` lies.
+fn lookup_in(found: Option<Found>, address: u64) -> u64 {
+    let bias = found.and_then(|found| found.hit.bias);
+    bias.map_or(address, |bias| address.wrapping_sub(bias))
 }
 
 /// The distinct addresses of a group, which is in their order.

@@ -1,6 +1,6 @@
 //! What a signal's handler returns to, on x86-64: code that asks the kernel for the registers of where the thread was.
 //!
-//! glibc describes it in its tables, musl does not. gdb knows it by the same bytes. Source: `struct rt_sigframe`, of which the handler's
+//! glibc describes it in its tables, musl does not. Source: `struct rt_sigframe`, of which the handler's
 //! return address is gone, and `struct sigcontext` in `arch/x86/include/uapi/asm/sigcontext.h`.
 
 use gimli::Register;
@@ -11,12 +11,6 @@ use super::registers::Registers;
 const REGISTERS: u64 = 40;
 /// Which are there, as DWARF numbers them: r8 to r15, di, si, bp, bx, dx, ax, cx, sp, ip.
 const ORDER: [u16; 17] = [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16];
-
-/// Whether this code returns from a signal's handler: `mov $15,%rax; syscall`.
-pub(super) fn is_return(code: &[u8]) -> bool {
-    code.starts_with(b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05")
-        || code.starts_with(b"\xb8\x0f\x00\x00\x00\x0f\x05")
-}
 
 /// The registers of where the thread was, given those in such code; `None` if the stack does not hold them.
 pub(super) fn interrupted(

@@ -7,8 +7,9 @@ use bstr::{BStr, BString, ByteSlice};
 
 use crate::intern::Interner;
 use crate::perf_data::{BuildId, Clock, Features, FileId, Ksymbol, Mmap, Task};
-use crate::symbols::{Identity, Inode, KernelSymbol, Loader};
+use crate::symbols::{Identity, Inode, KernelSymbol, Loader, ends_in_call};
 
+use super::made::Made;
 use super::modules::{Hit, Mapped, ModuleId, Modules};
 use super::printable::printable;
 use super::processes::Processes;
@@ -23,6 +24,7 @@ pub(super) struct Spaces {
     replaced: u64,
     names: Interner,
     modules: Modules,
+    made: Made,
     /// By path, of recordings whose maps have none: perf writes those of modules that were hit. Several, if several files had that
     /// path while it recorded.
     build_ids: HashMap<BString, Vec<Vec<u8>>>,
@@ -251,14 +253,36 @@ impl Spaces {
         self.spaces.get_mut(&pid)?.find(pid, address, &mut self.modules, loader)
     }
 
+    /// Whether a call ends behind what was found, as far as that is known.
+    pub(super) fn is_called(&self, found: Found) -> bool {
+        let Some(file) = &self.module(found.hit.module).file else { return true };
+        let end = usize::try_from(found.in_file.wrapping_add(1)).ok();
+        let before = end.and_then(|end| file.bytes().get(..end));
+        !file.is_x86() || before.is_none_or(ends_in_call)
+    }
+
     /// What unwinds the stacks of process `pid`.
     pub(super) fn unwinder<'a>(&'a mut self, pid: u32, loader: &'a Loader) -> Unwinder<'a> {
         let space = self.spaces.entry(pid).or_default();
-        Unwinder { pid, space, modules: &mut self.modules, loader, memory: None, as_perf: false }
+        Unwinder {
+            pid,
+            space,
+            modules: &mut self.modules,
+            made: &mut self.made,
+            loader,
+            memory: None,
+            time: None,
+            as_perf: false,
+        }
     }
 }
 
 impl Space {
+    /// Whether the recording tells what is mapped.
+    pub(super) fn is_told(&self) -> bool {
+        !self.maps.is_empty()
+    }
+
     /// What lies at `address`; until something is mapped after an exec, the old program is still there.
     pub(super) fn find(
         &mut self,

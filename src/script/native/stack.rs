@@ -75,8 +75,11 @@ impl Builder {
             }
             return None;
         };
-        // What was recorded of the user's stack itself says more than the chain.
-        let is_told = registers.is_some() || has_call_branches(sample);
+        // What was recorded of the user's stack itself says more than the chain. Registers without a stack only say where the
+        // thread was, which the chain does as well.
+        let stack = sample.stack_user.filter(|stack| !stack.bytes.is_empty());
+        let has_stack = registers.is_some() && stack.is_some();
+        let is_told = has_stack || has_call_branches(sample);
         match self.append(pid, mode, chain.iter(), is_told, into) {
             User::Chain => {
                 if is_full(chain, limit) && !self.perf_compat {
@@ -173,8 +176,9 @@ impl Builder {
         let mut unwinder = into.spaces.unwinder(pid, into.loader);
         unwinder.as_perf = self.perf_compat;
         let end = unwinder.unwind(registers, stack, &mut self.unwound);
-        for &at in &self.unwound {
-            into.add(pid, CpuMode::User, at);
+        // As perf prints them: the call, not what follows it.
+        for at in &self.unwound {
+            into.add(pid, CpuMode::User, At::exact(at.lookup()));
         }
         if end == End::Lost && !self.perf_compat {
             into.stack.push(Places::TRUNCATED);
@@ -204,7 +208,9 @@ impl Into<'_> {
             CpuMode::Unknown if at.address >> 63 == 1 => self.places.kernel(at),
             _ => {
                 let found = self.spaces.find(pid, at.lookup(), self.loader);
-                self.places.user(pid, at, found)
+                let spaces = &*self.spaces;
+                let is_called = || found.is_none_or(|found| spaces.is_called(found));
+                self.places.user(pid, at, found, is_called)
             }
         };
         self.stack.push(id);

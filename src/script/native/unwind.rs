@@ -1,38 +1,31 @@
-//! User stacks out of registers and the bytes of the stack: a step for each frame, by the module's call frame information.
+//! User stacks out of registers and the bytes of the stack, a step for each frame, by the module's call frame information.
 //!
-//! All registers are followed, as code of the dynamic linker and signal trampolines keep the frame's address elsewhere than in the
-//! stack and frame pointers. Code that nothing is said of, such as a JIT's, is hoped to keep frame pointers.
+//! All registers are followed, because code of the dynamic linker and signal trampolines keep the frame's address elsewhere than
+//! in the stack and frame pointers. Code that no table describes is left as its instructions say. If they are not known either,
+//! it may have kept a frame pointer.
+//!
+//! A caller is believed only if a call ends at its return address, or if something else is known to have put that address there.
 
-use gimli::{CfaRule, RegisterRule};
+use std::sync::Arc;
 
 use crate::symbols::{Loader, ends_in_call};
 
 use super::address::At;
-use super::cfi::{Cfi, Row};
+use super::cfi::Cfi;
+use super::made::{Made, Source, Way};
 use super::memory::{Memory, Stack};
 use super::modules::{Hit, Modules};
 use super::registers::{LINK, Machine, Registers};
+use super::row::Step;
 use super::signal;
 use super::spaces::{Found, Space};
-
-/// Where a step led.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    Caller,
-    /// There is none: a thread began here, the tables say, or the program.
-    Root,
-    /// There is none, a zero says, which is in its address's place.
-    Zero,
-    /// There is one, but it was not found: mostly the copy of the stack ends before.
-    Lost,
-}
 
 /// How far a stack was followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// To the root for certain, as [`Step::Root`] is; where the stack pointer was there.
     Root(u64),
-    /// To where a thread may begin.
+    /// To where a thread or a coroutine may begin.
     Likely,
     /// Not as far as that.
     Lost,
@@ -43,9 +36,12 @@ pub(super) struct Unwinder<'a> {
     pub(super) pid: u32,
     pub(super) space: &'a mut Space,
     pub(super) modules: &'a mut Modules,
+    pub(super) made: &'a mut Made,
     pub(super) loader: &'a Loader,
-    /// That of the processes, if they still run.
+    /// The memory of the processes, if they still run.
     pub(super) memory: Option<&'a Memory>,
+    /// When the sample was taken, by the clock of jitdumps, if that is known.
+    pub(super) time: Option<u64>,
     /// Lose stacks as perf 6.1 does: in epilogues, as what was restored already is not known, and in code that nothing is mapped to
     /// or said of.
     pub(super) as_perf: bool,
@@ -53,6 +49,17 @@ pub(super) struct Unwinder<'a> {
 
 /// Deeper stacks are endless recursion, or an endless loop in broken tables.
 const DEEPEST: usize = 100_000;
+
+/// Where a step begins.
+#[derive(Clone, Copy)]
+struct Spot {
+    /// What lies there.
+    found: Option<Found>,
+    /// The thread was there. If not, it will return there.
+    exact: bool,
+    /// No call put this return address on the stack: a coroutine returns there, or a signal's handler.
+    is_entry: bool,
+}
 
 impl Unwinder<'_> {
     /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up. What was read elsewhere than in those
@@ -70,138 +77,254 @@ impl Unwinder<'_> {
         // How many frames the copy told.
         let mut copied = None;
         let mut registers = *registers;
-        // Where a thread was, and where it was interrupted by a signal; anything else is a return address.
-        let mut exact = true;
+        let mut spot = self.exactly(registers.ip());
         frames.push(At::exact(registers.ip()));
         // Inside execve the old program's registers are still there, but its stack is the new one's.
-        if self.find(registers.ip()).map_or(stack.bytes.is_empty(), |found| found.is_gone) {
+        if spot.found.map_or(stack.bytes.is_empty(), |found| found.is_gone) {
             return End::Likely;
         }
         for _ in 0..DEEPEST {
-            let step = self.step(&mut registers, &mut exact, stack);
+            let step = self.step(&mut registers, &mut spot, stack);
             if copied.is_none() && memory.is_some_and(Memory::was_read) {
                 copied = Some(frames.len());
             }
             match step {
-                // As perf prints them: the call, not what follows it.
-                Step::Caller => frames.push(At::exact(registers.ip() - u64::from(!exact))),
+                Step::Caller if spot.exact => frames.push(At::exact(registers.ip())),
+                Step::Caller => frames.push(At::call(registers.ip())),
                 Step::Root => return End::Root(registers.sp()),
                 // Memory that has changed is full of zeros.
-                Step::Zero if copied.is_none() => return End::Likely,
-                Step::Zero | Step::Lost => break,
+                Step::Zero | Step::Began if copied.is_none() => return End::Likely,
+                Step::Zero | Step::Began | Step::Lost => break,
             }
         }
         frames.truncate(copied.unwrap_or(frames.len()));
         End::Lost
     }
 
-    /// Makes the registers those of the caller.
-    fn step(&mut self, registers: &mut Registers, exact: &mut bool, stack: Stack<'_>) -> Step {
-        let was_exact = std::mem::replace(exact, false);
-        let lookup = registers.ip().wrapping_sub(u64::from(!was_exact));
-        let Some(found) = self.find(lookup) else {
-            return if self.as_perf { Step::Lost } else { registers.follow_frame_pointer(stack) };
+    /// Makes the registers, and the spot, those of the caller.
+    fn step(&mut self, registers: &mut Registers, spot: &mut Spot, stack: Stack<'_>) -> Step {
+        let Some(found) = spot.found else {
+            return if self.as_perf {
+                Step::Lost
+            } else {
+                self.leave_unknown(registers, spot, stack)
+            };
         };
         let cfi = self.modules.cfi(found.hit.module).zip(found.hit.bias);
-        let Some((cfi, bias)) = cfi else { return self.leave_unknown(registers, stack) };
-        let in_file = lookup.wrapping_sub(bias);
+        let Some((cfi, bias)) = cfi else { return self.leave_unknown(registers, spot, stack) };
+        let in_file = spot.lookup(registers).wrapping_sub(bias);
         let Some(row) = cfi.row(in_file) else {
             if self.as_perf {
-                return registers.follow_frame_pointer(stack);
+                let step = registers.follow_frame_pointer(stack);
+                *spot = self.called(registers.ip());
+                return step;
             }
             if cfi.file().is_entered_at(in_file) {
                 return Step::Root;
             }
-            return self.leave_untold(registers, exact, was_exact, found, stack);
+            return self.leave_untold(registers, spot, found, stack);
         };
-        let (cfi, row, here) = (&*cfi, cfi.get(row), *registers);
-        *exact = row.is_signal;
-        let step = registers.follow(cfi, row, was_exact, stack, self.as_perf);
-        if was_exact && !self.as_perf { self.doubt(step, registers, here, stack) } else { step }
-    }
-
-    /// Another way out of `here`, if the tables led to where nothing is: glibc's memcpy for i386 pushes a register that they do not know
-    /// of, and that seems to be the return address then.
-    fn doubt(
-        &mut self,
-        step: Step,
-        registers: &mut Registers,
-        here: Registers,
-        stack: Stack<'_>,
-    ) -> Step {
-        let to = registers.get(registers.machine.ip());
-        let is_right = match (&step, to) {
-            (Step::Root, _) | (_, None) => true,
-            (Step::Caller, Some(to)) => self.find(to).is_some(),
-            (Step::Zero | Step::Lost, Some(_)) => false,
-        };
-        if is_right || here.machine == Machine::Aarch64 {
+        let row = cfi.get(row);
+        let is_signal = row.is_signal;
+        if row.switches && !self.as_perf {
+            return Step::Began;
+        }
+        let here = *registers;
+        let step = registers.follow(row, spot.exact && !spot.is_entry, stack, self.as_perf);
+        if is_signal && step == Step::Caller {
+            *spot = self.exactly(registers.ip());
             return step;
         }
-        let mut other = here;
-        let Some(found) = self.leave_by_call(&mut other, stack) else { return step };
-        *registers = other;
-        found
+        if self.as_perf {
+            *spot = self.called(registers.ip());
+            return step;
+        }
+        match step {
+            Step::Caller => {
+                if let Some(arrived) = self.arrival(registers) {
+                    *spot = arrived;
+                    return step;
+                }
+            }
+            Step::Root | Step::Began => return step,
+            Step::Zero if spot.is_entry => return Step::Root,
+            Step::Zero | Step::Lost => {
+                let is_known = registers.get(registers.machine.ip()).is_some();
+                let may_be_wrong = spot.is_entry || spot.exact && is_known;
+                if !may_be_wrong {
+                    return step;
+                }
+            }
+        }
+        if spot.is_entry {
+            return Step::Began;
+        }
+        // The tables led to where no caller is: glibc's memcpy for i386 pushes a register that they do not know of, and that seems
+        // to be the return address then.
+        *registers = here;
+        let other = match here.machine {
+            Machine::X86_64 => self.leave_by_code(registers, spot, found, stack, false),
+            Machine::X86 => None,
+            Machine::Aarch64 => return step,
+        };
+        let exact = spot.exact;
+        let other = other.or_else(|| exact.then(|| self.leave_by_call(registers, spot, stack))?);
+        other.unwrap_or(if step == Step::Zero { step } else { Step::Lost })
     }
 
     /// Steps out of code whose module has no file: what a JIT made, or a 32-bit program's vdso, which is not ours.
-    fn leave_unknown(&mut self, registers: &mut Registers, stack: Stack<'_>) -> Step {
-        let by_call = match registers.machine {
-            Machine::X86 => self.leave_by_call(registers, stack),
-            _ => None,
-        };
-        by_call.unwrap_or_else(|| registers.follow_frame_pointer(stack))
+    fn leave_unknown(
+        &mut self,
+        registers: &mut Registers,
+        spot: &mut Spot,
+        stack: Stack<'_>,
+    ) -> Step {
+        let here = *registers;
+        if self.as_perf || here.machine == Machine::Aarch64 {
+            let step = registers.follow_frame_pointer(stack);
+            *spot = self.called(registers.ip());
+            return step;
+        }
+        if here.machine == Machine::X86 {
+            return self
+                .leave_by_call(registers, spot, stack)
+                .unwrap_or_else(|| self.leave_by_frame_pointer(registers, spot, stack));
+        }
+        if let Some(step) = self.leave_made(registers, spot, true, stack) {
+            return step;
+        }
+        let by_frame = self.leave_by_frame_pointer(registers, spot, stack);
+        if by_frame != Step::Lost {
+            return by_frame;
+        }
+        *registers = here;
+        self.leave_made(registers, spot, false, stack).unwrap_or(Step::Lost)
+    }
+
+    /// By the instructions that a JIT made, or what it says of them, if that leads to behind a call. Ways that return are tried, or
+    /// those that jump elsewhere.
+    fn leave_made(
+        &mut self,
+        registers: &mut Registers,
+        spot: &mut Spot,
+        returns: bool,
+        stack: Stack<'_>,
+    ) -> Option<Step> {
+        let first = self.leave_made_once(registers, spot, returns, stack);
+        if first.is_some() {
+            return first;
+        }
+        let source = source(self.pid, self.memory, self.space, self.time, self.loader);
+        let is_new = self.made.renew(source, registers.ip());
+        is_new.then(|| self.leave_made_once(registers, spot, returns, stack))?
+    }
+
+    fn leave_made_once(
+        &mut self,
+        registers: &mut Registers,
+        spot: &mut Spot,
+        returns: bool,
+        stack: Stack<'_>,
+    ) -> Option<Step> {
+        let address = spot.lookup(registers);
+        for way in
+            self.ways(address, registers.ip()).iter().filter(|way| way.row.returns == returns)
+        {
+            let mut caller = *registers;
+            let step = caller.follow(&way.row, spot.exact, stack, false);
+            if step == Step::Root {
+                return Some(step);
+            }
+            let arrived = if step == Step::Caller { self.arrival(&caller) } else { None };
+            let arrived =
+                arrived.filter(|_| way.is_told || self.ends_in_call(caller.ip()) == Some(true));
+            if let Some(arrived) = arrived {
+                (*registers, *spot) = (caller, arrived);
+                return Some(step);
+            }
+        }
+        None
     }
 
     /// Steps out of code that its module says nothing of: assembler, stubs, `_init`.
     fn leave_untold(
         &mut self,
         registers: &mut Registers,
-        exact: &mut bool,
-        was_exact: bool,
+        spot: &mut Spot,
         found: Found,
         stack: Stack<'_>,
     ) -> Step {
         match registers.machine {
             Machine::X86_64 => {}
-            Machine::X86 => return self.leave_unknown(registers, stack),
+            Machine::X86 => return self.leave_unknown(registers, spot, stack),
             Machine::Aarch64 => {
-                let link = registers.get(LINK).filter(|_| was_exact);
-                return match link {
+                let link = registers.get(LINK).filter(|_| spot.exact);
+                let step = match link {
                     Some(address) => registers.arrive(*registers, address),
                     None => registers.follow_frame_pointer(stack),
                 };
+                *spot = self.called(registers.ip());
+                return step;
             }
         }
         if self.is_signal_return(registers.ip())
             && let Some(interrupted) = signal::interrupted(registers, |place| stack.word(place))
         {
-            *exact = true;
             let here = std::mem::replace(registers, interrupted);
+            *spot = self.exactly(interrupted.ip());
             return registers.arrive(here, interrupted.ip());
         }
-        self.leave_by_code(registers, was_exact, found, stack)
-            .or_else(|| self.leave_by_call(registers, stack))
-            .unwrap_or_else(|| registers.follow_frame_pointer(stack))
+        if spot.is_entry {
+            return Step::Began;
+        }
+        self.leave_by_code(registers, spot, found, stack, true)
+            .or_else(|| self.leave_by_call(registers, spot, stack))
+            .unwrap_or_else(|| self.leave_by_frame_pointer(registers, spot, stack))
     }
 
-    /// By what the code does until it returns, if that leads to behind a call.
+    /// By the frame pointer, if that leads to behind a call.
+    fn leave_by_frame_pointer(
+        &mut self,
+        registers: &mut Registers,
+        spot: &mut Spot,
+        stack: Stack<'_>,
+    ) -> Step {
+        let step = registers.follow_frame_pointer(stack);
+        if step != Step::Caller {
+            return step;
+        }
+        match self.arrival(registers) {
+            Some(arrived) => {
+                *spot = arrived;
+                step
+            }
+            None => Step::Lost,
+        }
+    }
+
+    /// By what the code does until it returns, or also by what it does until it jumps elsewhere, if that leads to behind a call.
     fn leave_by_code(
         &mut self,
         registers: &mut Registers,
-        exact: bool,
+        spot: &mut Spot,
         found: Found,
         stack: Stack<'_>,
+        or_jumps: bool,
     ) -> Option<Step> {
         let Hit { module, bias, .. } = found.hit;
         let address = registers.ip().wrapping_sub(bias?);
         for exit in self.modules.cfi(module)?.exits(address) {
-            let cfi = self.modules.cfi(module)?;
+            let row = self.modules.cfi(module)?.get(exit);
+            if !row.returns && !or_jumps {
+                continue;
+            }
             let mut caller = *registers;
-            let step = caller.follow(cfi, cfi.get(exit), exact, stack, false);
+            let step = caller.follow(row, spot.exact, stack, false);
             let ip = caller.ip();
-            if step == Step::Caller && (self.call(ip).is_some() || self.is_signal_return(ip)) {
-                *registers = caller;
+            let is_sure = step == Step::Caller
+                && (self.ends_in_call(ip) == Some(true) || self.is_signal_return(ip));
+            if let Some(arrived) = is_sure.then(|| self.arrival(&caller)).flatten() {
+                (*registers, *spot) = (caller, arrived);
                 return Some(step);
             }
         }
@@ -210,7 +333,12 @@ impl Unwinder<'_> {
 
     /// By a return address that is at hand: `_init` makes room for a word to keep the stack aligned. It lies in code that its module says
     /// something of, or where the thread started: what musl calls `main` and a thread's first function by never returns.
-    fn leave_by_call(&mut self, registers: &mut Registers, stack: Stack<'_>) -> Option<Step> {
+    fn leave_by_call(
+        &mut self,
+        registers: &mut Registers,
+        spot: &mut Spot,
+        stack: Stack<'_>,
+    ) -> Option<Step> {
         const NEAR: u64 = 4;
         const NEAR_START: u64 = 8;
         let mut is_sure = |word: u64, address| {
@@ -223,6 +351,7 @@ impl Unwinder<'_> {
             .find(|&(word, address)| is_sure(word, address))?;
         let here = *registers;
         registers.set(here.machine.sp(), Some(place(word + 1)));
+        *spot = self.called(address);
         Some(registers.arrive(here, address))
     }
 
@@ -231,8 +360,52 @@ impl Unwinder<'_> {
         let call = address.wrapping_sub(1);
         let found = self.find(call)?;
         let (cfi, bias) = self.modules.cfi(found.hit.module).zip(found.hit.bias)?;
-        let is_call = ends_in_call(cfi.file().bytes(), found.in_file.wrapping_add(1));
-        is_call.then(|| (cfi, call.wrapping_sub(bias)))
+        let before = usize::try_from(found.in_file.wrapping_add(1)).ok();
+        let before = before.and_then(|end| cfi.file().bytes().get(..end));
+        before.is_some_and(ends_in_call).then(|| (cfi, call.wrapping_sub(bias)))
+    }
+
+    /// What is at the address that the registers arrived at; `None` if nothing can return there.
+    fn arrival(&mut self, registers: &Registers) -> Option<Spot> {
+        let ip = registers.ip();
+        let called = self.called(ip);
+        if registers.machine == Machine::Aarch64 {
+            return Some(called);
+        }
+        match self.ends_in_call(ip) {
+            Some(true) => Some(called),
+            Some(false) => {
+                let spot = Spot { is_entry: true, ..self.exactly(ip) };
+                self.is_entry(ip, &spot).then_some(spot)
+            }
+            // Something may be there of which the recording does not tell.
+            None => (called.found.is_some() || !self.space.is_told()).then_some(called),
+        }
+    }
+
+    /// Whether a call ends at `address`; `None` if the code before it is not known.
+    fn ends_in_call(&mut self, address: u64) -> Option<bool> {
+        let found = self.find(address.wrapping_sub(1))?;
+        let module = self.modules.get(found.hit.module);
+        let Some(file) = &module.file else {
+            let source = source(self.pid, self.memory, self.space, self.time, self.loader);
+            let is_call = ends_in_call(&self.made.before(source, address)?);
+            // Since it was read a JIT may have written it.
+            if is_call || !self.made.renew(source, address.wrapping_sub(1)) {
+                return Some(is_call);
+            }
+            return Some(ends_in_call(&self.made.before(source, address)?));
+        };
+        let end = usize::try_from(found.in_file.wrapping_add(1)).ok()?;
+        Some(ends_in_call(file.bytes().get(..end)?))
+    }
+
+    /// Whether something else than a call has put the return address `address` on the stack.
+    fn is_entry(&mut self, address: u64, spot: &Spot) -> bool {
+        let Some(Hit { module, bias: Some(bias), .. }) = spot.found.map(|found| found.hit) else {
+            return false;
+        };
+        self.modules.cfi(module).is_some_and(|cfi| cfi.is_entry(address.wrapping_sub(bias)))
     }
 
     /// Whether a signal's handler returns to `address`.
@@ -242,8 +415,23 @@ impl Unwinder<'_> {
             return false;
         };
         let file = self.modules.get(module).file.as_ref();
-        file.and_then(|file| file.code_at(address.wrapping_sub(bias)))
-            .is_some_and(signal::is_return)
+        file.is_some_and(|file| file.returns_from_signal(address.wrapping_sub(bias)))
+    }
+
+    /// How code without a file is left.
+    fn ways(&mut self, lookup: u64, ip: u64) -> Arc<[Way]> {
+        let source = source(self.pid, self.memory, self.space, self.time, self.loader);
+        self.made.ways(source, lookup, ip)
+    }
+
+    /// The spot of a thread that was at `address`.
+    fn exactly(&mut self, address: u64) -> Spot {
+        Spot { found: self.find(address), exact: true, is_entry: false }
+    }
+
+    /// The spot of a thread that will return to `address`.
+    fn called(&mut self, address: u64) -> Spot {
+        Spot { found: self.find(address.wrapping_sub(1)), exact: false, is_entry: false }
     }
 
     fn find(&mut self, address: u64) -> Option<Found> {
@@ -251,92 +439,21 @@ impl Unwinder<'_> {
     }
 }
 
-impl Registers {
-    fn follow(
-        &mut self,
-        cfi: &Cfi,
-        row: &Row,
-        exact: bool,
-        stack: Stack<'_>,
-        as_perf: bool,
-    ) -> Step {
-        let here = *self;
-        let word = |address| stack.word(address);
-        let evaluate =
-            |code, initial| cfi.evaluate(row, code, initial, |register| here.get(register), word);
-        let cfa = match &row.cfa {
-            CfaRule::RegisterAndOffset { register, offset } => {
-                here.get(*register).map(|base| base.wrapping_add_signed(*offset))
-            }
-            CfaRule::Expression(code) => evaluate(code, None),
-        };
-        let Some(cfa) = cfa else { return Step::Lost };
-        self.set(self.machine.sp(), Some(cfa));
-        let mut tells_return = false;
-        for (register, rule) in &row.registers {
-            let value = match rule {
-                RegisterRule::SameValue => here.get(*register),
-                RegisterRule::Offset(offset) => {
-                    let address = cfa.wrapping_add_signed(*offset);
-                    // Epilogues do not say that a register was restored, though its place is free, and not copied, by then.
-                    let is_restored = exact && address < here.sp() && !as_perf;
-                    word(address).or_else(|| here.get(*register).filter(|_| is_restored))
-                }
-                RegisterRule::ValOffset(offset) => Some(cfa.wrapping_add_signed(*offset)),
-                RegisterRule::Register(other) => here.get(*other),
-                RegisterRule::Expression(code) => evaluate(code, Some(cfa)).and_then(word),
-                RegisterRule::ValExpression(code) => evaluate(code, Some(cfa)),
-                RegisterRule::Constant(value) => Some(*value),
-                _ => None,
-            };
-            if *register == row.return_address {
-                tells_return = !matches!(rule, RegisterRule::Undefined);
-            }
-            self.set(*register, value);
-        }
-        // On AArch64 a leaf's return address is still in its register, and nothing is said of it.
-        if !tells_return && (!exact || row.return_address == self.machine.ip()) {
-            return Step::Root;
-        }
-        let moves = self.sp() > here.sp() || exact || row.is_signal;
-        match self.get(row.return_address) {
-            Some(address) if moves => self.arrive(here, address),
-            _ => Step::Lost,
-        }
-    }
+/// Where the code is that process `pid` made.
+fn source<'a>(
+    pid: u32,
+    memory: Option<&'a Memory>,
+    space: &'a Space,
+    time: Option<u64>,
+    loader: &'a Loader,
+) -> Source<'a> {
+    Source { pid, memory, dump: space.jitdump.as_ref(), time, loader }
+}
 
-    /// The caller of code that keeps frame pointers: `[fp]` is the caller's, its return address lies behind.
-    fn follow_frame_pointer(&mut self, stack: Stack<'_>) -> Step {
-        let here = *self;
-        let Some(fp) = here.get(self.machine.fp()) else { return Step::Lost };
-        if fp == 0 {
-            return Step::Zero;
-        }
-        let size = self.machine.word();
-        let behind = fp.wrapping_add(size);
-        let (Some(next), Some(address)) = (stack.copied(fp), stack.copied(behind)) else {
-            return Step::Lost;
-        };
-        if behind < here.sp() {
-            return Step::Lost;
-        }
-        self.set(self.machine.fp(), Some(next));
-        self.set(self.machine.sp(), Some(behind.wrapping_add(size)));
-        self.arrive(here, address)
-    }
-
-    /// The caller was found to be at `address`.
-    fn arrive(&mut self, from: Registers, address: u64) -> Step {
-        // The first page is never mapped, and the upper half is the kernel's.
-        const CODE: std::ops::Range<u64> = 0x1000..1 << 56;
-        let address = self.machine.plain(address);
-        self.set(self.machine.ip(), Some(address));
-        match address {
-            0 => Step::Zero,
-            address if !CODE.contains(&address) => Step::Lost,
-            address if address == from.ip() && self.sp() == from.sp() => Step::Lost,
-            _ => Step::Caller,
-        }
+impl Spot {
+    /// The address whose function is meant.
+    fn lookup(&self, registers: &Registers) -> u64 {
+        registers.ip().wrapping_sub(u64::from(!self.exact))
     }
 }
 
@@ -354,11 +471,13 @@ mod tests {
         let (mut space, mut modules) = (Space::default(), Modules::default());
         let loader = Loader::new(Config::default());
         let (space, modules) = (&mut space, &mut modules);
-        let unwinder =
-            Unwinder { pid: 1, space, modules, loader: &loader, memory: None, as_perf: false };
+        let made = &mut Made::default();
+        let (pid, memory, time, as_perf) = (1, None, None, false);
+        let loader = &loader;
+        let unwinder = Unwinder { pid, space, modules, made, loader, memory, time, as_perf };
         let mut frames = Vec::new();
         let end = unwinder.unwind(&registers, &stack, &mut frames);
-        (frames.into_iter().map(|at| at.address).collect(), end != End::Lost)
+        (frames.into_iter().map(|at| at.lookup()).collect(), end != End::Lost)
     }
 
     #[test]
