@@ -232,16 +232,17 @@ impl Module {
         let mut names: HashMap<Cow<'_, [u8]>, u32> = HashMap::new();
         // What a distribution leaves in a stripped module is all that `.dynsym` does not have.
         let has_all = full.is_some() || mini.is_some();
+        let mut extents: HashMap<u64, u64> = HashMap::new();
         let mut go = None;
         // Few profiles have a sample in a stub: relocations are read for the first.
         let mut stubs = None;
         for (&address, symbol) in addresses.iter().zip(symbols) {
             // A stripped file has lost the symbols that would say where one without a size ends.
-            let reaches = |symbol: &Symbol<'_>| {
+            let symbol = symbol.filter(|symbol| {
                 let is_known = symbol.size > 0 || has_all || naming.as_perf;
-                is_known || main.is_none_or(|elf| address < extent::end_of(elf, symbol.start))
-            };
-            let symbol = symbol.filter(reaches);
+                let end = || main.map_or(u64::MAX, |elf| extent::end_of(elf, symbol.start));
+                is_known || address < *extents.entry(symbol.start).or_insert_with(end)
+            });
             let named_by_go = match symbol {
                 Some(symbol) if symbol.size > 0 || full.is_some() => None,
                 _ => go.get_or_insert_with(|| self.go(main?)).and_then(|go| go.at(address)),

@@ -24,6 +24,8 @@ pub struct JitProcess {
     pub pid: u32,
     /// When it executed its program, or was forked: no map of it is older.
     pub began: Option<SystemTime>,
+    /// When another process began to have its number, which may have written a map of its own since.
+    pub ended: Option<SystemTime>,
     /// The user it runs as.
     pub user: Option<u32>,
     /// Its number in its own PID namespace.
@@ -37,6 +39,8 @@ pub struct JitProcess {
 pub enum Doubt {
     /// It was last written before the process executed its program: it is of another process that had this number.
     Older,
+    /// It was written since another process has the number.
+    Newer,
     /// It belongs to a user who is neither the process's, nor the reader, nor root.
     Stranger,
     /// It is a link, a pipe or a device.
@@ -69,16 +73,22 @@ impl JitProcess {
         }
     }
 
+    /// Where a file is that the process calls `path`, if it has its own `/tmp`, best first.
+    pub(super) fn inside(&self, path: &Path) -> Vec<PathBuf> {
+        let Some(tmp) = &self.tmp else { return Vec::new() };
+        let in_tmp = || Some(open_folder(tmp)?.join(path.strip_prefix("/tmp").ok()?));
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid));
+        let in_root = path.strip_prefix("/").map(|path| root.join(path)).ok();
+        in_tmp().into_iter().chain(in_root).collect()
+    }
+
     /// Where its map may be, best first.
     fn places(&self) -> Vec<PathBuf> {
         let name = |pid: u32| format!("perf-{pid}.map");
         let numbers = || self.inner.into_iter().chain([self.pid]).map(name);
         let mut places = Vec::new();
-        if let Some(tmp) = &self.tmp {
-            places.extend(numbers().filter_map(|name| Some(open_folder(tmp)?.join(name))));
-            // The folder is there as long as we have it open; by the process it may be another by now.
-            let root = PathBuf::from(format!("/proc/{}/root/tmp", self.pid));
-            places.extend(numbers().map(|name| root.join(name)));
+        if self.tmp.is_some() {
+            places.extend(numbers().flat_map(|name| self.inside(&Path::new("/tmp").join(name))));
             // What people copied out of a container has the number that it has outside.
             places.push(Path::new("/tmp").join(name(self.pid)));
         } else {
@@ -102,6 +112,9 @@ impl JitProcess {
         let written = kind.modified().ok();
         if self.began.zip(written).is_some_and(|(began, written)| written < began) {
             return Ok(Err(Doubt::Older));
+        }
+        if self.ended.zip(written).is_some_and(|(ended, written)| written > ended) {
+            return Ok(Err(Doubt::Newer));
         }
         Ok(Ok(bytes))
     }
@@ -180,6 +193,9 @@ mod tests {
         assert_eq!(doubt(&process, &path), Some(Doubt::Older));
         process.began = Some(SystemTime::now() - Duration::from_secs(100));
         assert_eq!(doubt(&process, &path), None);
+        process.ended = Some(SystemTime::now() - Duration::from_secs(50));
+        assert_eq!(doubt(&process, &path), Some(Doubt::Newer));
+        process.ended = None;
         let link = folder.path().join("perf-2.map");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert_eq!(doubt(&process, &link), Some(Doubt::NoFile));

@@ -8,6 +8,7 @@ mod jit;
 mod losses;
 mod native;
 mod off_cpu;
+mod segments;
 mod short_lived;
 mod signals;
 

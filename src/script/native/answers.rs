@@ -102,12 +102,9 @@ pub(super) struct Jit {
 
 impl Jit {
     pub(super) fn of(pid: u32, spaces: &Spaces, loader: &Loader) -> Jit {
-        let dump = spaces.jitdump(pid).and_then(|path| loader.jitdump(path));
-        Jit {
-            map: loader.perf_map(&spaces.processes.get(pid)),
-            dump,
-            module: format!("/tmp/perf-{pid}.map"),
-        }
+        let process = spaces.processes.get(pid);
+        let dump = spaces.jitdump(pid).and_then(|path| loader.jitdump(path, &process));
+        Jit { map: loader.perf_map(&process), dump, module: format!("/tmp/perf-{pid}.map") }
     }
 
     /// Whether the process says when its code changes.

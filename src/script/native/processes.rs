@@ -74,9 +74,12 @@ impl Processes {
         process.began = began.zip(wall).and_then(|(began, wall)| wall.earliest(began));
         // It may still run, and tell now what it could not be asked while it was recorded.
         let was_there = began.or(self.first).zip(wall).and_then(|(at, wall)| wall.latest(at));
-        let is_it = || started(pid).zip(was_there).is_some_and(|(start, then)| start <= then);
-        if process.user.is_none() && is_it() {
-            process.observe();
+        if let (None, Some(start), Some(then)) = (process.user, started(pid), was_there) {
+            if start <= then {
+                process.observe();
+            } else {
+                process.ended = start.checked_add(Duration::from_secs(1));
+            }
         }
         process
     }

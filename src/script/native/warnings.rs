@@ -41,6 +41,7 @@ pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
     for (map, doubt) in &found.doubted {
         let why = match doubt {
             Doubt::Older => "it is older than the process, so another one wrote it",
+            Doubt::Newer => "another process, which has the number now, wrote it",
             Doubt::Stranger => {
                 "it belongs to neither the process's user, nor you, nor root (chown it if you trust it)"
             }
