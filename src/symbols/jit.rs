@@ -197,13 +197,24 @@ impl Jitdump {
         Some((self.names.get(code.name as usize)?.as_bstr(), code.start))
     }
 
-    /// When something else came to lie at `address`, in order: from each of these times on, [`find`](Jitdump::find) answers
-    /// differently. Empty where there was nothing else ever.
-    pub fn changes(&self, address: u64) -> Vec<u64> {
-        let mut times: Vec<u64> = self.there(address).map(|code| code.time).collect();
-        times.sort_unstable();
-        times.dedup();
-        if times.len() > 1 { times } else { Vec::new() }
+    /// What came to lie at `address`, in order of time: from when on, its name, and where it starts, as [`find`](Jitdump::find) answers from then
+    /// on. Empty if there was nothing else ever.
+    pub fn changes(&self, address: u64) -> Vec<(u64, &BStr, u64)> {
+        let mut codes: Vec<&Dumped> = self.there(address).collect();
+        // The sort is stable: of two codes at one time the later one counts.
+        codes.sort_by_key(|code| code.time);
+        let mut changes: Vec<(u64, &BStr, u64)> = Vec::new();
+        for code in codes {
+            let Some(name) = self.names.get(code.name as usize) else { continue };
+            let change = (code.time, name.as_bstr(), code.start);
+            match changes.last_mut() {
+                Some(last) if last.0 == code.time => *last = change,
+                // Code that is moved to where it was already, a thousand times in a hostile dump.
+                Some(last) if (last.1, last.2) == (change.1, change.2) => {}
+                _ => changes.push(change),
+            }
+        }
+        if changes.len() > 1 { changes } else { Vec::new() }
     }
 
     /// All code that ever lay at `address`.
@@ -308,10 +319,25 @@ mod tests {
             let found = read.find(address, time).map(|(name, _)| name);
             assert_eq!(found, name.map(BStr::new), "{address:x} at {time:?}");
         }
-        assert_eq!(read.changes(0x1004), [10, 20]);
+        let changes = [(10, "first".into(), 0x1000), (20, "second".into(), 0x1000)];
+        assert_eq!(read.changes(0x1004), changes);
         assert!(read.changes(0x1014).is_empty() && read.changes(0xfff).is_empty());
         assert_eq!(Jitdump::read(b"ELF"), None);
         assert_eq!(Jitdump::read(&bytes[..bytes.len() - 3]).unwrap().odd, 1);
+    }
+
+    #[test]
+    fn code_that_is_moved_to_where_it_is_does_not_change() {
+        let moved: (u32, u64, &[u64], &str) = (1, 30, &[0x1000, 0x1000, 0x1000, 0x20, 1], "");
+        let mut records = vec![(0, 10, &[0x1000, 0x1000, 0x20, 1][..], "only")];
+        records.extend(std::iter::repeat_n(moved, 20_000).zip(30..).map(|(mut it, time)| {
+            it.1 = time;
+            it
+        }));
+        records.push((0, 50_000, &[0x1000, 0x1000, 0x20, 2], "last"));
+        let read = Jitdump::read(&dump(&records)).unwrap();
+        let changes = [(10, "only".into(), 0x1000), (50_000, "last".into(), 0x1000)];
+        assert_eq!(read.changes(0x1004), changes);
     }
 
     proptest! {

@@ -112,31 +112,37 @@ impl Jit {
         self.dump.is_some()
     }
 
-    /// When the code at an address became other code.
-    pub(super) fn changes(&self, address: u64) -> Vec<u64> {
-        self.dump.as_ref().map(|dump| dump.changes(address)).unwrap_or_default()
+    /// The frames of an address at which other code lay at other times, each from when on and with where its function starts; none if it was
+    /// the same code always. The address is looked up as one and shown as another.
+    pub(super) fn changes(
+        &self,
+        at: (u64, u64),
+    ) -> impl Iterator<Item = (u64, (Frame<'_>, Option<u64>))> {
+        let changes = self.dump.as_ref().map(|dump| dump.changes(at.0)).unwrap_or_default();
+        changes.into_iter().map(move |(time, name, start)| (time, self.named(name, start, at)))
     }
 
-    /// The frame of an address in what the maps call `path`, at a `time` if that is known, and where its function starts. The address is
-    /// looked up as one and shown as another.
-    pub(super) fn frame<'a>(
-        &'a self,
-        path: &'a BStr,
-        (lookup, shown): (u64, u64),
-        time: Option<u64>,
-    ) -> (Frame<'a>, Option<u64>) {
-        let dumped = self.dump.as_ref().and_then(|dump| dump.find(lookup, time));
-        match dumped.or_else(|| self.map.as_ref()?.find(lookup)) {
-            Some((symbol, start)) => {
-                let module = self.module.as_bytes().into();
-                let frame = Frame { symbol, module, kind: Kind::Jit, address: None };
-                (frame, Some(shown.wrapping_sub(lookup - start)))
-            }
+    /// The frame of an address in what the maps call `path`, after all that is known, and where its function starts.
+    pub(super) fn frame<'a>(&'a self, path: &'a BStr, at: (u64, u64)) -> (Frame<'a>, Option<u64>) {
+        let dumped = self.dump.as_ref().and_then(|dump| dump.find(at.0, None));
+        match dumped.or_else(|| self.map.as_ref()?.find(at.0)) {
+            Some((symbol, start)) => self.named(symbol, start, at),
             None => {
                 let kind = Kind::of_module(path);
                 (Frame { symbol: "[unknown]".into(), module: path, kind, address: None }, None)
             }
         }
+    }
+
+    fn named<'a>(
+        &'a self,
+        symbol: &'a BStr,
+        start: u64,
+        (lookup, shown): (u64, u64),
+    ) -> (Frame<'a>, Option<u64>) {
+        let module = self.module.as_bytes().into();
+        let frame = Frame { symbol, module, kind: Kind::Jit, address: None };
+        (frame, Some(shown.wrapping_sub(lookup - start)))
     }
 }
 

@@ -355,16 +355,16 @@ impl Places {
     ) {
         for &id in group {
             let key = keys[id as usize];
-            let frame = |time: Option<u64>| jit.frame(path, (key.lookup, key.shown), time);
+            let at = (key.lookup, key.shown);
             let mut then = Vec::new();
-            for time in jit.changes(key.lookup) {
-                self.name(id, keys, [frame(Some(time))].into_iter(), frames);
+            for (time, named) in jit.changes(at) {
+                self.name(id, keys, [named].into_iter(), frames);
                 then.push((time, self.ranges[id as usize]));
             }
             if !then.is_empty() {
                 self.then.insert(id, then);
             }
-            let (mut last, start) = frame(None);
+            let (mut last, start) = jit.frame(path, at);
             // Asked again, of a process that is gone: what it told before is all there is.
             if last.symbol == "[unknown]" && self.ranges[id as usize].1 > 0 {
                 continue;
@@ -393,7 +393,7 @@ impl Places {
             };
             for &id in group {
                 let Key { lookup, shown, .. } = keys[id as usize];
-                let (mut frame, _) = jit.frame(path, (lookup, shown), None);
+                let (mut frame, _) = jit.frame(path, (lookup, shown));
                 if self.addresses && frame.symbol == "[unknown]" {
                     frame.address = Some(shown);
                 }
