@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::places::Places;
 use super::spaces::Spaces;
-use crate::symbols::Loader;
+use crate::symbols::{Doubt, Loader};
 
 /// A hint is worth its line from so many percent of all samples on.
 const MUCH: u64 = 5;
@@ -103,7 +103,8 @@ impl Nameless {
         let mut hints = Vec::new();
         for (runtime, (samples, _, pid)) in by_runtime {
             let is_much = samples * 100 >= self.samples * MUCH;
-            if is_much && loader.perf_map(&spaces.processes.get(pid)).is_none() {
+            let has_map = || loader.perf_map(&spaces.processes.get(pid)).is_some();
+            if is_much && !has_map() && !is_stranger_s(pid, loader) {
                 hints.push(self.hint(runtime, samples, pid));
             }
         }
@@ -119,6 +120,13 @@ impl Nameless {
              names it: {hint}"
         )
     }
+}
+
+/// Whether the process may well have a map, of a user whom we do not know to be its own: that was said.
+fn is_stranger_s(pid: u32, loader: &Loader) -> bool {
+    let name = format!("perf-{pid}.map");
+    let doubted = loader.warnings().doubted;
+    doubted.iter().any(|(path, doubt)| *doubt == Doubt::Stranger && path.ends_with(&name))
 }
 
 #[cfg(test)]
