@@ -251,24 +251,76 @@ pub fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<&'a Pat
     }
 }
 
-/// What to do if `artifact` has no debug information at all: names the profile that was really used.
-pub fn debuginfo_advice(
+/// What was taken out of an executable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stripped {
+    /// The names of its functions, and debug information with them.
+    symbols: bool,
+    /// Its debug information, or it never had some.
+    debuginfo: bool,
+}
+
+impl Stripped {
+    /// Of an ELF file; of others it is not known.
+    pub fn of(executable: &Path) -> Stripped {
+        use object::{File, Object, ObjectSection};
+        let read = || {
+            let file = std::fs::File::open(executable).ok()?;
+            let cache = object::ReadCache::new(file);
+            let Ok(file @ (File::Elf32(_) | File::Elf64(_))) = File::parse(&cache) else {
+                return None;
+            };
+            let has =
+                |name: &str| file.section_by_name(name).is_some_and(|section| section.size() > 0);
+            Some(Stripped { symbols: !has(".symtab"), debuginfo: !has(".debug_info") })
+        };
+        read().unwrap_or_default()
+    }
+}
+
+/// What to do if `artifact` has no debug information at all, or if the profile strips it: names the profile that was really used.
+pub fn advice(
     build: &Build,
     target: &Target,
     artifact: &Artifact,
+    stripped: Stripped,
     metadata: &Metadata,
 ) -> Option<String> {
-    if artifact.profile.debuginfo != ArtifactDebuginfo::None {
+    let has_debug = artifact.profile.debuginfo != ArtifactDebuginfo::None;
+    let what = if stripped.symbols {
+        "the profile strips the executable: functions will have no names"
+    } else if has_debug && stripped.debuginfo {
+        "the profile strips debug information, inlined functions will be missing"
+    } else if !has_debug {
+        "profiling without debug information, inlined functions will be missing"
+    } else {
         return None;
-    }
+    };
+    let is_stripped = stripped.symbols || has_debug;
     let profile = build.profile_name(target);
     let variable: String =
         profile.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_uppercase() }).collect();
+    // `strip` goes first: without it, `debug` alone changes nothing.
+    let mut settings = Vec::new();
+    if is_stripped {
+        settings.push(("strip", "\"none\"", "STRIP=none"));
+    }
+    if !has_debug {
+        settings.push(("debug", "true", "DEBUG=true"));
+    }
+    let lines: String =
+        settings.iter().map(|(name, value, _)| format!("{name} = {value}\n")).collect();
+    let variables: Vec<String> = settings
+        .iter()
+        .map(|(_, _, setting)| format!("CARGO_PROFILE_{variable}_{setting}"))
+        .collect();
+    let noun = if settings.len() == 1 { "variable" } else { "variables" };
+    let variables = variables.join(" and ");
+    let file = metadata.workspace_root.join("Cargo.toml");
+    let verb = if is_stripped { "Set in" } else { "Add to" };
     Some(format!(
-        "WARNING: profiling without debug information, inlined functions will be missing. Add to {}:\n\n\
-         [profile.{profile}]\ndebug = true\n\n\
-         or set the environment variable CARGO_PROFILE_{variable}_DEBUG=true\n",
-        metadata.workspace_root.join("Cargo.toml"),
+        "WARNING: {what}. {verb} {file}:\n\n[profile.{profile}]\n{lines}\n\
+         or set the environment {noun} {variables}\n"
     ))
 }
 

@@ -24,7 +24,7 @@ use std::process::{Command, Stdio};
 use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::error::{Error, Result};
-use build::{Build, Built};
+use build::{Build, Built, Stripped};
 use environment::Surroundings;
 use settings::{Settings, Toolchain};
 use target::{Kind, Request, Target};
@@ -72,9 +72,12 @@ pub fn prepare(
     }
     let built = built(&cargo, &config.build, &target, cwd, say)?;
     let artifact = built.artifact(&target)?;
-    if let Some(advice) = build::debuginfo_advice(&config.build, &target, artifact, &metadata) {
-        say(&advice);
-    }
+    let stripped = artifact
+        .executable
+        .as_ref()
+        .map_or_else(Stripped::default, |path| Stripped::of(path.as_std_path()));
+    let advice = build::advice(&config.build, &target, artifact, stripped, &metadata);
+    advice.into_iter().for_each(|advice| say(&advice));
     let settings = Settings::read(&cargo, &config.build.config, cwd, say);
     let toolchain = Toolchain::ask(&settings, config.build.triple.as_deref(), cwd, say);
     let env = environment::variables(&Surroundings {

@@ -154,7 +154,7 @@ pub struct RecordArgs {
     pid: Vec<u32>,
 
     /// Record everything on this machine, until Ctrl-C
-    #[arg(short, long = "all-cpus", conflicts_with_all = ["command", "pid"])]
+    #[arg(short, long = "all-cpus", conflicts_with = "pid")]
     all_cpus: bool,
 
     /// Write the recording to FILE
@@ -203,6 +203,23 @@ pub(super) fn teller(name: &'static str, verbose: bool, quiet: bool) -> impl FnM
     }
 }
 
+/// Why `-a` takes no command: perf runs one, which most often is a sleep, and records until it ends.
+fn no_command(command: &[OsString]) -> String {
+    let seconds = match command {
+        [program, seconds] if program == "sleep" => seconds.to_str(),
+        _ => None,
+    };
+    let seconds = seconds.and_then(|seconds| seconds.parse::<f64>().ok());
+    match seconds {
+        Some(seconds) => format!(
+            "-a records everything and runs no command: -a --duration {seconds} records for {seconds} seconds"
+        ),
+        None => "-a records everything and runs no command: record that alone, without -a, or start it beside -a \
+             --duration SECONDS"
+            .into(),
+    }
+}
+
 impl RecordArgs {
     fn workload(&self) -> Workload {
         if self.all_cpus {
@@ -219,6 +236,9 @@ impl Program for RecordArgs {
     const NAME: &'static str = "fg-record";
 
     fn run(self) -> Result<Done> {
+        if self.all_cpus && !self.command.is_empty() {
+            return Err(Failure::Usage(no_command(&self.command)).into());
+        }
         let (workload, mut config) = (self.workload(), self.record.config()?);
         (config.backend, config.raw_stacks) = (self.backend.into(), self.raw_stacks);
         config.kernel_symbols = self.kernel_symbols;
@@ -291,6 +311,14 @@ mod tests {
         for line in ["-p 1 ./bin", "-a -p 1", "-v", "-p x"] {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_command_as_a_length_of_time_is_explained() {
+        let said = |line: &str| no_command(&parse(line).unwrap().command);
+        assert!(said("-a -- sleep 10").ends_with("-a --duration 10 records for 10 seconds"));
+        assert!(said("-a sleep 0.5").contains("--duration 0.5 "));
+        assert!(said("-a ./bin").contains("without -a"));
     }
 
     #[test]

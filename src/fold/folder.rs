@@ -128,7 +128,13 @@ impl<S: FoldedSink> Folder<S> {
         let lost = |loss| tally.lost(loss).items;
         let (read, other, bare) = (tally.read.items, lost(Loss::OtherEvent), lost(Loss::NoStack));
         if read == 0 {
+            let used = tally.seen.map_or(0, |seen| seen.counted);
             let why = match lost(Loss::Odd) {
+                0 if used > 0 => format!(
+                    ", though {:.3} s of processor time was used: threads that end within a sampling interval are missed \
+                     (record with --per-cpu, or a higher -F)",
+                    used as f64 / 1e9
+                ),
                 0 => String::new(),
                 odd => format!(", only {odd} odd lines"),
             };

@@ -73,12 +73,14 @@ impl Recorder for Linux {
                 tell(Notice::Change(&format!("{problem}: recording with perf")));
                 perf.record(workload, config, to, tell)
             }
-            Err(what) => Err(Error::Unsupported {
-                what,
-                remedy:
+            Err(what) => {
+                let remedy = if what.starts_with("only root") {
+                    "record with --root"
+                } else {
                     "perf may know it: install it (linux-perf, linux-tools), or name it with PERF"
-                        .into(),
-            }),
+                };
+                Err(Error::Unsupported { what, remedy: remedy.into() })
+            }
         }
     }
 

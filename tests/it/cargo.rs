@@ -334,6 +334,31 @@ fn harnesses_and_benchmarks_get_what_cargo_gives_them() {
     assert_eq!((launched(&launch).as_str(), said.as_str()), ("2\n", ""));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_profile_strips_is_told() {
+    let Some(workspace) = Workspace::new("kinds") else { return };
+    for (strip, debug, what, lines) in [
+        (
+            "true",
+            "true",
+            "strips the executable: functions will have no names. Set in",
+            "strip = \"none\"\n\n",
+        ),
+        ("true", "false", "strips the executable", "strip = \"none\"\ndebug = true\n"),
+        ("'debuginfo'", "true", "strips debug information", "strip = \"none\"\n\n"),
+        ("'none'", "false", "profiling without debug information", "debug = true\n"),
+    ] {
+        let config = [("strip", strip), ("debug", debug)]
+            .map(|(name, value)| format!("profile.release.{name}={value}").into());
+        let build = Build { config: config.to_vec(), ..workspace.build() };
+        let (_, said) = workspace.prepare("", Wanted::Bin("kinds".into()), build, &[]);
+        assert!(said.contains(what) && said.contains(lines), "{strip} {debug}: {said}");
+        let variable = said.contains("CARGO_PROFILE_RELEASE_STRIP=none");
+        assert_eq!(variable, strip != "'none'", "{said}");
+    }
+}
+
 #[test]
 fn a_failed_build_is_one_line() {
     let Some(workspace) = Workspace::new("kinds") else { return };

@@ -1,6 +1,7 @@
 //! `fg-record` with a real perf: what is recorded, whose output is whose, and how everything can end.
 #![cfg(target_os = "linux")]
 
+mod advice;
 mod attach;
 mod builds;
 mod elsewhere;
@@ -217,7 +218,9 @@ fn perfs_own_failures_are_told_apart() {
     );
     dir.write("old", "precious");
     let outcome = record(&dir).args(["-o", "old", "-e", "no-such-event", "true"]).run().code(1);
-    outcome.says("there is no event no-such-event: recording with perf").says("fg-record: perf");
+    outcome
+        .says("fg-record knows no event no-such-event: recording with perf")
+        .says("fg-record: perf");
     assert_eq!(dir.read("old"), "precious");
     dir.cmd("fg-record").args(["-c", "record -o old -e no-such-event", "true"]).run().code(1);
     record(&dir)

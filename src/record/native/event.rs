@@ -5,6 +5,7 @@
 //! (`/sys/kernel/tracing/events/SYSTEM/NAME/id`) and for PMUs (`/sys/bus/event_source/devices/PMU/{type,format,events}`).
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use bstr::ByteSlice;
@@ -57,6 +58,8 @@ const NAMES: [(&str, u32, u64); 31] = [
 const CACHES: [(&str, u64); 6] =
     [("L1-dcache", 0), ("L1-icache", 1), ("LLC", 2), ("dTLB", 3), ("iTLB", 4), ("node", 6)];
 /// What it was asked for, and whether it had that.
+/// Where tracepoints are told, below /sys.
+const TRACING: [&str; 2] = ["kernel/tracing", "kernel/debug/tracing"];
 const ACCESSES: [(&str, u64); 6] = [
     ("loads", 0),
     ("load-misses", 1 << 16),
@@ -103,12 +106,34 @@ impl Event {
         self.what.kind == HARDWARE
     }
 
+    /// Whether it counts nanoseconds: `cpu-clock`, `task-clock`.
+    pub(super) fn is_clock(&self) -> bool {
+        self.what.kind == SOFTWARE && self.what.config <= 1
+    }
+
+    /// A tracepoint that only root may look up.
+    pub(super) fn is_hidden(name: &str, sys: &Path) -> bool {
+        let base = split(name).0;
+        let Some((system, point)) = base.split_once(':') else { return false };
+        TRACING.iter().any(|root| {
+            let path = sys.join(root).join("events").join(system).join(point).join("id");
+            fs::read(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+        })
+    }
+
+    /// Such a one, of which only its name matters.
+    pub(super) fn hidden(name: &str) -> Event {
+        let what = What { kind: TRACEPOINT, period: Some(1), ..What::default() };
+        Event { name: name.into(), what }
+    }
+
     /// Reads a name; a problem is a phrase.
     pub(super) fn parse(name: &str, sys: &Path) -> Result<Event, String> {
         if name.starts_with('{') {
             return Err("groups of events are perf's".into());
         }
-        let unknown = || format!("there is no event {name}");
+        // perf knows more names: those of a vendor's tables, and probes.
+        let unknown = || format!("fg-record knows no event {name}");
         let (base, modifiers) = split(name);
         let mut what = if let Some((pmu, terms)) =
             base.strip_suffix('/').and_then(|base| base.split_once('/'))
@@ -121,7 +146,16 @@ impl Event {
         } else if let Some(config) = base.strip_prefix('r').and_then(hex) {
             What { kind: RAW, config, ..What::default() }
         } else if let Some((system, point)) = base.split_once(':') {
-            let id = tracepoint(system, point, sys).ok_or_else(unknown)?;
+            let id = tracepoint(system, point, sys).ok_or_else(|| {
+                let is_told = TRACING.iter().any(|root| sys.join(root).join("events").is_dir());
+                if Event::is_hidden(name, sys) {
+                    format!("only root may look up the tracepoint {name}")
+                } else if is_told {
+                    format!("there is no event {name}")
+                } else {
+                    format!("the tracepoint {name} cannot be looked up: tracefs is not mounted")
+                }
+            })?;
             // Each of them counts, unless a period says otherwise.
             What { kind: TRACEPOINT, config: id, period: Some(1), ..What::default() }
         } else {
@@ -171,7 +205,7 @@ fn number(text: &str) -> Option<u64> {
 
 /// The number of a tracepoint: an old kernel has them in debugfs.
 fn tracepoint(system: &str, point: &str, sys: &Path) -> Option<u64> {
-    ["kernel/tracing", "kernel/debug/tracing"].iter().find_map(|root| {
+    TRACING.iter().find_map(|root| {
         let path = sys.join(root).join("events").join(system).join(point).join("id");
         fs::read_to_string(path).ok()?.trim().parse().ok()
     })
@@ -281,5 +315,9 @@ mod tests {
         assert_eq!(what("cpu/event=0x3c,umask=0x1/"), plain(4, 0x13c));
         assert_eq!(what("cpu/stalls/"), plain(4, 0x4a3 | 1 << 32));
         assert!(Event::parse("cpu/nothing/", sys.path()).is_err());
+        let problem = |name, sys| Event::parse(name, sys).unwrap_err();
+        assert_eq!(problem("sched:nothing", sys.path()), "there is no event sched:nothing");
+        let nowhere = problem("sched:sched_switch", Path::new("/nowhere"));
+        assert!(nowhere.ends_with("tracefs is not mounted"), "{nowhere}");
     }
 }

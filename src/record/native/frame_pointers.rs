@@ -56,7 +56,8 @@ fn has(code: &[u8]) -> bool {
     }
 }
 
-fn find(program: &OsStr) -> Option<PathBuf> {
+/// Where a program is, as a shell would find it.
+pub(super) fn find(program: &OsStr) -> Option<PathBuf> {
     let path = Path::new(program);
     if path.components().count() > 1 {
         return path.is_file().then(|| path.to_owned());

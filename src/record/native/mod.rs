@@ -9,6 +9,7 @@
 //! The kernel copies registers and the top of the stack into the rings; they are unwound as they arrive and leave as call
 //! chains, a quarter of a kilobyte a sample instead of 64.
 
+mod advice;
 mod attach;
 mod attr;
 mod builds;
@@ -64,8 +65,13 @@ impl Plan {
     pub(super) fn new(workload: &Workload, config: &Config) -> Result<Plan, String> {
         let sys = Path::new("/sys");
         let names = config.events.iter().flat_map(|names| split_events(names));
-        let mut events: Vec<Event> =
-            names.map(|name| Event::parse(name, sys)).collect::<Result<_, _>>()?;
+        // The recorder that sudo starts looks it up.
+        let is_roots = |name: &str| config.root.is_some() && Event::is_hidden(name, sys);
+        let event = |name| match is_roots(name) {
+            true => Ok(Event::hidden(name)),
+            false => Event::parse(name, sys),
+        };
+        let mut events: Vec<Event> = names.map(event).collect::<Result<_, _>>()?;
         // It goes before that of tracepoints, which is 1.
         if config.period.is_some() {
             events.iter_mut().for_each(|event| event.what.period = None);
@@ -183,6 +189,12 @@ impl Plan {
         }
         let is_command = matches!(workload, Workload::Command(_));
         // Events of whole processors do not know what an exec is.
+        if let Workload::Command(command) = workload
+            && !config.per_cpu
+        {
+            let advice = command.first().and_then(|program| advice::of_program(program));
+            advice.into_iter().for_each(|advice| change(&advice));
+        }
         let waits_for_exec = is_command && config.delay.is_none() && !config.per_cpu;
         wanted.on_exec = waits_for_exec;
         let pids = match workload {

@@ -14,6 +14,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::attr::{CallGraph, Rate, Wanted};
 use super::event::Event;
@@ -289,6 +290,12 @@ impl<'a> Events<'a> {
             sum.lost = sum.lost.zip(more.lost).map(|(sum, more)| sum.saturating_add(more));
         }
         counted
+    }
+
+    /// How long the workload ran, by the clock that is sampled, if one is.
+    pub(super) fn used(&self) -> Option<Duration> {
+        let clock = self.events.iter().position(Event::is_clock)?;
+        Some(Duration::from_nanos(self.counted().get(clock)?.value))
     }
 
     fn read(&self, observer: &Observer) -> Counted {

@@ -1,5 +1,6 @@
 //! A recording that is going on: what comes out of the rings is unwound and goes into the stream.
 
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 
 use super::attr::CallGraph;
@@ -36,6 +37,8 @@ pub(super) struct Session<'a> {
     chain: Vec<u64>,
     /// Threads that are blocked, if that is recorded.
     off: Option<OffCpu>,
+    /// Processes that were started and did not end.
+    started: HashSet<u32>,
     /// The workload's processes, if others are recorded, too.
     family: Option<Family>,
     /// Names the kernel's functions, if that is asked for.
@@ -84,6 +87,7 @@ impl<'a> Session<'a> {
             builds,
             chain: Vec::new(),
             off: events.wanted.switches.then(OffCpu::default),
+            started: HashSet::new(),
             family: None,
             kernel: kernel.then(kernel::Names::new),
             lost: 0,
@@ -94,6 +98,11 @@ impl<'a> Session<'a> {
     /// Leaves out what is not of `pids` or what they start.
     pub(super) fn keep_only(&mut self, pids: &[u32]) {
         self.family = Some(Family::of(pids));
+    }
+
+    /// The processes that were started while we recorded and were not seen to end.
+    pub(super) fn started(&self) -> impl Iterator<Item = u32> + '_ {
+        self.started.iter().copied()
     }
 
     /// How much of copied stacks is needed: all, if they are not unwound.
@@ -168,6 +177,11 @@ impl<'a> Session<'a> {
         let Some((head, (record, id))) = parsed else { return Ok(()) };
         if self.family.as_mut().is_some_and(|family| !family.takes(&record, &id)) {
             return Ok(());
+        }
+        match record {
+            Record::Fork(task) if task.pid != task.ppid => drop(self.started.insert(task.pid)),
+            Record::Exit(task) if task.pid == task.tid => drop(self.started.remove(&task.pid)),
+            _ => {}
         }
         let event = id.id.and_then(|id| self.ids.event_of(id)).unwrap_or(0);
         let number = self.numbers.get(event).copied().unwrap_or(0);

@@ -1,9 +1,12 @@
 //! perf_event_open(2) and the system calls around it, without meaning of their own.
 #![expect(unsafe_code, reason = "system calls that libc does not wrap")]
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::perf_data::write::Counted;
 
@@ -89,6 +92,28 @@ pub(super) fn raise_file_limit() {
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
     }
+}
+
+/// The user and the group as whom we act.
+pub(super) fn user() -> u32 {
+    // SAFETY: a number, always.
+    unsafe { libc::geteuid() }
+}
+
+pub(super) fn group() -> u32 {
+    // SAFETY: as above.
+    unsafe { libc::getegid() }
+}
+
+/// Whether a program gets capabilities from its file.
+pub(super) fn has_capabilities(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: two strings that end in zero; of a length of 0 nothing is written.
+    let size = unsafe {
+        let name = c"security.capability".as_ptr();
+        libc::getxattr(path.as_ptr(), name, std::ptr::null_mut(), 0)
+    };
+    size > 0
 }
 
 /// Whether Ctrl-C on our terminal reaches this process group.

@@ -22,7 +22,7 @@ use super::drain::Drain;
 use super::open::Events;
 use super::queue::Queue;
 use super::session::Session;
-use super::{sys, threads};
+use super::{advice, sys, threads};
 use crate::error::{Error, Result};
 
 /// How long the rings are left alone at most. They wake us when they fill up.
@@ -43,6 +43,8 @@ pub(super) struct Wait {
     /// The duration that was set is over.
     is_over: bool,
     began: Instant,
+    /// When the events were started, after a delay.
+    enabled: Instant,
 }
 
 impl Wait {
@@ -53,7 +55,17 @@ impl Wait {
         let control = config.control.as_ref().map(Control::open).transpose();
         let control = control.map_err(Error::io(|| "cannot open the FIFOs of --control"))?;
         let (delay, duration, began) = (config.delay, config.duration, Instant::now());
-        Ok(Wait { signals, registered, seen: 0, control, delay, duration, is_over: false, began })
+        Ok(Wait {
+            signals,
+            registered,
+            seen: 0,
+            control,
+            delay,
+            duration,
+            is_over: false,
+            began,
+            enabled: began,
+        })
     }
 
     /// Lets a command go, and records to its end.
@@ -75,6 +87,10 @@ impl Wait {
             recorded.map_err(Error::io(|| "cannot write the recording"))?;
         }
         let status = status.map_err(Error::io(|| "cannot wait for the workload"))?;
+        self.advise_idle(events);
+        if let Some(advice) = advice::of_rest(session.started()) {
+            events.tell(&advice);
+        }
         Ok(self.ended(child::outcome(status, self.is_over && self.seen == 0)))
     }
 
@@ -90,7 +106,16 @@ impl Wait {
         if !is_full(&recorded, &session, events) {
             recorded.map_err(Error::io(|| "cannot write the recording"))?;
         }
+        self.advise_idle(events);
         Ok(self.ended(0))
+    }
+
+    /// Says if the workload waited nearly all the time and that was not recorded.
+    fn advise_idle(&self, events: &mut Events<'_>) {
+        let Some(used) = events.used().filter(|_| !events.wanted.switches) else { return };
+        if let Some(advice) = advice::of_idle(used, self.enabled.elapsed()) {
+            events.tell(&advice);
+        }
     }
 
     fn ended(&self, status: u8) -> Ended {
@@ -134,6 +159,7 @@ impl Wait {
             let now = Instant::now();
             if self.delay.is_some_and(|delay| now - self.began >= delay) {
                 self.delay = None;
+                self.enabled = now;
                 events.enable()?;
             }
             let mut new = 0;

@@ -1,0 +1,71 @@
+//! What fg-record says of a workload of which the graph will show little.
+
+use super::*;
+
+#[test]
+fn who_runs_on_in_the_background_is_named() {
+    if !perf_works("who_runs_on_in_the_background_is_named") {
+        return;
+    }
+    let dir = Dir::new();
+    let script = "setsid sleep 60 </dev/null >/dev/null 2>&1 & echo $!; i=0; while [ $i -lt 9000 ]; do i=$((i + 1)); done";
+    let options = ["-o", "x", "--", "sh", "-c", script];
+    let outcome = dir.cmd("fg-record").args(options).run().success();
+    let pid: u32 = outcome.stdout.to_str_lossy().trim().parse().unwrap();
+    kill("KILL", pid, false);
+    let said =
+        format!("process {pid} (sleep) that it started runs on: the graph holds what came before");
+    outcome.says(&said).says(&format!("record the rest with -p {pid}"));
+    let outcome = dir.cmd("fg-record").args(["-o", "x", "--", "sh", "-c", "true & wait"]).run();
+    assert!(!outcome.stderr.contains_str("runs on"), "{}", outcome.stderr);
+}
+
+#[test]
+fn who_waits_is_sent_to_off_cpu() {
+    if !perf_works("who_waits_is_sent_to_off_cpu") {
+        return;
+    }
+    let dir = Dir::new();
+    let command = ["-o", "x", "--", "sleep", "1.1"];
+    let idle = "waited for the rest, which the graph does not show: --off-cpu records where";
+    dir.cmd("fg-record").args(command).run().success().says(idle);
+    let outcome = dir.cmd("fg-record").arg("--off-cpu").args(command).run().success();
+    assert!(!outcome.stderr.contains_str("--off-cpu records where"), "{}", outcome.stderr);
+}
+
+/// The kernel stops recording a process that becomes such a program.
+#[test]
+fn programs_that_run_as_another_user_are_told() {
+    let test = "programs_that_run_as_another_user_are_told";
+    if !perf_works(test) {
+        return;
+    }
+    let dir = Dir::new();
+    let other =
+        |program: &str| dir.cmd("setpriv").args(["--reuid=65534", "--clear-groups", program]);
+    let (program, recorder) = (dir.path("program"), dir.path("fg-record"));
+    for (from, to) in [(burn(), &program), (&*bin("fg-record"), &recorder)] {
+        std::fs::copy(from, to).unwrap();
+    }
+    assert!(dir.cmd("chmod").args(["755", "."]).run().status.success());
+    if other("true").run().status.code() != Some(0) {
+        return cannot_run(test, "only root runs programs as another user");
+    }
+    for (mode, told) in [
+        ("4755", Some("runs as another user (set-user-ID)")),
+        ("711", Some("may be run by you but not read")),
+        ("755", None),
+    ] {
+        assert!(dir.cmd("chmod").args([mode, "program"]).run().status.success());
+        let outcome =
+            other("./fg-record").args(["-o", "/dev/null", "./program", "--ms", "10"]).run();
+        let said = outcome.stderr.to_string();
+        if said.contains("perf_event_paranoid is") {
+            return cannot_run(test, &said);
+        }
+        let remedy =
+            "so the kernel does not let you record it and the graph will lack it: --root --per-cpu";
+        assert_eq!(said.contains(remedy), told.is_some(), "{said}");
+        assert!(told.is_none_or(|told| said.contains(told)), "{said}");
+    }
+}
