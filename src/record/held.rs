@@ -19,11 +19,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::child::{self, Exit, Stdout};
+use super::native::Helper;
 use super::signals::{self, Signals, Whom};
 use super::{Config, scratch};
 use crate::error::{Error, Result};
@@ -34,6 +36,7 @@ pub(super) struct Held {
     gate: PipeWriter,
     /// `spawn` returns when the program has begun.
     spawning: JoinHandle<io::Result<Child>>,
+    spawner: Arc<Helper>,
 }
 
 impl Held {
@@ -48,13 +51,18 @@ impl Held {
         };
         // SAFETY: it closes, asks for its number, writes and reads: all allowed between fork and exec.
         unsafe { command.pre_exec(wait) };
-        let spawning = thread::Builder::new().spawn(move || command.spawn())?;
+        let spawner = Arc::new(Helper::default());
+        let entering = spawner.clone();
+        let spawning = thread::Builder::new().spawn(move || {
+            entering.enter();
+            command.spawn()
+        })?;
         let mut pid = [0; 4];
         if let Err(error) = pid_reader.read_exact(&mut pid) {
             let failed = spawning.join().ok().and_then(Result::err);
             return Err(failed.unwrap_or(error));
         }
-        Ok(Held { pid: u32::from_ne_bytes(pid), gate, spawning })
+        Ok(Held { pid: u32::from_ne_bytes(pid), gate, spawning, spawner })
     }
 
     /// Its number, now and as the program.
@@ -64,6 +72,8 @@ impl Held {
 
     /// Lets it go. Dropping it instead ends it.
     pub(super) fn release(mut self) -> io::Result<Child> {
+        // A real-time program could keep it from telling that the program has begun.
+        self.spawner.put_first(true);
         self.gate.write_all(b"!")?;
         self.spawning.join().map_err(|_| io::ErrorKind::Other)?
     }

@@ -350,7 +350,7 @@ fn what_the_profile_strips_is_told() {
         ("'none'", "false", "profiling without debug information", "debug = true\n"),
     ] {
         let config = [("strip", strip), ("debug", debug)]
-            .map(|(name, value)| format!("profile.release.{name}={value}").into());
+            .map(|(name, value)| format!("profile.release.{name}={value}"));
         let build = Build { config: config.to_vec(), ..workspace.build() };
         let (_, said) = workspace.prepare("", Wanted::Bin("kinds".into()), build, &[]);
         assert!(said.contains(what) && said.contains(lines), "{strip} {debug}: {said}");

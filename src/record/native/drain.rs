@@ -8,6 +8,7 @@
 //! A ring holds a sixteenth of a second. Unwinding may take longer than that, where the tables of a large library are still on a disk,
 //! and so may writing, where who reads the stream is busy. So records are copied out of the rings by one thread and used by another.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const BETWEEN: u64 = 30_000_000;
 const FEW: usize = 256;
 /// So many bytes may be behind, some seconds of copied stacks; then the rings have to wait after all.
 const MOST_BEHIND: usize = 128 << 20;
+/// So many bytes are behind only if who uses them does not get its turn, or waits for a reader.
+const FAR_BEHIND: usize = 16 << 20;
 /// How long is waited for room before the workload is looked after.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -42,6 +45,8 @@ pub(super) struct Drain {
     behind: usize,
     /// When something was handed over last.
     handed: u64,
+    /// The thread that uses the batches.
+    helper: Arc<sys::Helper>,
 }
 
 /// The end that batches come out of.
@@ -52,9 +57,9 @@ pub(super) struct Batches {
 
 impl Drain {
     /// In `queue` is what was recorded already, in records of `attr`.
-    pub(super) fn new(queue: Queue, attr: Attr) -> (Drain, Batches) {
+    pub(super) fn new(queue: Queue, attr: Attr, helper: Arc<sys::Helper>) -> (Drain, Batches) {
         let ((batches, to), (from, used)) = (channel(), channel());
-        let drain = Drain { queue, attr, batches, used, behind: 0, handed: 0 };
+        let drain = Drain { queue, attr, batches, used, behind: 0, handed: 0, helper };
         (drain, Batches { batches: to, used: from })
     }
 
@@ -83,6 +88,11 @@ impl Drain {
     fn has_room(&mut self) -> bool {
         while let Ok(batch) = self.used.try_recv() {
             self.take_back(batch);
+        }
+        if self.behind > FAR_BEHIND {
+            self.helper.put_first(true);
+        } else if self.behind < FAR_BEHIND / 8 {
+            self.helper.put_first(false);
         }
         self.behind <= MOST_BEHIND
     }

@@ -50,7 +50,7 @@ use threads::Thread;
 use wait::Wait;
 
 pub use elevated::AS_RECORDER;
-pub(super) use sys::appends;
+pub(super) use sys::{Helper, appends};
 
 /// What is wanted, once it is known that it can be done here.
 pub struct Plan {
@@ -227,7 +227,11 @@ impl Plan {
                 let session = Session::new(&events, config, stream);
                 let mut session = session.map_err(cannot_write)?;
                 if config.per_cpu {
-                    session.keep_only(&[held.pid()]);
+                    // It is sampled before its exec, too, when it is still a copy of ours.
+                    let pid = held.pid();
+                    session.keep_only(&[pid]);
+                    let threads: Vec<Thread> = threads::named(pid).collect();
+                    before(&mut session, &threads, &[pid], config, &mut || {})?;
                 }
                 wait.command(held, cannot, session, &mut events)
             }
@@ -246,37 +250,43 @@ impl Plan {
                 if config.per_cpu {
                     session.keep_only(&pids);
                 }
-                let session = before(session, &threads, &pids, config)?;
+                before(&mut session, &threads, &pids, config, &mut || queue.fill(&mut events))?;
                 wait.processes(&pids, session, queue, &mut events)
             }
             Workload::System => {
                 let _first = sys::First::go();
                 events.open(None)?;
                 let session = Session::new(&events, config, stream);
-                let session = session.map_err(cannot_write)?;
+                let mut session = session.map_err(cannot_write)?;
+                let mut queue = Queue::default();
                 let pids = threads::processes();
-                let threads: Vec<Thread> =
-                    pids.iter().flat_map(|&pid| threads::named(pid)).collect();
-                let session = before(session, &threads, &pids, config)?;
-                wait.processes(&[], session, Queue::default(), &mut events)
+                let mut threads: Vec<Thread> = Vec::new();
+                for &pid in &pids {
+                    queue.fill(&mut events);
+                    threads.extend(threads::named(pid));
+                }
+                before(&mut session, &threads, &pids, config, &mut || queue.fill(&mut events))?;
+                wait.processes(&[], session, queue, &mut events)
             }
         }
     }
 }
 
-/// Tells of what was there before the recording.
-fn before<'a>(
-    mut session: Session<'a>,
+/// Tells of what was there before the recording. That takes a while, so `meanwhile` empties the rings now and then.
+fn before(
+    session: &mut Session<'_>,
     threads: &[Thread],
     pids: &[u32],
     config: &Config,
-) -> Result<Session<'a>> {
-    threads
-        .iter()
-        .try_for_each(|thread| session.thread(thread))
-        .and_then(|()| pids.iter().try_for_each(|&pid| session.maps(pid, config.raw_stacks)))
-        .map_err(Error::io(|| "cannot write the recording"))?;
-    Ok(session)
+    meanwhile: &mut dyn FnMut(),
+) -> Result<()> {
+    let mut maps = |pid| {
+        meanwhile();
+        session.maps(pid, config.raw_stacks)
+    };
+    let maps = pids.iter().try_for_each(|&pid| maps(pid));
+    maps.and_then(|()| threads.iter().try_for_each(|thread| session.thread(thread)))
+        .map_err(Error::io(|| "cannot write the recording"))
 }
 
 #[cfg(test)]

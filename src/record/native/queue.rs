@@ -3,6 +3,7 @@
 //! Each CPU has its own ring, so a thread's map can lie in one and its next sample in another. A record has the time when
 //! it was begun and is seen when it is whole: what is read waits until nothing older can still be underway.
 
+use super::open::Events;
 use crate::perf_data::{Attr, Endian, Record};
 use crate::script::native::reach::Reach;
 
@@ -50,6 +51,15 @@ impl Queue {
             None => room.extend_from_slice(bytes),
         }
         self.waiting.push(Waiting { time, bytes: room });
+    }
+
+    /// Takes what is in the rings, unless very much waits already: 128 MB of copied stacks.
+    pub(super) fn fill(&mut self, events: &mut Events<'_>) {
+        const MOST: usize = 2 << 10;
+        if self.waiting.len() < MOST {
+            let attr = events.attr();
+            events.drain(|bytes| self.push(bytes, &attr, |_| {}));
+        }
     }
 
     /// How many wait.

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crate::perf_data::write::Counted;
 
@@ -137,26 +138,114 @@ pub(super) fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Lets this thread go first until it is dropped, if it may: a recorder that waits for its turn among a busy workload's
+/// Lets this thread go before all others until it is dropped, if it may: a recorder that waits for its turn among a busy workload's
 /// threads loses samples.
-pub(super) struct First(libc::c_int);
+///
+/// A thread with a deadline goes even before those of real-time programs, such as encoders that take `SCHED_FIFO` 99. The kernel
+/// grants it a part of one processor at most; all parts together must be less than there is, or it refuses. Who may not have that has
+/// the highest priority of ordinary threads, which is as good unless real-time programs run.
+pub(super) struct First {
+    nice: libc::c_int,
+    had_deadline: bool,
+}
+
+/// `struct sched_attr` of sched_setattr(2), in its first version.
+#[repr(C)]
+#[derive(Default)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
 
 impl First {
+    /// For a thread that seldom runs, and never for long.
     pub(super) fn go() -> First {
         // SAFETY: numbers; the calling thread alone is meant. Whoever may not is not worse off.
-        unsafe {
+        let nice = unsafe {
             let before = libc::getpriority(libc::PRIO_PROCESS, 0);
             libc::setpriority(libc::PRIO_PROCESS, 0, -20);
-            First(before)
-        }
+            before
+        };
+        // Many processors fill many rings, and leave room for the helpers.
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let ms = if cpus > 2 { 9 } else { 5 };
+        First { nice, had_deadline: set_scheduling(0, &SchedAttr::deadline(ms)) }
     }
 }
 
 impl Drop for First {
     fn drop(&mut self) {
+        if self.had_deadline {
+            set_scheduling(0, &SchedAttr { nice: self.nice, ..SchedAttr::default() });
+        }
         // SAFETY: as above.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, self.0) };
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, self.nice) };
     }
+}
+
+impl SchedAttr {
+    /// Up to so many milliseconds of each ten, which is less than a ring's time. Emptying the rings of two processors takes half a
+    /// millisecond.
+    fn deadline(ms: u64) -> SchedAttr {
+        const MS: u64 = 1_000_000;
+        const SCHED_DEADLINE: u32 = 6;
+        // The kernel demands it of threads that start others, which have no deadline then.
+        const RESET_ON_FORK: u64 = 1;
+        SchedAttr {
+            policy: SCHED_DEADLINE,
+            flags: RESET_ON_FORK,
+            runtime: ms * MS,
+            deadline: 10 * MS,
+            period: 10 * MS,
+            ..SchedAttr::default()
+        }
+    }
+}
+
+/// A thread of ours that goes before all others only while we must wait for it, so that it disturbs a real-time program no more than
+/// it must.
+#[derive(Default)]
+pub(in super::super) struct Helper {
+    thread: AtomicI32,
+    is_first: AtomicBool,
+}
+
+impl Helper {
+    /// The calling thread is it, to its end.
+    pub(in super::super) fn enter(&self) {
+        // SAFETY: a number.
+        self.thread.store(unsafe { libc::gettid() }, Ordering::Release);
+    }
+
+    /// The same, and it goes before ordinary threads from now on.
+    pub(super) fn enter_before_ordinary(&self) {
+        // SAFETY: numbers. Whoever may not is not worse off.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
+        self.enter();
+    }
+
+    /// Lets it go before all others, or no longer. Another thread does this: it cannot if it waits for its turn.
+    pub(in super::super) fn put_first(&self, first: bool) {
+        let thread = self.thread.load(Ordering::Acquire);
+        if thread == 0 || self.is_first.swap(first, Ordering::Relaxed) == first {
+            return;
+        }
+        let ordinary = || SchedAttr { nice: -20, ..SchedAttr::default() };
+        set_scheduling(thread, &if first { SchedAttr::deadline(4) } else { ordinary() });
+    }
+}
+
+/// Sets how a thread is scheduled, the calling one if it is 0. False if we may not.
+fn set_scheduling(thread: i32, attr: &SchedAttr) -> bool {
+    let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..*attr };
+    // SAFETY: a struct that says its size, and numbers.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const attr, 0) == 0 }
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

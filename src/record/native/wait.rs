@@ -6,6 +6,7 @@
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsRawFd;
 use std::process::Child;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -77,9 +78,9 @@ impl Wait {
         events: &mut Events<'_>,
     ) -> Result<Ended> {
         let exits = catch(&[SIGCHLD], &mut self.registered)?;
-        let mut running = Running { child: held.release().map_err(cannot)?, exits };
-        // Not before: priorities are inherited.
+        // The command was forked before, so that it does not inherit this, and it may itself keep us from running once it goes.
         let _first = sys::First::go();
+        let mut running = Running { child: held.release().map_err(cannot)?, exits };
         let recorded = self.record(Some(&mut running), &[], &mut session, Queue::default(), events);
         let is_full = is_full(&recorded, &session, events);
         let status = running.child.wait();
@@ -131,9 +132,13 @@ impl Wait {
         events: &mut Events<'_>,
     ) -> io::Result<()> {
         queue.reach = session.reach();
-        let (mut drain, batches) = Drain::new(queue, events.attr());
+        let helper = Arc::new(sys::Helper::default());
+        let (mut drain, batches) = Drain::new(queue, events.attr(), helper.clone());
         thread::scope(|scope| {
-            let writing = scope.spawn(|| session.write_all(batches));
+            let writing = scope.spawn(|| {
+                helper.enter_before_ordinary();
+                session.write_all(batches)
+            });
             let drained = self.drain(running, pids, &mut drain, events);
             // The others see the end by that.
             drop(drain);
