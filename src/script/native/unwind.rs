@@ -289,17 +289,21 @@ impl Unwinder<'_> {
         spot: &mut Spot,
         stack: Stack<'_>,
     ) -> Step {
+        let here = *registers;
         let step = registers.follow_frame_pointer(stack);
         if step != Step::Caller {
             return step;
         }
-        match self.arrival(registers) {
-            Some(arrived) => {
-                *spot = arrived;
-                step
-            }
-            None => Step::Lost,
+        let Some(arrived) = self.arrival(registers) else { return Step::Lost };
+        // What is no frame pointer may point to anything.
+        let fp = registers.machine.fp();
+        let goes_up = registers.get(fp).is_some_and(|next| next == 0 || Some(next) > here.get(fp));
+        let is_believed = goes_up || self.ends_in_call(registers.ip()) == Some(true);
+        if !is_believed {
+            return Step::Lost;
         }
+        *spot = arrived;
+        step
     }
 
     /// By what the code does until it returns, or also by what it does until it jumps elsewhere, if that leads to behind a call.
@@ -372,8 +376,11 @@ impl Unwinder<'_> {
         if registers.machine == Machine::Aarch64 {
             return Some(called);
         }
+        let is_made = called.found.is_some_and(|found| self.is_made(found));
         match self.ends_in_call(ip) {
             Some(true) => Some(called),
+            // Java's interpreter pushes where a method shall return to, and jumps there.
+            Some(false) if is_made => Some(called),
             Some(false) => {
                 let spot = Spot { is_entry: true, ..self.exactly(ip) };
                 self.is_entry(ip, &spot).then_some(spot)
@@ -381,6 +388,11 @@ impl Unwinder<'_> {
             // Something may be there of which the recording does not tell.
             None => (called.found.is_some() || !self.space.is_told()).then_some(called),
         }
+    }
+
+    /// Whether no file holds the code that was found.
+    fn is_made(&self, found: Found) -> bool {
+        self.modules.get(found.hit.module).file.is_none()
     }
 
     /// Whether a call ends at `address`; `None` if the code before it is not known.
