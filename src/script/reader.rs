@@ -44,6 +44,8 @@ pub struct Reader {
     doubtful: Vec<u8>,
     /// Frames may follow without the line that begins a sample: text begins, or a blank line was read.
     at_start: bool,
+    /// Whether the input begins with a frame, so that nothing tells the threads; `None` until its first line was read.
+    is_nameless: Option<bool>,
 }
 
 impl Reader {
@@ -57,6 +59,7 @@ impl Reader {
             text_from: 0,
             doubtful: Vec::new(),
             at_start: true,
+            is_nameless: None,
         }
     }
 
@@ -64,6 +67,18 @@ impl Reader {
     ///
     /// Memory: a chunk of text and what is distinct. Fails if `input` cannot be read or the sink fails.
     pub fn read(
+        &mut self,
+        input: impl Read,
+        name: &str,
+        frames: &mut FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) -> Result<()> {
+        self.is_nameless = None;
+        self.read_on(input, name, frames, sink, tally)
+    }
+
+    fn read_on(
         &mut self,
         input: impl Read,
         name: &str,
@@ -91,8 +106,13 @@ impl Reader {
         sink: &mut (impl SampleSink + ?Sized),
         tally: &mut Tally,
     ) -> Result<()> {
-        self.at_start = true;
         let reading = || format!("cannot read {name}");
+        self.at_start = true;
+        self.is_nameless = None;
+        if part.start > 0 {
+            let start = first_line(&mut file).map_err(Error::io(reading))?;
+            self.is_nameless = Some(is_frame(&start));
+        }
         if let Some(mut windows) = Windows::new(&file, part.clone()) {
             while let Some(chunk) = windows.next_chunk().map_err(Error::io(reading))? {
                 self.read_lines(&mut To { chunk, frames, sink, tally })?;
@@ -100,7 +120,7 @@ impl Reader {
             return self.end_sample(0, &mut To { chunk: b"", frames, sink, tally });
         }
         file.seek(SeekFrom::Start(part.start)).map_err(Error::io(reading))?;
-        self.read(file.take(part.end - part.start), name, frames, sink, tally)
+        self.read_on(file.take(part.end - part.start), name, frames, sink, tally)
     }
 
     fn read_lines<S: SampleSink + ?Sized>(&mut self, to: &mut To<'_, S>) -> Result<()> {
@@ -153,9 +173,12 @@ impl Reader {
             return self.sample_line(at, to);
         }
         let at_start = std::mem::take(&mut self.at_start);
-        match Header::parse_after(line, &mut self.last) {
+        let header = Header::parse_after(line, &mut self.last);
+        let begins_nameless = || header.is_none() && is_frame(line);
+        let is_nameless = *self.is_nameless.get_or_insert_with(begins_nameless);
+        match header {
             Some(header) => self.open_sample(header, at, to),
-            None if at_start && is_frame(line) => self.open_nameless(at, to),
+            None if is_nameless && at_start && is_frame(line) => self.open_nameless(at, to),
             None => {
                 to.tally.odd(line);
                 self.pass_on(line, to)
@@ -285,6 +308,17 @@ impl Reader {
             false => Ok(()),
         }
     }
+}
+
+/// The first line of a file that says something, or the start of a long one.
+fn first_line(file: &mut File) -> std::io::Result<Vec<u8>> {
+    const LONGEST: u64 = 64 << 10;
+    let mut start = Vec::new();
+    file.rewind()?;
+    file.take(LONGEST).read_to_end(&mut start)?;
+    let mut lines = start.lines().filter(|line| !line.starts_with(b"#") && !line.trim().is_empty());
+    let first = lines.next().filter(|line| Header::parse(line).is_none());
+    Ok(first.unwrap_or_default().to_vec())
 }
 
 /// Whether a line is a frame beyond doubt: indented, with an address.

@@ -1,7 +1,7 @@
 //! Readable names: what a compiler mangled, as its programmer wrote it.
 //!
-//! Rust (legacy and v0) without hashes, C++ without parameters and return types and OCaml, as perf prints them; everything
-//! else, such as Swift, Java, Go and C, is passed through. A suffix the optimizer added to a mangled name (`.isra.0`,
+//! Rust (legacy and v0) without hashes, C++ without parameters and return types and OCaml, as perf prints them; D as c++filt does it, without
+//! parameters. Everything else, such as Swift, Java, Go and C, is passed through. A suffix the optimizer added to a mangled name (`.isra.0`,
 //! `.llvm.123`) goes, so that a function has one name whether it was called, cloned or inlined.
 
 use std::borrow::Cow;
@@ -9,6 +9,8 @@ use std::fmt::{self, Write};
 
 use bstr::ByteSlice;
 use cpp_demangle::{BorrowedSymbol, DemangleOptions, ParseOptions};
+
+use super::dlang;
 
 /// A longer name is hostile or worthless: it is passed through.
 const LONGEST_INPUT: usize = 64 << 10;
@@ -41,8 +43,10 @@ pub fn demangle(symbol: &[u8]) -> Cow<'_, [u8]> {
     }
     // `__Z` and `__R` are how Mach-O spells them; `___Z` begins a block of Objective-C++.
     let underscores = symbol.iter().take_while(|&&byte| byte == b'_').count();
+    let d = || dlang::demangle(std::str::from_utf8(symbol).ok()?);
     let readable = match (underscores, symbol.get(underscores)) {
         _ if symbol.len() > LONGEST_INPUT => None,
+        (1, Some(b'D')) => d(),
         (1..=4, Some(b'Z')) => rust(symbol).or_else(|| cpp(symbol)),
         (1..=2, Some(b'R')) => rust(symbol),
         _ => None,
@@ -204,6 +208,11 @@ mod tests {
                 "Stdlib.anon_fn[stdlib.ml:334,0--54]",
             ),
             ("camlStdlib__bytes__$2b$2b_2205", "Stdlib.bytes.++"),
+            (
+                "_D3std5stdio__T7writelnTAyaZQnFNfQjZv",
+                "std.stdio.writeln!(immutable(char)[]).writeln",
+            ),
+            ("_DYNAMIC", "_DYNAMIC"),
             ("camlStdlib__List.map_230", "Stdlib.List.map"),
             ("caml_main", "caml_main"),
             ("camlX$4", "X$4"),
@@ -246,7 +255,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_is_survived(tail in "[A-Z0-9a-z_.$]{0,60}", prefix in "_Z|_ZN|_R|__ZN|___Z|_RNv|_ZNSt|_RI") {
+        fn anything_is_survived(tail in "[A-Z0-9a-z_.$]{0,60}", prefix in "_Z|_ZN|_R|__ZN|___Z|_RNv|_ZNSt|_RI|_D1a|_D1a__T") {
             let symbol = prefix + &tail;
             prop_assert!(!demangle(symbol.as_bytes()).is_empty());
         }

@@ -36,6 +36,7 @@ mod code;
 mod debug_file;
 mod debuginfod;
 mod demangle;
+mod dlang;
 mod dwarf;
 mod elf;
 mod entries;

@@ -17,6 +17,7 @@ pub(crate) fn read(
     let intern = |parts, frames: &mut FrameTable| intern(parts, addresses, frames);
     let mut open: Option<Open<'_>> = None;
     let mut at_start = true;
+    let mut is_nameless = None;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         if line.starts_with(b"#") {
             continue;
@@ -49,7 +50,9 @@ pub(crate) fn read(
             }
             count += close(&mut open, frames, sink);
         }
-        let may_be_nameless = std::mem::take(&mut at_start);
+        let begins_with_frame = header.is_none() && begins_with_frame(line);
+        let is_nameless = *is_nameless.get_or_insert(begins_with_frame);
+        let may_be_nameless = std::mem::take(&mut at_start) && is_nameless;
         let Some(header) = header else {
             let parts = line::split_address(line).filter(|(word, _)| line::is_address(word));
             let is_indented = line[0] == b' ' || line[0] == b'\t';
@@ -77,6 +80,12 @@ pub(crate) fn read(
         open = Some(Open { header, stack: only.into_iter().collect(), single });
     }
     count + close(&mut open, frames, sink)
+}
+
+fn begins_with_frame(line: &[u8]) -> bool {
+    let parts = line::split_address(line).filter(|(word, _)| line::is_address(word));
+    let is_frame = parts.is_some_and(|(_, tail)| line::Frame::parse(tail).is_some());
+    matches!(line[0], b' ' | b'\t') && (is_frame || line::split_bare(line).is_some())
 }
 
 struct Open<'a> {

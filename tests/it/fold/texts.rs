@@ -58,6 +58,9 @@ fn frames_without_a_first_line_are_of_an_unknown_thread() {
     assert_eq!(fold(&chains), "[unknown];main;hot 2\n");
     assert_eq!(fold(&chains.replace(" (/srv/mt)", "")), "[unknown];main;hot 2\n");
     assert_eq!(fold(&FRAMES.repeat(2)), "[unknown];main;hot 2\n");
+    // Where a thread was told before, a frame behind a blank line is an odd one.
+    let torn = format!("mt 1 1.5: 7 cycles: \n{FRAMES}\t          401300 main+0x1 (/srv/mt)\n\n");
+    assert_eq!(folded(&torn), "mt;main;hot 7\n");
     let flat = "     55efdbd06136 f\n     55efdbd06142 g\n     55efdbd06136 f\n";
     assert_eq!(fold(flat), "[unknown];f 2\n[unknown];g 1\n");
 }
