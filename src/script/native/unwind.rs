@@ -501,7 +501,9 @@ mod tests {
             // The copy ends before the root; frame pointers that lead back; what is no address of code.
             assert_eq!(unwind(machine, 0x4000, 0x7010, &words[..5]), (vec![0x4000, 0x5000], false));
             let back = [1, 2, 0x7000, 0x5001];
-            assert_eq!(unwind(machine, 0x4000, 0x7010, &back).0.len(), 2);
+            // On x86 a caller is believed only behind a call, or if its frame lies above.
+            let believed = if machine == Machine::Aarch64 { 2 } else { 1 };
+            assert_eq!(unwind(machine, 0x4000, 0x7010, &back).0.len(), believed);
             assert_eq!(unwind(machine, 0x4000, 0x7010, &[1, 2, 0, 7]), (vec![0x4000], false));
         }
     }
