@@ -156,7 +156,7 @@ impl GraphOptions {
         output.commit()?;
         report(name, false, &format_args!("wrote {output_name}: {tally}"));
         if open {
-            opener::open(&path).with_context(|| format!("cannot open {output_name}"))?;
+            open::that_detached(&path).with_context(|| format!("cannot open {output_name}"))?;
         }
         match Done::strict(strict, &tally) {
             Done::Ok => Ok(ended.as_ref().map_or(Done::Ok, |ended| options.done(ended))),
