@@ -20,7 +20,7 @@ use super::program::{Done, Program};
     version,
     override_usage = "cargo flamegraph [OPTIONS] [-- ARGUMENTS...]",
     after_help = "Exit status: that of the program once the graph is drawn, 1 if something failed, 2 usage, 130 interrupted while drawing.\n\
-Memory: the distinct stacks and frames. The recording waits in a temporary file beside the output."
+Memory: the distinct stacks and frames. Except on Linux, the recording waits in a temporary file beside the output."
 )]
 pub struct CargoFlamegraphArgs {
     /// Arguments of the program that is recorded

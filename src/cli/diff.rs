@@ -86,7 +86,7 @@ pub struct DiffArgs {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Say more (-v, -vv, -vvv)
+    /// Say which files names are read from
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }

@@ -39,7 +39,7 @@ has blanks, parentheses, quotes, * or ? in it.
 Folded text has no modules, kinds of frames, events, CPUs and times: to ask for them, filter the script text, before fg-fold. Its first frame \
 is taken for the comm; --pid and --tid need it to end in -PID or -PID/TID, as fg-fold --pid and --tid write it.
 
-Samples have no sum: --min-weight and --top take folded stacks, as they are after all else, and look at what all lines of a stack weigh together.
+--min-weight and --top need folded stacks. They apply after all other edits, and add up all lines of a stack.
 
 Untouched items are passed on byte for byte; without keep, drop and edit flags fg-filter is cat.
 Memory: one line or sample, and the distinct frames; it does not grow with the length of the input. With --min-weight and --top, all lines.

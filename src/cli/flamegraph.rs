@@ -19,7 +19,7 @@ use crate::record::Workload;
     version,
     override_usage = "flamegraph [OPTIONS] [--] COMMAND...\n       flamegraph [OPTIONS] -p PID,...\n       flamegraph [OPTIONS] --perfdata FILE",
     after_help = "Exit status: that of COMMAND once the graph is drawn, 1 if something failed, 2 usage, 130 interrupted while drawing.\n\
-Memory: the distinct stacks and frames. The recording waits in a temporary file beside the output."
+Memory: the distinct stacks and frames. Except on Linux, the recording waits in a temporary file beside the output."
 )]
 pub struct FlamegraphArgs {
     /// Record these running processes, until they end or Ctrl-C

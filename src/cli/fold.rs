@@ -97,7 +97,7 @@ pub struct FoldArgs {
     #[arg(short, long)]
     quiet: bool,
 
-    /// Say more; may be repeated
+    /// Say which files names are read from
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 

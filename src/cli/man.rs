@@ -1,7 +1,7 @@
 //! Man pages, out of the same `clap` commands that parse: the hidden `--generate man` of every program.
 //!
-//! clap_mangen makes the sections that are its business. The text under `--help` becomes sections of its own: a line such as
-//! `Memory: the distinct frames.` starts one, indented lines are examples. fg-folded(5) and fg-script(5) are written by hand.
+//! clap_mangen makes the sections that are its business. The text under `--help` becomes sections of its own: a line that starts with
+//! one of [`SECTIONS`], such as `Memory: the distinct frames.`, starts one; indented lines are examples. fg-folded(5) and fg-script(5) are written by hand.
 
 use std::io::Write;
 
@@ -31,6 +31,10 @@ const PAGES: [(&str, &str); 8] = [
          fg-folded(5), fg-script(5)",
     ),
 ];
+
+/// What a line under `--help` may start with to become a section of the page.
+const SECTIONS: [&str; 7] =
+    ["Environment", "Example", "Exit status", "Expressions", "Grammar", "Memory", "Recipes"];
 
 /// The page of the program called `name`, in roff.
 pub fn page(command: Command, name: &'static str) -> std::io::Result<Vec<u8>> {
@@ -101,17 +105,23 @@ fn further(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
             writeln!(page, "{request}")?;
             (example, titled, gap) = (indented, indented, false);
         }
-        // `Recipes:` is the title of the lines below it.
-        listed = !indented && line.ends_with(':') && !line.contains(' ');
-        if listed {
-            writeln!(page, ".SH {}", line.trim_end_matches(':').to_uppercase())?;
-            continue;
-        }
-        match title(line).filter(|_| !indented) {
+        let section = if indented { None } else { section(line) };
+        listed = false;
+        match section {
+            // `Recipes:` is the title of the lines below it.
+            Some((title, "")) => {
+                listed = true;
+                writeln!(page, ".SH {}", title.to_uppercase())?;
+            }
+            Some(("Example", command)) => {
+                writeln!(page, ".SH EXAMPLE\n.nf")?;
+                write_text(page, command)?;
+                writeln!(page, ".fi")?;
+                titled = true;
+            }
             Some((title, text)) => {
                 writeln!(page, ".SH {}", title.to_uppercase())?;
-                let (first, rest) = text.split_at_checked(1).unwrap_or(("", text));
-                write_text(page, &format!("{}{rest}", first.to_uppercase()))?;
+                write_text(page, &sentence(text))?;
                 titled = true;
             }
             None => {
@@ -129,13 +139,20 @@ fn further(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
     if example { writeln!(page, ".fi") } else { Ok(()) }
 }
 
-/// `Exit status: that of COMMAND` starts a section.
-fn title(line: &str) -> Option<(&str, &str)> {
-    let (title, text) = line.split_once(": ")?;
-    let is_title = title.starts_with(|c: char| c.is_ascii_uppercase())
-        && title.len() < 20
-        && title.chars().all(|c| c.is_ascii_alphabetic() || c == ' ');
-    is_title.then_some((title, text))
+/// The title and the text of a section: `Exit status: that of COMMAND`.
+fn section(line: &str) -> Option<(&str, &str)> {
+    let (title, text) = line.split_once(':')?;
+    SECTIONS.contains(&title).then_some((title, text.trim_start()))
+}
+
+/// The text as a sentence of its own, unless it starts with a name.
+fn sentence(text: &str) -> String {
+    let word = text.split(' ').next().unwrap_or_default();
+    let is_word = word.chars().all(|c| c.is_ascii_lowercase() || c == ',');
+    match text.split_at_checked(1).filter(|_| is_word) {
+        Some((first, rest)) => first.to_uppercase() + rest,
+        None => text.to_owned(),
+    }
 }
 
 fn write_text(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
@@ -181,12 +198,22 @@ mod tests {
     }
 
     #[test]
-    fn only_short_words_are_titles() {
-        assert_eq!(title("Exit status: 0"), Some(("Exit status", "0")));
-        for line in ["it is: so", "A very long sentence with a colon: so", "Folded: ", "https://x"]
-        {
-            assert!(title(line).is_none_or(|(_, text)| text.is_empty()), "{line}");
+    fn sections_are_those_of_the_list() {
+        assert_eq!(section("Exit status: 0"), Some(("Exit status", "0")));
+        assert_eq!(section("Recipes:"), Some(("Recipes", "")));
+        for line in ["Samples have no sum: so", "Folded: ", "https://x"] {
+            assert_eq!(section(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn names_of_programs_stay_in_lower_case() {
+        let mut page = Vec::new();
+        further(&mut page, "Example: fg-record ./server").unwrap();
+        assert_eq!(page.to_str_lossy(), ".SH EXAMPLE\n.nf\nfg\\-record ./server\n.fi\n");
+        assert_eq!(sentence("fg-fold reads"), "fg-fold reads");
+        assert_eq!(sentence("the distinct frames"), "The distinct frames");
+        assert_eq!(sentence("0 done"), "0 done");
     }
 
     #[test]

@@ -144,7 +144,7 @@ Exit status: that of COMMAND, 128 + n if signal n killed it; 0 with -p, and if -
 Environment: PERF, XCTRACE and DTRACE name the profiler's program.
 Memory: on Linux 4 MB for each CPU, and the maps of the processes; the stream is passed on as it comes, with up to 128 MB of stacks in between \
 where it is read slowly.
-Stacks: of one that is larger than the bytes that are copied, the rest is read in the program's memory while it still runs.
+If a stack is larger than the bytes that are copied, the rest is read from the memory of the program while it still runs.
 
 Example: fg-record ./server --port 80 | fg-fold | fg-render > flamegraph.svg"
 )]

@@ -158,7 +158,7 @@ pub struct RenderArgs {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Say more (-v, -vv, -vvv)
+    /// Say which files names are read from
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }

@@ -1,4 +1,4 @@
-//! What Ctrl-C does to a program: DESIGN's rules, in one place.
+//! What Ctrl-C does to a program, in one place.
 //!
 //! A stage that reads from a pipe outlives the first Ctrl-C, as the recorder at the head of the pipeline ends and its
 //! stream with it. Everything else ends at once with status 130, and no partial file stays behind.

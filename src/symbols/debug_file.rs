@@ -29,6 +29,10 @@ pub(super) fn attach(module: &mut Module, config: &Config) {
         Some((_, bytes)) => Elf::parse(bytes).and_then(|debug| shared_file(holder, &debug, config)),
         None => shared_file(holder, &elf, config),
     };
+    match &debug {
+        Some((path, _)) => log::info!("{}: names from {}", module.path().display(), path.display()),
+        None => log::info!("{}: names from itself", module.path().display()),
+    }
     packages.extend(debug.as_ref().map(|(path, _)| suffixed(path, ".dwp")));
     let package = packages.iter().find_map(|path| Bytes::open(path).ok());
     let debug = debug.map(|(_, bytes)| bytes);

@@ -1,4 +1,4 @@
-//! The laws of DESIGN that are about more than one stage.
+//! The laws that are about more than one stage.
 
 use bstr::{BString, ByteSlice};
 use flamepipe::fold::{Config, Merge};
