@@ -35,4 +35,5 @@ mod stacks;
 pub mod symbols;
 pub mod tally;
 pub mod unit;
+mod unwind;
 mod windows;

@@ -5,12 +5,14 @@
 //! a frame interns the new one and pushes its id.
 
 mod frame_table;
+mod printable;
 mod start;
 
 use std::num::NonZeroU32;
 
 use bstr::{BStr, ByteSlice};
 pub use frame_table::FrameTable;
+pub(crate) use printable::printable;
 pub(crate) use start::{is_called_by_start, is_start};
 
 use crate::error::Result;

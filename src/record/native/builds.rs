@@ -15,8 +15,8 @@ use bstr::BString;
 use super::sys;
 use crate::perf_data::write::Writer;
 use crate::perf_data::{Clock, Mmap};
-use crate::script::native::spaces::identity;
 use crate::symbols::BuildIds;
+use crate::unwind::identity;
 
 /// The builds of a recording.
 pub(super) struct Builds {

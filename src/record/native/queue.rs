@@ -5,7 +5,7 @@
 
 use super::open::Events;
 use crate::perf_data::{Attr, Endian, Record};
-use crate::script::native::reach::Reach;
+use crate::unwind::Reach;
 
 /// The machine's own byte order.
 pub(super) const ENDIAN: Endian =

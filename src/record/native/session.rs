@@ -18,8 +18,8 @@ use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only, with_limit};
 use crate::perf_data::{Attr, CpuMode, FileId, Head, Mmap, RawSample, Record, SampleId};
 use crate::prefetch::prefetch;
-use crate::script::native::live::Live;
-use crate::script::native::reach::Reach;
+use crate::unwind::Live;
+use crate::unwind::Reach;
 
 /// What becomes of samples.
 pub(super) struct Session<'a> {

@@ -3,12 +3,12 @@
 
 use bstr::{BStr, ByteSlice};
 
-use super::spaces::Spaces;
 use crate::error::Result;
 use crate::sample::{Frame, Kind};
 use crate::symbols::{
     Function, Functions, Jitdump, KernelSymbol, KernelSymbols, Loader, Naming, PerfMap, Reference,
 };
+use crate::unwind::Spaces;
 
 /// The answer of an owner to all that was asked of it.
 pub(super) enum Answer<'a> {

@@ -1,7 +1,7 @@
 //! perf.data → samples by ourselves: no perf, no addr2line.
 //!
 //! ```text
-//! perf_data::Reader ─Item─▶ spaces::Spaces   who runs what: maps, comms, forks, execs
+//! perf_data::Reader ─Item─▶ unwind::Spaces   who runs what: maps, comms, forks, execs
 //!                           stack::Stacks    kernel chain, then the user stack: frame pointers, branches or unwind
 //!                           places::Places   every distinct address once, named in batches
 //!                    ─Sample, in order, when the addresses of its batch have names─▶ SampleSink
@@ -11,30 +11,13 @@
 //! 64 Ki of them are there or the recording ends. An address is resolved once, whatever the number of batches; of a recording that is still going
 //! on, code that is made at run time again, as JITs tell of it when it suits them.
 
-mod address;
 mod answers;
-mod beyond;
-mod cfi;
 mod deferred;
-mod exits;
-#[cfg(target_os = "linux")]
-pub(crate) mod live;
-mod made;
-mod memory;
-mod modules;
 mod nameless;
+mod needs_perf;
 mod places;
-mod printable;
-mod processes;
-#[cfg(target_os = "linux")]
-pub(crate) mod reach;
-mod registers;
-mod row;
 mod seen;
-mod signal;
-pub(crate) mod spaces;
 mod stack;
-mod unwind;
 mod warnings;
 
 use bstr::{BString, ByteSlice};
@@ -42,16 +25,16 @@ use bstr::{BString, ByteSlice};
 use crate::error::Result;
 use crate::event;
 use crate::perf_data::{CpuMode, Features, Item, Reader, Record, Shares};
-use crate::sample::{FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start};
+use crate::sample::{
+    FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start, printable,
+};
 use crate::symbols::{self, Loader, Origin};
 use crate::tally::{Count, Loss, Tally};
+use crate::unwind::{Processes, Spaces};
 
 use deferred::{Deferred, Held};
 use nameless::Nameless;
 use places::Places;
-use printable::printable;
-use processes::Processes;
-use spaces::Spaces;
 use stack::Builder;
 
 /// How a recording is scripted.
@@ -120,7 +103,7 @@ pub fn script(
     loop {
         // A stream tells its events once it has begun.
         if !checked && !reader.events().is_empty() {
-            beyond::check_stacks(&reader)?;
+            needs_perf::check_stacks(&reader)?;
             script.learn(reader.features());
             // CLOCK_MONOTONIC, that of jitdumps: `perf record -k mono`, as perf-inject(1) wants it, too.
             script.monotonic =
@@ -146,7 +129,7 @@ pub fn script(
         }
     }
     if tally.read.items == read && script.waiting.is_empty() {
-        beyond::check_trace(&reader)?;
+        needs_perf::check_trace(&reader)?;
     }
     if !begun {
         begin(&reader, config, sink)?;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::places::Places;
-use super::spaces::Spaces;
 use crate::symbols::{Doubt, Loader};
+use crate::unwind::Spaces;
 
 /// A hint is worth its line from so many percent of all samples on.
 const MUCH: u64 = 5;

@@ -9,11 +9,11 @@ use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
 use crate::symbols::{Functions, Loader, Naming};
 
 use super::Config;
-use super::address::At;
 use super::answers::{Answer, Jit, KernelNames, unpadded};
-use super::modules::ModuleId;
-use super::printable::printable;
-use super::spaces::{Found, Spaces};
+use crate::sample::printable;
+use crate::unwind::At;
+use crate::unwind::ModuleId;
+use crate::unwind::{Found, Spaces};
 
 /// A frame and where it lies.
 #[derive(Clone, Copy)]

@@ -9,11 +9,11 @@ use crate::perf_data::write::TRUNCATED;
 use crate::perf_data::{CpuMode, RawSample, Reader, Words};
 use crate::symbols::Loader;
 
-use super::address::At;
 use super::places::Places;
-use super::registers::{Machine, Registers};
-use super::spaces::Spaces;
-use super::unwind::End;
+use crate::unwind::At;
+use crate::unwind::End;
+use crate::unwind::Spaces;
+use crate::unwind::{Machine, Registers};
 
 /// Builds stacks.
 pub(super) struct Builder {

@@ -22,15 +22,14 @@ use iced_x86::{
     OpAccess, OpKind, Register,
 };
 
-use super::row::Value;
+use super::memory::LONGEST;
+use super::value::Value;
 
 /// The most instructions that are read for one address. The kernels of OpenBLAS have some 10,000 before their exit. The way
 /// from another address of the same function ends where it meets this one.
 const MOST_STEPS: usize = 1 << 15;
 /// So many exits are enough: they are one and the same, except behind calls that never come back.
 const MOST_EXITS: usize = 4;
-/// The longest instruction has 15 bytes.
-pub(super) const LONGEST: usize = 16;
 /// A function that uses one of these restores it: the psABI, "Registers and the Stack Frame".
 const KEPT: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
@@ -377,9 +376,9 @@ mod tests {
     fn code_tells_what_its_tables_tell() {
         use bstr::ByteSlice;
 
-        use crate::script::native::cfi::Cfi;
-        use crate::script::native::row::{Cfa, Rule};
         use crate::symbols::Module;
+        use crate::unwind::cfi::Cfi;
+        use crate::unwind::row::{Cfa, Rule};
 
         const MOST: u32 = 10_000;
         let maps = std::fs::read("/proc/self/maps").unwrap();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::symbols::{Loader, ends_in_call};
 
 use super::address::At;
+use super::address_space::{Found, Parts, Space, Spaces};
 use super::cfi::Cfi;
 use super::made::{Made, Source, Way};
 use super::memory::{Memory, Stack};
@@ -18,11 +19,10 @@ use super::modules::{Hit, Modules};
 use super::registers::{LINK, Machine, Registers};
 use super::row::Step;
 use super::signal;
-use super::spaces::{Found, Space};
 
 /// How far a stack was followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// To the root for certain, as [`Step::Root`] is; where the stack pointer was there.
     Root(u64),
     /// To where a thread or a coroutine may begin.
@@ -32,19 +32,19 @@ pub(super) enum End {
 }
 
 /// Unwinds the stacks of one process.
-pub(super) struct Unwinder<'a> {
-    pub(super) pid: u32,
-    pub(super) space: &'a mut Space,
-    pub(super) modules: &'a mut Modules,
+pub(crate) struct Unwinder<'a> {
+    pub(crate) pid: u32,
+    pub(crate) space: &'a mut Space,
+    pub(crate) modules: &'a mut Modules,
     pub(super) made: &'a mut Made,
-    pub(super) loader: &'a Loader,
+    pub(crate) loader: &'a Loader,
     /// The memory of the processes, if they still run.
     pub(super) memory: Option<&'a Memory>,
     /// When the sample was taken, by the clock of jitdumps, if that is known.
-    pub(super) time: Option<u64>,
+    pub(crate) time: Option<u64>,
     /// Lose stacks as perf 6.1 does: in epilogues, as what was restored already is not known, and in code that nothing is mapped to
     /// or said of.
-    pub(super) as_perf: bool,
+    pub(crate) as_perf: bool,
 }
 
 /// Deeper stacks are endless recursion, or an endless loop in broken tables.
@@ -64,7 +64,7 @@ struct Spot {
 impl Unwinder<'_> {
     /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up. What was read elsewhere than in those
     /// bytes counts only if the root was reached: it may have changed since.
-    pub(super) fn unwind(
+    pub(crate) fn unwind(
         mut self,
         registers: &Registers,
         stack: &[u8],
@@ -466,6 +466,14 @@ impl Spot {
     /// The address whose function is meant.
     fn lookup(&self, registers: &Registers) -> u64 {
         registers.ip().wrapping_sub(u64::from(!self.exact))
+    }
+}
+
+impl Spaces {
+    /// What unwinds the stacks of process `pid`.
+    pub(crate) fn unwinder<'a>(&'a mut self, pid: u32, loader: &'a Loader) -> Unwinder<'a> {
+        let Parts { space, modules, made } = self.parts(pid);
+        Unwinder { pid, space, modules, made, loader, memory: None, time: None, as_perf: false }
     }
 }
 

@@ -11,37 +11,37 @@ use super::cfi::Cfi;
 
 /// The number of a module: [`Modules::get`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ModuleId(u32);
+pub(crate) struct ModuleId(u32);
 
 /// A module that was hit.
-pub(super) struct Mapped {
-    pub(super) path: BString,
-    pub(super) file: Option<Arc<Module>>,
+pub(crate) struct Mapped {
+    pub(crate) path: BString,
+    pub(crate) file: Option<Arc<Module>>,
     /// The process, where there is no file: its JIT may have named the code.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     /// Read when a stack leads there first.
     cfi: Option<Box<Cfi>>,
 }
 
 /// A map whose module was looked for.
 #[derive(Clone, Copy)]
-pub(super) struct Hit {
-    pub(super) module: ModuleId,
+pub(crate) struct Hit {
+    pub(crate) module: ModuleId,
     /// What is added to an address of the module's own address space; `None` without a file.
-    pub(super) bias: Option<u64>,
+    pub(crate) bias: Option<u64>,
     /// The map shows parts of several executable segments, so that the bias depends on the place in the file.
-    pub(super) is_shared: bool,
+    pub(crate) is_shared: bool,
 }
 
 /// All of them.
 #[derive(Default)]
-pub(super) struct Modules {
+pub(crate) struct Modules {
     list: Vec<Mapped>,
     known: HashMap<(BString, usize), ModuleId>,
 }
 
 impl Modules {
-    pub(super) fn get(&self, id: ModuleId) -> &Mapped {
+    pub(crate) fn get(&self, id: ModuleId) -> &Mapped {
         &self.list[id.0 as usize]
     }
 
@@ -56,7 +56,7 @@ impl Modules {
     ///
     /// Modules are told apart by their names and their files, so that a library that a thousand processes use is one;
     /// where there is no file, by the process.
-    pub(super) fn hit(
+    pub(crate) fn hit(
         &mut self,
         identity: &Identity,
         start: u64,
@@ -81,7 +81,7 @@ impl Modules {
     }
 
     /// The bias of the byte at `in_file`, which the map at `start` shows that begins at `offset` of the file of `module`.
-    pub(super) fn bias_at(
+    pub(crate) fn bias_at(
         &self,
         module: ModuleId,
         start: u64,

@@ -4,11 +4,11 @@ use crate::perf_data::{Clock, RawSample, Record};
 use crate::symbols::{self, Loader};
 
 use super::address::At;
+use super::address_space::Spaces;
 use super::memory::Memory;
-use super::reach::Reach;
 use super::registers::{Machine, Registers};
-use super::spaces::Spaces;
-use super::unwind::End;
+use super::stack_extent::Reach;
+use super::unwinder::End;
 
 /// Knows what the observed processes have mapped, and unwinds their stacks.
 pub(crate) struct Live {

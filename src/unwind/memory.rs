@@ -2,16 +2,17 @@
 //!
 //! A record of the kernel holds 64 KB, and so much of a stack is copied at most. What lies above is that of the outermost callers, who
 //! are the last to change, and is still there when the sample is unwound, a tenth of a second later. What it says is believed only
-//! if it leads to where the thread began, by the modules' own tables: see [`Unwinder::unwind`](super::unwind::Unwinder::unwind).
+//! if it leads to where the thread began, by the modules' own tables: see `Unwinder::unwind`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 
-use super::exits::LONGEST;
 use super::registers::Machine;
 
+/// The bytes of code that are read at an address: the longest instruction has 15.
+pub(super) const LONGEST: usize = 16;
 const PAGE: usize = 4096;
 /// So many pages are read for one sample.
 const MOST_PAGES: usize = 128;

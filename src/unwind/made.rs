@@ -13,8 +13,8 @@ use hashbrown::HashMap as FastMap;
 use crate::symbols::{JitCode, Loader};
 
 use super::cfi;
-use super::exits::{LONGEST, Reader};
-use super::memory::Memory;
+use super::exits::Reader;
+use super::memory::{LONGEST, Memory};
 use super::row::Row;
 
 /// Where the code of one process can be read.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// `name` with a `?` for each control character.
-pub(super) fn printable(name: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn printable(name: &[u8]) -> Cow<'_, [u8]> {
     if name.iter().all(|byte| !byte.is_ascii_control()) {
         return name.into();
     }

@@ -7,17 +7,17 @@ use bstr::{BStr, BString, ByteSlice};
 
 use crate::intern::Interner;
 use crate::perf_data::{BuildId, Clock, Features, FileId, Ksymbol, Mmap, Task};
+use crate::sample::printable;
 use crate::symbols::{Identity, Inode, KernelSymbol, Loader, ends_in_call};
 
 use super::made::Made;
 use super::modules::{Hit, Mapped, ModuleId, Modules};
-use super::printable::printable;
+
 use super::processes::Processes;
-use super::unwind::Unwinder;
 
 /// Every address space.
 #[derive(Default)]
-pub(super) struct Spaces {
+pub(crate) struct Spaces {
     spaces: HashMap<u32, Space>,
     comms: HashMap<u32, u32>,
     /// How many names of threads had control characters.
@@ -33,22 +33,22 @@ pub(super) struct Spaces {
     /// When the recording had ended, in nanoseconds since 1970.
     ended: Option<u64>,
     kernel: Kernel,
-    pub(super) processes: Processes,
+    pub(crate) processes: Processes,
 }
 
 /// What was told of the kernel.
 #[derive(Default)]
-pub(super) struct Kernel {
-    pub(super) build_id: Option<Vec<u8>>,
+pub(crate) struct Kernel {
+    pub(crate) build_id: Option<Vec<u8>>,
     /// `_text` or `_stext` and its address.
-    pub(super) reference: Option<(BString, u64)>,
+    pub(crate) reference: Option<(BString, u64)>,
     /// Functions that the recording names by itself, by their starts.
     told: BTreeMap<u64, KernelSymbol>,
 }
 
 impl Kernel {
     /// `bpf_prog_6deef7357e7b4530_f`, `nf_hook_slow`, or, of a kernel module, `loop_add [loop]`. Those that are gone were there before.
-    pub(super) fn tell(&mut self, symbol: &Ksymbol<'_>) {
+    pub(crate) fn tell(&mut self, symbol: &Ksymbol<'_>) {
         const BPF: u16 = 1;
         if symbol.gone {
             return;
@@ -65,7 +65,7 @@ impl Kernel {
     }
 
     /// The function at `address`, if it was told.
-    pub(super) fn told(&self, address: u64) -> Option<&KernelSymbol> {
+    pub(crate) fn told(&self, address: u64) -> Option<&KernelSymbol> {
         let (_, symbol) = self.told.range(..=address).next_back()?;
         (address < symbol.end).then_some(symbol)
     }
@@ -73,12 +73,12 @@ impl Kernel {
 
 /// The address space of one process.
 #[derive(Default)]
-pub(super) struct Space {
+pub(crate) struct Space {
     maps: BTreeMap<u64, Map>,
     /// Those of the program before the last exec: samples inside of execve still carry its addresses.
     before: BTreeMap<u64, Map>,
     /// The jitdump that is mapped, as a mark, by what writes it.
-    pub(super) jitdump: Option<BString>,
+    pub(crate) jitdump: Option<BString>,
     /// The program itself: what was mapped first.
     program: Option<Arc<Identity>>,
 }
@@ -105,22 +105,29 @@ impl Map {
 
 /// An address and what lies there.
 #[derive(Clone, Copy)]
-pub(super) struct Found {
-    pub(super) hit: Hit,
+pub(crate) struct Found {
+    pub(crate) hit: Hit,
     /// As perf shows it: the place in the file.
-    pub(super) in_file: u64,
+    pub(crate) in_file: u64,
     /// It belongs to the program before the last exec.
-    pub(super) is_gone: bool,
+    pub(crate) is_gone: bool,
+}
+
+/// What belongs to one process, and what all share.
+pub(super) struct Parts<'a> {
+    pub(super) space: &'a mut Space,
+    pub(super) modules: &'a mut Modules,
+    pub(super) made: &'a mut Made,
 }
 
 impl Spaces {
     /// Of a recording with this clock, if it is known yet, that ended by a time in nanoseconds since 1970, if that is.
-    pub(super) fn new(clock: Option<Clock>, ended: Option<u64>) -> Spaces {
+    pub(crate) fn new(clock: Option<Clock>, ended: Option<u64>) -> Spaces {
         Spaces { clock, ended, ..Spaces::default() }
     }
 
     /// Learns what the recording says about itself. A stream says some of it late.
-    pub(super) fn learn(&mut self, features: &Features) {
+    pub(crate) fn learn(&mut self, features: &Features) {
         self.clock = self.clock.or(features.clock);
         for BuildId { path, id, .. } in &features.build_ids {
             let known = self.build_ids.entry(path.clone()).or_default();
@@ -140,28 +147,28 @@ impl Spaces {
         }
     }
 
-    pub(super) fn kernel(&self) -> &Kernel {
+    pub(crate) fn kernel(&self) -> &Kernel {
         &self.kernel
     }
 
-    pub(super) fn tell(&mut self, symbol: &Ksymbol<'_>) {
+    pub(crate) fn tell(&mut self, symbol: &Ksymbol<'_>) {
         self.kernel.tell(symbol);
     }
 
-    pub(super) fn module(&self, id: ModuleId) -> &Mapped {
+    pub(crate) fn module(&self, id: ModuleId) -> &Mapped {
         self.modules.get(id)
     }
 
-    pub(super) fn space(&mut self, pid: u32) -> &mut Space {
+    pub(crate) fn space(&mut self, pid: u32) -> &mut Space {
         self.spaces.entry(pid).or_default()
     }
 
-    pub(super) fn jitdump(&self, pid: u32) -> Option<&BStr> {
+    pub(crate) fn jitdump(&self, pid: u32) -> Option<&BStr> {
         self.spaces.get(&pid)?.jitdump.as_ref().map(|path| path.as_ref())
     }
 
     /// The number of a thread's name; as perf does, `:4711` where none was told.
-    pub(super) fn comm(&mut self, pid: Option<u32>, tid: Option<u32>) -> u32 {
+    pub(crate) fn comm(&mut self, pid: Option<u32>, tid: Option<u32>) -> u32 {
         let Some(tid) = tid else { return self.names.intern(b"") };
         if let Some(&known) = self.comms.get(&tid).or_else(|| self.comms.get(&pid?)) {
             return known;
@@ -174,16 +181,16 @@ impl Spaces {
         self.names.intern(name.as_bytes())
     }
 
-    pub(super) fn comm_name(&self, id: u32) -> &BStr {
+    pub(crate) fn comm_name(&self, id: u32) -> &BStr {
         self.names.get(id).into()
     }
 
     /// How many names of threads had control characters.
-    pub(super) fn replaced(&self) -> u64 {
+    pub(crate) fn replaced(&self) -> u64 {
         self.replaced
     }
 
-    pub(super) fn rename(&mut self, pid: u32, tid: u32, comm: &BStr, exec: bool) {
+    pub(crate) fn rename(&mut self, pid: u32, tid: u32, comm: &BStr, exec: bool) {
         let printable = printable(comm);
         self.replaced += u64::from(*printable != **comm);
         let name = self.names.intern(&printable);
@@ -196,7 +203,7 @@ impl Spaces {
         }
     }
 
-    pub(super) fn fork(&mut self, task: &Task) {
+    pub(crate) fn fork(&mut self, task: &Task) {
         if let Some(&name) = self.comms.get(&task.ptid) {
             self.comms.insert(task.tid, name);
         }
@@ -213,7 +220,7 @@ impl Spaces {
     }
 
     /// Takes note of a map that was made at `time` of the recording's clock; 0 if it was there before.
-    pub(super) fn map(&mut self, mmap: &Mmap<'_>, time: Option<u64>) {
+    pub(crate) fn map(&mut self, mmap: &Mmap<'_>, time: Option<u64>) {
         if mmap.pid == u32::MAX {
             // `[kernel.kallsyms]_text`: the offset is the address of `_text`.
             if let Some(symbol) =
@@ -243,48 +250,39 @@ impl Spaces {
     }
 
     /// The paths of the files that process `pid` has mapped, or had before its last exec.
-    pub(super) fn files(&self, pid: u32) -> impl Iterator<Item = &[u8]> + Clone {
+    pub(crate) fn files(&self, pid: u32) -> impl Iterator<Item = &[u8]> + Clone {
         let maps = self.spaces.get(&pid).into_iter().flat_map(|space| space.maps.values());
         maps.map(|map| map.file.path.as_slice())
     }
 
+    /// What an unwinder of the stacks of process `pid` needs.
+    pub(super) fn parts(&mut self, pid: u32) -> Parts<'_> {
+        let space = self.spaces.entry(pid).or_default();
+        Parts { space, modules: &mut self.modules, made: &mut self.made }
+    }
+
     /// What lies at `address` in process `pid`.
-    pub(super) fn find(&mut self, pid: u32, address: u64, loader: &Loader) -> Option<Found> {
+    pub(crate) fn find(&mut self, pid: u32, address: u64, loader: &Loader) -> Option<Found> {
         self.spaces.get_mut(&pid)?.find(pid, address, &mut self.modules, loader)
     }
 
     /// Whether a call ends behind what was found, as far as that is known.
-    pub(super) fn is_called(&self, found: Found) -> bool {
+    pub(crate) fn is_called(&self, found: Found) -> bool {
         let Some(file) = &self.module(found.hit.module).file else { return true };
         let end = usize::try_from(found.in_file.wrapping_add(1)).ok();
         let before = end.and_then(|end| file.bytes().get(..end));
         !file.is_x86() || before.is_none_or(ends_in_call)
     }
-
-    /// What unwinds the stacks of process `pid`.
-    pub(super) fn unwinder<'a>(&'a mut self, pid: u32, loader: &'a Loader) -> Unwinder<'a> {
-        let space = self.spaces.entry(pid).or_default();
-        Unwinder {
-            pid,
-            space,
-            modules: &mut self.modules,
-            made: &mut self.made,
-            loader,
-            memory: None,
-            time: None,
-            as_perf: false,
-        }
-    }
 }
 
 impl Space {
     /// Whether the recording tells what is mapped.
-    pub(super) fn is_told(&self) -> bool {
+    pub(crate) fn is_told(&self) -> bool {
         !self.maps.is_empty()
     }
 
     /// What lies at `address`; until something is mapped after an exec, the old program is still there.
-    pub(super) fn find(
+    pub(crate) fn find(
         &mut self,
         pid: u32,
         address: u64,

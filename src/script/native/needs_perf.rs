@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::perf_data::{Reader, sample_type};
 
-use super::registers::Machine;
+use crate::unwind::Machine;
 
 /// Fails where user stacks are to be unwound for an architecture whose registers and tables are not known here.
 pub(super) fn check_stacks(reader: &Reader) -> Result<()> {

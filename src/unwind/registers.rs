@@ -6,7 +6,7 @@ use crate::perf_data::RawSample;
 
 /// An architecture whose stacks can be unwound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Machine {
+pub(crate) enum Machine {
     X86_64,
     /// A 32-bit program on x86-64.
     X86,
@@ -15,7 +15,7 @@ pub(super) enum Machine {
 
 impl Machine {
     /// By `uname -m`; a stream does not tell, so it is this machine's.
-    pub(super) fn of(arch: Option<&str>) -> Option<Machine> {
+    pub(crate) fn of(arch: Option<&str>) -> Option<Machine> {
         match arch.unwrap_or(std::env::consts::ARCH) {
             "x86_64" => Some(Machine::X86_64),
             "aarch64" => Some(Machine::Aarch64),
@@ -36,7 +36,7 @@ impl Machine {
         }))
     }
 
-    pub(super) fn ip(self) -> Register {
+    pub(crate) fn ip(self) -> Register {
         Register(match self {
             Machine::X86_64 => 16,
             Machine::X86 => 8,
@@ -44,7 +44,7 @@ impl Machine {
         })
     }
 
-    pub(super) fn sp(self) -> Register {
+    pub(crate) fn sp(self) -> Register {
         Register(match self {
             Machine::X86_64 => 7,
             Machine::X86 => 4,
@@ -52,7 +52,7 @@ impl Machine {
         })
     }
 
-    pub(super) fn fp(self) -> Register {
+    pub(crate) fn fp(self) -> Register {
         Register(match self {
             Machine::X86_64 => 6,
             Machine::X86 => 5,
@@ -61,28 +61,28 @@ impl Machine {
     }
 
     /// The bytes of an address.
-    pub(super) fn word(self) -> u64 {
+    pub(crate) fn word(self) -> u64 {
         if self == Machine::X86 { 4 } else { 8 }
     }
 
     /// The word at the start of eight bytes.
-    pub(super) fn narrow(self, bytes: u64) -> u64 {
+    pub(crate) fn narrow(self, bytes: u64) -> u64 {
         if self == Machine::X86 { bytes & 0xffff_ffff } else { bytes }
     }
 
     /// The address in a register: the upper bits may be a signature (`paciasp`).
-    pub(super) fn plain(self, address: u64) -> u64 {
+    pub(crate) fn plain(self, address: u64) -> u64 {
         if self == Machine::Aarch64 { address & 0xffff_ffff_ffff } else { address }
     }
 }
 
 /// The link register of AArch64.
-pub(super) const LINK: Register = Register(30);
+pub(crate) const LINK: Register = Register(30);
 
 /// The registers of a frame, by DWARF's numbers.
 #[derive(Clone, Copy)]
-pub(super) struct Registers {
-    pub(super) machine: Machine,
+pub(crate) struct Registers {
+    pub(crate) machine: Machine,
     values: [u64; 33],
     /// Bits of those that have a value.
     known: u64,
@@ -90,12 +90,12 @@ pub(super) struct Registers {
 
 impl Registers {
     /// None known yet.
-    pub(super) fn new(machine: Machine) -> Registers {
+    pub(crate) fn new(machine: Machine) -> Registers {
         Registers { machine, values: [0; 33], known: 0 }
     }
 
     /// Those of `sample`, if it has what unwinding needs.
-    pub(super) fn of(machine: Machine, sample: &RawSample<'_>) -> Option<Registers> {
+    pub(crate) fn of(machine: Machine, sample: &RawSample<'_>) -> Option<Registers> {
         const ABI_32: u64 = 1;
         const ABI_64: u64 = 2;
         let recorded = sample.regs_user?;
@@ -116,23 +116,23 @@ impl Registers {
         Some(registers)
     }
 
-    pub(super) fn get(&self, register: Register) -> Option<u64> {
+    pub(crate) fn get(&self, register: Register) -> Option<u64> {
         let value = *self.values.get(usize::from(register.0))?;
         (self.known >> register.0 & 1 == 1).then_some(value)
     }
 
-    pub(super) fn set(&mut self, register: Register, value: Option<u64>) {
+    pub(crate) fn set(&mut self, register: Register, value: Option<u64>) {
         if let Some(slot) = self.values.get_mut(usize::from(register.0)) {
             *slot = value.unwrap_or(0);
             self.known = self.known & !(1 << register.0) | u64::from(value.is_some()) << register.0;
         }
     }
 
-    pub(super) fn ip(&self) -> u64 {
+    pub(crate) fn ip(&self) -> u64 {
         self.get(self.machine.ip()).unwrap_or(0)
     }
 
-    pub(super) fn sp(&self) -> u64 {
+    pub(crate) fn sp(&self) -> u64 {
         self.get(self.machine.sp()).unwrap_or(0)
     }
 }

@@ -1,6 +1,6 @@
 //! How the registers of a caller are found from those of the function that it called.
 //!
-//! A row is what call frame information says of one address, or what the code itself says: see [`exits`](super::exits). It
+//! A row is what call frame information says of one address, or what the code itself says: see `exits.rs`. It
 //! stands alone: the expressions that it needs are copied out of their section.
 
 use gimli::{
@@ -11,6 +11,7 @@ use gimli::{
 use super::exits::Exit;
 use super::memory::Stack;
 use super::registers::Registers;
+use super::value::Value;
 
 /// How the registers of the caller are found.
 #[derive(Clone, Debug)]
@@ -58,65 +59,6 @@ pub(super) enum Rule {
     Expression(Box<[u8]>),
     Constant(u64),
     Value(Value),
-}
-
-/// What a register holds, plus an offset; or the word that lies there, plus another offset; and so on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Value {
-    pub(super) register: Register,
-    /// How many of `offsets` lead to a word. One more offset is added at the end.
-    words: u8,
-    offsets: [i32; Value::DEEPEST + 1],
-}
-
-impl Value {
-    /// Code that saved its stack pointer in memory loads one word to find it, and another to find what it saved.
-    const DEEPEST: usize = 2;
-
-    /// What `register` holds.
-    pub(super) fn of(register: Register) -> Value {
-        Value { register, words: 0, offsets: [0; Value::DEEPEST + 1] }
-    }
-
-    /// `by` more; `None` if that is too far.
-    pub(super) fn plus(mut self, by: i64) -> Option<Value> {
-        let last = &mut self.offsets[usize::from(self.words)];
-        *last = i32::try_from(i64::from(*last).checked_add(by)?).ok()?;
-        Some(self)
-    }
-
-    /// The word that lies there; `None` if it takes too many words to find it.
-    pub(super) fn word(mut self) -> Option<Value> {
-        self.words += 1;
-        (usize::from(self.words) <= Value::DEEPEST).then_some(self)
-    }
-
-    /// The same, where `base` says what the register held earlier.
-    pub(super) fn after(self, base: Value) -> Option<Value> {
-        let mut value = base.plus(self.offsets[0].into())?;
-        for &offset in &self.offsets[1..=usize::from(self.words)] {
-            value = value.word()?.plus(offset.into())?;
-        }
-        Some(value)
-    }
-
-    /// Where the word lies that this is, and what is added to it; `None` if no word has to be read.
-    fn place(self) -> Option<Value> {
-        let at = usize::from(self.words).checked_sub(1)?;
-        let is_plain = self.offsets[usize::from(self.words)] == 0;
-        let mut offsets = self.offsets;
-        offsets[at + 1] = 0;
-        is_plain.then_some(Value { words: at as u8, offsets, ..self })
-    }
-
-    fn evaluate(self, registers: &Registers, word: impl Fn(u64) -> Option<u64>) -> Option<u64> {
-        let mut value = registers.get(self.register)?;
-        for (at, &offset) in self.offsets[..=usize::from(self.words)].iter().enumerate() {
-            value = if at == 0 { value } else { word(value)? };
-            value = value.wrapping_add_signed(offset.into());
-        }
-        Some(value)
-    }
 }
 
 /// Where following a row led.
@@ -318,29 +260,5 @@ impl Registers {
             address if address == from.ip() && self.sp() == from.sp() => Step::Lost,
             _ => Step::Caller,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_found_from_registers_and_words() {
-        let mut registers = Registers::new(crate::script::native::registers::Machine::X86_64);
-        registers.set(X86_64::RBX, Some(0x100));
-        // Each word holds its own place and 1.
-        let word = |place: u64| Some(place + 1);
-        let saved = Value::of(X86_64::RBX).plus(8).and_then(Value::word).unwrap();
-        assert_eq!(saved.evaluate(&registers, word), Some(0x109));
-        assert_eq!(saved.place(), Value::of(X86_64::RBX).plus(8));
-        let behind = saved.plus(16).and_then(Value::word).unwrap();
-        assert_eq!(behind.evaluate(&registers, word), Some(0x11a));
-        assert_eq!(behind.word(), None, "too deep");
-        // rbx was 0x10 less where the value was told.
-        let moved = saved.after(Value::of(X86_64::RBX).plus(-16).unwrap()).unwrap();
-        assert_eq!(moved.evaluate(&registers, word), Some(0xf9));
-        assert_eq!(Value::of(X86_64::R12).evaluate(&registers, word), None);
-        assert_eq!(Value::of(X86_64::RBX).plus(1 << 40), None);
     }
 }

@@ -17,7 +17,8 @@ use hashbrown::HashMap as FastMap;
 
 use crate::symbols::{Module, loads_stack_pointer};
 
-use super::exits::{LONGEST, Reader};
+use super::exits::Reader;
+use super::memory::LONGEST;
 use super::row::{Cfa, Row};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
@@ -303,8 +304,8 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    use crate::script::native::memory::Stack;
-    use crate::script::native::registers::{Machine, Registers};
+    use crate::unwind::memory::Stack;
+    use crate::unwind::registers::{Machine, Registers};
 
     #[test]
     fn damaged_tables_say_less_and_nothing_worse() {

@@ -11,7 +11,7 @@ use crate::symbols::JitProcess;
 
 /// Every process that was seen.
 #[derive(Default)]
-pub(super) struct Processes {
+pub(crate) struct Processes {
     known: HashMap<u32, Known>,
     /// When the recording began, in its own clock.
     first: Option<u64>,
@@ -28,12 +28,12 @@ struct Known {
 }
 
 impl Processes {
-    pub(super) fn new(live: bool) -> Processes {
+    pub(crate) fn new(live: bool) -> Processes {
         Processes { live, ..Processes::default() }
     }
 
     /// A record of process `pid` was made at `time`.
-    pub(super) fn see(&mut self, pid: u32, time: Option<u64>) {
+    pub(crate) fn see(&mut self, pid: u32, time: Option<u64>) {
         if self.first.is_none() {
             self.first = time.filter(|&time| time > 0);
         }
@@ -43,7 +43,7 @@ impl Processes {
     }
 
     /// The process began to run another program, or began at all, at `time`.
-    pub(super) fn begins(&mut self, pid: u32, time: Option<u64>) {
+    pub(crate) fn begins(&mut self, pid: u32, time: Option<u64>) {
         self.look(pid);
         if let Some(known) = self.known.get_mut(&pid) {
             known.began = time.filter(|&time| time > 0);
@@ -59,14 +59,14 @@ impl Processes {
     }
 
     /// The recording has told more of itself.
-    pub(super) fn learn(&mut self, reader: &Reader) {
+    pub(crate) fn learn(&mut self, reader: &Reader) {
         if self.wall.is_none() {
             self.wall = Wall::of(reader);
         }
     }
 
     /// What is known of `pid`.
-    pub(super) fn get(&self, pid: u32) -> JitProcess {
+    pub(crate) fn get(&self, pid: u32) -> JitProcess {
         let known = self.known.get(&pid);
         let mut process = known.map_or_else(|| JitProcess::new(pid), |known| known.seen.clone());
         let began = known.and_then(|known| known.began);

@@ -28,7 +28,7 @@ pub(super) fn interrupted(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::native::registers::Machine;
+    use crate::unwind::registers::Machine;
 
     #[test]
     fn a_context_holds_all_registers() {
