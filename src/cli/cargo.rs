@@ -25,7 +25,7 @@ pub struct CargoOptions {
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<String>,
 
-    /// Package with the target to run
+    /// Package of the target to run
     #[arg(short, long, value_name = "SPEC")]
     pub package: Option<String>,
 
@@ -33,7 +33,7 @@ pub struct CargoOptions {
     #[arg(short, long, value_name = "NAME", group = "exec-args")]
     pub bin: Option<String>,
 
-    /// Build for the target triple
+    /// Build for this target triple
     #[arg(long, value_name = "TRIPLE")]
     pub target: Option<String>,
 
@@ -41,21 +41,21 @@ pub struct CargoOptions {
     #[arg(long, value_name = "NAME", group = "exec-args")]
     pub example: Option<String>,
 
-    /// Integration test to run: the harness and all its tests, or those named after `--`
+    /// Integration test to run; arguments after `--` select some of its tests
     #[arg(long, value_name = "NAME", group = "exec-args")]
     pub test: Option<String>,
 
-    /// Library or binary whose unit tests to run; the name may be left out if there is only one
+    /// Library or binary whose unit tests to run; NAME may be omitted if there is only one
     ///
     /// Arguments after `--` select tests.
     #[arg(long, value_name = "NAME", group = "exec-args")]
     pub unit_test: Option<Option<String>>,
 
-    /// Tells a binary from a library of the same name in --unit-test and --unit-bench
+    /// Choose the binary or the library if --unit-test or --unit-bench names both
     #[arg(long, value_name = "KIND")]
     pub unit_test_kind: Option<UnitTestKind>,
 
-    /// Library or binary whose unit benchmarks to run; the name may be left out if there is only one
+    /// Library or binary whose unit benchmarks to run; NAME may be omitted if there is only one
     #[arg(long, value_name = "NAME", group = "exec-args")]
     pub unit_bench: Option<Option<String>>,
 
@@ -79,11 +79,12 @@ pub struct CargoOptions {
     #[arg(long)]
     pub no_default_features: bool,
 
-    /// Does nothing, as this is the default: for those who are used to `cargo run --release`
+    /// Has no effect, because optimised builds are the default; accepted as in `cargo run
+    /// --release`
     #[arg(short, long)]
     pub release: bool,
 
-    /// Folder for all generated artifacts
+    /// Directory for build artifacts
     #[arg(long, value_name = "DIRECTORY")]
     pub target_dir: Option<PathBuf>,
 
@@ -103,11 +104,11 @@ pub struct CargoOptions {
     #[arg(long)]
     pub frozen: bool,
 
-    /// Override a value of cargo's configuration
+    /// Override a value in the configuration of cargo
     #[arg(long, value_name = "KEY=VALUE|PATH")]
     pub config: Vec<String>,
 
-    /// Unstable flags of cargo
+    /// Unstable flags for cargo
     #[arg(short = 'Z', value_name = "FLAG")]
     pub unstable: Vec<String>,
 
@@ -115,7 +116,7 @@ pub struct CargoOptions {
     #[arg(long)]
     pub ignore_rust_version: bool,
 
-    /// Keep cargo from reporting its progress
+    /// Hide the progress of cargo
     #[arg(short, long)]
     pub quiet: bool,
 }

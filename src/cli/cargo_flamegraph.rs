@@ -11,19 +11,20 @@ use super::program::{Done, Program};
 
 /// Build a target of a cargo workspace, record it, and draw a flame graph.
 ///
-/// Without a target it is the one that `cargo run` would run. Optimised by default; a profile with `debug = true`
-/// names inlined functions too. Arguments after `--` are the program's.
+/// Without a target option, it is the target that `cargo run` would run. The build is optimised
+/// unless another profile is named. If the profile has `debug = true`, inlined functions are named
+/// too. Arguments after `--` go to the program.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo-flamegraph",
     bin_name = "cargo flamegraph",
     version,
     override_usage = "cargo flamegraph [OPTIONS] [-- ARGUMENTS...]",
-    after_help = "Exit status: that of the program once the graph is drawn, 1 if something failed, 2 usage, 130 interrupted while drawing.\n\
-Memory: the distinct stacks and frames. Except on Linux, the recording waits in a temporary file beside the output."
+    after_help = "Exit status: that of the program once the graph is drawn; 1 if something failed; 2 for wrong usage; 130 if interrupted while drawing.\n\
+Memory: the distinct stacks and frames. Except on Linux, the recording is first written to a temporary file beside the output."
 )]
 pub struct CargoFlamegraphArgs {
-    /// Arguments of the program that is recorded
+    /// Arguments for the recorded program
     #[arg(last = true, value_name = "ARGUMENTS")]
     trailing: Vec<OsString>,
 

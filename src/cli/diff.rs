@@ -18,16 +18,20 @@ use crate::folded::{FoldedSink, Writer};
 use crate::sample::{FrameTable, SampleSink};
 use crate::tally::Tally;
 
-/// Compares two profiles: folded stacks with both weights for a differential flame graph, or with --top a table.
+/// Compare two profiles. Writes folded stacks with both weights for a differential flame graph, or
+/// with --top a table.
 ///
-/// A profile is all that fg-fold reads: folded stacks, perf-script text, perf.data, or a graph of ours.
+/// A profile may be anything that fg-fold reads: folded stacks, perf-script text, perf.data, or a
+/// graph of fg-render.
 ///
-/// `fg-diff before.folded after.folded | fg-render > diff.svg` draws frames as wide as they are in the second profile,
-/// red where they weigh more than in the first, blue where less. What is in the first profile only is below a root of its own,
-/// `[vanished]`, as wide as it was there.
+/// `fg-diff before.folded after.folded | fg-render > diff.svg` draws frames as wide as they are in
+/// the second profile. A frame is red if it weighs more than in the first profile, and blue if it
+/// weighs less. Stacks that are only in the first profile are drawn on a root of their own,
+/// `[vanished]`, as wide as they were there.
 ///
-/// Profiles are compared by shares: the smaller one is scaled to the total of the larger one, unless --absolute is given. In the picture, in the table and for
-/// --fail-above a frame counts with all that it calls, once for each stack, so that parents change when children do.
+/// The smaller profile is scaled to the total of the larger one unless --absolute is given. In the
+/// graph, in the table and for --fail-above, the weight of a frame includes all that it calls, so a
+/// parent changes if its child does. A recursive frame counts once in a stack.
 ///
 /// The output is sorted by frames. Memory grows with the distinct stacks of both profiles, not with their length.
 #[derive(Debug, Parser)]
@@ -41,32 +45,33 @@ pub struct DiffArgs {
     #[arg(value_name = "PATH2")]
     pub after: PathBuf,
 
-    /// Scale the smaller profile to the total of the larger one: the default, for those who write it out
+    /// Scale the smaller profile to the total of the larger one; this is the default
     #[arg(short, long)]
     pub normalize: bool,
 
-    /// Replace hexadecimal numbers (addresses) by 0x...
+    /// Replace hexadecimal numbers, such as addresses, by 0x...
     #[arg(short, long)]
     pub strip_hex: bool,
 
-    /// Write a table of the N frames that changed most instead: their totals and what is their own
+    /// Write a table of the N frames that changed most instead, with their total and self weights
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
 
-    /// The table as JSON: `unit` (percent or weight), the weights `before` and `after`, and `frames`, each with `frame`, `mark` (new,
-    /// vanished or empty), and `total` and `self` of `before`, `after` and `change`
+    /// Write the table as JSON: `unit` (percent or weight), the weights `before` and `after`, and
+    /// `frames`. Each has `frame`, `mark` (new, vanished or empty), `total` and `self`, both with
+    /// `before`, `after` and `change`
     #[arg(long, requires = "top")]
     pub json: bool,
 
-    /// Compare weights, not shares; the folded stacks have weights as they are
+    /// Compare weights instead of shares, and write them unscaled
     #[arg(long, conflicts_with = "normalize")]
     pub absolute: bool,
 
-    /// Do not tell what weights are in, by a first line `# unit: ns 0`, which fg-render shows
+    /// Omit the `# unit` line, the first line, from which fg-render takes the unit of the weights
     #[arg(long)]
     pub no_unit: bool,
 
-    /// Exit with 3 if a frame's total grew by more than PCT points of percent
+    /// Exit with 3 if a frame's total grew by more than PCT percentage points
     #[arg(long, value_name = "PCT", value_parser = percent)]
     pub fail_above: Option<f64>,
 
@@ -74,7 +79,7 @@ pub struct DiffArgs {
     #[command(flatten)]
     pub recording: RecordingArgs,
 
-    /// Write to this file, which is replaced only once it is complete [default: standard output]
+    /// Write to FILE, which is replaced only once the output is complete [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -82,11 +87,11 @@ pub struct DiffArgs {
     #[arg(long)]
     pub strict: bool,
 
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Say which files names are read from
+    /// Show which files the names are read from
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }
@@ -135,7 +140,7 @@ impl DiffArgs {
         if grown.is_empty() {
             return Done::Ok;
         }
-        let unit = if self.absolute { "% of the first profile" } else { "points of percent" };
+        let unit = if self.absolute { "% of the first profile" } else { "percentage points" };
         io::say(
             Self::NAME,
             format_args!("{} frames grew by more than {limit} {unit}:", grown.len()),
@@ -153,7 +158,7 @@ impl DiffArgs {
             ));
         }
         io::say_more(format_args!(
-            "  if that is meant, raise --fail-above, or compare with {} from now on",
+            "  if that is intended, raise --fail-above, or use {} as the new baseline",
             self.after.display()
         ));
         Done::Gate
@@ -170,7 +175,7 @@ impl Program for DiffArgs {
         logger::install(Self::NAME, self.quiet, self.verbose);
         let stdin = Path::new("-");
         if self.before == stdin && self.after == stdin {
-            let problem = "standard input can be one of the two profiles, not both";
+            let problem = "standard input can be only one of the two profiles";
             return Err(Failure::Usage(problem.into()).into());
         }
         let inputs = [Input::open(&self.before)?, Input::open(&self.after)?];
@@ -194,7 +199,7 @@ impl Program for DiffArgs {
                 );
             }
             if !self.quiet {
-                let all = "has no samples: all stacks are the other's";
+                let all = "has no samples: the output has only the stacks of the other profile";
                 io::say(Self::NAME, format_args!("{name} {all}"));
             }
         }
@@ -227,13 +232,12 @@ impl Program for DiffArgs {
 
 /// There is nothing to compare: both have stacks, and no weight.
 fn nothing([before, after]: &[String; 2]) -> Error {
-    let input = format!("{before}, like {after},");
-    Error::NoSamples { input, why: ": all weights are 0".into() }
+    Error::NoSamples { input: before.clone(), why: format!(": all weights are 0, as in {after}") }
 }
 
 /// A limit of `--fail-above`.
 fn percent(text: &str) -> Result<f64> {
-    let limit: f64 = text.parse().context("it is no number")?;
+    let limit: f64 = text.parse().context("expected a number")?;
     anyhow::ensure!(limit.is_finite() && limit >= 0.0, "it must be 0 or more");
     Ok(limit)
 }

@@ -25,24 +25,25 @@ const BUFFER: usize = 1 << 18;
 const SNIFF: usize = 1 << 22;
 
 const AFTER_HELP: &str = "\
-REGEX is searched for anywhere in a name, as grep does; ^ and $ anchor it, (?i) ignores case. A flag may be repeated: \
-one of its values is enough. Different flags must all hold, and what a --drop-… flag matches goes. They look at \
-the names as they are read. Edits follow in the order they are listed above; where several frames of a stack match, \
-the one nearest the root counts. Above and below are those of a flame graph: the root is at the bottom.
+REGEX may match anywhere in a name, as in grep; ^ and $ anchor it, (?i) ignores case. If a flag is repeated, one of its \
+values must match. If different flags are given, all must hold; a --drop-… flag drops what it matches. These flags see \
+the names as they were read. Edits follow, in the order listed above. If several frames of a stack match an edit, the \
+one nearest the root counts. Above and below are meant as in a flame graph: the root is at the bottom.
 
-Expressions: --where takes questions joined by `and`, `or`, `not` and parentheses. `frame NAME`, `module NAME` and `kind \
-user|kernel|inlined|jit|truncated` hold if one frame of the stack is so; `comm NAME`, `event NAME`, `pid 7,8`, `tid 7,8`, \
-`cpu 0..3,5` and `time 1.5..2` ask about the thread and the sample; `everything` and `nothing` ask nothing. A NAME is a \
-/regex/ that is found in it, a glob with * and ? of all of it, or the name itself, in \"quotes\" if it starts with / or \
-has blanks, parentheses, quotes, * or ? in it.
+Expressions: --where takes conditions joined by `and`, `or`, `not` and parentheses. `frame NAME`, `module NAME` and \
+`kind user|kernel|inlined|jit|truncated` hold if one frame of the stack matches. `comm NAME`, `event NAME`, `pid 7,8`, \
+`tid 7,8`, `cpu 0..3,5` and `time 1.5..2` test the thread and the sample. `everything` always holds, `nothing` never. \
+A NAME is a /regex/ that may match anywhere, a glob with * and ? that matches the whole name, or the name itself. A \
+name that starts with / or contains blanks, parentheses, quotes, * or ? must be in \"quotes\".
 
-Folded text has no modules, kinds of frames, events, CPUs and times: to ask for them, filter the script text, before fg-fold. Its first frame \
-is taken for the comm; --pid and --tid need it to end in -PID or -PID/TID, as fg-fold --pid and --tid write it.
+Folded text has no modules, kinds of frames, events, CPUs or times. To filter by them, filter the script text before \
+fg-fold. The first frame of folded text is taken for the comm. --pid and --tid need it to end in -PID or -PID/TID, as \
+fg-fold --pid and --tid write it.
 
 --min-weight and --top need folded stacks. They apply after all other edits, and add up all lines of a stack.
 
-Untouched items are passed on byte for byte; without keep, drop and edit flags fg-filter is cat.
-Memory: one line or sample, and the distinct frames; it does not grow with the length of the input. With --min-weight and --top, all lines.
+What is not edited is passed on byte for byte. Without keep, drop and edit flags, fg-filter copies its input.
+Memory: one line or sample, and the distinct frames, whatever the length of the input; with --min-weight or --top, all lines.
 
 Grammar:
   expr  = all { \"or\" all }
@@ -57,42 +58,45 @@ Grammar:
   name  = \"/\" regex \"/\" | glob | word | '\"' exact '\"'
 
 Recipes:
-  # some threads; what is left out is counted
+  # keep some threads; the quality line counts the rest
   fg-filter --comm '^web' app.script | fg-fold > web.folded
-  # nothing that waits
+  # drop the stacks that wait
   fg-filter --drop 'park|epoll_wait|futex_wait' stacks.folded | fg-render > busy.svg
-  # what a function does, wherever it is called from
+  # show what a function does, whoever calls it
   fg-filter --root-at '^net::serve$' stacks.folded | fg-render > serve.svg
-  # who calls it, and how much of it is whose
+  # show who calls a function, and how often
   fg-filter --keep memcpy --cut-above memcpy stacks.folded | fg-render --reverse > callers.svg
-  # a library as one frame; so the kernel, of which folded stacks know nothing
+  # merge a library into one frame
   fg-filter --group 'btree=frame btree::*' stacks.folded
+  # merge the kernel into one frame; folded stacks do not mark its frames, so filter the script text
   fg-filter --group 'kernel=kind kernel' app.script | fg-fold
-  # a second of two CPUs
+  # keep one second of two CPUs
   fg-filter --time 12,13 --cpu 0-1 app.script | fg-fold
-  # Rust without its scaffolding
+  # remove the runtime frames of Rust
   fg-filter --preset std,tokio,async --strip-hashes stacks.folded
-  # all of these and none of those
+  # combine conditions
   fg-filter --where '(comm web* or frame fs::*) and not frame /alloc|free/' stacks.folded
-  # the ten heaviest stacks; no dust
+  # keep the ten heaviest stacks
   fg-filter --top 10 stacks.folded
+  # drop the stacks that are too light to see
   fg-filter --min-weight 0.1% stacks.folded | fg-render > clean.svg
-  # one profile out of two, a thread pool as one thread
+  # merge two profiles, and a thread pool into one thread
   cat stacks.folded more.folded | fg-filter --rename '^(worker)-[0-9]+=$1' | fg-fold";
 
-/// Keep, drop and edit stacks of folded text or perf-script text; what it reads it writes.
+/// Keep, drop and edit stacks of folded text or perf-script text. The output has the format of the
+/// input.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "fg-filter", version, after_help = AFTER_HELP)]
 pub struct FilterArgs {
     /// Folded stacks or perf-script text [default: standard input]
     pub input: Option<PathBuf>,
-    /// Write here instead of to standard output
+    /// Write to FILE [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// The format of the input
+    /// Format of the input
     #[arg(long, value_enum, default_value_t)]
     pub format: FormatArg,
-    /// No quality line
+    /// Do not print the quality line
     #[arg(short, long)]
     pub quiet: bool,
     /// Exit with 3 if the input has odd lines
@@ -103,10 +107,10 @@ pub struct FilterArgs {
     #[command(flatten)]
     pub rules: Rules,
 
-    /// Of folded stacks, drop those that weigh less: 500, or 0.1% of all that is left
+    /// Drop folded stacks that weigh less: 500, or 0.1% of the total that is left
     #[arg(long, value_name = "WEIGHT", value_parser = minimum, help_heading = "Heavy stacks")]
     pub min_weight: Option<Minimum>,
-    /// Of folded stacks, keep the N heaviest
+    /// Keep only the N heaviest folded stacks
     #[arg(long, value_name = "N", help_heading = "Heavy stacks")]
     pub top: Option<usize>,
 }
@@ -114,17 +118,19 @@ pub struct FilterArgs {
 /// `500` or `0.1%`.
 fn minimum(text: &str) -> anyhow::Result<Minimum> {
     let Some(percent) = text.strip_suffix('%') else {
-        return Ok(Minimum::Weight(text.parse().context("neither a weight nor a share in %")?));
+        return Ok(Minimum::Weight(
+            text.parse().context("expected a weight such as 500, or a share such as 0.1%")?,
+        ));
     };
-    let percent: f64 = percent.parse().context("no number before the %")?;
-    anyhow::ensure!((0.0..=100.0).contains(&percent), "a share is 0% to 100%");
+    let percent: f64 = percent.parse().context("expected a number before the %")?;
+    anyhow::ensure!((0.0..=100.0).contains(&percent), "a share must be 0% to 100%");
     Ok(Minimum::Percent(percent))
 }
 
 /// A `--format`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum FormatArg {
-    /// What the first lines look like
+    /// Detected from the first lines
     #[default]
     Auto,
     /// Folded stacks
@@ -164,7 +170,7 @@ impl Program for FilterArgs {
         let tally = match format {
             Format::Script if !weights.keeps_everything() => {
                 let what =
-                    format!("--min-weight and --top take folded stacks, and {name} has samples");
+                    format!("--min-weight and --top need folded stacks, but {name} has samples");
                 let remedy = "fold them first: fg-fold | fg-filter --top 10".into();
                 return Err(Error::Unsupported { what, remedy }.into());
             }

@@ -10,23 +10,23 @@ use super::graph::{GraphOptions, Subject};
 use super::program::{Done, Failure, Program, generate};
 use crate::record::Workload;
 
-/// Record a program, or processes that run already, and draw a flame graph.
+/// Record a program or running processes, and draw a flame graph.
 ///
-/// The graph is drawn when the program ends, whatever its exit status, or at the first Ctrl-C.
+/// The graph is drawn when the program ends, even if it failed, or at the first Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(
     name = "flamegraph",
     version,
     override_usage = "flamegraph [OPTIONS] [--] COMMAND...\n       flamegraph [OPTIONS] -p PID,...\n       flamegraph [OPTIONS] --perfdata FILE",
-    after_help = "Exit status: that of COMMAND once the graph is drawn, 1 if something failed, 2 usage, 130 interrupted while drawing.\n\
-Memory: the distinct stacks and frames. Except on Linux, the recording waits in a temporary file beside the output."
+    after_help = "Exit status: that of COMMAND once the graph is drawn; 1 if something failed; 2 for wrong usage; 130 if interrupted while drawing.\n\
+Memory: the distinct stacks and frames. Except on Linux, the recording is first written to a temporary file beside the output."
 )]
 pub struct FlamegraphArgs {
-    /// Record these running processes, until they end or Ctrl-C
+    /// Record these running processes until they end, or until Ctrl-C
     #[arg(short, long, value_delimiter = ',', value_name = "PID,...", conflicts_with = "command")]
     pid: Vec<u32>,
 
-    /// Write the completions of SHELL to standard output
+    /// Print the completions for SHELL
     #[arg(long, value_name = "SHELL", exclusive = true)]
     completions: Option<Shell>,
 
@@ -58,7 +58,7 @@ impl Program for FlamegraphArgs {
             Subject::Workload(Workload::Command(self.command))
         } else {
             return Err(Failure::Usage(
-                "there is nothing to record: name a command, -p PID or --perfdata FILE".into(),
+                "nothing to record: name a command, -p PID or --perfdata FILE".into(),
             )
             .into());
         };

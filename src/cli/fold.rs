@@ -22,24 +22,25 @@ use crate::tally::Tally;
 
 /// Fold samples into one line for each distinct stack.
 ///
-/// Reads perf-script text, perf.data, folded stacks and the formats of other profilers, told apart by their first bytes;
-/// writes folded stacks, `main;read;memcpy 42`, sorted. Several files are folded into one profile.
+/// Reads perf-script text, perf.data, folded stacks and the formats of other profilers, and detects
+/// the format from the first bytes. Writes folded stacks such as `main;read;memcpy 42`, sorted.
+/// Several files are folded into one profile.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-fold",
     version,
-    after_help = "A recording of fg-record --off-cpu has two events, both in nanoseconds: they are folded under the roots `on-cpu` and `off-cpu`. \
-Of any other events one is folded and the rest is counted and named; `--event-filter all` keeps them apart.\n\
---weight samples counts samples of text and of perf.data; folded stacks and other profilers' formats have their weights.\n\
+    after_help = "A recording of fg-record --off-cpu has two events, both in nanoseconds. They are folded under the roots `on-cpu` and `off-cpu`. \
+If a recording has other events, one of them is folded; the quality line names and counts the rest. `--event-filter all` folds each event separately.\n\
+--weight samples counts the samples of perf-script text and perf.data. Folded stacks and the formats of other profilers keep their weights.\n\
 Memory: the distinct stacks and frames, whatever the length of the input. \
-Formats of other profilers are held as a whole."
+Files of other profilers are held in memory as a whole."
 )]
 pub struct FoldArgs {
-    /// Name unknown frames by their address too
+    /// Add the address to the names of unknown frames
     #[arg(long)]
     addrs: bool,
 
-    /// All marks (--kernel --jit)
+    /// The same as --kernel --jit
     #[arg(long)]
     all: bool,
 
@@ -51,34 +52,36 @@ pub struct FoldArgs {
     #[arg(long)]
     kernel: bool,
 
-    /// Put the process id into the root frame
+    /// Add the process id to the root frame
     #[arg(long)]
     pid: bool,
 
-    /// Put the process and thread ids into the root frame
+    /// Add the process and thread ids to the root frame
     #[arg(long)]
     tid: bool,
 
     #[command(flatten)]
     folding: FoldingArgs,
 
-    /// Do not tell what weights are in, by a first line `# unit: ns 0`, which fg-render shows
+    /// Omit the `# unit` line, the first line, from which fg-render takes the unit of the weights
     #[arg(long)]
     no_unit: bool,
 
-    /// Write a file for each root that --split makes (each thread's name, by default) into DIR, and `index.tsv` that lists them
+    /// Write one file for each root frame into DIR, and `index.tsv`, which lists them. --split
+    /// chooses the root frames [default: the thread's name]
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "skip_after"])]
     split_files: Option<PathBuf>,
 
-    /// Fold perf-script text as inferno-collapse-perf 0.12 does, by its code, right or wrong
+    /// Fold perf-script text exactly as inferno-collapse-perf 0.12 does, with its code and its
+    /// errors
     #[arg(long, conflicts_with_all = ["weight", "split", "merge_threads"])]
     inferno_compat: bool,
 
-    /// Threads that fold [default: one for each CPU; a pipe is folded by one]
+    /// Number of threads that fold [default: one for each CPU; one for a pipe]
     #[arg(short, long, value_name = "N")]
     nthreads: Option<usize>,
 
-    /// The format of the input [default: told by its first bytes]
+    /// Format of the input [default: detected from its first bytes]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     format: Option<String>,
 
@@ -89,15 +92,15 @@ pub struct FoldArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Exit with 3 if anything was skipped, lost, truncated or left without a name
+    /// Exit with 3 if anything was skipped, lost, truncated or unresolved
     #[arg(long)]
     strict: bool,
 
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(short, long)]
     quiet: bool,
 
-    /// Say which files names are read from
+    /// Show which files the names are read from
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 

@@ -7,25 +7,28 @@ use crate::fold::{self, Weighing};
 /// The options of folding that all programs that fold have in common.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FoldingArgs {
-    /// Event to fold, or `all`: each under a root frame of its name, in a unit of its own [default: the first one that the
-    /// recording lists, in text without a list the most frequent one, and off-cpu beside cpu-clock or task-clock]
+    /// Event to fold. `all` folds each event under a root frame of its name, in its own unit
+    /// [default: the first event that the recording lists, or the most frequent one in text without
+    /// a list; off-cpu together with cpu-clock or task-clock]
     #[arg(long, value_name = "EVENT|all")]
     pub event_filter: Option<String>,
 
-    /// Make this function the root of every stack it is on; may be repeated
+    /// Make this function the root of every stack that contains it; may be repeated
     #[arg(long, value_name = "FUNCTION")]
     pub skip_after: Vec<String>,
 
-    /// What is summed: the periods, in units of the event (ns, cycles), or the number of samples
+    /// What to add up
     #[arg(long, value_enum, default_value_t = WeightArg::Period)]
     pub weight: WeightArg,
 
-    /// Root frames: `comm`, which is always there, with the `pid` or the `tid` in it; above it the `cpu`, above all the `event`
+    /// Root frames: `comm` is always there, and `pid` or `tid` is added to it; `cpu` comes before
+    /// it, and `event` comes first
     #[arg(long, value_name = "BY,...", value_enum, value_delimiter = ',')]
     pub split: Vec<SplitArg>,
 
-    /// Take threads together whose names differ in a number, which becomes `*`: worker-17 is worker-*, kworker/0:1-events is
-    /// kworker/*:*-events. Digits behind a letter, a digit or a dot stay, as in python3.11, and those at the start
+    /// Merge threads whose names differ only in a number, which becomes `*`: worker-17 becomes
+    /// worker-*, kworker/0:1-events becomes kworker/*:*-events. Digits at the start stay, and so do
+    /// digits after a letter or a dot, as in python3.11
     #[arg(long)]
     pub merge_threads: bool,
 }
@@ -33,25 +36,25 @@ pub struct FoldingArgs {
 /// `--weight`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum WeightArg {
-    /// What a sample stands for.
+    /// The periods of the samples, in the unit of the event (ns, cycles)
     #[default]
     Period,
-    /// 1 for each sample.
+    /// 1 for each sample
     Samples,
 }
 
 /// `--split`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SplitArg {
-    /// The thread's name: `java`.
+    /// The thread's name: `java`
     Comm,
-    /// `java-123`.
+    /// `java-123`
     Pid,
-    /// `java-123/456`.
+    /// `java-123/456`
     Tid,
-    /// `cpu 3`.
+    /// `cpu 3`
     Cpu,
-    /// The event: `cycles`.
+    /// The event: `cycles`
     Event,
 }
 

@@ -26,26 +26,26 @@ use crate::render::{self, Palette};
 /// The options of flamegraph 0.6.15 that both programs take, with its defaults.
 #[derive(Args, Debug)]
 pub struct GraphOptions {
-    /// Show the command lines that run
+    /// Show the command lines that are run
     #[arg(short, long)]
     verbose: bool,
 
-    /// Output file
+    /// Write the graph to FILE
     #[arg(short, long, default_value = "flamegraph.svg", value_name = "FILE")]
     output: PathBuf,
 
-    /// Open the output file with its default program
+    /// Open the graph in its default program
     #[arg(long)]
     open: bool,
 
     #[command(flatten)]
     recording: RecordingArgs,
 
-    /// Keep the recording in FILE
+    /// Also write the recording to FILE
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
 
-    /// Pass the folded stacks through a program: its name and arguments, as shell words
+    /// Pass the folded stacks through this command, quoted as in a shell
     #[arg(long, value_name = "COMMAND")]
     post_process: Option<String>,
 
@@ -55,11 +55,11 @@ pub struct GraphOptions {
     #[command(flatten)]
     graph: GraphArgs,
 
-    /// Leave out functions narrower than FLOAT percent
+    /// Omit functions narrower than FLOAT percent
     #[arg(long, default_value_t = 0.01, value_name = "FLOAT")]
     min_width: f64,
 
-    /// Image width in pixels [default: that of the window]
+    /// Image width in pixels [default: the width of the window]
     #[arg(long, value_name = "PIXELS")]
     image_width: Option<usize>,
 
@@ -68,7 +68,7 @@ pub struct GraphOptions {
           value_parser = PossibleValuesParser::new(Palette::VARIANTS).try_map(|name| name.parse::<Palette>()))]
     palette: Option<Palette>,
 
-    /// Exit with 3 if anything was skipped, lost, truncated or left without a name
+    /// Exit with 3 if anything was skipped, lost, truncated or unresolved
     #[arg(long)]
     strict: bool,
 
@@ -168,7 +168,10 @@ impl GraphOptions {
         let Some(line) = &self.post_process else { return Ok(None) };
         match shlex::split(line) {
             Some(words) if !words.is_empty() => Ok(Some(words)),
-            _ => Err(Failure::Usage(format!("--post-process {line:?} is no command")).into()),
+            _ => Err(Failure::Usage(format!(
+                "--post-process {line:?} is not a command: it is empty, or a quote is not closed"
+            ))
+            .into()),
         }
     }
 
@@ -187,8 +190,8 @@ impl GraphOptions {
         let fold = self.folding.config();
         let is_chart = render.order == render::Order::Time;
         if is_chart && (fold.cpu || fold.by_event || fold.weighing == Weighing::Samples) {
-            let what = "a flame chart has a lane for each thread and shows one event in nanoseconds: \
-                        no --split cpu or event, no --event-filter all, no --weight samples";
+            let what = "a flame chart shows one event, in nanoseconds, with a lane for each thread: omit \
+                        --split cpu, --split event, --event-filter all and --weight samples";
             return Err(Failure::Usage(what.into()).into());
         }
         Ok(pipeline::Config {
@@ -241,7 +244,9 @@ fn temporary_beside(output: &Path) -> Result<tempfile::NamedTempFile> {
     builder.prefix(".flamepipe-").suffix(".recording");
     // What is in /dev is memory.
     let beside = if output.starts_with("/dev") { None } else { builder.tempfile_in(folder).ok() };
-    beside.map_or_else(|| builder.tempfile(), Ok).context("cannot make a file for the recording")
+    beside
+        .map_or_else(|| builder.tempfile(), Ok)
+        .context("cannot create a temporary file for the recording")
 }
 
 #[cfg(test)]

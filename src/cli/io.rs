@@ -110,7 +110,7 @@ impl Input {
     /// Standard input without a look at what is in it.
     pub fn stdin_as_it_is() -> Result<Input> {
         if io::stdin().is_terminal() {
-            let hint = "standard input is a terminal: name a file, or pipe something in";
+            let hint = "standard input is a terminal: name a file, or pipe data in";
             return Err(Failure::Usage(hint.into()).into());
         }
         signals::outlive_interrupt();
@@ -224,7 +224,7 @@ impl Output {
     pub fn create_binary(path: Option<&Path>) -> Result<Output> {
         let output = Output::create(path)?;
         if output.name == "standard output" && io::stdout().is_terminal() {
-            let hint = "standard output is a terminal and this is binary: pipe it on, or name a file with -o";
+            let hint = "the recording is binary, but standard output is a terminal: pipe it to a program, or name a file with -o";
             return Err(Failure::Usage(hint.into()).into());
         }
         Ok(output)

@@ -169,7 +169,7 @@ pub fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
     } else {
         let shell: clap_complete::Shell = what.parse().map_err(|_| {
             Failure::Usage(format!(
-                "cannot generate {what:?}: man, bash, zsh, fish, elvish or powershell"
+                "cannot generate {what:?}: choose man, bash, zsh, fish, elvish or powershell"
             ))
         })?;
         clap_complete::generate(shell, &mut command, P::NAME, &mut text);

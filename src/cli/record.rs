@@ -23,48 +23,50 @@ pub struct RecordOptions {
     #[arg(short = 'F', long = "freq", value_name = "HZ", value_parser = value_parser!(u32).range(1..))]
     pub frequency: Option<u32>,
 
-    /// Take a sample after so many events instead of at a frequency
+    /// Take a sample every EVENTS events instead of at a frequency
     #[arg(long, value_name = "EVENTS", conflicts_with = "frequency", value_parser = value_parser!(u64).range(1..))]
     pub period: Option<u64>,
 
-    /// Record this event, as perf spells it; may be repeated [default: processor time]
+    /// Event to record, in the spelling of perf; may be repeated [default: processor time]
     #[arg(short = 'e', long = "event", value_name = "EVENT", value_parser = NonEmptyStringValueParser::new())]
     pub events: Vec<String>,
 
-    /// How stacks are captured: auto, fp, lbr, dwarf or dwarf,BYTES [default: dwarf,64000]
+    /// How to capture stacks: auto, fp, lbr, dwarf or dwarf,BYTES [default: dwarf,64000]
     #[arg(long, value_name = "MODE")]
     pub call_graph: Option<String>,
 
-    /// Record where threads are blocked, too, and for how long: Linux, without perf
+    /// Also record where threads are blocked, and for how long (Linux, not with perf)
     #[arg(long)]
     pub off_cpu: bool,
 
-    /// Sample processors instead of threads, so that threads that live for less than a millisecond are seen, too: Linux, as root
-    /// or with kernel.perf_event_paranoid at 0
+    /// Sample CPUs instead of threads, which also catches threads that live for less than a
+    /// millisecond (Linux, as root or with kernel.perf_event_paranoid=0)
     #[arg(long)]
     pub per_cpu: bool,
 
-    /// Begin to record so many milliseconds after the workload
+    /// Start recording MS milliseconds after the workload
     #[arg(long, value_name = "MS")]
     pub delay: Option<u64>,
 
-    /// End the recording after so many seconds, and COMMAND with it
+    /// End the recording and COMMAND after SECONDS
     #[arg(long, value_name = "SECONDS")]
     pub duration: Option<f64>,
 
-    /// Compress the recording, at zstd's LEVEL if given; without perf it is small anyway
+    /// Compress the recording with zstd, at LEVEL if given. Recordings made without perf are small
+    /// already
     #[arg(short = 'z', long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "1")]
     pub compression_level: Option<u8>,
 
-    /// perf's arguments, as shell words, or a dtrace script, instead of all that
+    /// Arguments for perf, quoted as in a shell, or a script for dtrace; they replace the recording
+    /// options above
     #[arg(short = 'c', long = "cmd", value_name = "ARGS")]
     pub custom_cmd: Option<String>,
 
-    /// Run the recorder through sudo, with these flags of sudo's
+    /// Run the recorder through sudo, with SUDO FLAGS if given
     #[arg(long, value_name = "SUDO FLAGS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub root: Option<String>,
 
-    /// Succeed whatever the workload's exit status
+    /// Exit with 0 even if the workload fails
     #[arg(long)]
     pub ignore_status: bool,
 }
@@ -81,22 +83,24 @@ impl RecordOptions {
                 return usage("Cannot pass both a custom command and a frequency.");
             }
             if !self.events.is_empty() || self.call_graph.is_some() {
-                return usage("a custom command names its own events and call graphs");
+                return usage(
+                    "--cmd cannot be combined with --event or --call-graph: name both in the custom command",
+                );
             }
         }
         if self.off_cpu && !cfg!(target_os = "linux") {
-            return usage("--off-cpu takes Linux");
+            return usage("--off-cpu works only on Linux");
         }
         let Some(root) =
             self.root.as_deref().map_or(Some(None), |flags| shlex::split(flags).map(Some))
         else {
-            return usage("the flags of --root are not shell words");
+            return usage("the flags of --root have a quote that is not closed");
         };
         let Ok(duration) = self.duration.map(Duration::try_from_secs_f64).transpose() else {
-            return usage("--duration takes a number of seconds");
+            return usage("--duration needs a number of seconds");
         };
         if duration.is_some_and(|duration| duration.is_zero()) {
-            return usage("nothing can be recorded in a --duration of 0");
+            return usage("--duration must be more than 0");
         }
         let usual = Config::default();
         let config = Config {
@@ -127,49 +131,53 @@ impl RecordOptions {
     }
 }
 
-/// Records COMMAND, or what runs already, and streams the recording to standard output.
+/// Record COMMAND or running processes, and write the recording to standard output.
 ///
-/// On Linux nothing but the kernel is needed, and the recording is a perf.data stream, or a perf.data file where it goes
-/// to one; on macOS xctrace records, on Windows blondie or dtrace, elsewhere dtrace. fg-fold reads them all. While the
-/// recording has standard output, what COMMAND prints there goes to standard error; with -o FILE it is left alone.
+/// On Linux only the kernel is needed. The recording is a perf.data stream, or a perf.data file if
+/// it is written to a file. On macOS xctrace records, on Windows blondie or dtrace, elsewhere
+/// dtrace. fg-fold reads all of these recordings. If the recording goes to standard output,
+/// COMMAND's standard output goes to standard error; -o FILE leaves it unchanged.
 ///
-/// Recording was tested on Linux alone: for macOS and Windows it is compiled, and the command lines are tested.
+/// Recording has been tested only on Linux. For macOS and Windows the code is compiled, and the
+/// command lines of the profilers are tested.
 #[derive(Debug, Parser)]
 #[command(
     name = "fg-record",
     version,
     override_usage = "fg-record [OPTIONS] [--] COMMAND...\n       fg-record [OPTIONS] -p PID,...",
     after_help = "\
-Exit status: that of COMMAND, 128 + n if signal n killed it; 0 with -p, and if --duration ended it; 1 if nothing could be recorded; 2 usage.
-Environment: PERF, XCTRACE and DTRACE name the profiler's program.
-Memory: on Linux 4 MB for each CPU, and the maps of the processes; the stream is passed on as it comes, with up to 128 MB of stacks in between \
-where it is read slowly.
-If a stack is larger than the bytes that are copied, the rest is read from the memory of the program while it still runs.
+Exit status: that of COMMAND, or 128 + n if signal n killed it; 0 with -p, or if --duration ended the recording; \
+1 if nothing could be recorded; 2 for wrong usage.
+Environment: PERF, XCTRACE and DTRACE name the profiler to run.
+Memory: on Linux 4 MB per CPU and the memory maps of the processes. If the reader of the stream is slow, up to 128 MB of \
+stacks wait in memory.
+If a stack is larger than the copied bytes, fg-record reads the rest from the memory of the program while it runs.
 
 Example: fg-record ./server --port 80 | fg-fold | fg-render > flamegraph.svg"
 )]
 pub struct RecordArgs {
-    /// Record these running processes, until they end or Ctrl-C
+    /// Record these running processes until they end, or until Ctrl-C
     #[arg(short, long, value_name = "PID,...", value_delimiter = ',', conflicts_with = "command")]
     pid: Vec<u32>,
 
-    /// Record everything on this machine, until Ctrl-C
+    /// Record the whole machine until Ctrl-C
     #[arg(short, long = "all-cpus", conflicts_with = "pid")]
     all_cpus: bool,
 
-    /// Write the recording to FILE
+    /// Write the recording to FILE [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Who records on Linux: flamepipe itself, or the perf program, which -c and a set PERF ask for too
+    /// Recorder on Linux; -c and the variable PERF also select perf
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = BackendArg::Native)]
     backend: BackendArg,
 
-    /// Record copied stacks as they are, as perf would: 64 KB a sample instead of a quarter
+    /// Keep copied stacks as they are, as perf does: 64 KB per sample instead of 0.25 KB
     #[arg(long)]
     raw_stacks: bool,
 
-    /// Write the names of the kernel's functions into the recording, for readers who may not see its addresses
+    /// Store the names of kernel functions in the recording, for readers who may not see kernel
+    /// addresses
     #[arg(long)]
     kernel_symbols: bool,
 
@@ -177,11 +185,11 @@ pub struct RecordArgs {
     #[arg(long, value_name = "COMMANDS,ANSWERS", hide = true)]
     control: Option<String>,
 
-    /// Show the command lines that run
+    /// Show the command lines that are run
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
 
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(short, long)]
     quiet: bool,
 
@@ -212,10 +220,10 @@ fn no_command(command: &[OsString]) -> String {
     let seconds = seconds.and_then(|seconds| seconds.parse::<f64>().ok());
     match seconds {
         Some(seconds) => format!(
-            "-a records everything and runs no command: -a --duration {seconds} records for {seconds} seconds"
+            "-a records the whole machine and runs no command: use -a --duration {seconds} to record for {seconds} seconds"
         ),
-        None => "-a records everything and runs no command: record that alone, without -a, or start it beside -a \
-             --duration SECONDS"
+        None => "-a records the whole machine and runs no command: record the command without -a, or start it \
+             yourself and use -a --duration SECONDS"
             .into(),
     }
 }
@@ -252,7 +260,10 @@ impl Program for RecordArgs {
             && let Some(file) = perf::custom_output(&config)?
         {
             if self.output.is_some() {
-                let problem = format!("the custom command records to {} already", file.display());
+                let problem = format!(
+                    "the custom command already writes the recording to {}: omit -o",
+                    file.display()
+                );
                 return Err(Failure::Usage(problem).into());
             }
             return Ok(self.record.done(&record(Destination::File(&file))?));
@@ -316,7 +327,7 @@ mod tests {
     #[test]
     fn a_command_as_a_length_of_time_is_explained() {
         let said = |line: &str| no_command(&parse(line).unwrap().command);
-        assert!(said("-a -- sleep 10").ends_with("-a --duration 10 records for 10 seconds"));
+        assert!(said("-a -- sleep 10").ends_with("use -a --duration 10 to record for 10 seconds"));
         assert!(said("-a sleep 0.5").contains("--duration 0.5 "));
         assert!(said("-a ./bin").contains("without -a"));
     }

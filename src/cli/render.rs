@@ -17,33 +17,35 @@ use crate::pipeline;
 use crate::render::color::{self, BackgroundColor, Color, SearchColor, StrokeColor};
 use crate::render::{CHART_TITLE, Config, Order, Palette, Renderer, frame_attributes};
 
-/// Draws folded stacks as a flame graph: an SVG to click and search in.
+/// Draw folded stacks as a flame graph, an SVG that zooms and searches.
 ///
-/// Reads lines such as `main;read_file;memcpy 42`, in any order, from files or standard input, and writes to standard
-/// output. Whatever else fg-fold reads, perf-script text and perf.data among it, is folded first.
+/// Reads lines such as `main;read_file;memcpy 42`, in any order, from files or standard input.
+/// Anything else that fg-fold reads, such as perf-script text or perf.data, is folded first.
 ///
-/// Lines with two numbers, as fg-diff writes them, make a differential graph: frames are as wide as in the second profile, red if they
-/// weigh more than in the first, with all that they call, and blue if less. What is in the first only is below a root of its own,
-/// `[vanished]`.
+/// Lines with two numbers, as fg-diff writes them, make a differential graph. Frames are as wide as
+/// in the second profile. A frame is red if it weighs more than in the first profile, including all
+/// that it calls, and blue if it weighs less. Stacks that are only in the first profile are drawn
+/// on a root of their own, `[vanished]`.
 ///
-/// The same stacks give the same bytes. Bytes that XML cannot hold are shown as U+FFFD. Without stacks there is no
-/// output, and a file named with -o stays as it was.
+/// The same stacks give the same bytes. Bytes that XML cannot hold are shown as U+FFFD. Without
+/// stacks nothing is written, and a file named with -o stays as it was.
 ///
-/// With --flamechart, samples of perf-script text and perf.data are drawn in the order of time: each thread has a lane, its
-/// root frame, which is as wide as the recording was long; where nothing is on it, the thread was not seen. Weights are then
-/// nanoseconds.
+/// With --flamechart, samples of perf-script text and perf.data are drawn in order of time. Each
+/// thread has a lane: its root frame, which is as wide as the recording is long. A gap in a lane
+/// means that the thread was not sampled then. Weights are nanoseconds.
 ///
-/// Memory grows with what is distinct, not with the input: 28 bytes for each distinct stack, 4 for each of its frames that
-/// the one before does not have, and the lines that are wide enough to be seen; up to four times that if stacks come unsorted.
-/// With --no-sort and --flamechart, each line or sample counts.
+/// Memory grows with the distinct stacks, not with the input: 28 bytes for each stack, 4 for each
+/// frame that it does not share with the stack before it, and the lines that are wide enough to be
+/// seen. Unsorted stacks need up to four times as much. With --no-sort and --flamechart, each line
+/// or sample counts as a distinct stack.
 #[derive(Debug, Parser)]
 #[command(name = "fg-render", version)]
 pub struct RenderArgs {
-    /// Folded stacks; without a file, or for `-`, standard input
+    /// Folded stacks; `-` is standard input [default: standard input]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
-    /// Write to this file, which is replaced only once the graph is complete [default: standard output]
+    /// Write to FILE, which is replaced only once the graph is complete [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -51,11 +53,11 @@ pub struct RenderArgs {
     #[command(flatten)]
     pub graph: GraphArgs,
 
-    /// Draw lines in the order of the input; neighbours that share frames share boxes
+    /// Draw lines in the order of the input; adjacent lines share the boxes of their common frames
     #[arg(long, conflicts_with_all = ["reverse", "flame_chart"])]
     pub no_sort: bool,
 
-    /// Keep only stacks with this frame, and cut them to start at it; may be repeated
+    /// Keep only stacks with this frame, and start them at it; may be repeated
     #[arg(long, value_name = "STRING")]
     pub base: Vec<String>,
 
@@ -66,7 +68,7 @@ pub struct RenderArgs {
     )]
     pub colors: Palette,
 
-    /// Set the background: yellow, blue, green, grey, or "#rrggbb" [default: as the palette has it]
+    /// Set the background: yellow, blue, green, grey, or "#rrggbb" [default: that of the palette]
     #[arg(long, value_name = "STRING")]
     pub bgcolors: Option<BackgroundColor>,
 
@@ -78,15 +80,15 @@ pub struct RenderArgs {
     #[arg(long = "colordiffusion", conflicts_with = "colors")]
     pub color_diffusion: bool,
 
-    /// Keep each function's colour in palette.map, and use those that are there
+    /// Read the colours of functions from palette.map, and keep new ones there
     #[arg(long)]
     pub cp: bool,
 
-    /// Swap the colours of a differential
+    /// Swap the colours of a differential graph
     #[arg(long)]
     pub negate: bool,
 
-    /// Set the colour of what a search found
+    /// Set the colour of frames found by a search
     #[arg(long, value_name = "#RRGGBB", default_value = "#e600e6")]
     pub search_color: SearchColor,
 
@@ -98,7 +100,7 @@ pub struct RenderArgs {
     #[arg(long, value_name = "#RRGGBB", default_value = "#000000", value_parser = parse_color)]
     pub uicolor: Color,
 
-    /// Set the width of the image in pixels [default: that of the window]
+    /// Set the width of the image in pixels [default: the width of the window]
     #[arg(long, value_name = "UINT")]
     pub width: Option<usize>,
 
@@ -106,7 +108,7 @@ pub struct RenderArgs {
     #[arg(long, value_name = "UINT", default_value_t = Config::default().frame_height)]
     pub height: usize,
 
-    /// Leave out frames narrower than this many percent
+    /// Omit frames narrower than this percentage
     #[arg(long = "minwidth", visible_alias = "min-width", value_name = "FLOAT", default_value_t = Config::default().min_width)]
     pub min_width: f64,
 
@@ -118,27 +120,28 @@ pub struct RenderArgs {
     #[arg(long = "fontsize", value_name = "UINT", default_value_t = Config::default().font_size)]
     pub font_size: usize,
 
-    /// Set the width of a character, relative to the size
+    /// Set the width of a character, relative to the font size
     #[arg(long = "fontwidth", value_name = "FLOAT", default_value_t = Config::default().font_width)]
     pub font_width: f64,
 
-    /// Cut names that do not fit on the right
+    /// If a name does not fit, cut its right end off
     #[arg(long)]
     pub truncate_text_right: bool,
 
-    /// Set what the weights are called; those of --off-cpu are in ns
+    /// Set the unit shown after weights; those of --off-cpu are in ns
     #[arg(long = "countname", value_name = "STRING", default_value_t = Config::default().count_name)]
     pub count_name: String,
 
-    /// Set what the names are called
+    /// Set the label shown before names
     #[arg(long = "nametype", value_name = "STRING", default_value_t = Config::default().name_type)]
     pub name_type: String,
 
-    /// Multiply the weights that are shown
+    /// Multiply the shown weights
     #[arg(long, value_name = "FLOAT", default_value_t = Config::default().factor)]
     pub factor: f64,
 
-    /// Read attributes of functions from a file: a name, a tab, then `name=value` pairs between tabs
+    /// Read attributes of functions from a file; each line has a name, a tab, and `name=value`
+    /// pairs separated by tabs
     #[arg(long = "nameattr", value_name = "PATH")]
     pub nameattr: Option<PathBuf>,
 
@@ -154,11 +157,11 @@ pub struct RenderArgs {
     #[arg(long)]
     pub strict: bool,
 
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Say which files names are read from
+    /// Show which files the names are read from
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }
@@ -174,28 +177,29 @@ pub struct GraphArgs {
     #[arg(long, value_name = "STRING")]
     pub subtitle: Option<String>,
 
-    /// Set notes, a comment in the SVG
+    /// Set notes, which become a comment in the SVG
     #[arg(long, value_name = "STRING")]
     pub notes: Option<String>,
 
-    /// Colour by a hash of the function's name: one colour for a function in all graphs
+    /// Colour by a hash of the function's name, so a function has the same colour in all graphs
     #[arg(long)]
     pub deterministic: bool,
 
-    /// Hang the graph from the top
+    /// Draw the root at the top
     #[arg(short, long)]
     pub inverted: bool,
 
-    /// Draw from the leaves: callers above callees
+    /// Merge stacks from the leaves, with callers above callees
     #[arg(long)]
     pub reverse: bool,
 
-    /// Draw a flame chart: what each thread did, from left to right in time. Of folded text: the last line first, only neighbours
-    /// merged
+    /// Draw a flame chart: what each thread did in the course of time, from left to right. Folded
+    /// text is drawn from the last line to the first, and only adjacent lines are merged
     #[arg(long = "flamechart", conflicts_with = "reverse")]
     pub flame_chart: bool,
 
-    /// Leave the folded stacks out of the SVG, which fg-fold and fg-diff then cannot read; above 262,144 they never are in it
+    /// Do not embed the folded stacks in the SVG, so fg-fold and fg-diff cannot read it. More than
+    /// 262,144 stacks are never embedded
     #[arg(long)]
     pub no_embed: bool,
 }
@@ -320,7 +324,7 @@ pub(super) fn usage(error: crate::error::Error) -> Failure {
 }
 
 fn parse_color(text: &str) -> Result<Color, String> {
-    color::parse_hex_color(text).ok_or_else(|| "a colour is written as #rrggbb".into())
+    color::parse_hex_color(text).ok_or_else(|| "expected a colour as #rrggbb".into())
 }
 
 #[cfg(test)]

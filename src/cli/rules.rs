@@ -25,7 +25,7 @@ pub struct Rules {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Keep and drop")]
 pub struct Keep {
-    /// Keep what this holds for, such as 'frame std::* and not comm web'; the language is described below
+    /// Keep what matches EXPR, such as 'frame std::* and not comm web'; see Expressions below
     #[arg(long = "where", value_name = "EXPR")]
     pub keep_where: Vec<Predicate>,
     /// Keep stacks that have a matching frame
@@ -34,22 +34,22 @@ pub struct Keep {
     /// Drop stacks that have a matching frame
     #[arg(long, value_name = "REGEX")]
     pub drop: Vec<Regex>,
-    /// Keep threads of this name
+    /// Keep threads whose name matches
     #[arg(long, value_name = "REGEX")]
     pub comm: Vec<Regex>,
-    /// Drop threads of this name
+    /// Drop threads whose name matches
     #[arg(long, value_name = "REGEX")]
     pub drop_comm: Vec<Regex>,
-    /// Keep stacks that have a frame in this module, the mapped file
+    /// Keep stacks that have a frame in a matching module, the mapped file
     #[arg(long, value_name = "REGEX")]
     pub module: Vec<Regex>,
-    /// Drop stacks that have a frame in this module
+    /// Drop stacks that have a frame in a matching module
     #[arg(long, value_name = "REGEX")]
     pub drop_module: Vec<Regex>,
-    /// Keep samples of this event
+    /// Keep samples whose event matches
     #[arg(long, value_name = "REGEX")]
     pub event: Vec<Regex>,
-    /// Drop samples of this event
+    /// Drop samples whose event matches
     #[arg(long, value_name = "REGEX")]
     pub drop_event: Vec<Regex>,
     /// Keep these processes
@@ -70,7 +70,8 @@ pub struct Keep {
     /// Drop samples of these CPUs
     #[arg(long, value_name = "CPU,…", value_delimiter = ',', value_parser = cpus)]
     pub drop_cpu: Vec<RangeInclusive<u32>>,
-    /// Keep this range of time, both ends included, in seconds as the script text shows them; either may be left out
+    /// Keep this range of time, in seconds as in the script text; both ends are included, and
+    /// either may be omitted
     #[arg(long, value_name = "FROM,TO", value_delimiter = ' ', value_parser = time)]
     pub time: Vec<RangeInclusive<u64>>,
     /// Drop this range of time
@@ -82,44 +83,45 @@ pub struct Keep {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Edit stacks")]
 pub struct EditStacks {
-    /// Take the noise of these libraries out of stacks of Rust programs
+    /// Remove the runtime frames of these libraries from stacks of Rust programs
     #[arg(long, value_enum, value_name = "LIBRARY,…", value_delimiter = ',')]
     pub preset: Vec<PresetArg>,
-    /// Take the hash off Rust's legacy names: core::fmt::write::h0123456789abcdef
+    /// Remove the hash from legacy Rust names such as core::fmt::write::h0123456789abcdef
     #[arg(long)]
     pub strip_hashes: bool,
-    /// Replace what matches in frames; $1 or ${name} is a group, [=] an equals sign in the REGEX. A frame left without
-    /// a name is taken out
+    /// Replace each match in the names of frames; $1 or ${name} inserts a group. Write [=] for an
+    /// equals sign in REGEX. A frame whose name becomes empty is removed
     #[arg(long, value_name = "REGEX=TEXT", value_parser = rename)]
     pub rename: Vec<Rename>,
-    /// Make of neighbours for which EXPR holds one frame NAME; EXPR asks about frame, module and kind only
+    /// Merge adjacent frames that match EXPR into one frame NAME; EXPR may test only frame, module
+    /// and kind
     #[arg(long, value_name = "NAME=EXPR", value_parser = group)]
     pub group: Vec<Edit>,
-    /// Take matching frames out; their weight stays with their callers
+    /// Remove matching frames; their weight goes to their callers
     #[arg(long, value_name = "REGEX")]
     pub hide: Vec<Regex>,
-    /// Take frames out for which EXPR holds
+    /// Remove frames that match EXPR
     #[arg(long, value_name = "EXPR", value_parser = about_frames)]
     pub hide_where: Vec<Predicate>,
     /// Make the matching frame the root; drop stacks without one
     #[arg(long, value_name = "REGEX")]
     pub root_at: Vec<Regex>,
-    /// The same with the frame for which EXPR holds: 'module *libssl*'
+    /// Like --root-at, but with an expression: 'module *libssl*'
     #[arg(long, value_name = "EXPR", value_parser = about_frames)]
     pub root_at_where: Vec<Predicate>,
-    /// Cut off what lies below the matching frame, its callers; keep stacks without one whole
+    /// Remove the callers of the matching frame, below it; stacks without one stay whole
     #[arg(long, value_name = "REGEX")]
     pub cut_below: Vec<Regex>,
-    /// The same with the frame for which EXPR holds
+    /// Like --cut-below, but with an expression
     #[arg(long, value_name = "EXPR", value_parser = about_frames)]
     pub cut_below_where: Vec<Predicate>,
-    /// Cut off what lies above the matching frame, its callees; it gets their weight
+    /// Remove the callees of the matching frame, above it; their weight goes to the frame
     #[arg(long, value_name = "REGEX")]
     pub cut_above: Vec<Regex>,
-    /// The same with the frame for which EXPR holds: 'kind kernel'
+    /// Like --cut-above, but with an expression: 'kind kernel'
     #[arg(long, value_name = "EXPR", value_parser = about_frames)]
     pub cut_above_where: Vec<Predicate>,
-    /// Show a function that calls itself directly once: a;f;f;b becomes a;f;b
+    /// Merge direct recursion into one frame: a;f;f;b becomes a;f;b
     #[arg(long)]
     pub collapse_recursion: bool,
 }
@@ -127,15 +129,15 @@ pub struct EditStacks {
 /// A `--preset`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum PresetArg {
-    /// Starts of programs and threads
+    /// Start of programs and threads
     Std,
-    /// Its scheduler
+    /// Scheduler
     Tokio,
-    /// Its joins and bridges
+    /// Joins and bridges
     Rayon,
-    /// Polls, and closures as their function
+    /// Polls; async closures get the name of their function
     Async,
-    /// Its harness
+    /// Harness
     Criterion,
 }
 
@@ -156,7 +158,7 @@ fn about_frames(text: &str) -> Result<Predicate, Error> {
 }
 
 fn group(text: &str) -> anyhow::Result<Edit> {
-    let (name, which) = text.split_once('=').context("no `=` between NAME and EXPR")?;
+    let (name, which) = text.split_once('=').context("expected NAME=EXPR")?;
     Ok(Edit::group(name.as_bytes(), which.parse()?)?)
 }
 
@@ -165,7 +167,7 @@ fn group(text: &str) -> anyhow::Result<Edit> {
 pub struct Rename(Regex, String);
 
 fn rename(text: &str) -> anyhow::Result<Rename> {
-    let (pattern, to) = text.split_once('=').context("no `=` between REGEX and TEXT")?;
+    let (pattern, to) = text.split_once('=').context("expected REGEX=TEXT")?;
     let rename = Rename(Regex::new(pattern)?, to.into());
     Edit::rename(rename.0.clone(), rename.1.as_bytes())?;
     Ok(rename)
@@ -174,22 +176,23 @@ fn rename(text: &str) -> anyhow::Result<Rename> {
 /// `5` or `0-3`.
 pub(super) fn cpus(text: &str) -> anyhow::Result<RangeInclusive<u32>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let cpu = |text: &str| text.parse().with_context(|| format!("{text:?} is no CPU"));
+    let cpu =
+        |text: &str| text.parse().with_context(|| format!("{text:?} is not the number of a CPU"));
     let range = cpu(first)?..=cpu(last)?;
-    anyhow::ensure!(!range.is_empty(), "it ends before it begins");
+    anyhow::ensure!(!range.is_empty(), "the range ends before it begins");
     Ok(range)
 }
 
 /// `12.5,13` in nanoseconds.
 pub(super) fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
-    let (from, to) = text.split_once(',').context("not FROM,TO")?;
+    let (from, to) = text.split_once(',').context("expected FROM,TO")?;
     let end = |text: &str, open| match text {
         "" => Ok(open),
         _ => nanoseconds(text.as_bytes())
             .with_context(|| format!("{text:?} is not a time in seconds")),
     };
     let range = end(from, 0)?..=end(to, u64::MAX)?;
-    anyhow::ensure!(!range.is_empty(), "it ends before it begins");
+    anyhow::ensure!(!range.is_empty(), "the range ends before it begins");
     Ok(range)
 }
 

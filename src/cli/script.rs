@@ -22,24 +22,25 @@ use crate::tally::Tally;
 
 /// Write the samples of a recording as text.
 ///
-/// Reads perf.data, a file or a stream, and writes what `perf script` writes: a line for each sample, a line for each
-/// frame, leaf first, and a blank line. Text that is perf-script text already passes through, less what is not selected.
+/// Reads perf.data, a file or a stream, and writes what `perf script` writes. A sample is a header
+/// line, a line for each frame, leaf first, and a blank line. Perf-script text is passed through,
+/// without the samples that are not selected.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-script",
     version,
-    after_help = "Memory: 65,536 samples as numbers, the distinct addresses with their names, and what of the modules' \
-symbols is looked at; constant for text. A perf.data file on standard input goes through a temporary file."
+    after_help = "Memory: 65,536 samples as numbers, the distinct addresses with their names, and the symbols that are looked up; \
+constant for text. A perf.data file on standard input is first copied to a temporary file."
 )]
 pub struct ScriptArgs {
     #[command(flatten)]
     recording: RecordingArgs,
 
-    /// Begin with what the recording says about itself, as comments
+    /// Write what the recording says about itself first, as comments
     #[arg(long)]
     header: bool,
 
-    /// Read FILE, as perf script names it
+    /// The recording, named by an option as for perf script
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     input: Option<PathBuf>,
 
@@ -47,11 +48,11 @@ pub struct ScriptArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Exit with 3 if anything was lost
+    /// Exit with 3 if anything was skipped or lost
     #[arg(long)]
     strict: bool,
 
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(short, long)]
     quiet: bool,
 
@@ -66,19 +67,19 @@ pub struct ScriptArgs {
 /// How recordings are scripted.
 #[derive(Args, Clone, Debug)]
 pub struct RecordingArgs {
-    /// Leave inlined frames of perf.data out
+    /// Omit inlined frames of perf.data
     #[arg(long)]
     no_inline: bool,
 
-    /// Who reads perf.data: flamepipe itself, or the perf program
+    /// Reader of perf.data; flamegraph also records with it
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = BackendArg::Native)]
     pub backend: BackendArg,
 
-    /// Name frames as perf 6.1 does where it is wrong, to compare
+    /// Name frames as perf 6.1 does even if it is wrong, for comparisons
     #[arg(long)]
     perf_compat: bool,
 
-    /// Look for all files under this directory, as those of another machine
+    /// Look for all files under this directory, for recordings of another machine
     #[arg(long, value_name = "DIRECTORY")]
     symfs: Option<PathBuf>,
 
@@ -86,17 +87,17 @@ pub struct RecordingArgs {
     #[arg(long, value_name = "FILE")]
     kallsyms: Option<PathBuf>,
 
-    /// Read the kernel's symbols and inlined functions from its own file, if it is of the recorded build [default: where
-    /// packages put it]
+    /// Read the kernel's symbols and inlined functions from FILE if it is the recorded build
+    /// [default: the paths where packages install it]
     #[arg(long, value_name = "FILE")]
     vmlinux: Option<PathBuf>,
 
-    /// Look for debug files here, too; may be repeated
+    /// Also look for debug files in this directory; may be repeated
     #[arg(long, value_name = "DIRECTORY")]
     debug_dir: Vec<PathBuf>,
 
-    /// Ask the servers of DEBUGINFOD_URLS for files that are not here, through debuginfod-find; all of it may take 60
-    /// seconds, or SECONDS
+    /// Fetch missing files from the servers of DEBUGINFOD_URLS with debuginfod-find, for at most
+    /// SECONDS in all [default: 60]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
     debuginfod: Option<u32>,
 }
@@ -104,9 +105,9 @@ pub struct RecordingArgs {
 /// Who does what perf can do, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum BackendArg {
-    /// This library.
+    /// flamepipe itself
     Native,
-    /// The perf program.
+    /// The perf program
     Perf,
 }
 

@@ -15,7 +15,7 @@ use crate::filter::{Config, Pattern, Predicate};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Select samples")]
 pub struct Select {
-    /// Only threads of these names
+    /// Only threads with these names
     #[arg(short, long, alias = "comms", value_name = "COMM,…", value_delimiter = ',')]
     comm: Vec<String>,
     /// Only these processes
@@ -27,11 +27,12 @@ pub struct Select {
     /// Only these CPUs: 0-3,5
     #[arg(short = 'C', long, value_name = "CPU,…", value_delimiter = ',', value_parser = cpus)]
     cpu: Vec<RangeInclusive<u32>>,
-    /// Only these events, with any modifiers if named without: cycles is cycles:u, too
+    /// Only these events; a name without modifiers matches with all of them, so cycles selects
+    /// cycles:u, too
     #[arg(long, value_name = "EVENT,…")]
     event: Vec<String>,
-    /// Only this range of time, both ends included, in seconds as the text shows them; either may be left out, several
-    /// are separated by blanks
+    /// Only this range of time, in seconds as in the text; both ends are included, and either may
+    /// be omitted. Separate several ranges with blanks
     #[arg(long, value_name = "START,STOP", value_delimiter = ' ', value_parser = time)]
     time: Vec<RangeInclusive<u64>>,
 }

@@ -258,7 +258,7 @@ fn completions_complete() {
 #[test]
 fn nothing_is_drawn_for_nothing() {
     let dir = Dir::new();
-    dir.cmd("flamegraph").run().code(2).says("there is nothing to record").says("--help");
+    dir.cmd("flamegraph").run().code(2).says("nothing to record: name a command").says("--help");
     dir.cmd("flamegraph").args(["-p", "1", "true"]).run().code(2);
     dir.cmd("flamegraph").args(["--perfdata", "x", "-p", "1"]).run().code(2);
     dir.cmd("flamegraph").args(["--perfdata", "x", "true"]).run().code(2);
@@ -266,8 +266,12 @@ fn nothing_is_drawn_for_nothing() {
         .args(["--post-process", "sed 's/x", "true"])
         .run()
         .code(2)
-        .says("is no command");
-    dir.cmd("flamegraph").args(["--post-process", " ", "true"]).run().code(2).says("is no command");
+        .says("is not a command");
+    dir.cmd("flamegraph")
+        .args(["--post-process", " ", "true"])
+        .run()
+        .code(2)
+        .says("is not a command");
     dir.cmd("flamegraph").args(["--palette", "pink", "true"]).run().code(2).says("possible values");
     dir.cmd("flamegraph").args(["--min-width", "wide", "true"]).run().code(2).says("--min-width");
     assert!(dir.names().is_empty(), "{:?}", dir.names());

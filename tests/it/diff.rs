@@ -90,7 +90,7 @@ fn an_empty_side_is_a_profile_of_nothing() {
     assert_eq!(outcome.stdout, "main;f 0 9\n");
     outcome.says("before has no samples");
     dir.cmd("fg-diff").args(["before", "before"]).run().code(1).says("is empty");
-    dir.cmd("fg-diff").args(["-", "-"]).run().code(2).says("not both");
+    dir.cmd("fg-diff").args(["-", "-"]).run().code(2).says("only one of the two profiles");
     dir.cmd("fg-diff").args(["gone", "before"]).run().code(1).says("cannot read gone");
 }
 

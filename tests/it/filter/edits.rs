@@ -73,7 +73,7 @@ fn neighbours_become_a_group() {
     for (flag, said) in [
         ("--group=a;b=frame x", "cannot be a frame's name"),
         ("--group==frame x", "needs a name"),
-        ("--group=a", "no `=`"),
+        ("--group=a", "expected NAME=EXPR"),
         ("--group=a=comm x", "only frame, module and kind"),
         ("--group=a=frame", "expected a name"),
     ] {

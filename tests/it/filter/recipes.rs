@@ -9,7 +9,7 @@ fn heavy_stacks_stay() {
     filters(&["--min-weight", "12"], &lines([1, 3, 4]));
     filters(&["--min-weight", "20%", "--comm", "db"], &lines([3, 4]));
     run(&["--min-weight", "101%"], WEB).code(2).says("0% to 100%");
-    run(&["--min-weight", "x"], WEB).code(2).says("neither a weight nor a share");
+    run(&["--min-weight", "x"], WEB).code(2).says("expected a weight such as 500, or a share");
     let script = "app 7 1.5: 10 cycles: \n\t              10 f (/a)\n\n";
     run(&["--top", "1"], script).code(1).says("fold them first");
 }
