@@ -15,6 +15,10 @@ pub enum Endian {
 }
 
 impl Endian {
+    /// This machine's own.
+    pub const NATIVE: Endian =
+        if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little };
+
     /// The `u64` in these bytes.
     #[inline]
     pub fn u64(self, bytes: [u8; 8]) -> u64 {

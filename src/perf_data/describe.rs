@@ -16,8 +16,8 @@ use bstr::{BStr, ByteSlice};
 
 use super::attr::Attr;
 use super::bytes::Cursor;
-use super::feature::number;
 use super::header::FileHeader;
+use super::number;
 
 /// The lines of each feature, by its number, which is perf's order.
 pub(super) type Lines = BTreeMap<u64, Vec<u8>>;

@@ -6,8 +6,8 @@ use bstr::{BStr, BString};
 
 use super::attr::{Attr, sample_type};
 use super::bytes::{Cursor, Endian};
+use super::head::{Head, kind};
 use super::id;
-use super::record::{Head, kind};
 
 /// One event as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,26 +8,8 @@ use bstr::BString;
 use super::bytes::{Cursor, Endian};
 use super::describe;
 use super::event::Events;
-use super::record::{Head, misc};
-
-/// The numbers of the features.
-pub(super) mod number {
-    pub(in crate::perf_data) const BUILD_ID: u64 = 2;
-    pub(in crate::perf_data) const HOSTNAME: u64 = 3;
-    pub(in crate::perf_data) const OSRELEASE: u64 = 4;
-    pub(in crate::perf_data) const VERSION: u64 = 5;
-    pub(in crate::perf_data) const ARCH: u64 = 6;
-    pub(in crate::perf_data) const NRCPUS: u64 = 7;
-    pub(in crate::perf_data) const CPUDESC: u64 = 8;
-    pub(in crate::perf_data) const CPUID: u64 = 9;
-    pub(in crate::perf_data) const TOTAL_MEM: u64 = 10;
-    pub(in crate::perf_data) const CMDLINE: u64 = 11;
-    pub(in crate::perf_data) const EVENT_DESC: u64 = 12;
-    pub(in crate::perf_data) const PMU_MAPPINGS: u64 = 16;
-    pub(in crate::perf_data) const SAMPLE_TIME: u64 = 21;
-    pub(in crate::perf_data) const COMPRESSED: u64 = 27;
-    pub(in crate::perf_data) const CLOCK_DATA: u64 = 29;
-}
+use super::head::{Head, misc};
+use super::number;
 
 /// What was told about the machine and the recorder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use super::attr::{Attr, sample_type as has};
 use super::bytes::{Cursor, Endian};
-use super::record::Head;
+use super::head::Head;
 use super::sample::RawSample;
 
 /// The thread, time, event and CPU of a record, as far as told.

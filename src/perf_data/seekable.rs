@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::feature::number;
+use super::head::kind;
 use super::header::{FILE_SIZE, PIPE_SIZE};
-use super::record::kind;
+use super::number;
 
 /// What a stream is written to that is to become a file.
 pub struct Seekable<W> {

@@ -6,10 +6,11 @@ use super::compressed::Inflate;
 use super::describe;
 use super::event::Events;
 use super::feature::Features;
+use super::head::{Head, kind, misc};
 use super::header::{FileHeader, Section};
 use super::id;
 use super::order::{Order, Place};
-use super::record::{Head, Record, kind, misc};
+use super::record::Record;
 use crate::tally::{Loss, Tally};
 
 /// The state of a reader, without its input.

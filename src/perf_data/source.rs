@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 
 use super::bytes::Endian;
+use super::head::Head;
 use super::map::Whole;
-use super::record::Head;
 use super::window::{Front, Window};
 
 /// The input.

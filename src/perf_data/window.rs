@@ -1,7 +1,7 @@
 //! A buffer that a stream of records flows through: filled behind, taken from in front, never grown.
 
 use super::bytes::Endian;
-use super::record::Head;
+use super::head::Head;
 
 /// Room for some of the largest records, 64 KB each.
 const CAPACITY: usize = 256 << 10;

@@ -6,8 +6,10 @@
 use std::io::{self, Write};
 
 use super::attr::sample_type as has;
-use super::feature::{Clock, number};
-use super::record::{CpuMode, FileId, Head, Ksymbol, Mmap, kind, misc};
+use super::feature::Clock;
+use super::head::{CpuMode, Head, kind, misc};
+use super::number;
+use super::record::{FileId, Ksymbol, Mmap};
 
 /// The fields of the samples that are written.
 ///

@@ -11,8 +11,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::config::Config;
 use super::elf::Elf;
-use super::loader::{Config, same_build};
+use super::identity::same_build;
 use super::map::Bytes;
 use super::module::Module;
 use super::path::{file_path, relative};

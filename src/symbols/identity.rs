@@ -158,9 +158,24 @@ impl From<&Metadata> for Stamp {
     }
 }
 
+/// Whether two build-ids are one: perf pads those that are shorter than 20 bytes with zeros.
+pub(super) fn same_build(a: &[u8], b: &[u8]) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    !short.is_empty()
+        && long.strip_prefix(short).is_some_and(|rest| rest.iter().all(|&byte| byte == 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn build_ids_may_be_padded() {
+        assert!(same_build(&[1, 2, 0, 0], &[1, 2]));
+        assert!(same_build(&[1, 2], &[1, 2]));
+        assert!(!same_build(&[1, 2], &[1, 2, 3]));
+        assert!(!same_build(&[], &[0, 0]));
+    }
 
     const NOW: u64 = 1_700_000_000_000_000_000;
 

@@ -9,22 +9,6 @@ use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
 
-use super::loader::{Loader, rooted};
-use super::map::Bytes;
-use super::path::file_path;
-use super::perf_map::JitProcess;
-
-impl Loader {
-    /// The jitdump that was recorded as `path` in `process`; `None` if it is gone or is none.
-    pub fn jitdump(&self, path: &[u8], process: &JitProcess) -> Option<Jitdump> {
-        let path = file_path(path);
-        let inside = if self.config().symfs.is_none() { process.inside(&path) } else { Vec::new() };
-        let places = inside.into_iter().chain([rooted(self.config(), &path)]);
-        let bytes = places.into_iter().find_map(|path| Bytes::open(&path).ok())?;
-        Jitdump::read(&bytes)
-    }
-}
-
 /// Code at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Code {

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::config::rooted;
 use super::jit::Fields;
-use super::loader::{Loader, rooted};
+use super::loader::Loader;
 use super::map::Bytes;
 use super::path::file_path;
 

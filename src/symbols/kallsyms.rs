@@ -12,26 +12,15 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use bstr::{BStr, BString};
+use bstr::BStr;
 
 use super::debug_file::by_build_id;
-use super::kernel_line::{Line, lines};
-use super::loader::{Lack, Loader, same_build};
+use super::identity::same_build;
+use super::kernel_line::{KernelSymbol, Line, lines};
+use super::loader::Loader;
+use super::warnings::Lack;
 use crate::error::{Error, Result};
 use crate::lock::lock;
-
-/// A symbol of the kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KernelSymbol {
-    /// As the file has it.
-    pub name: BString,
-    /// Where it starts, in the recorded kernel's addresses.
-    pub start: u64,
-    /// Where the next one starts.
-    pub end: u64,
-    /// The kernel module it is of, without brackets; empty for the kernel itself.
-    pub module: BString,
-}
 
 /// The symbols of the kernel that runs.
 pub(super) const RUNNING: &str = "/proc/kallsyms";

@@ -1,8 +1,19 @@
 //! A line of `/proc/kallsyms`: an address, a letter for the kind, a name, and of a kernel module's symbols its module.
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
 
-use super::kallsyms::KernelSymbol;
+/// A symbol of the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelSymbol {
+    /// As the file has it.
+    pub name: BString,
+    /// Where it starts, in the recorded kernel's addresses.
+    pub start: u64,
+    /// Where the next one starts.
+    pub end: u64,
+    /// The kernel module it is of, without brackets; empty for the kernel itself.
+    pub module: BString,
+}
 
 /// One line, with its name at its place in the text.
 #[derive(Clone, Copy)]

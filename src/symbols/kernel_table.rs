@@ -3,8 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use super::kallsyms::{KernelSymbol, RUNNING, read};
-use super::kernel_line::{Line, lines};
+use super::kallsyms::{RUNNING, read};
+use super::kernel_line::{KernelSymbol, Line, lines};
 
 /// The table. Memory: 16 bytes a symbol and their names, some 8 MB.
 #[derive(Default)]

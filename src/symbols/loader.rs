@@ -4,88 +4,21 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bstr::BString;
 
 use super::build_ids::running;
+use super::config::Config;
 use super::debug_file::{attach, by_build_id, fetch, lacks};
 use super::debuginfod::{Artifact, Debuginfod};
-use super::identity::{Identity, Stamp};
+use super::identity::{Identity, Stamp, same_build};
 use super::module::Module;
 use super::origin::Origin;
 use super::path::{file_path, is_anonymous, is_deleted, relative};
-use super::perf_map::Doubt;
-use super::{vdso, vmlinux};
+use super::vdso;
+use super::warnings::{Doubt, Lack, Warnings};
 use crate::lock::lock;
-
-/// Where to look for files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// The root of another system's files, under which every name is looked up (`--symfs`).
-    pub symfs: Option<PathBuf>,
-    /// The kernel's symbols instead of `/proc/kallsyms` (`--kallsyms`).
-    pub kallsyms: Option<PathBuf>,
-    /// The kernel's own file, which has its inlined functions (`--vmlinux`).
-    pub vmlinux: Option<PathBuf>,
-    /// Directories with debug files, `/usr/lib/debug` by default (`--debug-dir`).
-    pub debug_dirs: Vec<PathBuf>,
-    /// Where perf keeps copies of recorded modules: `~/.debug`.
-    pub build_id_cache: Option<PathBuf>,
-    /// Ask debuginfod servers for what is not found here, and take no longer than this for all of it (`--debuginfod`).
-    pub debuginfod: Option<Duration>,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            symfs: None,
-            kallsyms: None,
-            vmlinux: None,
-            debug_dirs: vec!["/usr/lib/debug".into()],
-            build_id_cache: std::env::var_os("HOME").map(|home| Path::new(&home).join(".debug")),
-            debuginfod: None,
-        }
-    }
-}
-
-impl Config {
-    /// The debug directories, under the other root if there is one.
-    pub(super) fn debug_directories(&self) -> impl Iterator<Item = PathBuf> {
-        self.debug_dirs.iter().flat_map(|directory| {
-            // A directory that was named outright may lie outside of the other root.
-            let under = self.symfs.as_ref().map(|root| root.join(relative(directory)));
-            under.into_iter().chain([directory.clone()])
-        })
-    }
-}
-
-/// What went wrong while files were looked for, by the names as recorded, each once, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Warnings {
-    /// The file is there, but it is not the recorded build, or it changed since: its names were not used.
-    pub mismatched: Vec<BString>,
-    /// The recording was made on another machine and has no build id of the file: the file of that name here was not used.
-    pub elsewhere: Vec<BString>,
-    /// There is no such file, or it is no ELF file.
-    pub missing: Vec<BString>,
-    /// The kernel shows us no addresses of its functions: `kernel.kptr_restrict`, and at 0 `kernel.perf_event_paranoid` too.
-    pub kernel_hidden: bool,
-    /// Maps of JITs that are not believed, and why.
-    pub doubted: Vec<(PathBuf, Doubt)>,
-}
-
-/// Why a module has no file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lack {
-    /// Only files of another build are there.
-    Mismatched,
-    /// Only this machine's file of that name is there, and the recording is another machine's.
-    Elsewhere,
-    /// There is no file.
-    Missing,
-}
 
 /// A path and a build id.
 type Build = (BString, Vec<u8>);
@@ -102,7 +35,8 @@ struct Recorded {
 pub struct Loader {
     config: Config,
     debuginfod: Option<Debuginfod>,
-    pub(super) vmlinux: vmlinux::Slot,
+    /// The kernel's own file, once it was looked for.
+    pub(super) vmlinux: OnceLock<Option<Module>>,
     recorded: Mutex<Recorded>,
     /// What was opened by its path.
     opened: Mutex<HashMap<(PathBuf, Stamp), Arc<Module>>>,
@@ -327,11 +261,6 @@ impl Loader {
     }
 }
 
-/// `path` under the other root, if there is one.
-pub(super) fn rooted(config: &Config, path: &Path) -> PathBuf {
-    config.symfs.as_ref().map_or_else(|| path.to_owned(), |root| root.join(relative(path)))
-}
-
 /// Whether a running process sees other files than we do: other mounts, or another root (`chroot`).
 fn in_container(pid: u32) -> bool {
     let link = |process: &str, what| std::fs::read_link(format!("/proc/{process}/{what}")).ok();
@@ -341,24 +270,9 @@ fn in_container(pid: u32) -> bool {
     })
 }
 
-/// Whether two build-ids are one: perf pads those that are shorter than 20 bytes with zeros.
-pub(super) fn same_build(a: &[u8], b: &[u8]) -> bool {
-    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    !short.is_empty()
-        && long.strip_prefix(short).is_some_and(|rest| rest.iter().all(|&byte| byte == 0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn build_ids_may_be_padded() {
-        assert!(same_build(&[1, 2, 0, 0], &[1, 2]));
-        assert!(same_build(&[1, 2], &[1, 2]));
-        assert!(!same_build(&[1, 2], &[1, 2, 3]));
-        assert!(!same_build(&[], &[0, 0]));
-    }
 
     #[test]
     fn what_is_no_file_is_not_looked_for() {

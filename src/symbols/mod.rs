@@ -33,6 +33,7 @@
 
 mod build_ids;
 mod code;
+mod config;
 mod debug_file;
 mod debuginfod;
 mod demangle;
@@ -45,6 +46,7 @@ mod gopclntab;
 mod identity;
 mod jit;
 mod jit_code;
+mod jit_process;
 mod kallsyms;
 mod kernel_line;
 #[cfg(target_os = "linux")]
@@ -55,29 +57,32 @@ mod module;
 mod naming;
 mod origin;
 mod path;
-mod perf_map;
 mod plt;
 mod split;
 mod table;
 mod units;
 mod vdso;
 mod vmlinux;
+mod warnings;
 
 pub(crate) use build_ids::BuildIds;
 pub(crate) use code::{ends_in_call, loads_stack_pointer};
+pub use config::Config;
 pub use demangle::demangle;
 pub use elf::Segment;
 pub use identity::{Identity, Inode};
 pub use jit::{Jitdump, PerfMap};
 pub(crate) use jit_code::JitCode;
+pub use jit_process::JitProcess;
 #[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;
-pub use kallsyms::{KernelSymbol, KernelSymbols, Reference};
+pub use kallsyms::{KernelSymbols, Reference};
+pub use kernel_line::KernelSymbol;
 #[cfg(target_os = "linux")]
 pub(crate) use kernel_table::KernelTable;
-pub use loader::{Config, Loader, Warnings};
+pub use loader::Loader;
 pub use module::{Function, Functions, Module};
 pub use naming::Naming;
 pub use origin::Origin;
-pub use perf_map::{Doubt, JitProcess};
 pub use vmlinux::Vmlinux;
+pub use warnings::{Doubt, Warnings};

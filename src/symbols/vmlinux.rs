@@ -4,15 +4,17 @@
 //! named is taken at its word unless the recording tells another build-id; one that is found has to have the right one.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
+use super::config::rooted;
 use super::debug_file::by_build_id;
 use super::elf::Elf;
+use super::identity::same_build;
 use super::kallsyms::{Reference, running_build_id};
-use super::loader::{Lack, Loader, rooted, same_build};
+use super::loader::Loader;
 use super::module::Module;
 use super::path::relative;
 use super::table;
+use super::warnings::Lack;
 
 /// A vmlinux, and how far the recorded kernel lay from its addresses.
 pub struct Vmlinux<'a> {
@@ -21,9 +23,6 @@ pub struct Vmlinux<'a> {
     /// What is added to an address of the file.
     pub moved: u64,
 }
-
-/// The file, once it was looked for.
-pub(super) type Slot = OnceLock<Option<Module>>;
 
 impl Loader {
     /// The file of the recorded kernel: that of `--vmlinux`, else one with its build-id in the usual places. `None`

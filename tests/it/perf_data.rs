@@ -329,8 +329,10 @@ fn a_file_through_a_pipe_is_read_all_the_same() {
     assert_eq!(by_us(Reader::bytes(bytes, "bytes").unwrap()).0, mapped);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_killed_recorder_leaves_a_readable_recording() {
+    use std::os::unix::process::CommandExt;
     // Large samples, so that some are written before the end.
     for way in [&["--call-graph", "dwarf,16384"][..], &["-z", "--call-graph", "dwarf,16384"]] {
         let dir = Dir::new();
@@ -338,13 +340,23 @@ fn a_killed_recorder_leaves_a_readable_recording() {
             dir.cmd("perf").args(["record", "-q", "-F", "299", "-o", "perf.data"]).args(way);
         // One process that computes: what is short-lived may end before its first sample is due.
         let busy = "while :; do :; done";
-        perf.command.args(["timeout", "4", "sh", "-c", busy]).stderr(Stdio::null());
-        let Ok(mut child) = perf.command.spawn() else {
+        perf.command.args(["timeout", "60", "sh", "-c", busy]).stderr(Stdio::null());
+        // A group of its own, so that the workload is killed with it.
+        let Ok(mut child) = perf.command.process_group(0).spawn() else {
             return cannot_run("perf_data::killed", "no perf");
         };
-        std::thread::sleep(Duration::from_millis(1500));
-        let early = child.try_wait().unwrap();
-        child.kill().unwrap();
+        let has_sample = || {
+            let file = File::open(dir.path("perf.data")).ok();
+            let reader = file.and_then(|file| Reader::open(&file, "perf.data").ok());
+            reader.is_some_and(|reader| by_us(reader).0.iter().any(|it| it.contains("SAMPLE")))
+        };
+        let mut early = None;
+        while early.is_none() && !has_sample() {
+            std::thread::sleep(Duration::from_millis(20));
+            early = child.try_wait().unwrap();
+        }
+        let group = format!("-{}", child.id());
+        Command::new("kill").args(["-KILL", "--", &group]).status().unwrap();
         child.wait().unwrap();
         if let Some(status) = early {
             return cannot_run("perf_data::killed", &format!("perf ended early: {status}"));
@@ -368,6 +380,7 @@ fn a_killed_recorder_leaves_a_readable_recording() {
     }
 }
 
+#[cfg(unix)]
 /// A copy of the recording of a killed recorder that perf 6.1 reads too: with a size of the data, without features.
 fn mended(dir: &Dir, path: &Path) -> PathBuf {
     let mut bytes = fs::read(path).unwrap();

@@ -14,9 +14,8 @@
 
 use std::collections::HashMap;
 
-use super::queue::ENDIAN;
 use crate::perf_data::write::NewSample;
-use crate::perf_data::{Attr, Head, RawSample, Record, SampleId};
+use crate::perf_data::{Attr, Endian, Head, RawSample, Record, SampleId};
 
 /// All threads that do not run, by number.
 #[derive(Default)]
@@ -104,8 +103,10 @@ impl Blocked {
         attr: &Attr,
         chain: impl FnOnce(Head, &RawSample<'_>) -> Vec<u64>,
     ) -> Option<Blocked> {
-        let head = Head::parse(bytes, ENDIAN)?;
-        let (Record::Sample(sample), _) = Record::parse(bytes, ENDIAN, attr)? else { return None };
+        let head = Head::parse(bytes, Endian::NATIVE)?;
+        let (Record::Sample(sample), _) = Record::parse(bytes, Endian::NATIVE, attr)? else {
+            return None;
+        };
         Some(Blocked {
             misc: head.misc,
             ip: sample.ip?,
@@ -137,7 +138,7 @@ mod tests {
         bytes.extend([0, 0, 32, 0]);
         [5u64, 7 << 32 | 7, time].iter().for_each(|word| bytes.extend(word.to_ne_bytes()));
         let attr = attr();
-        let Some((Record::Sample(sample), _)) = Record::parse(&bytes, ENDIAN, &attr) else {
+        let Some((Record::Sample(sample), _)) = Record::parse(&bytes, Endian::NATIVE, &attr) else {
             panic!("no sample")
         };
         off.leaves(&sample, &bytes);

@@ -19,13 +19,12 @@ use std::time::Duration;
 use super::attr::{CallGraph, Rate, Wanted};
 use super::event::Event;
 use super::ids::Ids;
-use super::queue::ENDIAN;
 use super::refusal::{PARANOID, paranoid, refused, setting, without_switches};
 use super::ring::Ring;
 use super::sys;
 use crate::error::{Error, Result};
 use crate::perf_data::write::Counted;
-use crate::perf_data::{Attr, Cursor};
+use crate::perf_data::{Attr, Cursor, Endian};
 
 /// Events that are open.
 pub(super) struct Events<'a> {
@@ -254,7 +253,7 @@ impl<'a> Events<'a> {
     /// How records are to be read: of all events alike.
     pub(super) fn attr(&self) -> Attr {
         let attr = self.wanted.attr(None);
-        Attr::parse(&mut Cursor::new(&attr, ENDIAN)).unwrap_or_default()
+        Attr::parse(&mut Cursor::new(&attr, Endian::NATIVE)).unwrap_or_default()
     }
 
     /// Says what is done otherwise than asked for.

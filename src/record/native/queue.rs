@@ -7,10 +7,6 @@ use super::open::Events;
 use crate::perf_data::{Attr, Endian, Record};
 use crate::unwind::Reach;
 
-/// The machine's own byte order.
-pub(super) const ENDIAN: Endian =
-    if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little };
-
 /// Records that wait.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -33,7 +29,7 @@ impl Queue {
     /// Takes a record, which `see` may look at, without the part of a copied stack that holds nothing, or
     /// nothing that is needed.
     pub(super) fn push(&mut self, bytes: &[u8], attr: &Attr, see: impl FnOnce(&Record<'_>)) {
-        let Some((record, id)) = Record::parse(bytes, ENDIAN, attr) else { return };
+        let Some((record, id)) = Record::parse(bytes, Endian::NATIVE, attr) else { return };
         see(&record);
         let time = id.time.unwrap_or(0);
         let copied = match record {
@@ -152,7 +148,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(&bytes, &attr(fields), |_| {});
         let [bytes] = &queue.take(u64::MAX)[..] else { panic!() };
-        let (record, _) = Record::parse(bytes, ENDIAN, &attr(fields)).unwrap();
+        let (record, _) = Record::parse(bytes, Endian::NATIVE, &attr(fields)).unwrap();
         let Record::Sample(sample) = record else { panic!() };
         assert_eq!(sample.stack_user.unwrap().bytes, [1; 10]);
     }

@@ -10,13 +10,12 @@ use super::family::Family;
 use super::ids::Ids;
 use super::off_cpu::OffCpu;
 use super::open::Events;
-use super::queue::ENDIAN;
 use super::refusal::setting;
 use super::threads::{self, Thread};
 use super::{Config, kernel, sys};
 use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only, with_limit};
-use crate::perf_data::{Attr, CpuMode, FileId, Head, Mmap, RawSample, Record, SampleId};
+use crate::perf_data::{Attr, CpuMode, Endian, FileId, Head, Mmap, RawSample, Record, SampleId};
 use crate::prefetch::prefetch;
 use crate::unwind::Live;
 use crate::unwind::Reach;
@@ -173,7 +172,11 @@ impl<'a> Session<'a> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let parsed = Head::parse(bytes, ENDIAN).zip(Record::parse(bytes, ENDIAN, &self.attr));
+        let parsed = Head::parse(bytes, Endian::NATIVE).zip(Record::parse(
+            bytes,
+            Endian::NATIVE,
+            &self.attr,
+        ));
         let Some((head, (record, id))) = parsed else { return Ok(()) };
         if self.family.as_mut().is_some_and(|family| !family.takes(&record, &id)) {
             return Ok(());

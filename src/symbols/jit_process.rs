@@ -13,9 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::jit::PerfMap;
-use super::loader::{Loader, rooted};
+use super::config::rooted;
+use super::jit::{Jitdump, PerfMap};
+use super::loader::Loader;
 use super::map::Bytes;
+use super::path::file_path;
+use super::warnings::Doubt;
 
 /// What is known of a process that may have made code at run time.
 #[derive(Clone, Debug, Default)]
@@ -32,19 +35,6 @@ pub struct JitProcess {
     pub inner: Option<u32>,
     /// Its `/tmp`, if that is not ours.
     pub tmp: Option<Arc<File>>,
-}
-
-/// Why a map is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Doubt {
-    /// It was last written before the process executed its program: it is of another process that had this number.
-    Older,
-    /// It was written since another process has the number.
-    Newer,
-    /// It belongs to a user who is neither the process's, nor the reader, nor root.
-    Stranger,
-    /// It is a link, a pipe or a device.
-    NoFile,
 }
 
 impl JitProcess {
@@ -121,8 +111,17 @@ impl JitProcess {
 }
 
 impl Loader {
+    /// The jitdump that was recorded as `path` in `process`; `None` if it is gone or is none.
+    pub fn jitdump(&self, path: &[u8], process: &JitProcess) -> Option<Jitdump> {
+        let path = file_path(path);
+        let inside = if self.config().symfs.is_none() { process.inside(&path) } else { Vec::new() };
+        let places = inside.into_iter().chain([rooted(self.config(), &path)]);
+        let bytes = places.into_iter().find_map(|path| Bytes::open(&path).ok())?;
+        Jitdump::read(&bytes)
+    }
+
     /// What `process` wrote to `/tmp/perf-PID.map`, here or in its container. `None` if there is no such file, or none to be believed:
-    /// [`Warnings`](super::Warnings) say why.
+    /// `Warnings` say why.
     pub fn perf_map(&self, process: &JitProcess) -> Option<PerfMap> {
         if self.config().symfs.is_some() {
             // The files of another machine are copies: who wrote them, and when, is lost.

@@ -1,0 +1,102 @@
+//! The start of every record: its type, its length, and where the CPU was.
+
+use super::bytes::{Cursor, Endian};
+
+/// The types of records.
+pub mod kind {
+    #![allow(
+        missing_docs,
+        reason = "the names are the kernel's and perf's: PERF_RECORD_MMAP and so on"
+    )]
+    pub const MMAP: u32 = 1;
+    pub const LOST: u32 = 2;
+    pub const COMM: u32 = 3;
+    pub const EXIT: u32 = 4;
+    pub const THROTTLE: u32 = 5;
+    pub const UNTHROTTLE: u32 = 6;
+    pub const FORK: u32 = 7;
+    pub const READ: u32 = 8;
+    pub const SAMPLE: u32 = 9;
+    pub const MMAP2: u32 = 10;
+    pub const AUX: u32 = 11;
+    pub const ITRACE_START: u32 = 12;
+    pub const LOST_SAMPLES: u32 = 13;
+    pub const SWITCH: u32 = 14;
+    pub const SWITCH_CPU_WIDE: u32 = 15;
+    pub const NAMESPACES: u32 = 16;
+    pub const KSYMBOL: u32 = 17;
+    pub const BPF_EVENT: u32 = 18;
+    pub const CGROUP: u32 = 19;
+    pub const TEXT_POKE: u32 = 20;
+    pub const AUX_OUTPUT_HW_ID: u32 = 21;
+    pub const CALLCHAIN_DEFERRED: u32 = 22;
+    /// From here on they are perf's own, without an identity at their end.
+    pub const PERF_FIRST: u32 = 64;
+    pub const HEADER_ATTR: u32 = 64;
+    pub const HEADER_EVENT_TYPE: u32 = 65;
+    pub const TRACING_DATA: u32 = 66;
+    pub const HEADER_BUILD_ID: u32 = 67;
+    pub const FINISHED_ROUND: u32 = 68;
+    pub const AUXTRACE_INFO: u32 = 70;
+    pub const AUXTRACE: u32 = 71;
+    pub const EVENT_UPDATE: u32 = 78;
+    pub const HEADER_FEATURE: u32 = 80;
+    pub const COMPRESSED: u32 = 81;
+    pub const COMPRESSED2: u32 = 83;
+    /// The last of perf's own that are known today: BPF_METADATA, SCHEDSTAT_CPU, SCHEDSTAT_DOMAIN.
+    pub const PERF_LAST: u32 = 86;
+}
+
+/// Bits of [`Head::misc`], whose meaning depends on the type.
+pub(super) mod misc {
+    pub(crate) const BIT_13: u16 = 1 << 13;
+    pub(crate) const BIT_14: u16 = 1 << 14;
+    pub(crate) const BIT_15: u16 = 1 << 15;
+}
+
+/// The start of every record: `struct perf_event_header`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// A constant of [`kind`].
+    pub kind: u32,
+    /// Flags: the CPU mode in the low three bits, others by type.
+    pub misc: u16,
+    /// The record's length in bytes, with this head; never less than 8.
+    pub size: u16,
+}
+
+impl Head {
+    /// Its own length in bytes.
+    pub const SIZE: usize = 8;
+
+    /// Reads it. `None` if there are less than 8 bytes, or if it claims to be shorter than itself.
+    pub fn parse(bytes: &[u8], endian: Endian) -> Option<Head> {
+        let mut cursor = Cursor::new(bytes, endian);
+        let head = Head { kind: cursor.u32()?, misc: cursor.u16()?, size: cursor.u16()? };
+        (usize::from(head.size) >= Head::SIZE).then_some(head)
+    }
+
+    /// Where the CPU was.
+    pub fn mode(&self) -> CpuMode {
+        match self.misc & 7 {
+            1 => CpuMode::Kernel,
+            2 => CpuMode::User,
+            3 => CpuMode::Hypervisor,
+            4 => CpuMode::GuestKernel,
+            5 => CpuMode::GuestUser,
+            _ => CpuMode::Unknown,
+        }
+    }
+}
+
+/// Where the CPU was when a record was made; in whose address space its addresses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the kernel's: PERF_RECORD_MISC_KERNEL and so on")]
+pub enum CpuMode {
+    Unknown,
+    Kernel,
+    User,
+    Hypervisor,
+    GuestKernel,
+    GuestUser,
+}
