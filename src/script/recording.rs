@@ -29,9 +29,9 @@ pub struct Config {
     pub backend: Backend,
     /// Leave inlined frames out.
     pub no_inline: bool,
-    /// Name and lose frames as perf 6.1 does, where it is wrong, to compare: return addresses of recorded call chains stand for
-    /// themselves, so that a call that ends a function is named after the next one; no mark says that a stack was cut. The rows
-    /// of ARCHITECTURE.md's table that have a star are all.
+    /// Name and lose frames as perf 6.1 does even if it is wrong, so that the rest can be compared.
+    /// For example, a call that ends a function is named after the next function, and no mark says
+    /// that a stack was cut. docs/DIFFERENCES.md marks all of it with a star.
     pub perf_compat: bool,
     /// Tell the process of each sample. The native backend always does, `perf script` only if it is asked to.
     pub pids: bool,
