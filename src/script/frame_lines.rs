@@ -15,7 +15,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::callers::Callers;
 use super::digests::Digest;
-use super::line;
+use super::line::{self, ADDRESS_END};
 use super::lines::Lines;
 use super::pending::Pending;
 use super::reader::Config;
@@ -45,9 +45,6 @@ struct Ahead {
     /// If it was met before.
     id: Option<u32>,
 }
-
-/// Where perf's address column ends: a tab and `%16lx`.
-const ADDRESS_END: usize = 17;
 
 /// So few bytes of lines are read faster than looked for.
 const SHORT: usize = 200;

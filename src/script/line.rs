@@ -14,6 +14,9 @@
 
 use bstr::{BStr, ByteSlice};
 
+/// Where perf's address column ends: a tab and `%16lx`.
+pub const ADDRESS_END: usize = 17;
+
 /// What stands behind the address of a frame line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -59,12 +62,17 @@ pub fn split_address(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&line[..end], &line[end + 1..]))
 }
 
-/// Splits a frame line without a module, or with nothing but an address, which then is long enough to be one.
+/// Splits a frame line without a module, or with nothing but an address, which then is long enough to be one or where perf puts
+/// addresses.
 pub fn split_bare(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let indent = line.len() - line.trim_ascii_start().len();
+    let begins_with_tab = line.starts_with(b"\t");
     let line = line.trim_ascii();
     let end = line.iter().position(|&byte| byte == b' ' || byte == b'\t').unwrap_or(line.len());
     let (address, tail) = line.split_at(end);
-    let is_sure = is_address(address) && address.len() >= 4 && !tail.ends_with(b":");
+    let is_in_column = begins_with_tab && indent + end == ADDRESS_END;
+    let is_long = address.len() >= 4 || is_in_column;
+    let is_sure = is_address(address) && is_long && !tail.ends_with(b":");
     is_sure.then_some((address, tail))
 }
 
@@ -238,6 +246,7 @@ mod tests {
         let bare = |line: &'static str| split_bare(line.as_bytes());
         assert_eq!(bare("\t  401253 f(int)+0x1\n"), Some((&b"401253"[..], &b" f(int)+0x1"[..])));
         assert_eq!(bare("\t            1136\n"), Some((&b"1136"[..], &b""[..])));
+        assert_eq!(bare("\t               0 [unknown]\n"), Some((&b"0"[..], &b" [unknown]"[..])));
         assert_eq!([bare("\tadd f\n"), bare("1234 cycles:\n"), bare("\n")], [None; 3]);
         let frame = Frame::without_module(b" f(int)+0x1");
         assert_eq!((frame.symbol, frame.offset), ("f(int)".into(), Some(1)));

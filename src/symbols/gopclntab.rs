@@ -359,6 +359,15 @@ mod tests {
     }
 
     #[test]
+    fn the_table_tells_where_functions_start() {
+        let module = |file| Module::from_bytes(Path::new("program"), file).unwrap();
+        let go = module(program(&table(0xffff_fff1, 8, CODE)));
+        assert_eq!(go.go_start(CODE + 0x41), Some(CODE + 0x40));
+        assert_eq!(go.go_start(CODE + 0x60), None);
+        assert_eq!(module(program(&[])).go_start(CODE), None);
+    }
+
+    #[test]
     fn damaged_tables_name_less_and_nothing_worse() {
         for magic in [0xffff_fffb, 0xffff_fffa, 0xffff_fff1] {
             let whole = table(magic, 8, CODE);

@@ -313,6 +313,13 @@ impl Module {
         place.as_ref()?.table(elf, &self.main)
     }
 
+    /// Where the function at `address` starts, by the table that Go leaves in a stripped program.
+    pub(crate) fn go_start(&self, address: u64) -> Option<u64> {
+        let elf = Elf::parse(&self.main)?;
+        let (_, start) = self.go(&elf)?.at(address)?;
+        Some(start)
+    }
+
     /// The unpacked `.gnu_debugdata` of the module, if it has one.
     fn mini(&self, main: Option<&Elf<'_>>) -> Option<&[u8]> {
         let unpack = || unxz(main?.section(b".gnu_debugdata")?.data);

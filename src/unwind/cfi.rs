@@ -175,7 +175,8 @@ impl Cfi {
         if let Some(&known) = self.entries.get(&address) {
             return known;
         }
-        let start = self.start(address).filter(|start| address - start <= NOPS);
+        let start = self.start(address).or_else(|| self.file.go_start(address));
+        let start = start.filter(|start| address - start <= NOPS);
         let file = &self.file;
         let is_start = start.and_then(|start| file.code_at(start)).is_some_and(|code| {
             let before = code.iter().take((address - start.unwrap_or(address)) as usize);

@@ -5,6 +5,7 @@ mod advice;
 mod attach;
 mod builds;
 mod elsewhere;
+mod go;
 mod jit;
 mod losses;
 mod native;
