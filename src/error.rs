@@ -124,16 +124,16 @@ impl Error {
     /// What the user can do about it, as a sentence, where there is something to do.
     pub fn remedy(&self) -> Option<&str> {
         match self {
-            Error::Empty { input } if input == "standard input" => {
-                Some("the stage before this one wrote nothing: look at its messages on stderr")
-            }
+            Error::Empty { input } if input == "standard input" => Some(
+                "the program before this one in the pipeline wrote nothing: see its messages on stderr",
+            ),
             Error::Format { .. } => Some("name the format with --format, or check the file"),
             // What swallowed the samples is what to look at.
             Error::NoSamples { why, .. } => {
                 why.is_empty().then_some("record for longer, or at a higher frequency (-F)")
             }
             Error::NoCallChains { .. } => {
-                Some("record with call graphs: fg-record does, plain perf needs `perf record -g`")
+                Some("record call graphs: fg-record always does, perf needs `perf record -g`")
             }
             Error::Spawn { remedy, .. }
             | Error::Unsupported { remedy, .. }

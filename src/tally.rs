@@ -37,20 +37,29 @@ pub enum Loss {
 }
 
 impl Loss {
-    fn phrase(self) -> &'static str {
-        match self {
-            Loss::Lost => "lost by the recorder",
-            Loss::Odd => "odd lines or records skipped",
-            Loss::OtherEvent => "of other events left out",
-            Loss::NoStack => "without a call chain",
-            Loss::NoUserStack => "without the user stack that was to follow (deferred)",
-            Loss::NoTime => "without a time",
-            Loss::CutShort => "cut short at the end of the input",
-            Loss::Mismatched => "modules that are not here as they were recorded",
-            Loss::Replaced => "names with bytes that had to be replaced",
-            Loss::Fraction => "weights with a fraction, which was cut off",
-            Loss::Overflow => "sums that reached the largest number there is",
-        }
+    /// What stands after the number of `items`.
+    fn phrase(self, items: u64) -> &'static str {
+        let (one, many) = match self {
+            Loss::Lost => ("lost by the recorder", "lost by the recorder"),
+            Loss::Odd => ("odd line or record skipped", "odd lines or records skipped"),
+            Loss::OtherEvent => ("of another event left out", "of other events left out"),
+            Loss::NoStack => ("without a call chain", "without a call chain"),
+            Loss::NoUserStack => {
+                ("without its deferred user stack", "without their deferred user stacks")
+            }
+            Loss::NoTime => ("without a time", "without a time"),
+            Loss::CutShort => ("input cut short at its end", "inputs cut short at their ends"),
+            Loss::Mismatched => {
+                ("module is not the recorded build", "modules are not the recorded builds")
+            }
+            Loss::Replaced => ("name with replaced bytes", "names with replaced bytes"),
+            Loss::Fraction => ("weight rounded down", "weights rounded down"),
+            Loss::Overflow => (
+                "sum reached the largest possible number",
+                "sums reached the largest possible number",
+            ),
+        };
+        if items == 1 { one } else { many }
     }
 }
 
@@ -127,7 +136,7 @@ impl Seen {
                 "threads that end within a sampling interval are missed (record with --per-cpu, or a higher -F)",
             )
         } else if missed > self.counted / 10 {
-            Some("this machine's timer came late (record when it is less busy)")
+            Some("the timer of this machine was late (record when it is less busy)")
         } else {
             None
         }
@@ -287,7 +296,7 @@ impl Display for Tally {
         }
         if self.flat > 0 && self.flat == samples {
             let remedy = "record with `fg-record`, or `perf record -g`";
-            write!(f, " · no call chains, so that the graph is flat: {remedy}")?;
+            write!(f, " · no call chains, so the graph is flat: {remedy}")?;
         } else if self.flat > 0 {
             write!(f, " · {} without callers", grouped(self.flat))?;
         }
@@ -304,7 +313,7 @@ impl Display for Tally {
                 self.write_others(f)?;
                 continue;
             }
-            write!(f, " · {} {}", grouped(count.items), loss.phrase())?;
+            write!(f, " · {} {}", grouped(count.items), loss.phrase(count.items))?;
             if let (Loss::Odd, Some(example)) = (loss, self.example()) {
                 let short: String = example.to_str_lossy().trim().chars().take(60).collect();
                 write!(f, ", the first: “{}”", short.escape_debug())?;
@@ -388,9 +397,7 @@ mod tests {
         let said = "0 samples · only 0.0 % of 2.05 s of processor time was sampled: threads that end within a sampling interval are \
                     missed (record with --per-cpu, or a higher -F)";
         assert_eq!(tally.to_string(), said);
-        assert!(
-            of(850, 1000, 2).to_string().ends_with("timer came late (record when it is less busy)")
-        );
+        assert!(of(850, 1000, 2).to_string().ends_with("was late (record when it is less busy)"));
         let mut both = of(1230, 1490, 500);
         both.absorb(tally);
         assert_eq!(both.seen, of(1230, 3540, 8500).seen);

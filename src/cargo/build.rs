@@ -245,7 +245,7 @@ pub fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<&'a Pat
     match &artifact.executable {
         Some(path) => Ok(path.as_std_path()),
         None => Err(Error::Unsupported {
-            what: format!("{} is a library, there is nothing to run", target.name),
+            what: format!("{} is a library, which cannot be run", target.name),
             remedy: "name a bin, an example, a test or a bench".into(),
         }),
     }
@@ -288,11 +288,11 @@ pub fn advice(
 ) -> Option<String> {
     let has_debug = artifact.profile.debuginfo != ArtifactDebuginfo::None;
     let what = if stripped.symbols {
-        "the profile strips the executable: functions will have no names"
+        "the profile strips the executable, so functions will have no names"
     } else if has_debug && stripped.debuginfo {
-        "the profile strips debug information, inlined functions will be missing"
+        "the profile strips debug information, so inlined functions will be missing"
     } else if !has_debug {
-        "profiling without debug information, inlined functions will be missing"
+        "the profile has no debug information, so inlined functions will be missing"
     } else {
         return None;
     };

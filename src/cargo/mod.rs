@@ -179,6 +179,6 @@ fn no_cargo(cargo: &OsStr) -> impl FnOnce(std::io::Error) -> Error + use<> {
     move |source| Error::Spawn {
         program,
         source,
-        remedy: "install Rust from https://rustup.rs, or point CARGO to it".into(),
+        remedy: "install Rust from https://rustup.rs, or set CARGO to the path of cargo".into(),
     }
 }

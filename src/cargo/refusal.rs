@@ -14,7 +14,7 @@ pub(super) fn nothing(all: &[&Package], home: &[&Package], wanted: &Wanted) -> E
     let noun = wanted.noun();
     let Some(name) = wanted.name() else {
         let others = of_kind(all, &Wanted::Example(String::new()));
-        let has = if others.is_empty() { "" } else { "; there are the examples" };
+        let has = if others.is_empty() { "" } else { "; the workspace has the examples" };
         return Error::Choice {
             what: format!("{within} has no {noun} target to run{has}"),
             candidates: shown(&others, false),
@@ -25,9 +25,9 @@ pub(super) fn nothing(all: &[&Package], home: &[&Package], wanted: &Wanted) -> E
     };
     let others = of_kind(all, wanted);
     let remedy = match namesake(all, name) {
-        Some(flag) => format!("there is another kind of target of this name: {flag} {name}"),
+        Some(flag) => format!("a target of another kind has this name: use {flag} {name}"),
         None if others.is_empty() => String::new(),
-        None => "name one of them, and its package with --package if need be".into(),
+        None => "name one of them, and its package with --package if needed".into(),
     };
     let has = if others.is_empty() { "" } else { "; the workspace has" };
     Error::Choice {
@@ -57,13 +57,9 @@ pub(super) fn several(found: &[Candidate<'_>], wanted: &Wanted) -> Error {
     } else if differ(|a, b| a.package.id == b.package.id) {
         "name the package with --package".into()
     } else {
-        "say which with --unit-test-kind bin or --unit-test-kind lib".into()
+        "choose with --unit-test-kind bin or --unit-test-kind lib".into()
     };
-    Error::Choice {
-        what: "several targets could be meant".into(),
-        candidates: shown(found, unit),
-        remedy,
-    }
+    Error::Choice { what: "several targets match".into(), candidates: shown(found, unit), remedy }
 }
 
 /// The option for a target called `name` of some other kind.

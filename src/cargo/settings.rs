@@ -122,7 +122,7 @@ impl Settings {
             several => Err(Error::Choice {
                 what: "several target runners match".into(),
                 candidates: several.iter().map(|(platform, _)| platform.clone()).collect(),
-                remedy: "leave one of them in cargo's configuration".into(),
+                remedy: "keep only one of them in the configuration of cargo".into(),
             }),
         }
     }

@@ -123,7 +123,7 @@ impl Target {
         };
         let Target { kind, name, spec, .. } = self;
         Some(format!(
-            "automatically selected {} target {name} in package {spec} as {why}",
+            "automatically selected {} target {name} in package {spec} because {why}",
             kind.noun()
         ))
     }

@@ -69,7 +69,7 @@ fn check_name(name: &[u8]) -> Result<()> {
         return Ok(());
     }
     let what = format!("{:?} cannot be a frame's name", name.as_bstr());
-    let remedy = "leave out `;` and newlines: they end frames and lines".into();
+    let remedy = "omit `;` and newlines, which end frames and lines".into();
     Err(Error::Unsupported { what, remedy })
 }
 

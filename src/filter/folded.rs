@@ -15,7 +15,7 @@ use crate::tally::{Count, Tally};
 const UNTOLD: [&str; 5] = ["module", "kind of frame", "event", "cpu", "time"];
 
 const REMEDY: &str =
-    "filter the script text instead, before it is folded: fg-script | fg-filter … | fg-fold";
+    "filter the script text before it is folded: fg-script | fg-filter … | fg-fold";
 
 /// A stage that passes on what is to be kept of folded stacks.
 ///
@@ -228,7 +228,7 @@ mod tests {
         assert!(new(Predicate::Time(vec![])).is_err());
         let not = Predicate::Not(Box::new(Predicate::Event(vec![])));
         let error = new(not).unwrap_err();
-        assert_eq!(error.to_string(), "folded stacks do not tell their event");
+        assert_eq!(error.to_string(), "folded stacks have no event");
         assert!(new(Predicate::Pid(vec![1])).is_ok());
         let pid = || Config { keep: Predicate::Pid(vec![1]), ..Config::default() };
         assert!(filter(pid(), "a;b 1\n").1.is_err());

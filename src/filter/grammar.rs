@@ -169,7 +169,7 @@ impl<'a> Parser<'a> {
         if let Some(inner) = rest.strip_prefix('/') {
             let Some(regex) = until(inner, '/') else {
                 return self
-                    .fail("a / that ends the regex; a name that starts with / is put in quotes");
+                    .fail("a / that ends the regex; put a name that starts with / in quotes");
             };
             let pattern = match Regex::new(regex) {
                 Ok(pattern) => pattern,
@@ -182,7 +182,7 @@ impl<'a> Parser<'a> {
                 .is_some_and(|rest| rest.chars().next().is_none_or(ends_word))
             {
                 return self
-                    .fail("a blank behind the regex; a name that starts with / is put in quotes");
+                    .fail("a blank after the regex; put a name that starts with / in quotes");
             }
             return Ok(pattern.into());
         }
@@ -197,7 +197,7 @@ impl<'a> Parser<'a> {
         if word.is_empty() {
             return self.fail("a name: /regex/, a glob with * or ?, a word, or one in \"quotes\"");
         } else if RESERVED.contains(&word) {
-            return self.fail(format!("a name; the name \"{word}\" is put in quotes"));
+            return self.fail(format!("a name; to use \"{word}\" as a name, put it in quotes"));
         } else if !word.contains(['*', '?']) {
             self.at += word.len();
             return Ok(Pattern::Exact(word.into()));

@@ -54,9 +54,7 @@ impl Predicate {
         if self.is_about_frames() {
             return Ok(self);
         }
-        let what =
-            "stacks are edited by their frames: only frame, module and kind can be asked of one"
-                .into();
+        let what = "edits look at single frames: only frame, module and kind may be used".into();
         Err(Error::Unsupported { what, remedy: String::new() })
     }
 
@@ -155,7 +153,7 @@ impl Judge {
     pub(super) fn check_told(&self, items: &str, remedy: &str) -> Result<()> {
         self.questions(&mut |question| match question.asked && !question.told {
             true => Err(Error::Unsupported {
-                what: format!("not one of the {items} tells its {}", question.ask.field()),
+                what: format!("the {items} have no {}", question.ask.field()),
                 remedy: remedy.into(),
             }),
             false => Ok(()),
@@ -166,7 +164,7 @@ impl Judge {
     pub(super) fn refuse(&self, fields: &[&str], items: &str, remedy: &str) -> Result<()> {
         self.questions(&mut |question| match fields.contains(&question.ask.field()) {
             true => Err(Error::Unsupported {
-                what: format!("{items} do not tell their {}", question.ask.field()),
+                what: format!("{items} have no {}", question.ask.field()),
                 remedy: remedy.into(),
             }),
             false => Ok(()),
@@ -313,7 +311,7 @@ mod tests {
         judge.check_told("samples", "").expect("nothing was asked yet");
         assert!(judge.holds(&frames, &Subject::default()));
         let error = judge.check_told("samples", "").unwrap_err();
-        assert_eq!(error.to_string(), "not one of the samples tells its tid");
+        assert_eq!(error.to_string(), "the samples have no tid");
         assert!(!judge.holds(&frames, &Subject { tid: Some(1), ..Subject::default() }));
         judge.check_told("samples", "").expect("one of two told it");
         assert!(judge.refuse(&["tid"], "stacks", "").is_err());

@@ -95,7 +95,7 @@ impl<S: SampleSink> SampleSink for SampleFilter<S> {
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         tally.filtered += self.filtered;
-        let remedy = "record and script with that field, or leave the option out";
+        let remedy = "record and script with that field, or omit the option";
         self.judge.check_told("samples", remedy)?;
         self.next.finish(frames, tally)
     }

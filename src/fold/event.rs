@@ -193,7 +193,7 @@ impl EventFilter {
         let others = self.others();
         let others = others.iter().map(|(event, c)| format!("{} are of {event}", grouped(c.items)));
         let others = others.collect::<Vec<_>>().join(", ");
-        Error::NoSamples { input, why: format!(" of the event that is wanted: {others}") }
+        Error::NoSamples { input, why: format!(" of the wanted event: {others}") }
     }
 
     /// What the periods of all that is folded are in.

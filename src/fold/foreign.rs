@@ -49,9 +49,10 @@ pub(super) fn collapse(
             Ok(())
         }
     }));
-    let unreadable = || Error::Format {
-        input: name.into(),
-        expected: format!("{format:?} output that can be read"),
+    let unreadable = || {
+        let known = Format::NAMES.iter().find(|(_, known)| *known == format);
+        let format = known.map_or("text", |(name, _)| name);
+        Error::Format { input: name.into(), expected: format!("{format} output that can be read") }
     };
     let done = collapsed.map_err(|_| unreadable())?;
     done.map_err(Error::io(|| format!("cannot collapse {name}")))?;
@@ -80,7 +81,7 @@ pub(super) fn script(
     let input = BufReader::with_capacity(1 << 17, input);
     let collapse = || perf::Folder::from(options).collapse(input, &mut folded);
     let done = catch_unwind(AssertUnwindSafe(collapse)).map_err(|_| Error::Unsupported {
-        what: format!("inferno's own collapser panics on {name}"),
+        what: format!("inferno panics on {name}"),
         remedy: "fold it without --inferno-compat".into(),
     })?;
     done.map_err(Error::io(|| format!("inferno cannot collapse {name}")))?;

@@ -185,7 +185,7 @@ impl<S: FoldedSink> Lanes<S> {
         let input = self.input.clone();
         if self.no_time.items > 0 {
             let what = format!("the samples of {input} have no time, which a flame chart needs");
-            let remedy = "fg-script tells it, and `perf script` if its -F has `time`".into();
+            let remedy = "use fg-script, or `perf script` with `time` in its -F".into();
             return Err(Error::Unsupported { what, remedy });
         }
         if self.no_stack.items > 0 {

@@ -147,8 +147,8 @@ impl Source {
         let has_samples = matches!(format, Format::Script | Format::PerfData);
         if !has_samples && stage.as_folder().is_some_and(|folder| folder.config().asks_samples()) {
             log::warn!(
-                "{name} holds stacks that are folded already: what is asked of samples (their threads, CPUs, events, weights, \
-                 --skip-after) cannot be told of them"
+                "{name} has stacks that are folded already: options about samples (threads, CPUs, events, weights, \
+                 --skip-after) have no effect on them"
             );
         }
         let mut whole = io::Cursor::new(start).chain(reader);
@@ -160,8 +160,8 @@ impl Source {
                 foreign::read(&text, frames, stage.next_mut(), tally)
             }
             Format::PerfData if self.config.inferno => Err(Error::Unsupported {
-                what: format!("inferno does not read perf.data, which {name} is"),
-                remedy: "let fg-script make text of it, and fold that".into(),
+                what: format!("{name} is perf.data, which inferno does not read"),
+                remedy: "convert it to text with fg-script, and fold that".into(),
             }),
             Format::Script => self.reader.read(whole, name, frames, stage, tally),
             Format::PerfData => {

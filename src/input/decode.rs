@@ -60,8 +60,8 @@ pub fn plain(name: &str, reader: Bytes) -> Result<(Bytes, bool)> {
         let Some(coding) = coding else { return Ok((whole, layer > 0)) };
         reader = undo(coding, whole).map_err(Error::io(reading))?;
     }
-    let what = format!("{name} is packed more than {LAYERS} times");
-    Err(Error::Unsupported { what, remedy: "unpack it first".into() })
+    let what = format!("{name} is compressed more than {LAYERS} times");
+    Err(Error::Unsupported { what, remedy: "decompress it first".into() })
 }
 
 /// Whether an input that starts so is packed or encoded.
@@ -79,8 +79,8 @@ fn refuse_others(name: &str, start: &[u8]) -> Result<()> {
     ];
     match OTHERS.iter().find(|(sign, ..)| start.starts_with(sign)) {
         Some((_, packer, unpack)) => Err(Error::Unsupported {
-            what: format!("{name} is packed with {packer}"),
-            remedy: format!("unpack it on the way, by `{unpack}`"),
+            what: format!("{name} is compressed with {packer}, which cannot be read"),
+            remedy: format!("decompress it in the pipeline with `{unpack}`"),
         }),
         None => Ok(()),
     }
@@ -133,7 +133,7 @@ impl<R: Read> Read for Bounded<R> {
         let packed = self.packed.load(Ordering::Relaxed);
         if self.read > LARGE && self.read / RATIO > packed {
             let why = format!(
-                "it unpacks to more than {} GiB, {RATIO} times its size: unpack it yourself if that is right",
+                "it decompresses to more than {} GiB, {RATIO} times its size: if that is right, decompress it yourself",
                 LARGE >> 30
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -349,7 +349,7 @@ mod tests {
     fn other_packers_are_named() {
         for start in ["BZh91AY", "PK\x03\x04xx"] {
             let error = plain("x", Box::new(start.as_bytes())).err().unwrap();
-            assert!(error.to_string().starts_with("x is packed with "), "{error}");
+            assert!(error.to_string().starts_with("x is compressed with "), "{error}");
             assert!(is_coded(start.as_bytes()));
         }
         assert!(!is_coded(b"a;b 1\n"));
@@ -360,6 +360,6 @@ mod tests {
         let zeros = zstd::encode_all(io::repeat(b'a').take(LARGE + (1 << 20)), 1).unwrap();
         let (mut reader, _) = plain("x", Box::new(Cursor::new(zeros))).unwrap();
         let error = io::copy(&mut reader, &mut io::sink()).unwrap_err();
-        assert!(error.to_string().contains("unpacks to more than 1 GiB"), "{error}");
+        assert!(error.to_string().contains("decompresses to more than 1 GiB"), "{error}");
     }
 }

@@ -20,7 +20,7 @@ const STRANGERS: [(Signs, Stranger); 11] = [
         is_callgrind,
         Stranger {
             what: "a profile of callgrind",
-            remedy: "look at it with callgrind_annotate or kcachegrind, or record the program with fg-record",
+            remedy: "open it with callgrind_annotate or kcachegrind, or record the program with fg-record",
         },
     ),
     (
@@ -33,8 +33,8 @@ const STRANGERS: [(Signs, Stranger); 11] = [
     (
         is_perf_report,
         Stranger {
-            what: "what perf report prints",
-            remedy: "fold the recording itself, perf.data, or what `perf script` prints of it",
+            what: "the output of perf report",
+            remedy: "fold the recording, perf.data, or the output of `perf script`",
         },
     ),
     (
@@ -48,13 +48,13 @@ const STRANGERS: [(Signs, Stranger); 11] = [
         |start| start.starts_with(b"FLR\0"),
         Stranger {
             what: "a recording of Java Flight Recorder",
-            remedy: "let jfrconv of async-profiler make folded stacks of it",
+            remedy: "convert it to folded stacks with jfrconv of async-profiler",
         },
     ),
     (
         |start| start.starts_with(b"\x7fELF"),
         Stranger {
-            what: "a program and no recording",
+            what: "a program, not a recording",
             remedy: "record it first: fg-record ./program",
         },
     ),
@@ -73,13 +73,16 @@ const STRANGERS: [(Signs, Stranger); 11] = [
     (
         |start| start.starts_with(b"\x0a") && start.contains(&0),
         Stranger {
-            what: "binary, perhaps a profile of pprof",
-            remedy: "make folded stacks of it first: `pprof -raw`, then stackcollapse-go.pl",
+            what: "a binary file, perhaps a profile of pprof",
+            remedy: "convert it to folded stacks first: `pprof -raw`, then stackcollapse-go.pl",
         },
     ),
     (
         |start| start.contains(&0),
-        Stranger { what: "binary and no recording of perf", remedy: "check which file it is" },
+        Stranger {
+            what: "a binary file, but not a recording of perf",
+            remedy: "check that it is the right file",
+        },
     ),
 ];
 
@@ -91,7 +94,7 @@ impl Stranger {
 
     /// The error of an input called `name`.
     pub(crate) fn refuse(self, name: &str) -> Error {
-        let what = format!("{name} is {}, which is not read", self.what);
+        let what = format!("{name} is {}, which cannot be read", self.what);
         Error::Unsupported { what, remedy: self.remedy.into() }
     }
 }
@@ -144,14 +147,14 @@ mod tests {
             (b"v8-version,11,3,244\n", Some("a log of V8 (`node --prof`)")),
             (
                 b"# Overhead  Command  Shared Object\n#\n  9.9%  a\n",
-                Some("what perf report prints"),
+                Some("the output of perf report"),
             ),
             (b"{\"traceEvents\": []}", Some("JSON")),
             (b"[\n {\"ph\": \"X\"}]", Some("JSON")),
             (b"<!DOCTYPE html>\n<html>", Some("a web page")),
-            (b"\x7fELF\x02\x01", Some("a program and no recording")),
-            (b"\x0a\x04\x08\x01\x10\x00", Some("binary, perhaps a profile of pprof")),
-            (b"a\0b\0", Some("binary and no recording of perf")),
+            (b"\x7fELF\x02\x01", Some("a program, not a recording")),
+            (b"\x0a\x04\x08\x01\x10\x00", Some("a binary file, perhaps a profile of pprof")),
+            (b"a\0b\0", Some("a binary file, but not a recording of perf")),
             (b"[unknown];f 1\n", None),
             (b"{closure};f 1\n", None),
             (b"events: 5\n", None),

@@ -82,8 +82,8 @@ impl Header {
             _ if bytes.is_empty() => return Err(Error::Empty { input: name.into() }),
             Some(_) if is_old(bytes) => {
                 return Err(Error::Unsupported {
-                    what: format!("{name} is a perf.data file of the format before Linux 3.3"),
-                    remedy: "record it again, or have perf script read it (--backend perf)".into(),
+                    what: format!("{name} is a perf.data file from before Linux 3.3"),
+                    remedy: "record it again, or read it with perf script (--backend perf)".into(),
                 });
             }
             _ => {

@@ -225,7 +225,7 @@ impl Session {
         let kind = Head::parse(record, self.endian).map(|head| head.kind);
         match kind {
             Some(kind::COMPRESSED | kind::COMPRESSED2 | kind::TRACING_DATA | kind::AUXTRACE) => {
-                self.odd("a record that cannot be compressed, compressed")
+                self.odd("a compressed record of a kind that cannot be compressed")
             }
             _ => {
                 self.admit(record, None);
@@ -239,12 +239,12 @@ impl Session {
             self.cut("it ends in the middle of a compressed record");
         }
         if self.goes_on && !self.counts.cut {
-            self.cut("its recorder did not finish it");
+            self.cut("the recorder did not finish it");
         }
         self.order.end();
         if self.order.late() > 0 {
             let late = self.order.late();
-            self.warn(format!("{late} records came too late to be put in order of time"));
+            self.warn(format!("{late} records came too late to be sorted by time"));
         }
     }
 
@@ -255,7 +255,7 @@ impl Session {
     /// The recording is not whole.
     pub(super) fn cut(&mut self, why: &str) {
         self.counts.cut = true;
-        self.warn(format!("{why}: read as far as it goes"));
+        self.warn(format!("{why}; only what comes before is read"));
     }
 
     fn warn(&mut self, warning: String) {

@@ -60,7 +60,7 @@ impl<S: FoldedSink> Command<S> {
             Error::Spawn {
             program: name.clone(),
             source,
-            remedy: "--post-process takes a program and its arguments, not a shell's line: `sh -c '…'` runs one".into(),
+            remedy: "--post-process runs a program with arguments, without a shell: use `sh -c '…'` for a shell command".into(),
         }
         };
         let Some((program, arguments)) = words.split_first() else {
@@ -117,7 +117,7 @@ impl<S: FoldedSink> FoldedSink for Command<S> {
         self.forgive(written)?;
         let name = self.name.clone();
         let program = self.program()?;
-        let reading = || format!("cannot read what {name} writes");
+        let reading = || format!("cannot read the output of {name}");
         let text = match program.from.take().map(JoinHandle::join) {
             Some(Ok(text)) => text.map_err(Error::io(reading))?,
             _ => Vec::new(),

@@ -16,7 +16,7 @@ fn command<'a>(workload: &'a Workload, config: &Config) -> Result<&'a [std::ffi:
     let cannot = |what: &str| {
         Err(Error::Unsupported {
             what: format!("blondie {what}"),
-            remedy: "install dtrace, or name it with DTRACE".into(),
+            remedy: "install dtrace, or set DTRACE to its path".into(),
         })
     };
     let differs = config.frequency != usual.frequency
@@ -24,7 +24,7 @@ fn command<'a>(workload: &'a Workload, config: &Config) -> Result<&'a [std::ffi:
         || config.custom.is_some()
         || config.root.is_some();
     match workload {
-        _ if differs => cannot("takes no frequency, event, custom command or --root"),
+        _ if differs => cannot("does not support --freq, --event, --cmd and --root"),
         Workload::Command(command) if !command.is_empty() => Ok(command),
         _ => cannot("records only a command that it starts"),
     }
@@ -57,7 +57,7 @@ mod windows {
             tell(Notice::Line(&child::shown(line)));
             let failed = |error: blondie::Error| Error::Unsupported {
                 what: format!("blondie cannot record: {error:?}"),
-                remedy: "it needs an administrator's rights".into(),
+                remedy: "run it as an administrator".into(),
             };
             let mut command = child::command(line, config, Stdio::inherit())?;
             let written = match to {

@@ -41,12 +41,12 @@ impl Recorder for Dtrace {
         let folder = scratch()?;
         let stacks = folder.path().join("stacks");
         // dtrace appends, and what we make stays ours even if dtrace is root.
-        std::fs::write(&stacks, b"").map_err(Error::io(|| "cannot make a temporary file"))?;
+        std::fs::write(&stacks, b"").map_err(Error::io(|| "cannot create a temporary file"))?;
         let line = command_line(&self.program, workload, config, &stacks)?;
         tell(Notice::Line(&child::shown(&line)));
         let taken = matches!(to, Destination::Stdout(_));
         let stdout = if taken { Stdout::Stderr } else { Stdout::Ours };
-        let exit = child::run(&line, config, stdout, "install dtrace, or name it with DTRACE")?;
+        let exit = child::run(&line, config, stdout, "install dtrace, or set DTRACE to its path")?;
         if deposit(&stacks, to)? == 0 && !exit.status.success() && !exit.interrupted {
             let program = self.program.to_string_lossy().into_owned();
             return Err(Error::Child { program, status: exit.status, said: String::new() });
@@ -70,8 +70,8 @@ fn command_line(
     refuse_linux_only("dtrace", config)?;
     if !config.events.is_empty() {
         return Err(Error::Unsupported {
-            what: "dtrace has no perf events".into(),
-            remedy: "give it a script with --cmd".into(),
+            what: "dtrace does not support the events of perf".into(),
+            remedy: "pass a script for dtrace with --cmd".into(),
         });
     }
     let who = match workload {

@@ -110,7 +110,7 @@ pub(super) fn run(
     let folder = scratch()?;
     let (control, ack) = (folder.path().join("control"), folder.path().join("ack"));
     let fifos = fifo(&control).and_then(|control| Ok((control, fifo(&ack)?)));
-    let (control_file, ack_file) = fifos.map_err(Error::io(|| "cannot make a FIFO"))?;
+    let (control_file, ack_file) = fifos.map_err(Error::io(|| "cannot create a FIFO"))?;
     let line = line(pid, &format!("{},{}", control.display(), ack.display()))?;
     let mut profiler = child::spawn(&line, &Config::default(), &stdout, remedy)?;
     signals.forward_to(pid, Whom::Workload);

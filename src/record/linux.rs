@@ -27,16 +27,17 @@ impl Recorder for Linux {
         if perf::is_wanted(config) {
             if config.per_cpu {
                 return Err(Error::Unsupported {
-                    what: "perf does not record --per-cpu: it records the whole machine or threads"
-                        .into(),
-                    remedy: "leave it out, or leave out --backend perf, -c and PERF".into(),
+                    what:
+                        "perf does not support --per-cpu: it records the whole machine or threads"
+                            .into(),
+                    remedy: "omit --per-cpu, or omit --backend perf, -c and PERF".into(),
                 });
             }
             if config.kernel_symbols {
                 return Err(Error::Unsupported {
-                    what: "perf does not record --kernel-symbols: it keeps a copy in its cache"
+                    what: "perf does not support --kernel-symbols: it keeps a copy in its cache"
                         .into(),
-                    remedy: "leave it out, or leave out --backend perf, -c and PERF".into(),
+                    remedy: "omit --kernel-symbols, or omit --backend perf, -c and PERF".into(),
                 });
             }
             return Perf::from_env().record(workload, config, to, tell);
@@ -70,14 +71,14 @@ impl Recorder for Linux {
                 Ok(ended)
             }
             Err(problem) if perf.is_there() && !config.off_cpu && !config.per_cpu => {
-                tell(Notice::Change(&format!("{problem}: recording with perf")));
+                tell(Notice::Change(&format!("{problem}; recording with perf")));
                 perf.record(workload, config, to, tell)
             }
             Err(what) => {
                 let remedy = if what.starts_with("only root") {
                     "record with --root"
                 } else {
-                    "perf may know it: install it (linux-perf, linux-tools), or name it with PERF"
+                    "perf may support it: install perf (package linux-perf or linux-tools), or set PERF to its path"
                 };
                 Err(Error::Unsupported { what, remedy: remedy.into() })
             }
@@ -104,15 +105,18 @@ fn check_off_cpu(config: &Config) -> Result<()> {
         matches!(name, "cpu-clock" | "task-clock") && !modifiers.contains(['k', 'h'])
     };
     let (what, remedy) = if perf::is_wanted(config) {
-        ("perf does not record --off-cpu", "leave out --backend perf, -c and PERF")
+        ("perf does not support --off-cpu", "omit --backend perf, -c and PERF")
     } else if config.raw_stacks {
-        ("--off-cpu records no raw stacks", "leave out --raw-stacks")
+        ("--off-cpu does not support --raw-stacks", "omit --raw-stacks")
     } else if config.call_graph.starts_with("lbr") {
-        ("a blocked thread has no branches (lbr)", "use --call-graph dwarf or fp with --off-cpu")
+        (
+            "--off-cpu does not support lbr, because a blocked thread has no branches",
+            "use --call-graph dwarf or fp with --off-cpu",
+        )
     } else if config.events.len() > 1 || !config.events.iter().all(is_clock) {
         (
-            "time off the processor cannot be added to the events that were asked for",
-            "with --off-cpu, leave out -e, or name one of cpu-clock and task-clock",
+            "--off-cpu does not support these events, because time off the processor cannot be added to them",
+            "with --off-cpu, omit -e, or use cpu-clock or task-clock",
         )
     } else {
         return Ok(());

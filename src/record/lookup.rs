@@ -11,7 +11,7 @@ pub(super) fn check_runnable(program: &OsStr) -> Result<()> {
     let fail = |kind: io::ErrorKind| {
         let problem = match kind {
             io::ErrorKind::NotFound => "there is no such program",
-            _ => "it is not a program that may be run",
+            _ => "it is not an executable program",
         };
         Err(Error::Spawn {
             program: program.to_string_lossy().into_owned(),

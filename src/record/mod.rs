@@ -216,8 +216,8 @@ fn refuse_linux_only(recorder: &str, config: &Config) -> Result<()> {
     ];
     let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) else { return Ok(()) };
     Err(Error::Unsupported {
-        what: format!("{recorder} has nothing like {option}"),
-        remedy: "leave it out".into(),
+        what: format!("{recorder} does not support {option}"),
+        remedy: format!("omit {option}"),
     })
 }
 
@@ -250,7 +250,7 @@ fn scratch() -> Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix("flamepipe-")
         .tempdir()
-        .map_err(Error::io(|| "cannot make a temporary folder"))
+        .map_err(Error::io(|| "cannot create a temporary directory"))
 }
 
 #[cfg(test)]
@@ -270,7 +270,7 @@ mod tests {
         assert!(refuse_linux_only("dtrace", &Config::default()).is_ok());
         let late = Config { delay: Some(Duration::from_millis(1)), ..Config::default() };
         let refused = refuse_linux_only("dtrace", &late).unwrap_err().to_string();
-        assert!(refused.contains("dtrace has nothing like --delay"), "{refused}");
+        assert!(refused.contains("dtrace does not support --delay"), "{refused}");
     }
 
     #[test]

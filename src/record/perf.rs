@@ -48,7 +48,7 @@ impl Recorder for Perf {
         if let Workload::Command(command) = workload {
             check_runnable(command.first().map_or("".as_ref(), OsString::as_os_str))?;
         }
-        let remedy = "install perf (linux-perf, linux-tools), or name it with PERF";
+        let remedy = "install perf (package linux-perf or linux-tools), or set PERF to its path";
         let elsewhere = custom_output(config)?;
         let mut run = |output: &Path, stdout| {
             #[cfg(target_os = "linux")]
@@ -164,7 +164,7 @@ pub fn custom_output(config: &Config) -> Result<Option<PathBuf>> {
         let value = if word == "-o" || word == "--output" {
             Some(words.next().ok_or_else(|| Error::Unsupported {
                 what: format!("the custom command ends with {word}"),
-                remedy: "name the file after it".into(),
+                remedy: "write the name of the file after it".into(),
             })?)
         } else {
             let attached = word.strip_prefix("--output=");
@@ -181,12 +181,12 @@ fn custom_words(config: &Config) -> Result<Option<Vec<String>>> {
     if words.as_ref().is_some_and(Vec::is_empty) {
         return Err(Error::Unsupported {
             what: "the custom command is empty".into(),
-            remedy: "it is what perf is called with: `record -g`".into(),
+            remedy: "write the arguments for perf, such as `record -g`".into(),
         });
     }
     words.map(Some).ok_or_else(|| Error::Unsupported {
-        what: format!("the custom command is not shell words: {custom}"),
-        remedy: "a quote is left open, or a backslash ends it".into(),
+        what: format!("the custom command has an open quote or ends with a backslash: {custom}"),
+        remedy: "quote it as in a shell".into(),
     })
 }
 
@@ -212,7 +212,7 @@ fn failed(program: &OsString, exit: &Exit, config: &Config) -> Error {
     Error::Child {
         program: format!("{} record", program.to_string_lossy()),
         status: exit.status,
-        said: ": nothing was recorded, for the reason it gave above".into(),
+        said: ": nothing was recorded; perf gave the reason above".into(),
     }
 }
 
@@ -246,7 +246,7 @@ fn is_root() -> bool {
 fn paranoid(level: &str) -> Error {
     Error::Unsupported {
         what: format!(
-            "perf recorded nothing, for the reason it gave above; if it was refused: {PARANOID} is {level}"
+            "perf recorded nothing and gave the reason above; if the kernel refused it: {PARANOID} is {level}"
         ),
         remedy: "allow it with `sudo sysctl kernel.perf_event_paranoid=1` (-1 for other users' processes and \
                  tracepoints), or record with --root"

@@ -30,7 +30,7 @@ impl Recorder for Xctrace {
         to: Destination<'_>,
         tell: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Ended> {
-        let remedy = "install Xcode, or name xctrace with XCTRACE";
+        let remedy = "install Xcode, or set XCTRACE to the path of xctrace";
         let folder = scratch()?;
         let trace = folder.path().join("flamepipe.trace");
         let record = record_line(&self.program, workload, config, &trace)?;
@@ -94,13 +94,13 @@ fn record_line(
     refuse_linux_only("xctrace", config)?;
     let usual = Config::default();
     if config.frequency != usual.frequency {
-        return cannot("cannot sample at a frequency of your choice");
+        return cannot("does not support --freq");
     }
     if config.custom.is_some() {
-        return cannot("takes no custom command");
+        return cannot("does not support --cmd");
     }
     if config.events != usual.events {
-        return cannot("cannot record events of your choice");
+        return cannot("does not support --event");
     }
     let mut line = vec![xctrace.clone()];
     line.extend(["record", "--template", "Time Profiler", "--output"].map(OsString::from));
@@ -113,7 +113,7 @@ fn record_line(
         // It takes more, and profiles the last one only.
         Workload::Pids(pids) => match pids.as_slice() {
             [pid] => line.extend(["--attach".into(), pid.to_string().into()]),
-            _ => return cannot("records one process at a time"),
+            _ => return cannot("records only one process at a time"),
         },
         Workload::System => line.push("--all-processes".into()),
     }

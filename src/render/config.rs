@@ -137,7 +137,7 @@ impl Config {
             if !range.contains(&size) {
                 return Err(Error::Unsupported {
                     what: format!("{what} of {size} {unit} cannot be drawn"),
-                    remedy: format!("choose one from {} to {}", range.start(), range.end()),
+                    remedy: format!("use a value from {} to {}", range.start(), range.end()),
                 });
             }
         }
@@ -147,7 +147,7 @@ impl Config {
             ("font width", self.font_width),
         ] {
             if !number.is_finite() {
-                let what = format!("the {what} cannot be {number}");
+                let what = format!("the {what} must be a finite number, not {number}");
                 return Err(Error::Unsupported { what, remedy: String::new() });
             }
         }

@@ -326,7 +326,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
         if self.total.before.max(self.total.after) > most {
             return Err(Error::Unsupported {
                 what: format!("the weights in {} add up to more than {most}", self.input),
-                remedy: "divide them, and draw with --factor".into(),
+                remedy: "divide the weights, and use --factor to show the original ones".into(),
             });
         }
         tally.filtered += self.outside_base;
@@ -342,7 +342,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
         let mut svg = svg::draw(&mut self.config, &lines)?;
         if svg.len() > MOST_TO_OPEN {
             log::warn!(
-                "the graph has {} MB, which keeps a browser busy for long: --min-width {} or more leaves narrow frames out",
+                "the graph has {} MB, which a browser opens slowly: use --min-width {} or more to omit narrow frames",
                 svg.len() / 1_000_000,
                 (10.0 * self.config.min_width).max(0.1),
             );

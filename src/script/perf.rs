@@ -52,7 +52,7 @@ pub fn script<T>(
     let mut child = command.spawn().map_err(|source| Error::Spawn {
         program: program.clone(),
         source,
-        remedy: "install perf (Debian: linux-perf), or name it in PERF".into(),
+        remedy: "install perf (package linux-perf or linux-tools), or set PERF to its path".into(),
     })?;
     let (outcome, said) = thread::scope(|scope| {
         if let (Some(mut stream), Some(mut stdin)) = (stream, child.stdin.take()) {
@@ -127,7 +127,7 @@ fn place<'a>(recording: Recording<'a>, name: &str) -> Result<Placed<'a>> {
     {
         return Ok(("-".into(), Some(Box::new(rest)), None));
     }
-    let spool = || "cannot keep the recording in a temporary file";
+    let spool = || "cannot copy the recording to a temporary file";
     let mut file = tempfile::NamedTempFile::new().map_err(Error::io(spool))?;
     let mut rest = rest;
     io::copy(&mut rest, &mut file).map_err(Error::io(spool))?;
@@ -164,7 +164,7 @@ fn cut_short(file: &Path) -> Option<(String, String)> {
         }
         Err(_) => header.len() as u64,
     };
-    let problem = format!("it is cut short: there should be {end} bytes or more");
+    let problem = format!("it is cut short: it should have {end} bytes or more");
     (end > len).then_some((format!("byte {len}"), problem))
 }
 

@@ -78,7 +78,7 @@ pub fn read(
         let is_old = perf_data::is_old(&start);
         let reader = Box::new(io::Cursor::new(start).chain(reader));
         if is_old {
-            log::warn!("{name} is of the format before Linux 3.3: using perf script");
+            log::warn!("{name} has the format from before Linux 3.3; reading it with perf script");
             let recording = Recording { name, reader, path: None, progress };
             return by_perf(config, recording, wanted, frames, sink, tally);
         }
@@ -93,7 +93,7 @@ pub fn read(
     match done {
         // Nothing was pushed yet: perf can begin anew.
         Err(Error::Unsupported { what, .. }) if ours.read.items == 0 => {
-            log::warn!("{what}: using perf script");
+            log::warn!("{what}; reading it with perf script");
             let recording = Recording { name, reader, path: Some(path), progress };
             by_perf(config, recording, wanted, frames, sink, tally)
         }
@@ -107,8 +107,8 @@ pub fn read(
 fn open(path: &Path, name: &str) -> Result<perf_data::Reader> {
     if path.is_dir() {
         return Err(Error::Unsupported {
-            what: format!("{name} is a directory, of `perf record --threads`"),
-            remedy: "have perf script read it (--backend perf)".into(),
+            what: format!("{name} is a directory of `perf record --threads`"),
+            remedy: "read it with perf script (--backend perf)".into(),
         });
     }
     let file = File::open(path).map_err(Error::io(|| format!("cannot read {name}")))?;

@@ -32,7 +32,7 @@ pub(super) fn attach(module: &mut Module, config: &Config) {
     };
     match &debug {
         Some((path, _)) => log::info!("{}: names from {}", module.path().display(), path.display()),
-        None => log::info!("{}: names from itself", module.path().display()),
+        None => log::info!("{}: names from the file itself", module.path().display()),
     }
     packages.extend(debug.as_ref().map(|(path, _)| suffixed(path, ".dwp")));
     let package = packages.iter().find_map(|path| Bytes::open(path).ok());

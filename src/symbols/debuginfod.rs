@@ -66,9 +66,7 @@ impl Debuginfod {
         let limit = (*left)?;
         if env::var_os("DEBUGINFOD_URLS").is_none_or(|urls| urls.is_empty()) {
             *left = None;
-            log::warn!(
-                "--debuginfod: no server is named in DEBUGINFOD_URLS: only its cache is looked at"
-            );
+            log::warn!("--debuginfod: DEBUGINFOD_URLS names no server; using only the cache");
             return None;
         }
         log::info!("asking debuginfod for the {} of {id}", artifact.name());
@@ -83,14 +81,14 @@ impl Debuginfod {
             Err(error) => {
                 *left = None;
                 log::warn!(
-                    "--debuginfod: cannot run debuginfod-find: {error} (Debian has it in the package debuginfod)"
+                    "--debuginfod: cannot run debuginfod-find: {error} (on Debian, install the package debuginfod)"
                 );
                 return None;
             }
         }
         if left.is_none() {
             let seconds = limit.as_secs_f32().ceil();
-            log::warn!("--debuginfod: no answer for {seconds} s: no more is asked for");
+            log::warn!("no answer after {seconds} s; giving up on debuginfod");
         }
         None
     }

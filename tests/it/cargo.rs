@@ -113,7 +113,7 @@ fn several_binaries_are_listed() {
     let problem = refused(workspace.choose("", Wanted::Run, None));
     assert_eq!(
         problem,
-        "several targets could be meant: alpha, beta; name one with --bin, or set default-run in Cargo.toml"
+        "several targets match: alpha, beta; name one with --bin, or set default-run in Cargo.toml"
     );
     assert!(!workspace.cargo("", &["run", "-q", "--offline"]).0, "nor does cargo run choose");
     let beta = workspace.choose("src", Wanted::Bin("beta".into()), None).unwrap();
@@ -121,7 +121,7 @@ fn several_binaries_are_listed() {
     assert_eq!(
         refused(workspace.choose("", Wanted::Bin("gamma".into()), None)),
         "package bins has no bin target `gamma`; the workspace has: alpha, beta; \
-         name one of them, and its package with --package if need be"
+         name one of them, and its package with --package if needed"
     );
     assert_eq!(
         refused(workspace.choose("", Wanted::Run, Some("other"))),
@@ -154,23 +154,23 @@ fn every_kind_of_target() {
     assert_eq!(choose(Wanted::Bin(name())).unwrap().kind, Kind::Bin);
     assert_eq!(
         refused(choose(Wanted::UnitTest(Some(name()), None))),
-        "several targets could be meant: lib kinds, bin kinds; \
-         say which with --unit-test-kind bin or --unit-test-kind lib"
+        "several targets match: lib kinds, bin kinds; \
+         choose with --unit-test-kind bin or --unit-test-kind lib"
     );
     assert_eq!(
         refused(choose(Wanted::UnitTest(None, None))),
-        "several targets could be meant: lib kinds, bin extra, bin kinds; name one with --unit-test=NAME"
+        "several targets match: lib kinds, bin extra, bin kinds; name one with --unit-test=NAME"
     );
     let lib = choose(Wanted::UnitTest(None, Some(UnitKind::Lib))).unwrap();
     assert_eq!(lib.kind, Kind::UnitTest(UnitKind::Lib));
     assert_eq!(
         lib.announcement().unwrap(),
-        "automatically selected lib target kinds in package kinds@0.1.0 as it is the only valid target"
+        "automatically selected lib target kinds in package kinds@0.1.0 because it is the only valid target"
     );
     assert_eq!(
         refused(choose(Wanted::Bin("show".into()))),
         "package kinds has no bin target `show`; the workspace has: extra, kinds; \
-         there is another kind of target of this name: --example show"
+         a target of another kind has this name: use --example show"
     );
     let bin = choose(Wanted::UnitBench(Some(name()), Some(UnitKind::Bin))).unwrap();
     assert_eq!(bin.kind, Kind::UnitBench(UnitKind::Bin));
@@ -199,7 +199,7 @@ fn a_virtual_workspace_is_seen_from_where_one_stands() {
     let problem = refused(workspace.choose("three", Wanted::Run, None));
     assert_eq!(
         problem,
-        "several targets could be meant: one in one, two in two; \
+        "several targets match: one in one, two in two; \
          name one with --bin, or set default-run in Cargo.toml"
     );
     let manifest = Build { manifest_path: Some("two/Cargo.toml".into()), ..workspace.build() };
@@ -342,12 +342,12 @@ fn what_the_profile_strips_is_told() {
         (
             "true",
             "true",
-            "strips the executable: functions will have no names. Set in",
+            "strips the executable, so functions will have no names. Set in",
             "strip = \"none\"\n\n",
         ),
         ("true", "false", "strips the executable", "strip = \"none\"\ndebug = true\n"),
         ("'debuginfo'", "true", "strips debug information", "strip = \"none\"\n\n"),
-        ("'none'", "false", "profiling without debug information", "debug = true\n"),
+        ("'none'", "false", "the profile has no debug information", "debug = true\n"),
     ] {
         let config = [("strip", strip), ("debug", debug)]
             .map(|(name, value)| format!("profile.release.{name}={value}"));

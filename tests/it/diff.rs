@@ -66,7 +66,7 @@ fn names_of_any_bytes_stay_as_they_are() {
         .run()
         .success();
     assert_eq!(outcome.stdout, b"a;\xfe 2 0\na;\xff 1 5\n".as_bstr());
-    outcome.says("1 odd lines or records skipped, the first: “odd”");
+    outcome.says("1 odd line or record skipped, the first: “odd”");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn all_programs_that_draw_embed_unless_told_not_to() {
             .arg("x.svg")
             .run()
             .code(1)
-            .says("x.svg is an SVG without folded stacks in it")
-            .says("embed them unless they are told not to");
+            .says("x.svg is an SVG without folded stacks")
+            .says("which embed them by default");
     }
 }

@@ -34,14 +34,14 @@ fn errors_point_at_the_character() {
     fails("(frame \u{e9} or comm y", "and, or or )", "                  ^");
     fails("frame", name, "     ^");
     fails("not frame ( ", name, "          ^");
-    fails("frame and", "a name; the name \"and\" is put in quotes", "      ^");
+    fails("frame and", "a name; to use \"and\" as a name, put it in quotes", "      ^");
     fails("comm \"web", "a \" that ends the name", "     ^");
     fails(
         "frame /x",
-        "a / that ends the regex; a name that starts with / is put in quotes",
+        "a / that ends the regex; put a name that starts with / in quotes",
         "      ^",
     );
-    let behind = "a blank behind the regex; a name that starts with / is put in quotes";
+    let behind = "a blank after the regex; put a name that starts with / in quotes";
     fails("module /lib/x.so", behind, "            ^");
     fails("frame /a(/ or comm x", "a regex, but unclosed group", "      ^");
     fails("kind kern", "user, kernel, inlined, jit or truncated", "     ^");

@@ -220,7 +220,7 @@ fn perfs_own_failures_are_told_apart() {
     dir.write("old", "precious");
     let outcome = record(&dir).args(["-o", "old", "-e", "no-such-event", "true"]).run().code(1);
     outcome
-        .says("fg-record knows no event no-such-event: recording with perf")
+        .says("fg-record does not know the event no-such-event; recording with perf")
         .says("fg-record: perf");
     assert_eq!(dir.read("old"), "precious");
     dir.cmd("fg-record").args(["-c", "record -o old -e no-such-event", "true"]).run().code(1);

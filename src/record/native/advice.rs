@@ -16,7 +16,7 @@ pub(super) fn of_program(program: &OsStr) -> Option<String> {
     }
     let why = hidden(&path, user)?;
     Some(format!(
-        "{} {why}, so the kernel does not let you record it and the graph will lack it: --root --per-cpu records it, too",
+        "{} {why}, so the kernel does not let you record it, and the graph will lack it: use --root --per-cpu",
         path.display()
     ))
 }
@@ -34,7 +34,7 @@ fn hidden(path: &Path, user: u32) -> Option<&'static str> {
     } else if sys::has_capabilities(path) {
         Some("has capabilities that you do not have")
     } else if std::fs::File::open(path).is_err() {
-        Some("may be run by you but not read")
+        Some("is a program that you may run but not read")
     } else {
         None
     }
@@ -54,8 +54,8 @@ pub(super) fn of_rest(started: impl IntoIterator<Item = u32>) -> Option<String> 
     };
     let pids: Vec<String> = running.iter().take(20).map(u32::to_string).collect();
     Some(format!(
-        "the command has ended, but {who} that it started {verb} on: the graph holds what came before; record the rest \
-         with -p {}",
+        "the command has ended, but {who} that it started still {verb}: the graph shows only what came before; \
+         record the rest with -p {}",
         pids.join(",")
     ))
 }
@@ -67,7 +67,7 @@ pub(super) fn of_idle(used: Duration, recorded: Duration) -> Option<String> {
         return None;
     }
     Some(format!(
-        "the workload ran for {:.2} of {:.1} seconds and waited for the rest, which the graph does not show: --off-cpu records where",
+        "the workload ran for {:.2} of {:.1} seconds and waited the rest of the time, which the graph does not show: use --off-cpu to record where",
         used.as_secs_f64(),
         recorded.as_secs_f64()
     ))

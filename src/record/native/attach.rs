@@ -26,8 +26,8 @@ pub(super) fn processes(numbers: &[u32], tell: &mut dyn FnMut(&str)) -> Result<V
         threads::check(pid)?;
         if pid != number {
             tell(&format!(
-                "{number} is a thread of process {pid}: all threads of the process are recorded (fg-filter --tid {number} \
-                 keeps that one)"
+                "{number} is a thread of process {pid}: recording all threads of the process (fg-filter --tid {number} \
+                 keeps only this one)"
             ));
         }
         if !pids.contains(&pid) {
@@ -39,7 +39,7 @@ pub(super) fn processes(numbers: &[u32], tell: &mut dyn FnMut(&str)) -> Result<V
         let all: Vec<String> = pids.iter().chain(&left_out).map(u32::to_string).collect();
         let (noun, verb) = if left_out.len() == 1 { ("child", "is") } else { ("children", "are") };
         tell(&format!(
-            "{} running {noun} {verb} not recorded, only those that start from now on: -p {} records all of them",
+            "{} running {noun} {verb} not recorded; children that start from now on are: use -p {} to record all of them",
             left_out.len(),
             all.join(",")
         ));

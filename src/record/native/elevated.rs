@@ -24,7 +24,7 @@ pub(in super::super) fn run(
     // Who reads the recording are we, not root.
     let kernel_symbols = config.kernel_symbols || kernel::is_hidden();
     let config = &Config { kernel_symbols, ..config.clone() };
-    let remedy = "install sudo, or run all of it as root";
+    let remedy = "install sudo, or run this command as root";
     let mut line = |workload: &Workload, control: Option<&str>| {
         let line = privileged(command_line(workload, config, control)?, config);
         tell(Notice::Line(&child::shown(&line)));
@@ -41,7 +41,7 @@ pub(in super::super) fn run(
         return Err(Error::Child {
             program: "sudo".into(),
             status: exit.status,
-            said: ": nothing was recorded, for the reason given above".into(),
+            said: ": nothing was recorded; the reason is given above".into(),
         });
     }
     let is_over = config.duration.is_some_and(|duration| began.elapsed() >= duration);
@@ -56,7 +56,8 @@ fn command_line(
     config: &Config,
     control: Option<&str>,
 ) -> Result<Vec<OsString>> {
-    let program = std::env::current_exe().map_err(Error::io(|| "cannot find ourselves"))?;
+    let program =
+        std::env::current_exe().map_err(Error::io(|| "cannot find the path of this program"))?;
     let mut line = vec![program.into_os_string(), AS_RECORDER.into()];
     let mut add = |words: &[&str]| line.extend(words.iter().map(OsString::from));
     match config.period {

@@ -130,10 +130,10 @@ impl Event {
     /// Reads a name; a problem is a phrase.
     pub(super) fn parse(name: &str, sys: &Path) -> Result<Event, String> {
         if name.starts_with('{') {
-            return Err("groups of events are perf's".into());
+            return Err("groups of events need perf".into());
         }
         // perf knows more names: those of a vendor's tables, and probes.
-        let unknown = || format!("fg-record knows no event {name}");
+        let unknown = || format!("fg-record does not know the event {name}");
         let (base, modifiers) = split(name);
         let mut what = if let Some((pmu, terms)) =
             base.strip_suffix('/').and_then(|base| base.split_once('/'))
@@ -153,7 +153,7 @@ impl Event {
                 } else if is_told {
                     format!("there is no event {name}")
                 } else {
-                    format!("the tracepoint {name} cannot be looked up: tracefs is not mounted")
+                    format!("cannot look up the tracepoint {name}: tracefs is not mounted")
                 }
             })?;
             // Each of them counts, unless a period says otherwise.
@@ -168,7 +168,7 @@ impl Event {
                 'h' => what.only.get_or_insert_default().hypervisor = true,
                 'p' => what.precise += 1,
                 'P' => what.precise = 0,
-                _ => return Err(format!("the modifier {modifier} of {name} is perf's")),
+                _ => return Err(format!("the modifier {modifier} of {name} needs perf")),
             }
         }
         Ok(Event { name: name.into(), what })
@@ -233,8 +233,9 @@ fn of_pmu(pmu: &str, terms: &str, sys: &Path) -> Result<What, String> {
                 continue;
             }
         };
-        let value = number(value).ok_or_else(|| format!("{value} is no number: {term}"))?;
-        deposit(&mut what, &place, value).ok_or_else(|| format!("the PMU's {field} is odd"))?;
+        let value = number(value).ok_or_else(|| format!("{value} in {term} is not a number"))?;
+        deposit(&mut what, &place, value)
+            .ok_or_else(|| format!("the PMU {pmu} has an unknown format for {field}"))?;
     }
     Ok(what)
 }

@@ -16,15 +16,15 @@ const SHARE: usize = 95;
 
 /// Why its stacks can be followed by frame pointers, or why they cannot.
 pub(super) fn of(program: &OsStr) -> Result<String, String> {
-    let path = find(program).ok_or("it was not found")?;
+    let path = find(program).ok_or("the program was not found")?;
     let bytes = std::fs::read(&path).map_err(|error| error.to_string())?;
-    let file = object::File::parse(&*bytes).map_err(|_| "it is no ELF file")?;
+    let file = object::File::parse(&*bytes).map_err(|_| "the program is not an ELF file")?;
     if file.section_by_name(".interp").is_some() {
-        return Err("its libraries may have none".into());
+        return Err("its libraries may not have them".into());
     }
     let (with, all) = count(&file);
     match all {
-        0 => Err("it has no symbols to tell by".into()),
+        0 => Err("it has no symbols to check".into()),
         _ if with * 100 >= all * SHARE => Ok(format!("{with} of {all} functions have them")),
         _ => Err(format!("{with} of {all} functions have them")),
     }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_shell_has_libraries_and_nothing_has_nothing() {
-        assert_eq!(of(OsStr::new("no-such-program")), Err("it was not found".into()));
-        assert_eq!(of(OsStr::new("sh")), Err("its libraries may have none".into()));
+        assert_eq!(of(OsStr::new("no-such-program")), Err("the program was not found".into()));
+        assert_eq!(of(OsStr::new("sh")), Err("its libraries may not have them".into()));
     }
 }

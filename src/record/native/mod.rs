@@ -86,7 +86,7 @@ impl Plan {
             if events.is_empty() {
                 let [_, clock] = Event::processor_time();
                 choices.push(
-                    "sampling cpu-clock: time on and off the processor is in nanoseconds alike"
+                    "sampling cpu-clock, because time off the processor is in nanoseconds, too"
                         .into(),
                 );
                 events.push(clock);
@@ -141,10 +141,11 @@ fn choose(workload: &Workload) -> (CallGraph, Option<String>) {
         _ => OsString::new(),
     };
     match frame_pointers::of(&program) {
-        Ok(why) => (CallGraph::Fp, Some(format!("stacks by frame pointers: {why}"))),
-        Err(why) => {
-            (CallGraph::Dwarf(64000), Some(format!("stacks by dwarf, not frame pointers: {why}")))
-        }
+        Ok(why) => (CallGraph::Fp, Some(format!("following frame pointers: {why}"))),
+        Err(why) => (
+            CallGraph::Dwarf(64000),
+            Some(format!("copying stacks (dwarf) instead of following frame pointers: {why}")),
+        ),
     }
 }
 
@@ -156,9 +157,9 @@ fn call_graph(mode: &str) -> Result<CallGraph, String> {
         ("lbr", _) => Ok(CallGraph::Lbr),
         ("dwarf", bytes) => match bytes.parse() {
             Ok(bytes @ 8..=MOST) => Ok(CallGraph::Dwarf(bytes & !7)),
-            _ => Err(format!("a stack of {bytes} bytes cannot be copied: 8 to {MOST}")),
+            _ => Err(format!("cannot copy {bytes} bytes of a stack, only 8 to {MOST}")),
         },
-        _ => Err(format!("the call graph {mode} is perf's")),
+        _ => Err(format!("fg-record does not know the call graph {mode}")),
     }
 }
 
@@ -185,7 +186,9 @@ impl Plan {
         let Plan { events, mut wanted, choices } = self;
         choices.iter().for_each(|choice| change(choice));
         if config.kernel_symbols && kernel::is_hidden() {
-            change("no --kernel-symbols: the kernel shows us no addresses, only root sees them");
+            change(
+                "--kernel-symbols has no effect, because only root may see the addresses of the kernel",
+            );
         }
         let is_command = matches!(workload, Workload::Command(_));
         // Events of whole processors do not know what an exec is.

@@ -111,7 +111,7 @@ impl<'a> Events<'a> {
                 Ok(there) => {
                     if self.ring_size < wanted {
                         (self.tell)(&format!(
-                            "ring buffers of {} KB instead of {}: perf_event_mlock_kb and ulimit -l allow no more",
+                            "using ring buffers of {} KB instead of {}, because perf_event_mlock_kb and ulimit -l allow no more",
                             self.ring_size >> 10,
                             wanted >> 10
                         ));
@@ -134,7 +134,7 @@ impl<'a> Events<'a> {
         }
         self.ids.all_open(thread, sys::now());
         if self.rings.is_empty() {
-            let what = "no CPU can be observed".into();
+            let what = "no CPU can be recorded".into();
             return Err(Error::Unsupported { what, remedy: String::new() }.into());
         }
         Ok(true)
@@ -156,7 +156,7 @@ impl<'a> Events<'a> {
                     if self.any_event && named.is_some_and(Event::is_hardware) =>
                 {
                     let [_, clock] = Event::processor_time();
-                    (self.tell)("this machine has no cycles to count: sampling cpu-clock");
+                    (self.tell)("this machine cannot count cycles; sampling cpu-clock instead");
                     self.events = vec![clock];
                 }
                 Some(libc::ENODEV) if thread >= 0 || self.cpus.len() > 1 => {
@@ -175,7 +175,7 @@ impl<'a> Events<'a> {
                 }
                 Some(libc::EACCES | libc::EPERM) if self.may_leave_out_kernel(event) => {
                     (self.tell)(&format!(
-                        "without the kernel, which {PARANOID} {} keeps from you",
+                        "recording without the kernel, which {PARANOID}={} forbids",
                         paranoid().unwrap_or_default()
                     ));
                     self.wanted.exclude_kernel = true;
@@ -183,8 +183,8 @@ impl<'a> Events<'a> {
                 }
                 Some(libc::EOPNOTSUPP) if self.wanted.call_graph == CallGraph::Lbr => {
                     return Err(Error::Unsupported {
-                        what: "this CPU does not remember its last calls (lbr), or its virtual machine hides it".into(),
-                        remedy: "--call-graph dwarf works everywhere".into(),
+                        what: "this CPU does not record branches (lbr), or its virtual machine hides them".into(),
+                        remedy: "use --call-graph dwarf, which works everywhere".into(),
                     });
                 }
                 _ => {
@@ -206,7 +206,7 @@ impl<'a> Events<'a> {
         let most = setting("kernel/perf_event_max_sample_rate").and_then(|most| most.parse().ok());
         let Some(most) = most.filter(|&most| most < wanted) else { return false };
         (self.tell)(&format!(
-            "{most} Hz instead of {wanted} Hz: kernel.perf_event_max_sample_rate allows no more"
+            "sampling at {most} Hz instead of {wanted} Hz, because kernel.perf_event_max_sample_rate allows no more"
         ));
         self.wanted.rate = Rate::Frequency(most);
         true

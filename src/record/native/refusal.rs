@@ -23,34 +23,34 @@ pub(super) fn refused(event: &str, error: io::Error) -> Error {
         |what: String, remedy: &str| Error::Unsupported { what, remedy: remedy.into() };
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => {
-            let level = paranoid().unwrap_or_else(|| "not to be read".into());
+            let level = paranoid().unwrap_or_else(|| "unreadable".into());
             let number: i32 = level.parse().unwrap_or(2);
             if number > 2 {
                 unsupported(
-                    format!("nobody but root may record: {PARANOID} is {level}"),
-                    "allow your own programs with `sudo sysctl kernel.perf_event_paranoid=2` (1: the kernel's part too; -1: \
+                    format!("only root may record, because {PARANOID} is {level}"),
+                    "allow your own programs with `sudo sysctl kernel.perf_event_paranoid=2` (1 adds the kernel, -1 \
                      everything), or record with --root",
                 )
             } else {
                 unsupported(
                     format!("the kernel refuses to record {event}: {PARANOID} is {level}"),
-                    "other users' processes, whole machines and tracepoints take --root or `sudo sysctl \
+                    "other users' processes, whole machines and tracepoints need --root or `sudo sysctl \
                      kernel.perf_event_paranoid=-1`; a container needs the capability PERFMON and a seccomp profile that \
                      allows perf_event_open",
                 )
             }
         }
         Some(libc::EMFILE | libc::ENFILE) => unsupported(
-            "more threads, CPUs and events than files may be open".into(),
-            "raise the limit with `ulimit -n`, as root, or record fewer processes",
+            "too many open files: each thread needs one for each CPU and event".into(),
+            "raise the limit with `ulimit -n` as root, or record fewer processes",
         ),
         Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP) => unsupported(
             format!("this machine cannot count {event}"),
-            "virtual machines often have no hardware events: cpu-clock always works",
+            "virtual machines often have no hardware events; cpu-clock always works",
         ),
         Some(libc::ENOSYS) => unsupported(
             "this kernel has no perf_event_open".into(),
-            "it takes a Linux with CONFIG_PERF_EVENTS",
+            "use a kernel with CONFIG_PERF_EVENTS",
         ),
         _ => Error::Io { doing: format!("cannot record {event}"), source: error },
     }
@@ -59,7 +59,7 @@ pub(super) fn refused(event: &str, error: io::Error) -> Error {
 /// A switch happens in the kernel: events that leave it out count none, so that nothing would be recorded.
 pub(super) fn without_switches() -> Error {
     Error::Unsupported {
-        what: format!("--off-cpu takes the kernel's part, which {PARANOID} 2 keeps from you"),
+        what: format!("--off-cpu needs kernel events, which {PARANOID}=2 forbids"),
         remedy: "allow it with `sudo sysctl kernel.perf_event_paranoid=1`, or record with --root"
             .into(),
     }

@@ -237,7 +237,9 @@ fn is_full(recorded: &io::Result<()>, session: &Session<'_>, events: &mut Events
     };
     match recorded {
         Err(error) if full(error) => {
-            events.tell(&format!("the recording ends here: {error}"));
+            events.tell(&format!(
+                "the recording ends here, and the graph shows what came before: {error}"
+            ));
             true
         }
         _ => false,

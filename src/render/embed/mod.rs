@@ -104,19 +104,19 @@ impl Embedder {
         packed.write_all(&self.batch).map_err(packing())?;
         self.batch.clear();
         if packed.get_ref().len() > MOST {
-            self.refuse(&format!("packed, they are larger than {} MiB", MOST >> 20));
+            self.refuse(&format!("they take more than {} MiB, although compressed", MOST >> 20));
         }
         Ok(())
     }
 
     /// Embeds nothing, as there are too many, and says so.
     pub(super) fn refuse_many(&mut self) {
-        self.refuse(&format!("there are more than {}", crate::tally::grouped(MOST_STACKS)));
+        self.refuse(&format!("more than {} of them", crate::tally::grouped(MOST_STACKS)));
     }
 
     fn refuse(&mut self, why: &str) {
         if !self.is_off {
-            log::warn!("the graph is without its folded stacks: {why}");
+            log::warn!("not embedding the folded stacks: {why}");
             *self = Embedder { is_off: true, ..Embedder::default() };
         }
     }
@@ -155,15 +155,15 @@ pub(crate) fn folded_text(svg: &[u8], name: &str) -> Result<impl Read + use<>> {
     // The last one: names and notes are before it, whatever they say.
     let Some(at) = svg.rfind(START) else {
         return unsupported(
-            format!("{name} is an SVG without folded stacks in it"),
-            "draw it again: fg-render and flamegraph embed them unless they are told not to",
+            format!("{name} is an SVG without folded stacks"),
+            "draw it again with fg-render or flamegraph, which embed them by default",
         );
     };
     let rest = &svg[at + START.len()..];
     let Some(data) = rest.strip_prefix(format!("{VERSION}\">").as_bytes()) else {
         return unsupported(
-            format!("{name} has its folded stacks in a form that is not known here"),
-            "another version of flamepipe drew it: use that, or draw it again",
+            format!("{name} has folded stacks in an unknown format"),
+            "another version of flamepipe drew it: use that version, or draw it again",
         );
     };
     let data = data.find(END).map_or(data, |end| &data[..end]);
@@ -201,7 +201,7 @@ mod tests {
     fn what_is_no_graph_of_ours_is_refused() {
         let error = |svg: &[u8]| folded_text(svg, "x.svg").err().unwrap().to_string();
         assert!(error(b"<svg></svg>").contains("without folded stacks"));
-        assert!(error(b"<metadata id=\"flamepipe-folded-1\">").contains("not known here"));
+        assert!(error(b"<metadata id=\"flamepipe-folded-1\">").contains("unknown format"));
         assert!(error(b"<metadata id=\"flamepipe-folded-2\">!</metadata>").contains("broken"));
         let packed = base64::encode(&zstd::encode_all(&b"1 a 1\n"[..], 1).unwrap());
         let svg = [format!("{START}{VERSION}\">").as_bytes(), &packed, END.as_bytes()].concat();

@@ -79,5 +79,5 @@ fn neighbours_become_a_group() {
     ] {
         run(&[flag], WEB).code(2).says(said);
     }
-    run(&["--group=a=kind kernel"], WEB).code(1).says("do not tell their kind of frame");
+    run(&["--group=a=kind kernel"], WEB).code(1).says("folded stacks have no kind of frame");
 }

@@ -49,12 +49,12 @@ fn what_it_cannot_do_is_said() {
     let dir = Dir::new();
     let blank = "\napp 7 1.5: 10 cycles: \n\t              10 f (/a)\n\n";
     let outcome = dir.cmd("fg-fold").arg("--inferno-compat").stdin(blank).run().code(1);
-    let outcome = outcome.says("inferno's own collapser panics on standard input");
+    let outcome = outcome.says("inferno panics on standard input");
     let outcome = outcome.says("fold it without --inferno-compat");
     assert!(!outcome.stderr.contains_str("panicked at"), "{}", outcome.everything());
     let perf_data = "PERFILE2\x10\0\0\0\0\0\0\0";
     let outcome = dir.cmd("fg-fold").arg("--inferno-compat").stdin(perf_data).run();
-    outcome.code(1).says("inferno does not read perf.data").says("fg-script");
+    outcome.code(1).says("perf.data, which inferno does not read").says("fg-script");
     let both = ["--inferno-compat", "--weight=samples"];
     dir.cmd("fg-fold").args(both).stdin(blank).run().code(2);
 }

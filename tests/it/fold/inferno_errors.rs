@@ -240,7 +240,7 @@ fn a_sum_that_does_not_fit_stops_and_is_reported() {
     // inferno's sum wraps around, or panics if it was built to.
     let (folded, tally) = fold((text.clone() + &text + &comm("b")).as_bytes(), &Config::default());
     assert_eq!(folded, format!("app;f {}\nb;f 10\n", u64::MAX));
-    assert!(tally.to_string().contains("1 sums that reached the largest number"), "{tally}");
+    assert!(tally.to_string().contains("1 sum reached the largest possible number"), "{tally}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn each_mistake_has_its_own_diagnosis_and_leaves_the_old_output() {
         ("", "standard input is empty"),
         ("\n\n", "standard input is empty"),
         ("hello\nworld\n", "standard input is not perf-script text"),
-        ("<svg>\n", "standard input is an SVG without folded stacks in it"),
+        ("<svg>\n", "standard input is an SVG without folded stacks"),
         (bare, "has 2 samples but no call chains"),
         (
             "PERFILE2 is the beginning of something else",
@@ -57,7 +57,7 @@ fn each_mistake_has_its_own_diagnosis_and_leaves_the_old_output() {
         .stdin(bare)
         .run()
         .code(1)
-        .says("has no samples of the event that is wanted: 2 are of cycles");
+        .says("has no samples of the wanted event: 2 are of cycles");
     dir.cmd("fg-fold").arg("--nonsense").run().code(2);
 }
 
@@ -70,7 +70,7 @@ fn strict_is_a_status() {
         .stdin(odd)
         .run()
         .code(3)
-        .says("1 odd lines");
+        .says("1 odd line or record skipped");
     dir.cmd("fg-fold").args(["--format", "folded"]).stdin(odd).run().code(0);
 }
 

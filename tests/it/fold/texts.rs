@@ -97,8 +97,7 @@ fn branches_are_no_names() {
         format!("zeek 21595 [000] 4525.744124:      1         branches:u:  {to}\n").repeat(2);
     assert_eq!(folded(&text), "zeek;foo 2\n");
     let outcome = Dir::new().cmd("fg-fold").stdin(&*text).run().success();
-    outcome
-        .says("2 samples · 0.0 % reach a thread root · no call chains, so that the graph is flat");
+    outcome.says("2 samples · 0.0 % reach a thread root · no call chains, so the graph is flat");
 }
 
 #[test]
@@ -174,7 +173,7 @@ fn packed_and_encoded_text_is_read_by_all_stages() {
         .arg("x.bz2")
         .run()
         .code(1)
-        .says("x.bz2 is packed with bzip2")
+        .says("x.bz2 is compressed with bzip2")
         .says("bunzip2 -c");
 }
 
@@ -215,8 +214,8 @@ fn what_is_no_profile_is_named() {
         ),
         ("v8-version,11,3,244,8,-node.38,0\nv8-platform,linux,linux\n", "a log of V8"),
         ("{\"nodes\": [1]}\n", "JSON"),
-        ("# Overhead  Command\n    10.31%  p\n", "what perf report prints"),
-        ("\u{7f}ELF\u{2}\u{1}\0\0", "a program and no recording"),
+        ("# Overhead  Command\n    10.31%  p\n", "the output of perf report"),
+        ("\u{7f}ELF\u{2}\u{1}\0\0", "a program, not a recording"),
     ] {
         dir.write("x", text);
         for (program, args) in [
@@ -265,7 +264,7 @@ fn a_recording_without_call_chains_is_a_flat_graph() {
     let dir = Dir::new();
     let spin = ["sh", "-c", "i=0; while [ $i -lt 99999 ]; do i=$((i+1)); done"];
     let Some(_) = record(&dir, test, "-F 997 -e cpu-clock", &spin) else { return };
-    let says = "no call chains, so that the graph is flat";
+    let says = "no call chains, so the graph is flat";
     dir.cmd("flamegraph")
         .args(["--no-inline", "--perfdata", "perf.data", "-o", "a.svg"])
         .run()
@@ -293,7 +292,7 @@ fn a_newline_in_a_name_forges_no_stack() {
         "printf 'my\\nworker 7' > /proc/$$/comm; i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done";
     let Some(_) = record(&dir, test, "-F 997 -g -e cpu-clock", &["sh", "-c", name]) else { return };
     let outcome = dir.cmd("fg-fold").arg("perf.data").run().success();
-    let outcome = outcome.says("1 names with bytes that had to be replaced");
+    let outcome = outcome.says("1 name with replaced bytes");
     assert!(
         outcome.stdout.lines().any(|line| line.starts_with(b"my?worker_7;")),
         "{}",

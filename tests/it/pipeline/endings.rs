@@ -157,10 +157,13 @@ fn bad_input_gets_its_own_diagnosis() {
         // Inside of a record: all are multiples of eight bytes, and between two of them a stream may well end.
         dir.write("short", &whole[..(whole.len() / 2) | 1]);
         let draw = || dir.cmd("flamegraph").args(["--perfdata", "short", "-o", "short.svg"]);
-        draw().run().success().says("cut short at the end of the input");
+        draw().run().success().says("1 input cut short at its end");
         draw().arg("--strict").run().code(3);
     }
-    dir.cmd("fg-fold").run().code(1).says("the stage before this one wrote nothing");
+    dir.cmd("fg-fold")
+        .run()
+        .code(1)
+        .says("the program before this one in the pipeline wrote nothing");
 }
 
 #[test]

@@ -13,11 +13,12 @@ fn who_runs_on_in_the_background_is_named() {
     let outcome = dir.cmd("fg-record").args(options).run().success();
     let pid: u32 = outcome.stdout.to_str_lossy().trim().parse().unwrap();
     kill("KILL", pid, false);
-    let said =
-        format!("process {pid} (sleep) that it started runs on: the graph holds what came before");
+    let said = format!(
+        "process {pid} (sleep) that it started still runs: the graph shows only what came before"
+    );
     outcome.says(&said).says(&format!("record the rest with -p {pid}"));
     let outcome = dir.cmd("fg-record").args(["-o", "x", "--", "sh", "-c", "true & wait"]).run();
-    assert!(!outcome.stderr.contains_str("runs on"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains_str("still runs"), "{}", outcome.stderr);
 }
 
 #[test]
@@ -27,10 +28,11 @@ fn who_waits_is_sent_to_off_cpu() {
     }
     let dir = Dir::new();
     let command = ["-o", "x", "--", "sleep", "1.1"];
-    let idle = "waited for the rest, which the graph does not show: --off-cpu records where";
+    let idle =
+        "waited the rest of the time, which the graph does not show: use --off-cpu to record where";
     dir.cmd("fg-record").args(command).run().success().says(idle);
     let outcome = dir.cmd("fg-record").arg("--off-cpu").args(command).run().success();
-    assert!(!outcome.stderr.contains_str("--off-cpu records where"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains_str("use --off-cpu to record where"), "{}", outcome.stderr);
 }
 
 /// The kernel stops recording a process that becomes such a program.
@@ -53,7 +55,7 @@ fn programs_that_run_as_another_user_are_told() {
     }
     for (mode, told) in [
         ("4755", Some("runs as another user (set-user-ID)")),
-        ("711", Some("may be run by you but not read")),
+        ("711", Some("is a program that you may run but not read")),
         ("755", None),
     ] {
         assert!(dir.cmd("chmod").args([mode, "program"]).run().status.success());
@@ -63,8 +65,7 @@ fn programs_that_run_as_another_user_are_told() {
         if said.contains("perf_event_paranoid is") {
             return cannot_run(test, &said);
         }
-        let remedy =
-            "so the kernel does not let you record it and the graph will lack it: --root --per-cpu";
+        let remedy = "so the kernel does not let you record it, and the graph will lack it: use --root --per-cpu";
         assert_eq!(said.contains(remedy), told.is_some(), "{said}");
         assert!(told.is_none_or(|told| said.contains(told)), "{said}");
     }

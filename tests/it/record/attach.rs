@@ -68,7 +68,10 @@ fn a_thread_means_its_process_and_a_process_outlives_its_first_thread() {
     let (process, thread) = running(&dir, &["./program"]);
     let (said, whole) = attached(&dir, thread);
     let pid = process.0.id();
-    assert!(said.contains(&format!("{thread} is a thread of process {pid}: all")), "{said}");
+    assert!(
+        said.contains(&format!("{thread} is a thread of process {pid}: recording all")),
+        "{said}"
+    );
     assert!(whole > 0.98, "{whole}");
     let (process, _) = running(&dir, &["./program", "ends"]);
     let (said, whole) = attached(&dir, process.0.id());
@@ -84,6 +87,9 @@ fn children_that_run_already_are_told() {
     let (process, child) = running(&dir, &["sh", "-c", "sleep 60 & echo $!; while :; do :; done"]);
     let (said, pid) = (attached(&dir, process.0.id()).0, process.0.id());
     kill("KILL", child, false);
-    let told = "1 running child is not recorded, only those that start from now on";
-    assert!(said.contains(&format!("{told}: -p {pid},{child} records all of them")), "{said}");
+    let told = "1 running child is not recorded; children that start from now on are";
+    assert!(
+        said.contains(&format!("{told}: use -p {pid},{child} to record all of them")),
+        "{said}"
+    );
 }

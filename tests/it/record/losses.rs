@@ -90,8 +90,8 @@ fn a_recorder_that_did_not_finish_is_told() {
     std::thread::sleep(Duration::from_millis(20));
     kill("KILL", child.id(), true);
     child.wait().unwrap();
-    let told = dir.cmd("fg-fold").arg("cut").run().success().says("read as far as it goes");
-    told.says("1 cut short at the end of the input");
+    let told = dir.cmd("fg-fold").arg("cut").run().success().says("only what comes before is read");
+    told.says("1 input cut short at its end");
     let script = dir.cmd("perf").args(["script", "-F", "comm", "-i", "cut"]).stdout();
     assert!(script.lines().count() > 80, "{script}");
     let workload = [burn().to_str().unwrap(), "--ms", "100"];
@@ -118,7 +118,9 @@ fn a_full_disk_ends_the_recording_with_what_is_there() {
     let outcome = dir.cmd("fg-record").args(["-o", "small/x", burn, "--ms", "20000"]).run();
     let recording = dir.read("small/x");
     dir.cmd("umount").args(["-l", "small"]).run().success();
-    outcome.code(130).says("the recording ends here: No space left");
+    outcome
+        .code(130)
+        .says("the recording ends here, and the graph shows what came before: No space left");
     assert!(began.elapsed() < Duration::from_secs(10));
     dir.write("x", &recording);
     let outcome = dir.cmd("fg-fold").arg("x").run().success();

@@ -11,7 +11,7 @@ fn the_program_draws_what_the_library_draws() {
         dir.cmd("fg-render").args(["--no-embed", "a", "-"]).stdin("odd\nmain 1\n").run().success();
     assert_eq!(outcome.stdout, render(Config::default(), "main;f 3\nmain 1\n"));
     assert!(
-        outcome.stderr.contains_str("1 odd lines or records skipped, the first: “odd”"),
+        outcome.stderr.contains_str("1 odd line or record skipped, the first: “odd”"),
         "{}",
         outcome.stderr
     );
@@ -67,7 +67,7 @@ fn odd_bytes_are_replaced_and_counted() {
     let dir = Dir::new();
     let outcome = dir.cmd("fg-render").stdin(b"a\x1b[1m;\xff\xfe 3\nok 2.75\n").run().success();
     assert!(outcome.stdout.contains_str("<title>a\u{fffd}[1m (3 samples"));
-    outcome.says("2 names with bytes that had to be replaced").says("1 weights with a fraction");
+    outcome.says("2 names with replaced bytes").says("1 weight rounded down");
 }
 
 #[test]
@@ -172,6 +172,6 @@ fn what_a_browser_hardly_opens_is_announced() {
     let lines: String = (0..50_000).map(|i| format!("function_{i:0>100} 1\n")).collect();
     let args = ["--minwidth", "0", "-o", "x.svg"];
     let outcome = dir.cmd("fg-render").args(args).stdin(&lines[..]).run().success();
-    outcome.says("MB, which keeps a browser busy for long: --min-width 0.1 or more");
+    outcome.says("MB, which a browser opens slowly: use --min-width 0.1 or more");
     assert!(!dir.cmd("fg-render").stdin("a 1\n").run().success().stderr.contains_str("browser"));
 }

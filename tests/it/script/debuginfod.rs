@@ -72,12 +72,12 @@ fn what_cannot_be_asked_is_said_once() {
     let (dir, test) = (Dir::new(), "what_cannot_be_asked_is_said_once");
     let Some(_) = stripped(&dir, test) else { return };
     let silent = fold(&dir).env("DEBUGINFOD_URLS", "").arg("--debuginfod").run().success();
-    let silent = silent.says("no server is named in DEBUGINFOD_URLS");
+    let silent = silent.says("DEBUGINFOD_URLS names no server");
     assert_eq!(silent.stderr.find_iter("--debuginfod").count(), 1, "{}", silent.everything());
     let none = fold(&dir).env("PATH", dir.path("home")).arg("--debuginfod").run().success();
     none.says("cannot run debuginfod-find").says("package debuginfod");
     executable(&dir, "debuginfod-find", "exec sleep 60");
     let late = fold(&dir).arg("--debuginfod=1").run().success();
-    let late = late.says("no answer for 1 s: no more is asked for");
-    assert_eq!(late.stderr.find_iter("--debuginfod").count(), 1, "{}", late.everything());
+    let late = late.says("no answer after 1 s; giving up on debuginfod");
+    assert_eq!(late.stderr.find_iter("giving up").count(), 1, "{}", late.everything());
 }

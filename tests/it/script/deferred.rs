@@ -132,6 +132,6 @@ fn what_has_no_user_part_is_marked_and_counted() {
          seven;[unknown <7000>];f2_[k] 2\n\
          seven;f4_[k] 16\n"
     );
-    assert!(line.contains(" · 3 without the user stack that was to follow (deferred)"), "{line}");
+    assert!(line.contains(" · 3 without their deferred user stacks"), "{line}");
     assert_eq!(status, 3, "{line}");
 }

@@ -33,12 +33,15 @@ fn what_is_beyond_us_goes_through_perf() {
     for (input, said) in [
         (
             "old.data",
-            "old.data is a perf.data file of the format before Linux 3.3: using perf script",
+            "old.data is a perf.data file from before Linux 3.3; reading it with perf script",
         ),
-        ("trace.data", "trace.data has an instruction trace and no samples: using perf script"),
+        (
+            "trace.data",
+            "trace.data has an instruction trace and no samples; reading it with perf script",
+        ),
         (
             "threads.data",
-            "threads.data is a directory, of `perf record --threads`: using perf script",
+            "threads.data is a directory of `perf record --threads`; reading it with perf script",
         ),
     ] {
         let text = with_perf(&dir, "fg-script").arg(input).run().success().says(said);
@@ -55,7 +58,7 @@ fn what_is_beyond_us_goes_through_perf() {
 fn streams_are_not_kept() {
     let dir = Dir::new();
     let old = with_perf(&dir, "fg-fold").stdin(b"PERFFILE and what follows").run().success();
-    assert_eq!(old.says("using perf script").stdout, FOLDED);
+    assert_eq!(old.says("reading it with perf script").stdout, FOLDED);
     let trace = with_perf(&dir, "fg-script").stdin(trace()).run().code(1);
     trace.says("standard input has an instruction trace and no samples").says("--backend perf");
 }
@@ -75,7 +78,8 @@ fn stacks_of_other_architectures_are_left_to_perf() {
     other[at..at + arch.len()].fill(0);
     other[at..at + 5].copy_from_slice(b"s390x");
     std::fs::write(&path, &other).unwrap();
-    let said = "perf.data has user stacks of s390x, which cannot be unwound: using perf script";
+    let said =
+        "perf.data has user stacks of s390x, which cannot be unwound; reading it with perf script";
     let text = with_perf(&dir, "fg-script").arg("perf.data").run().success().says(said);
     assert_eq!(text.stdout, TEXT);
 }
@@ -89,6 +93,7 @@ fn recordings_of_threads_are_read_by_perf_itself() {
     if !path.is_dir() {
         return cannot_run(test, "perf record --threads made no directory");
     }
-    let folded = dir.cmd("fg-fold").arg("perf.data").run().success().says(": using perf script");
+    let folded =
+        dir.cmd("fg-fold").arg("perf.data").run().success().says("; reading it with perf script");
     assert!(folded.stdout.contains_str("python3;"), "{}", folded.everything());
 }
