@@ -4,6 +4,8 @@
 //! `(*Client).Do`, in Crystal's `Array(Int32)`, in a regular expression, in the path of a script. So a list is only what
 //! ends a name, apart from words that may follow a list, such as `const`.
 
+use std::ops::Range;
+
 use bstr::ByteSlice;
 
 /// How far `name` goes without its argument list and what follows it: `ns::f(int) const` ends behind `ns::f`.
@@ -14,30 +16,22 @@ pub(super) fn arguments_start(name: &[u8]) -> usize {
     if memchr::memchr(b'(', name).is_none() || has_no_lists(name) {
         return name.len();
     }
-    let Parentheses { groups, has_path } = parentheses(name);
-    groups
-        .iter()
-        .rev()
-        .find(|group| is_list(&name[..group.open]) && may_follow_list(&name[group.close..]))
-        .filter(|group| !has_path || is_descriptor(&name[group.close..]))
-        .map_or_else(|| mono_list(name).unwrap_or(name.len()), |group| group.open)
+    let mut list = None;
+    let has_path = parentheses(name, |group| {
+        if is_list(&name[..group.start]) && may_follow_list(&name[group.end..]) {
+            list = Some(group);
+        }
+    });
+    list.filter(|list| !has_path || is_descriptor(&name[list.end..]))
+        .map_or_else(|| mono_list(name).unwrap_or(name.len()), |list| list.start)
 }
 
-/// Parentheses that are not inside others or inside brackets.
-struct Group {
-    open: usize,
-    /// Behind the closing parenthesis; the end of the name if there is none.
-    close: usize,
-}
-
-struct Parentheses {
-    groups: Vec<Group>,
-    /// There is a slash outside of all brackets: the name holds a path, or Java's name of a class.
-    has_path: bool,
-}
-
-fn parentheses(name: &[u8]) -> Parentheses {
-    let mut found = Parentheses { groups: Vec::new(), has_path: false };
+/// Calls `found` with the parentheses that are not inside others or inside brackets: from the opening one to behind the closing one,
+/// or to the end of the name if there is none.
+///
+/// Answers whether there is a slash outside of all brackets: the name holds a path, or Java's name of a class.
+fn parentheses(name: &[u8], mut found: impl FnMut(Range<usize>)) -> bool {
+    let mut has_path = false;
     // What is open, innermost last.
     let mut brackets = Vec::new();
     let mut open = None;
@@ -67,7 +61,7 @@ fn parentheses(name: &[u8]) -> Parentheses {
                 }
             }
             b'-' if name[at + 1..].starts_with(b">") => at += 1,
-            b'/' if brackets.is_empty() => found.has_path |= !name[at..].starts_with(b"/0x"),
+            b'/' if brackets.is_empty() => has_path |= !name[at..].starts_with(b"/0x"),
             b'o' => at += operator_len(name, at).saturating_sub(1),
             _ => {}
         }
@@ -75,17 +69,17 @@ fn parentheses(name: &[u8]) -> Parentheses {
         if brackets.is_empty()
             && let Some(open) = open.take()
         {
-            found.groups.push(Group { open, close: at });
+            found(open..at);
         }
     }
-    found.groups.extend(open.map(|open| Group { open, close: name.len() }));
-    found
+    open.into_iter().for_each(|open| found(open..name.len()));
+    has_path
 }
 
 /// Whether `name` is of a language whose names have no argument lists though they may end with a parenthesis.
 fn has_no_lists(name: &[u8]) -> bool {
     // What V8 writes before a name (its `CodeTag`s), and CPython before that of a Python function.
-    const TAGS: [&[u8]; 16] = [
+    const TAGS: [&[u8]; 14] = [
         b"JS:",
         b"RegExp:",
         b"LazyCompile:",
@@ -100,12 +94,14 @@ fn has_no_lists(name: &[u8]) -> bool {
         b"NativeFunction:",
         b"NativeLazyCompile:",
         b"NativeScript:",
-        b"wasm-function",
-        b"py::",
     ];
     // Crystal: `*Array(Int32)#each:Array(Int32)`, and `~procProc(Nil)` for its closures.
     let is_crystal = name.starts_with(b"*") || name.starts_with(b"~");
-    is_crystal || TAGS.iter().any(|tag| name.starts_with(tag))
+    let tag = name.find_byte(b':').map(|colon| &name[..=colon]);
+    is_crystal
+        || tag.is_some_and(|tag| TAGS.contains(&tag))
+        || name.starts_with(b"wasm-function")
+        || name.starts_with(b"py::")
 }
 
 /// Whether parentheses behind `before` are an argument list.
@@ -121,6 +117,9 @@ fn is_list(before: &[u8]) -> bool {
 
 /// Whether `text` can stand behind an argument list.
 fn may_follow_list(text: &[u8]) -> bool {
+    if text.is_empty() {
+        return true;
+    }
     // Qualifiers of C++, of Swift.
     const WORDS: [&[u8]; 10] = [
         b" const",
@@ -161,8 +160,7 @@ fn may_follow_list(text: &[u8]) -> bool {
             && text.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"_:[]".contains(&byte))
     };
     // Kotlin/Native's types: `kfun:Foo#bar(kotlin.Int){}kotlin.Int`.
-    text.is_empty()
-        || text.starts_with(b"{")
+    text.starts_with(b"{")
         || STARTS.iter().any(|start| text.starts_with(start))
         || is_version(text)
         || is_descriptor(text)

@@ -77,9 +77,10 @@ fn is_kernel(module: &[u8]) -> bool {
     let file = module.rfind_byte(b'/').map_or(module, |slash| &module[slash + 1..]);
     let vmlinux =
         |tail: &[u8]| tail.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    let is_module = [&b".ko"[..], b".ko.xz", b".ko.gz", b".ko.zst", b".ko.debug"]
-        .iter()
-        .any(|end| file.ends_with(end));
+    const MODULES: [&[u8]; 5] = [b".ko", b".ko.xz", b".ko.gz", b".ko.zst", b".ko.debug"];
+    // Asked of every frame line: the last byte rules out nearly all.
+    let is_module = matches!(file.last(), Some(b'o' | b'z' | b't' | b'g'))
+        && MODULES.iter().any(|end| file.ends_with(end));
     is_module
         || module == b"/proc/kcore"
         || file.starts_with(b"bpf_prog_")

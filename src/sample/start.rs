@@ -56,7 +56,10 @@ pub(crate) fn is_start(symbol: &BStr) -> bool {
     // Go's assembler functions: `runtime.goexit.abi0`.
     let name = symbol.strip_suffix(b".abi0").unwrap_or(symbol);
     // `__libc_start_main@@GLIBC_2.34`
-    let name = name.split_once_str("@@").map_or(name, |(name, _)| name);
+    let name = match name.find_byte(b'@') {
+        Some(at) if name[at..].starts_with(b"@@") => &name[..at],
+        _ => name,
+    };
     STARTS.iter().any(|start| name == start.as_bytes())
         || symbol.ends_with(b"execve")
         || symbol.ends_with(b"execveat")

@@ -160,21 +160,27 @@ fn balanced_start(text: &[u8]) -> Option<usize> {
 
 /// `/srv/app+0x1136` is `/srv/app`.
 fn without_offset(module: &[u8]) -> &[u8] {
-    match rfind_offset(module) {
-        Some(at) if at > 0 && is_address(&module[at + 3..]) => &module[..at],
+    match at_offset(module) {
+        Some((before, digits)) if !before.is_empty() && is_address(digits) => before,
         _ => module,
     }
 }
 
 /// `main+0x87` is `main` and 0x87.
 fn split_offset(symbol: &[u8]) -> (&[u8], Option<u64>) {
-    match rfind_offset(symbol) {
-        Some(at) if symbol[at + 3..].iter().all(u8::is_ascii_hexdigit) => (
-            &symbol[..at],
-            symbol[at + 3..].to_str().ok().and_then(|hex| u64::from_str_radix(hex, 16).ok()),
-        ),
-        _ => (symbol, None),
+    match at_offset(symbol) {
+        Some((before, digits)) => {
+            (before, digits.to_str().ok().and_then(|hex| u64::from_str_radix(hex, 16).ok()))
+        }
+        None => (symbol, None),
     }
+}
+
+/// What stands before `+0x87` at the end of `text`, and the digits behind it.
+fn at_offset(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let digits = text.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (before, digits) = text.split_at(text.len() - digits);
+    Some((before.strip_suffix(b"+0x")?, digits))
 }
 
 /// The last `+0x`. It is near the end, so looking for a `+` from there beats a general search.

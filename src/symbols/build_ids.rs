@@ -9,21 +9,23 @@ use super::map::Bytes;
 use super::path::{file_path, is_anonymous, relative};
 use super::vdso;
 
-/// Where the file of a running process can be opened that it calls `path`, surest first.
-pub(super) fn running(pid: u32, path: &Path, range: (u64, u64)) -> Vec<PathBuf> {
-    let process = Path::new("/proc").join(pid.to_string());
-    let mut places = Vec::new();
+/// Where the file of a running process can be opened that it calls `path`, surest first. Each place is looked for when it is asked
+/// for: programs that start many processes map many files.
+pub(super) fn running(pid: u32, path: &Path, range: (u64, u64)) -> impl Iterator<Item = PathBuf> {
+    let process = process(pid);
     let (start, end) = range;
-    if end > start {
-        // Root alone may open it. It is the mapped file itself, whatever its name is by now.
-        places.push(process.join(format!("map_files/{start:x}-{end:x}")));
-    }
+    // Root alone may open it. It is the mapped file itself, whatever its name is by now.
+    let mapped = (end > start).then(|| process.join(format!("map_files/{start:x}-{end:x}")));
     // The running program, even if its name is gone or it never had one: `/memfd:prog (deleted)`.
-    let exe = process.join("exe");
-    if std::fs::read_link(&exe).is_ok_and(|its| its == path) {
-        places.push(exe);
-    }
-    places
+    let program = move || {
+        let exe = process.join("exe");
+        std::fs::read_link(&exe).is_ok_and(|its| its == path).then_some(exe)
+    };
+    mapped.into_iter().chain(std::iter::once_with(program).flatten())
+}
+
+fn process(pid: u32) -> PathBuf {
+    Path::new("/proc").join(pid.to_string())
 }
 
 /// The build id of each file that running processes map: for a recorder, which writes it down.
@@ -31,6 +33,8 @@ pub(super) fn running(pid: u32, path: &Path, range: (u64, u64)) -> Vec<PathBuf> 
 pub(crate) struct BuildIds {
     known: HashMap<(PathBuf, Stamp), Option<Vec<u8>>>,
     vdso: Option<Option<Vec<u8>>>,
+    /// The last process that had ended, or let us see nothing of it, when it was asked for one of its files.
+    gone: Option<u32>,
 }
 
 impl BuildIds {
@@ -49,21 +53,29 @@ impl BuildIds {
         }
         let plain = file_path(path.strip_suffix(b" (deleted)").unwrap_or(path));
         let recorded = file_path(path);
-        // These are the mapped file itself.
-        for place in running(pid, &recorded, identity.range) {
-            if let Some(stamp) = Stamp::of(&place) {
-                return self.read(&place, &plain, stamp);
+        let mut inside = None;
+        if self.gone != Some(pid) {
+            // These are the mapped file itself.
+            for place in running(pid, &recorded, identity.range) {
+                if let Some(stamp) = Stamp::of(&place) {
+                    return self.read(&place, &plain, stamp);
+                }
+            }
+            let root = process(pid).join("root");
+            if root.exists() {
+                inside = Some(root.join(relative(&plain)));
+            } else {
+                self.gone = Some(pid);
             }
         }
-        let root = Path::new("/proc").join(pid.to_string()).join("root");
-        let named = [root.join(relative(&plain)), plain.clone()];
+        let mut named = inside.into_iter().chain([plain.clone()]);
         let is_it = |stamp: &Stamp| {
             identity.inode.is_none_or(|inode| stamp.is_inode(inode))
                 && stamp.may_be(identity, false)
         };
-        let found = named.iter().find_map(|place| Some((place, Stamp::of(place).filter(is_it)?)));
-        let (place, stamp) = found?;
-        self.read(place, &plain, stamp)
+        let (place, stamp) =
+            named.find_map(|place| Stamp::of(&place).filter(is_it).map(|stamp| (place, stamp)))?;
+        self.read(&place, &plain, stamp)
     }
 
     fn read(&mut self, place: &Path, path: &Path, stamp: Stamp) -> Option<Vec<u8>> {

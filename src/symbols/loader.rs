@@ -155,11 +155,15 @@ impl Loader {
             return self.find_vdso(identity);
         }
         let mut lack = Lack::Missing;
-        for place in self.places(identity, pid) {
-            if Stamp::of(&place).is_some_and(|stamp| stamp.took_the_path(identity)) {
+        let recorded = file_path(&identity.path);
+        let pid_here = pid.filter(|_| self.config.symfs.is_none());
+        let running = pid_here.map(|pid| running(pid, &recorded, identity.range));
+        for place in self.places(identity, pid).into_iter().chain(running.into_iter().flatten()) {
+            let Some(stamp) = Stamp::of(&place) else { continue };
+            if stamp.took_the_path(identity) {
                 return Err(Lack::Mismatched);
             }
-            match self.open(identity, place) {
+            match self.open(identity, place, stamp) {
                 Ok(module) => return Ok(module),
                 Err(Lack::Missing) => {}
                 Err(another) => lack = another,
@@ -183,8 +187,7 @@ impl Loader {
     }
 
     /// Opens a file that may be the recorded one by its path.
-    fn open(&self, identity: &Identity, place: PathBuf) -> Result<Arc<Module>, Lack> {
-        let stamp = Stamp::of(&place).ok_or(Lack::Missing)?;
+    fn open(&self, identity: &Identity, place: PathBuf, stamp: Stamp) -> Result<Arc<Module>, Lack> {
         let is_elsewhere = lock(&self.recorded).is_elsewhere;
         let is_proven = identity.build_id.is_some() || self.config.symfs.is_some();
         if !is_proven && !stamp.may_be(identity, is_elsewhere) {
@@ -234,7 +237,7 @@ impl Loader {
         lock(&self.kept).entry(key).or_insert(found).clone()
     }
 
-    /// Where the file may be, best first. Debug files are looked for beside it, so its own path comes before links to it.
+    /// Where the file may be by its path, best first. Debug files are looked for beside it, so its own path comes before links to it.
     fn places(&self, identity: &Identity, pid: Option<u32>) -> Vec<PathBuf> {
         let path = identity.path.as_slice();
         let is_deleted = is_deleted(path);
@@ -251,11 +254,6 @@ impl Loader {
                 }
                 places.push(plain);
             }
-        }
-        if let Some(pid) = pid
-            && self.config.symfs.is_none()
-        {
-            places.extend(running(pid, &file_path(path), identity.range));
         }
         places
     }

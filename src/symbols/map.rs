@@ -17,7 +17,7 @@ pub(super) enum Bytes {
 
 /// A file of up to this many bytes is read: it costs little, and what overwrites the file in place, as `cp` does, cannot change
 /// what was read.
-const SMALL: u64 = 4 << 20;
+const SMALL: u64 = 1 << 20;
 
 impl Bytes {
     /// Reads or maps the file at `path`, to be used for long.
