@@ -71,13 +71,13 @@ impl Kind {
 }
 
 fn is_kernel(module: &[u8]) -> bool {
+    const MODULES: [&[u8]; 5] = [b".ko", b".ko.xz", b".ko.gz", b".ko.zst", b".ko.debug"];
     if let Some(name) = module.strip_prefix(b"[") {
-        return !is_user_memory(name);
+        return name.starts_with(b"kernel.") || !is_user_memory(name);
     }
     let file = module.rfind_byte(b'/').map_or(module, |slash| &module[slash + 1..]);
     let vmlinux =
         |tail: &[u8]| tail.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    const MODULES: [&[u8]; 5] = [b".ko", b".ko.xz", b".ko.gz", b".ko.zst", b".ko.debug"];
     // Asked of every frame line: the last byte rules out nearly all.
     let is_module = matches!(file.last(), Some(b'o' | b'z' | b't' | b'g'))
         && MODULES.iter().any(|end| file.ends_with(end));

@@ -169,11 +169,17 @@ fn without_offset(module: &[u8]) -> &[u8] {
 /// `main+0x87` is `main` and 0x87.
 fn split_offset(symbol: &[u8]) -> (&[u8], Option<u64>) {
     match at_offset(symbol) {
-        Some((before, digits)) => {
-            (before, digits.to_str().ok().and_then(|hex| u64::from_str_radix(hex, 16).ok()))
-        }
+        Some((before, digits)) => (before, hex(digits)),
         None => (symbol, None),
     }
+}
+
+/// The value of hex digits, unless there are none or too many.
+fn hex(digits: &[u8]) -> Option<u64> {
+    let (&first, rest) = digits.split_first()?;
+    let value = |digit: u8| char::from(digit).to_digit(16).map(u64::from);
+    rest.iter()
+        .try_fold(value(first)?, |sum, &digit| sum.checked_mul(16)?.checked_add(value(digit)?))
 }
 
 /// What stands before `+0x87` at the end of `text`, and the digits behind it.

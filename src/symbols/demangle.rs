@@ -30,6 +30,11 @@ const LONGEST_OUTPUT: usize = 64 << 10;
 /// assert_eq!(*demangle(b"main"), *b"main");
 /// ```
 pub fn demangle(symbol: &[u8]) -> Cow<'_, [u8]> {
+    // Nearly all names of a text are readable already.
+    let is_plain = !symbol.starts_with(b"_") && !symbol.starts_with(b"caml");
+    if is_plain && symbol.find_byte(b'@').is_none() {
+        return Cow::Borrowed(symbol);
+    }
     // A stub is called like the function it leads to.
     if let Some(function) = symbol.strip_suffix(b"@plt") {
         return match demangle(function) {
