@@ -28,6 +28,6 @@ pub(super) fn check_trace(reader: &Reader) -> Result<()> {
 fn unsupported(reader: &Reader, why: &str) -> Result<()> {
     Err(Error::Unsupported {
         what: format!("{} {why}", reader.name()),
-        remedy: "have perf script read it (--backend perf)".into(),
+        remedy: "read it with perf script (--backend perf)".into(),
     })
 }

@@ -14,15 +14,19 @@ pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
         log::warn!("{name}: {warning}");
     }
     if reader.features().traced {
-        log::warn!("{name}: its instruction trace was passed over (--backend perf decodes it)");
+        log::warn!("{name}: the instruction trace was skipped (--backend perf decodes it)");
     }
     let found = loader.warnings();
     if !found.mismatched.is_empty() {
         let modules = listed(&found.mismatched);
         let has_kernel = found.mismatched.iter().any(|module| module == "[kernel.kallsyms]");
-        let remedy = if has_kernel { " (--kallsyms takes the symbols of a kernel)" } else { "" };
+        let remedy = if has_kernel {
+            " (name the symbols of the recorded kernel with --kallsyms)"
+        } else {
+            ""
+        };
         log::warn!(
-            "{name}: not the build that was recorded, so its names were not used: {modules}{remedy}"
+            "{name}: these modules are not the recorded builds, so their names were not used: {modules}{remedy}"
         );
     }
     if !found.elsewhere.is_empty() {
@@ -34,25 +38,27 @@ pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
     }
     if found.kernel_hidden {
         log::warn!(
-            "{name}: functions of the kernel have no names, as it shows us no addresses (read it as root, or record it with --root or \
+            "{name}: functions of the kernel have no names because you may not see its addresses (read it as root, or record it with --root or \
              --kernel-symbols)"
         );
     }
     for (map, doubt) in &found.doubted {
         let why = match doubt {
             Doubt::Older => "it is older than the process, so another one wrote it",
-            Doubt::Newer => "another process, which has the number now, wrote it",
+            Doubt::Newer => "another process, which now has this number, wrote it",
             Doubt::Stranger => {
                 "it belongs to neither the process's user, nor you, nor root (chown it if you trust it)"
             }
-            Doubt::NoFile => "it is a link or no file",
+            Doubt::NoFile => "it is not a regular file",
         };
         log::warn!("{name}: names of {} were not used: {why}", map.display());
     }
     hints.iter().for_each(|hint| log::warn!("{name}: {hint}"));
     if !found.missing.is_empty() {
         let modules = listed(&found.missing);
-        log::warn!("{name}: functions have no names as there is no file (--symfs): {modules}");
+        log::warn!(
+            "{name}: functions have no names because these files are missing (--symfs): {modules}"
+        );
     }
 }
 

@@ -34,7 +34,7 @@ fn folded(dir: &Dir) -> Cmd {
     dir.cmd("fg-fold").env("HOME", dir.path("")).args(["--strict", "x"])
 }
 
-const OTHERS: &str = "so its names were not used: ";
+const OTHERS: &str = "so their names were not used: ";
 
 #[test]
 fn a_program_that_was_built_anew_names_nothing() {

@@ -56,7 +56,7 @@ fn files_come_by_their_build_id() {
     // The module itself is gone, too.
     std::fs::rename(dir.path("program"), dir.path("moved")).unwrap();
     let missing = fold(&dir).run().success();
-    assert!(missing.says("as there is no file").stdout.contains_str("[program]"));
+    assert!(missing.says("because these files are missing").stdout.contains_str("[program]"));
     let fetched = fold(&dir).arg("--debuginfod=9").run().success();
     assert_eq!(fetched.stdout, whole.stdout);
     assert!(!fetched.stderr.contains_str("no file"), "{}", fetched.everything());

@@ -86,7 +86,7 @@ fn another_machines_kernel_and_programs_have_no_names_of_ours() {
     for machine in elsewhere {
         recording(&dir, &machine, 1);
         let folded = dir.cmd("fg-fold").args(["--strict", "x"]).run().code(3);
-        let folded = folded.says("so its names were not used: [kernel.kallsyms]");
+        let folded = folded.says("so their names were not used: [kernel.kallsyms]");
         assert_eq!(
             folded.stdout,
             "# unit: ns 0\nprogram;[fg-fold];[fg-fold];[[kernel.kallsyms]] 2\n",
@@ -105,7 +105,7 @@ fn another_kernel_of_this_machine_has_no_names_of_this_one() {
     for (machine, options) in [(older, &[][..]), (Machine::here(), &["--symfs", "."])] {
         recording(&dir, &machine, 0);
         let folded = dir.cmd("fg-fold").args(["--strict", "x"]).args(options).run().code(3);
-        let folded = folded.says("so its names were not used: [kernel.kallsyms]");
+        let folded = folded.says("so their names were not used: [kernel.kallsyms]");
         assert!(folded.stdout.contains_str(";[[kernel.kallsyms]] 2"), "{}", folded.everything());
     }
 }

@@ -136,6 +136,6 @@ fn the_kernels_own_file_names_its_functions_and_inlines() {
     assert_eq!(fold(&["-q", "--debug-dir", "debug"]).stdout, whole);
     recording(&dir, places, Some(&[7; 20]));
     let other = fold(&["--vmlinux", "vmlinux"])
-        .says("so its names were not used: [kernel.kallsyms], vmlinux");
+        .says("so their names were not used: [kernel.kallsyms], vmlinux");
     assert!(!other.stdout.contains_str("do_work"), "{}", other.everything());
 }

@@ -25,7 +25,7 @@ fn modules_without_their_names_are_named() {
     std::fs::copy(bin("fg-diff"), &program).unwrap();
     for said in [said("fg-fold"), said("fg-script")] {
         let said =
-            said.says("so its names were not used: ").says("1 module is not the recorded build");
+            said.says("so their names were not used: ").says("1 module is not the recorded build");
         assert_eq!(
             said.stderr.find_iter(program.to_str().unwrap()).count(),
             1,
