@@ -82,12 +82,14 @@ impl Loader {
     }
 
     /// Whether a kernel whose build id is not known is the one that runs here: the recording says so, or it lies where the
-    /// running one does, which another would not after its start at random.
+    /// running one does, which another would not after its start at random. All kernels that do not start at random lie at
+    /// one place, so the recording must not say otherwise.
     pub(super) fn is_running(&self, reference: Option<Reference<'_>>) -> Result<bool> {
         if self.has_kernel_of_here() {
             return Ok(true);
         }
-        let Some(reference) = reference.filter(|_| self.config().symfs.is_none()) else {
+        let may_be = self.config().symfs.is_none() && !self.has_other_kernel();
+        let Some(reference) = reference.filter(|_| may_be) else {
             return Ok(false);
         };
         Ok(address_of(&self.text(Path::new(RUNNING))?, reference.name) == Some(reference.address))

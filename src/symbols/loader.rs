@@ -75,6 +75,11 @@ impl Loader {
         self.config.symfs.is_none() && lock(&self.recorded).origin.has_kernel_of_here()
     }
 
+    /// Whether a kernel without a build id is another than the one that runs here: the recording says so.
+    pub(super) fn has_other_kernel(&self) -> bool {
+        lock(&self.recorded).origin.has_other_kernel()
+    }
+
     /// The module that was recorded as `identity` in process `pid`, together with the files that belong to it; `None` if it is
     /// not found.
     pub fn module(&self, identity: &Identity, pid: Option<u32>) -> Option<Arc<Module>> {

@@ -44,6 +44,12 @@ impl Origin {
             && !self.has_other_arch(&here)
     }
 
+    /// Whether the recording says that another kernel than the one that runs here was recorded.
+    pub(super) fn has_other_kernel(&self) -> bool {
+        let here = Origin::here();
+        self.release.is_some() && self.release != here.release || self.has_other_arch(&here)
+    }
+
     fn has_other_arch(&self, here: &Origin) -> bool {
         let machines =
             |origin: &Origin| origin.arch.as_ref().map_or(&[][..], |arch| machines(arch));
@@ -95,7 +101,9 @@ mod tests {
         assert!(!Origin::default().is_elsewhere() && !Origin::default().has_kernel_of_here());
         let other = Origin { hostname: Some("no such machine".into()), ..here.clone() };
         assert!(other.is_elsewhere() && !other.has_kernel_of_here());
+        assert!(!here.has_other_kernel() && !Origin::default().has_other_kernel());
         let old = Origin { release: Some("2.6.32".into()), ..here };
+        assert!(old.has_other_kernel());
         assert!(!old.is_elsewhere() && !old.has_kernel_of_here());
     }
 }
