@@ -55,9 +55,10 @@ impl BuildIds {
         let recorded = file_path(path);
         let mut inside = None;
         if self.gone != Some(pid) {
-            // These are the mapped file itself.
+            // These are the mapped file itself, unless the process runs another program by now.
             for place in running(pid, &recorded, identity.range) {
-                if let Some(stamp) = Stamp::of(&place) {
+                let it = Stamp::of(&place).filter(|stamp| !stamp.is_another_than(identity));
+                if let Some(stamp) = it {
                     return self.read(&place, &plain, stamp);
                 }
             }

@@ -92,13 +92,17 @@ impl Stamp {
         !(is_other && is_replaced)
     }
 
+    /// Whether it certainly is another file: another inode of the same device.
+    pub(super) fn is_another_than(&self, identity: &Identity) -> bool {
+        identity.inode.is_some_and(|inode| self.is_on(inode.device) && !self.is_inode(inode))
+    }
+
     /// Whether another file had this path while the recording was made, whose build id it is that was told by path.
     pub(super) fn took_the_path(&self, identity: &Identity) -> bool {
-        let is_other = |inode: Inode| self.is_on(inode.device) && !self.is_inode(inode);
         // perf links files into its cache, which counts as a change of them.
         let was_there = |ended| self.born.unwrap_or(self.changed) <= i128::from(ended) + SLACK;
         identity.is_by_path
-            && identity.inode.is_some_and(is_other)
+            && self.is_another_than(identity)
             && identity.mapped.is_some_and(was_there)
     }
 
