@@ -341,7 +341,7 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// `1 sample`, `2,000 samples`.
-fn counted(number: u64, what: &str) -> String {
+pub(crate) fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::fold::{self, Folder, source};
 use crate::folded::{FoldedSink, Writer};
 use crate::sample::{FrameTable, SampleSink};
-use crate::tally::Tally;
+use crate::tally::{Tally, counted};
 
 /// Compare two profiles. Writes folded stacks with both weights for a differential flame graph, or
 /// with --top a table.
@@ -143,7 +143,10 @@ impl DiffArgs {
         let unit = if self.absolute { "% of the first profile" } else { "percentage points" };
         io::say(
             Self::NAME,
-            format_args!("{} frames grew by more than {limit} {unit}:", grown.len()),
+            format_args!(
+                "{} grew by more than {limit} {unit}:",
+                counted(grown.len() as u64, "frame")
+            ),
         );
         for mover in grown.iter().take(SHOWN) {
             let [delta, before, after] = movers.numbers(mover.total);

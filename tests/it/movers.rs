@@ -120,8 +120,9 @@ fn a_gate_fails_when_a_share_grew_and_the_output_is_there() {
     dir.write("before", "main;f 90\nmain;g 10\n");
     dir.write("after", "main;f 160\nmain;g 40\n");
     let gate = |args: &[&str]| dir.cmd("fg-diff").args(["-q", "before", "after"]).args(args).run();
-    let failed =
-        gate(&["--fail-above", "9.9"]).code(3).says("1 frames grew by more than 9.9 points");
+    let failed = gate(&["--fail-above", "9.9"])
+        .code(3)
+        .says("1 frame grew by more than 9.9 percentage points");
     assert_eq!(failed.stdout, "main;f 180 160\nmain;g 20 40\n");
     failed.says("+10.00 %  10.00 % → 20.00 %  g").says("raise --fail-above, or compare with after");
     gate(&["--fail-above", "10"]).success();

@@ -59,7 +59,7 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
     let cut = dir.write("cut", [&writer.get_mut()[..], &more].concat());
     assert_eq!(
         by_us(open(&cut)).1.warnings(),
-        ["its recorder did not finish it: read as far as it goes"]
+        ["the recorder did not finish it; only what comes before is read"]
     );
     let path = dir.write("ours", writer.get_mut());
 
