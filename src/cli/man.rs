@@ -1,7 +1,7 @@
 //! Man pages, out of the same `clap` commands that parse: the hidden `--generate man` of every program.
 //!
 //! clap_mangen makes the sections that are its business. The text under `--help` becomes sections of its own: a line that starts with
-//! one of [`SECTIONS`], such as `Memory: the distinct frames.`, starts one; indented lines are examples. fg-folded(5) and fg-script(5) are written by hand.
+//! one of `SECTIONS`, such as `Memory: the distinct frames.`, starts one; indented lines are examples. fg-folded(5) and fg-script(5) are written by hand.
 
 use std::io::Write;
 

@@ -1,7 +1,7 @@
 //! The units of a file's DWARF: opened when they are touched, and found by the addresses they hold code for.
 //!
 //! gimli's own `Unit::new` wants a readable `.debug_line`, which nobody here reads: without it inlines would vanish in
-//! silence. [`open`] leaves it alone.
+//! silence. [`open()`] leaves it alone.
 
 use std::collections::HashSet;
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! What a module's call frame information says of an address: how its caller's registers are found.
 //!
-//! Where it says nothing, the code itself does, on x86-64: [`exits`].
+//! Where it says nothing, the code itself does, on x86-64: `exits.rs`.
 //!
 //! `.eh_frame` comes first, then `.debug_frame`, which is all that Go has. A recording has few distinct addresses and many stacks:
 //! what was found for an address is kept, for all processes that map the module.
