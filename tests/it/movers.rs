@@ -124,7 +124,7 @@ fn a_gate_fails_when_a_share_grew_and_the_output_is_there() {
         .code(3)
         .says("1 frame grew by more than 9.9 percentage points");
     assert_eq!(failed.stdout, "main;f 180 160\nmain;g 20 40\n");
-    failed.says("+10.00 %  10.00 % → 20.00 %  g").says("raise --fail-above, or compare with after");
+    failed.says("+10.00 %  10.00 % → 20.00 %  g").says("raise --fail-above, or use after as");
     gate(&["--fail-above", "10"]).success();
     gate(&["--fail-above", "10", "--absolute"]).code(3).says("3 frames");
     gate(&["--fail-above", "-1"]).code(2);
