@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use bstr::BString;
 
-use super::build_ids::running;
 use super::config::Config;
 use super::debug_file::{attach, by_build_id, fetch, lacks};
 use super::debuginfod::{Artifact, Debuginfod};
@@ -16,6 +15,7 @@ use super::identity::{Identity, Stamp, same_build};
 use super::module::Module;
 use super::origin::Origin;
 use super::path::{file_path, is_anonymous, is_deleted, relative};
+use super::running::running;
 use super::vdso;
 use super::warnings::{Doubt, Lack, Warnings};
 use crate::lock::lock;

@@ -33,6 +33,7 @@ impl Bytes {
     }
 
     /// Maps the file at `path`, for a short look at a few of its pages.
+    #[cfg(target_os = "linux")]
     pub(super) fn map(path: &Path) -> io::Result<Bytes> {
         let file = regular(path)?;
         if file.metadata()?.len() == 0 {

@@ -31,6 +31,7 @@
 //! }
 //! ```
 
+#[cfg(target_os = "linux")]
 mod build_ids;
 mod code;
 mod config;
@@ -58,6 +59,7 @@ mod naming;
 mod origin;
 mod path;
 mod plt;
+mod running;
 mod split;
 mod table;
 mod units;
@@ -65,6 +67,7 @@ mod vdso;
 mod vmlinux;
 mod warnings;
 
+#[cfg(target_os = "linux")]
 pub(crate) use build_ids::BuildIds;
 pub(crate) use code::{ends_in_call, loads_stack_pointer};
 pub use config::Config;

@@ -128,6 +128,7 @@ impl Memory {
 
     /// Reads each page from `from` up to `to` of process `pid`, as far as they are mapped, so that they are there from now on: the
     /// kernel copies a stack up to the first page that was never touched. They are full of zeros, as if the process had read them.
+    #[cfg(target_os = "linux")]
     pub(super) fn touch(&self, pid: u32, from: u64, to: u64) {
         let mut reading = self.0.borrow_mut();
         let Some(file) = reading.file(pid) else { return };

@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::harness::{Dir, cannot_run};
 use flamepipe::perf_data::seekable::Seekable;
@@ -352,7 +351,7 @@ fn a_killed_recorder_leaves_a_readable_recording() {
         };
         let mut early = None;
         while early.is_none() && !has_sample() {
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(20));
             early = child.try_wait().unwrap();
         }
         let group = format!("-{}", child.id());

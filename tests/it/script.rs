@@ -12,8 +12,8 @@ use crate::recording::sums;
 // With programs that are shell scripts.
 #[cfg(target_os = "linux")]
 mod debuginfod;
-#[cfg(target_os = "linux")]
 mod deferred;
+#[cfg(target_os = "linux")]
 mod fallback;
 #[cfg(target_os = "linux")]
 mod foreign;

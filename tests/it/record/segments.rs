@@ -1,6 +1,7 @@
 //! Two executable segments that share a page of the file, as lld lays them out.
 
 use super::*;
+use crate::harness::is_not_for_here;
 
 const PROGRAM: &str = r#"
 #include <time.h>
@@ -26,7 +27,7 @@ fn segments_that_share_a_page_of_the_file_are_told_apart() {
         cc.args(["-g", "-O1", "-fuse-ld=lld", "-Wl,--section-start=third=0x9000000", kind]);
         let linked = cc.args(["-o", "it", "it.c"]).current_dir(dir.path("")).output();
         if !linked.is_ok_and(|linked| linked.status.success()) {
-            return cannot_run(test, "there is no lld");
+            return is_not_for_here(test, "there is no lld");
         }
         let record = ["-e", "cpu-clock", "--call-graph", "dwarf,8192", "-o", "x.data", "./it"];
         dir.cmd("fg-record").args(record).run().success();
