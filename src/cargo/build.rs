@@ -251,7 +251,7 @@ pub fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<&'a Pat
     }
 }
 
-/// What was taken out of an executable.
+/// The parts that the profile strips from an executable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stripped {
     /// The names of its functions, and debug information with them.
@@ -278,7 +278,8 @@ impl Stripped {
     }
 }
 
-/// What to do if `artifact` has no debug information at all, or if the profile strips it: names the profile that was really used.
+/// Advice for an `artifact` without debug information, or whose profile strips it. It names the
+/// profile that was really used.
 pub fn advice(
     build: &Build,
     target: &Target,

@@ -42,7 +42,7 @@ fg-fold --pid and --tid write it.
 
 --min-weight and --top need folded stacks. They apply after all other edits, and add up all lines of a stack.
 
-What is not edited is passed on byte for byte. Without keep, drop and edit flags, fg-filter copies its input.
+fg-filter passes on unedited items byte for byte. Without keep, drop and edit flags, fg-filter copies its input.
 Memory: one line or sample, and the distinct frames, whatever the length of the input; with --min-weight or --top, all lines.
 
 Grammar:

@@ -17,7 +17,7 @@ pub struct FoldingArgs {
     #[arg(long, value_name = "FUNCTION")]
     pub skip_after: Vec<String>,
 
-    /// What to add up
+    /// Add up periods or samples
     #[arg(long, value_enum, default_value_t = WeightArg::Period)]
     pub weight: WeightArg,
 

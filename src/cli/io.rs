@@ -30,7 +30,7 @@ pub fn say_more(line: Arguments<'_>) {
 
 /// An open input and its name.
 ///
-/// What was packed or is UTF-16 is read as plain text, unless it is opened as it is.
+/// Unpacks gzip, zstd and xz, and reads UTF-16 as plain text, unless the file is opened as it is.
 pub struct Input {
     /// A path as it was typed, or `standard input`.
     pub name: String,
