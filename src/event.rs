@@ -1,12 +1,13 @@
-//! The list of a recording's events in perf-script text: comment lines, as `perf script --header` writes them.
+//! The list of a recording's events in perf-script text: comment lines, as `perf script --header`
+//! writes them.
 //!
 //! ```text
 //! # event : name = cpu-clock:u, , id = { 25, 26 }, type = 1, size = 128, { sample_period, sample_freq } = 999
 //! # event : name = page-faults
 //! ```
 //!
-//! fg-script writes the short form if a recording has several events, so that a reader knows which of them the user named
-//! first.
+//! fg-script writes the short form if a recording has several events, so that a reader knows which
+//! of them the user named first.
 
 use bstr::{BStr, ByteSlice};
 
@@ -25,8 +26,8 @@ pub(crate) fn listed(text: &[u8]) -> impl Iterator<Item = &BStr> {
     })
 }
 
-/// The lines that list the events of these `names`. None if no more than one of them could be meant: off-cpu goes beside
-/// another.
+/// The lines that list the events of these `names`. None if no more than one of them could be
+/// meant: off-cpu goes beside another.
 pub(crate) fn lines<'a>(names: impl Iterator<Item = &'a BStr> + Clone) -> Vec<u8> {
     if names.clone().filter(|name| *name != OFF_CPU).nth(1).is_none() {
         return Vec::new();

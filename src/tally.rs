@@ -26,7 +26,8 @@ pub enum Loss {
     NoTime,
     /// The input ended in the middle.
     CutShort,
-    /// Modules whose file here is another build or another machine's, so that its names were not used.
+    /// Modules whose file here is another build or another machine's, so that its names were not
+    /// used.
     Mismatched,
     /// Bytes that had to be replaced, as the output format cannot hold them.
     Replaced,
@@ -119,7 +120,8 @@ pub struct Seen {
     pub sampled: u64,
     /// What the kernel counted, without what the recorder lost.
     pub counted: u64,
-    /// One sampling interval for each thread that was started: so much goes by before their first samples.
+    /// One sampling interval for each thread that was started: so much goes by before their first
+    /// samples.
     pub by_start: u64,
 }
 

@@ -17,8 +17,9 @@ use crate::unit::Unit;
 /// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless it is told not to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Scale the smaller profile to the total of the larger, for profiles taken under different load or for different times.
-    /// Scaled weights are cut to whole numbers, so that small ones would become 0 if the larger profile were scaled.
+    /// Scale the smaller profile to the total of the larger, for profiles taken under different
+    /// load or for different times. Scaled weights are cut to whole numbers, so that small ones
+    /// would become 0 if the larger profile were scaled.
     pub normalize: bool,
     /// Replace hexadecimal numbers, `0x45ef2173` by `0x...`, so that addresses do not tell equal stacks apart.
     pub strip_hex: bool,

@@ -1,14 +1,16 @@
 //! Where the argument list of a function's name starts.
 //!
-//! Only C++, Java, .NET and a few others print argument lists. Parentheses are parts of names elsewhere: in Go's
-//! `(*Client).Do`, in Crystal's `Array(Int32)`, in a regular expression, in the path of a script. So a list is only what
-//! ends a name, apart from words that may follow a list, such as `const`.
+//! Only C++, Java, .NET and a few others print argument lists. Parentheses are parts of names
+//! elsewhere: in Go's `(*Client).Do`, in Crystal's `Array(Int32)`, in a regular expression, in the
+//! path of a script. So a list is only what ends a name, apart from words that may follow a list,
+//! such as `const`.
 
 use std::ops::Range;
 
 use bstr::ByteSlice;
 
-/// How far `name` goes without its argument list and what follows it: `ns::f(int) const` ends behind `ns::f`.
+/// How far `name` goes without its argument list and what follows it: `ns::f(int) const` ends
+/// behind `ns::f`.
 ///
 /// The list of an enclosing function stays, because it tells its overloads apart:
 /// `process(std::string const&)::{lambda(int)#1}::operator()(int) const` loses `(int) const` alone.
@@ -26,10 +28,11 @@ pub(super) fn arguments_start(name: &[u8]) -> usize {
         .map_or_else(|| mono_list(name).unwrap_or(name.len()), |list| list.start)
 }
 
-/// Calls `found` with the parentheses that are not inside others or inside brackets: from the opening one to behind the closing one,
-/// or to the end of the name if there is none.
+/// Calls `found` with the parentheses that are not inside others or inside brackets: from the
+/// opening one to behind the closing one, or to the end of the name if there is none.
 ///
-/// Answers whether there is a slash outside of all brackets: the name holds a path, or Java's name of a class.
+/// Answers whether there is a slash outside of all brackets: the name holds a path, or Java's name
+/// of a class.
 fn parentheses(name: &[u8], mut found: impl FnMut(Range<usize>)) -> bool {
     let mut has_path = false;
     // What is open, innermost last.
@@ -76,7 +79,8 @@ fn parentheses(name: &[u8], mut found: impl FnMut(Range<usize>)) -> bool {
     has_path
 }
 
-/// Whether `name` is of a language whose names have no argument lists though they may end with a parenthesis.
+/// Whether `name` is of a language whose names have no argument lists though they may end with a
+/// parenthesis.
 fn has_no_lists(name: &[u8]) -> bool {
     // What V8 writes before a name (its `CodeTag`s), and CPython before that of a Python function.
     const TAGS: [&[u8]; 14] = [
@@ -136,11 +140,13 @@ fn may_follow_list(text: &[u8]) -> bool {
     if let Some(rest) = WORDS.iter().find_map(|word| text.strip_prefix(*word)) {
         return may_follow_list(rest);
     }
-    // Swift's type; in `closure #1 () -> () in main.f() -> ()` the first list is not that of the function.
+    // Swift's type; in `closure #1 () -> () in main.f() -> ()` the first list is not that of the
+    // function.
     if let Some(result) = text.strip_prefix(b" -> ") {
         return !result.contains_str(" in ");
     }
-    // Copies that the optimizer made: `.isra.0`, `.cold`, ` [clone .isra.0]`, ` (.llvm.17)`. C++'s constraints.
+    // Copies that the optimizer made: `.isra.0`, `.cold`, ` [clone .isra.0]`, ` (.llvm.17)`. C++'s
+    // constraints.
     const STARTS: [&[u8]; 11] = [
         b".isra",
         b".constprop",
@@ -185,8 +191,8 @@ fn mono_list(name: &[u8]) -> Option<usize> {
     (is_method && !method.contains(&b'/')).then_some(blank)
 }
 
-/// The length of an operator whose signs look like brackets: `operator<<`, `operator->`, `operator()`; and of
-/// `operator/`. 0 for anything else.
+/// The length of an operator whose signs look like brackets: `operator<<`, `operator->`,
+/// `operator()`; and of `operator/`. 0 for anything else.
 fn operator_len(name: &[u8], at: usize) -> usize {
     const SIGNS: [&[u8]; 13] = [
         b"<<=", b">>=", b"<=>", b"->*", b"<<", b">>", b"<=", b">=", b"->", b"<", b">", b"()", b"/",

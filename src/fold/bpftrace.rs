@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::sample::Frame;
 use crate::tally::Tally;
 
-/// Folded text out of `input`, called `name` in errors. Lines that are no map of stacks are counted as odd.
+/// Folded text out of `input`, called `name` in errors. Lines that are no map of stacks are counted
+/// as odd.
 ///
 /// Memory: the folded text.
 pub(super) fn collapse(input: impl Read, name: &str, tally: &mut Tally) -> Result<Vec<u8>> {

@@ -1,9 +1,9 @@
 //! Which event of a profile is folded: the weights of two events cannot be added up.
 //!
-//! A sample does not say whether its event is the one that the user wants, so that all events are summed, each by itself,
-//! and the choice is made at the end. The first event that the recording lists is folded, as perf reports them in that
-//! order. Text without such a list has its most frequent event folded. An event without any call chain is folded only if
-//! no other has one.
+//! A sample does not say whether its event is the one that the user wants, so that all events are
+//! summed, each by itself, and the choice is made at the end. The first event that the recording
+//! lists is folded, as perf reports them in that order. Text without such a list has its most
+//! frequent event folded. An event without any call chain is folded only if no other has one.
 
 use std::cmp::Reverse;
 
@@ -62,7 +62,8 @@ struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Folded,
-    /// Folded too, but under a root of its own: blocked threads, beside a clock, both in nanoseconds.
+    /// Folded too, but under a root of its own: blocked threads, beside a clock, both in
+    /// nanoseconds.
     Off,
     Other,
 }
@@ -77,7 +78,8 @@ impl EventFilter {
         EventFilter { choice, ..EventFilter::default() }
     }
 
-    /// Counts a sample of `event` with so many `frames`. Answers the event's number if the sample may be folded.
+    /// Counts a sample of `event` with so many `frames`. Answers the event's number if the sample
+    /// may be folded.
     pub(super) fn count(&mut self, event: &BStr, weight: u64, frames: usize) -> Option<usize> {
         let number = match self.last_number {
             Some(number) if self.last == event => number,
@@ -146,7 +148,8 @@ impl EventFilter {
         self.seen.iter().enumerate().map(turn).collect()
     }
 
-    /// The number of the event that is folded, if it is ours to choose. What goes beside another is none.
+    /// The number of the event that is folded, if it is ours to choose. What goes beside another is
+    /// none.
     fn best(&self) -> Option<usize> {
         let place = |seen: &Seen| {
             let listed = self.listed.iter().find(|(name, _)| is_same(name, &seen.name));
@@ -207,7 +210,8 @@ impl EventFilter {
         unit.known().map(Into::into)
     }
 
-    /// Several threads begin to read portions of the input, this filter's and others that are [beside](Self::beside) it.
+    /// Several threads begin to read portions of the input, this filter's and others that are
+    /// [beside](Self::beside) it.
     pub(super) fn begin_portions(&mut self) {
         self.began = self.clock;
     }
@@ -217,7 +221,8 @@ impl EventFilter {
         EventFilter { choice: self.choice.clone(), began: self.began, ..EventFilter::default() }
     }
 
-    /// What comes from now on comes behind all of the portions before `portion`, of which the first is 1.
+    /// What comes from now on comes behind all of the portions before `portion`, of which the first
+    /// is 1.
     pub(super) fn start_portion(&mut self, portion: u64) {
         self.clock = self.clock.max(self.began.saturating_add(portion << 32));
     }

@@ -344,8 +344,8 @@ impl<S: FoldedSink> Stage for Folder<S> {
 /// What was folded of one event.
 #[derive(Default)]
 struct OfEvent {
-    /// Stacks as they were sampled, leaf first, their root frames last: first the whole ones, then those that `skip_after`
-    /// cut, which go without their thread's frame.
+    /// Stacks as they were sampled, leaf first, their root frames last: first the whole ones, then
+    /// those that `skip_after` cut, which go without their thread's frame.
     stacks: [Arrivals; 2],
     no_stack: Count,
     /// Whether there are samples with a period, and without one.

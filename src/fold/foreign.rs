@@ -1,4 +1,5 @@
-//! Formats of other profilers, and perf's where it is wanted so, through inferno's collapsers if it has one.
+//! Formats of other profilers, and perf's where it is wanted so, through inferno's collapsers if it
+//! has one.
 
 use std::borrow::Cow;
 use std::io::{BufReader, Read};

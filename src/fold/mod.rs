@@ -62,9 +62,10 @@ pub struct Config {
     pub weighing: Weighing,
     /// Do not tell the next sink what weights are in, not even what inputs tell: see [`crate::unit`].
     pub no_unit: bool,
-    /// The event to fold, with or without its modifiers; `None` is the first one that the recording lists or, in text that lists none,
-    /// the most frequent one. Beside a clock, and in the same nanoseconds,
-    /// there may be `off-cpu`, the time that threads were blocked: both are folded then, each under a root of its own.
+    /// The event to fold, with or without its modifiers; `None` is the first one that the recording
+    /// lists or, in text that lists none, the most frequent one. Beside a clock, and in the same
+    /// nanoseconds, there may be `off-cpu`, the time that threads were blocked: both are folded
+    /// then, each under a root of its own.
     pub event: Option<BString>,
     /// Symbols that become the root of every stack they are on: what called them is left out, the comm too.
     pub skip_after: Vec<BString>,

@@ -242,7 +242,8 @@ impl Stack {
     }
 }
 
-/// `main; read; f 1` is `main;read;f 1`: some tools put a blank behind each `;`. A name of blanks alone is one.
+/// `main; read; f 1` is `main;read;f 1`: some tools put a blank behind each `;`. A name of blanks
+/// alone is one.
 fn without_blanks(name: &[u8]) -> &[u8] {
     match name.trim_start_with(|c| c == ' ') {
         b"" => name,

@@ -1,4 +1,5 @@
-//! Packed and encoded inputs: gzip, zstd, xz, UTF-16 and byte order marks become plain bytes while they are read.
+//! Packed and encoded inputs: gzip, zstd, xz, UTF-16 and byte order marks become plain bytes while
+//! they are read.
 //!
 //! The first bytes tell (RFC 1952, RFC 8878, the .xz file format; the byte order mark U+FEFF).
 
@@ -12,7 +13,8 @@ use crate::error::{Error, Result};
 const TELLING: u64 = 6;
 /// An input can be packed text of an encoding; nobody packs what is packed twice.
 const LAYERS: usize = 4;
-/// What unpacks to more than this is refused if it is also more than [`RATIO`] times as large as it was. In bytes.
+/// What unpacks to more than this is refused if it is also more than [`RATIO`] times as large as it
+/// was. In bytes.
 const LARGE: u64 = 1 << 30;
 const RATIO: u64 = 1000;
 
@@ -45,7 +47,8 @@ impl Coding {
 /// The plain bytes of the input called `name`, and whether they are others than those of `reader`.
 ///
 /// # Errors
-/// The input cannot be read, or is packed in a way that is not known here. Broken packing is found out while it is read.
+/// The input cannot be read, or is packed in a way that is not known here. Broken packing is found
+/// out while it is read.
 ///
 /// Memory: a window of the packed data, up to 128 MiB if the packer asked for one.
 pub fn plain(name: &str, reader: Bytes) -> Result<(Bytes, bool)> {

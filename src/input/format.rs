@@ -59,7 +59,8 @@ impl Format {
         ("recursive", Format::Recursive),
     ];
 
-    /// The format of an input that starts with `start`, or `is_whole`; `None` if it is none of ours.
+    /// The format of an input that starts with `start`, or `is_whole`; `None` if it is none of
+    /// ours.
     pub fn sniff(start: &[u8], is_whole: bool) -> Option<Format> {
         if perf_data::sniff(start) {
             return Some(Format::PerfData);
@@ -89,8 +90,8 @@ impl Format {
             .or_else(|| is_half_folded(whole).then_some(Format::Folded))
     }
 
-    /// The same for an input of which more may come, unless it `ended`. `None` if the text so far does not decide, and more
-    /// text never changes an answer.
+    /// The same for an input of which more may come, unless it `ended`. `None` if the text so far
+    /// does not decide, and more text never changes an answer.
     pub fn sniff_stream(start: &[u8], ended: bool) -> Option<Format> {
         if ended {
             return Format::sniff(start, true);
@@ -106,8 +107,8 @@ impl Format {
         if is_enough { Format::sniff(whole, true) } else { None }
     }
 
-    /// Reads so much of `reader` that [`sniff`](Format::sniff) can tell its format: a line at least, however long it is. The
-    /// answer says too whether that is all of it.
+    /// Reads so much of `reader` that [`sniff`](Format::sniff) can tell its format: a line at
+    /// least, however long it is. The answer says too whether that is all of it.
     ///
     /// # Errors
     /// The input, called `name`, cannot be read, or has nothing in it but blanks.
@@ -133,7 +134,8 @@ impl Format {
         }
     }
 
-    /// The error of an input called `name` that starts with `start` and is in none of the formats `expected`, a phrase.
+    /// The error of an input called `name` that starts with `start` and is in none of the formats
+    /// `expected`, a phrase.
     pub(crate) fn unknown(name: &str, start: &[u8], expected: &str) -> Error {
         match Stranger::of(start) {
             Some(stranger) if !perf_data::sniff(start) => stranger.refuse(name),
@@ -210,7 +212,8 @@ fn is_half_folded(text: &[u8]) -> bool {
     telling_lines(text).count() > odd && telling_lines(text).count() >= 2 * odd
 }
 
-/// Asks inferno's collapsers. They are careless with text they do not know: `vsprof` panics on an empty one.
+/// Asks inferno's collapsers. They are careless with text they do not know: `vsprof` panics on an
+/// empty one.
 fn foreign(text: &str) -> Option<Format> {
     type Applies = fn(&str) -> Option<bool>;
     let candidates: [(Format, Applies); 6] = [

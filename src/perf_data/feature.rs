@@ -52,7 +52,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// When `time` of the recording was, in nanoseconds since 1970; what was before the recording was before its beginning.
+    /// When `time` of the recording was, in nanoseconds since 1970; what was before the recording
+    /// was before its beginning.
     pub fn wall_at(&self, time: u64) -> u64 {
         let since = time.saturating_sub(self.time);
         if time == 0 { self.wall } else { self.wall.saturating_add(since) }

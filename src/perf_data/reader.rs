@@ -211,7 +211,8 @@ impl Reader {
         self.progress = progress;
     }
 
-    /// When the recording had ended at the latest, in nanoseconds since 1970: when its file was written last.
+    /// When the recording had ended at the latest, in nanoseconds since 1970: when its file was
+    /// written last.
     pub fn written(&self) -> Option<u64> {
         self.written
     }

@@ -57,8 +57,8 @@ pub struct NewSample<'a> {
     pub cpu: u32,
     /// What the sample stands for, in units of the event.
     pub period: u64,
-    /// Leaf first, with the `PERF_CONTEXT_*` markers. A record has room for about 8,180 entries: a longer chain loses its root, and
-    /// ends in [`TRUNCATED`].
+    /// Leaf first, with the `PERF_CONTEXT_*` markers. A record has room for about 8,180 entries: a
+    /// longer chain loses its root, and ends in [`TRUNCATED`].
     pub chain: &'a [u64],
 }
 
@@ -71,8 +71,8 @@ pub struct Counted {
     pub lost: Option<u64>,
 }
 
-/// The attr of an event whose samples are replaced by those that [`Writer::sample`] writes. The kernel's limit of call chains is none
-/// of theirs.
+/// The attr of an event whose samples are replaced by those that [`Writer::sample`] writes. The
+/// kernel's limit of call chains is none of theirs.
 pub fn chains_only(attr: &[u8]) -> Vec<u8> {
     let mut attr = attr.to_vec();
     if let Some(fields) = attr.get_mut(ATTR_SAMPLE_TYPE..ATTR_SAMPLE_TYPE + 8) {
@@ -81,7 +81,8 @@ pub fn chains_only(attr: &[u8]) -> Vec<u8> {
     with_limit(attr, u16::MAX)
 }
 
-/// The attr of an event whose call chains have at most `limit` addresses: a reader takes a chain that has so many to be cut.
+/// The attr of an event whose call chains have at most `limit` addresses: a reader takes a chain
+/// that has so many to be cut.
 pub fn with_limit(mut attr: Vec<u8>, limit: u16) -> Vec<u8> {
     if let Some(most) = attr.get_mut(ATTR_MAX_STACK..ATTR_MAX_STACK + 2) {
         most.copy_from_slice(&limit.to_ne_bytes());
@@ -129,7 +130,8 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Says what the recording's clock, a number of clock_gettime(2), showed at one moment: `HEADER_CLOCK_DATA`.
+    /// Says what the recording's clock, a number of clock_gettime(2), showed at one moment:
+    /// `HEADER_CLOCK_DATA`.
     pub fn clock(&mut self, id: u32, clock: Clock) -> io::Result<()> {
         const VERSION: u32 = 1;
         self.begin(kind::HEADER_FEATURE, 0);
@@ -158,8 +160,8 @@ impl<W: Write> Writer<W> {
         self.out.write_all(&self.record)
     }
 
-    /// Passes on a map as the kernel wrote it, an MMAP2 record, with the build id of its file, if it has one, in the place of the
-    /// inode.
+    /// Passes on a map as the kernel wrote it, an MMAP2 record, with the build id of its file, if
+    /// it has one, in the place of the inode.
     pub fn mapped(&mut self, bytes: &[u8], id: u64, build_id: Option<&[u8]>) -> io::Result<()> {
         // pid and tid, start, length and offset come before it.
         const FILE: usize = Head::SIZE + 8 + 3 * 8;
@@ -287,8 +289,8 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Says what the event with this `id` counted by `time`, in nanoseconds: a READ record. Its attr has no `read_format`, or
-    /// `PERF_FORMAT_LOST` alone.
+    /// Says what the event with this `id` counted by `time`, in nanoseconds: a READ record. Its
+    /// attr has no `read_format`, or `PERF_FORMAT_LOST` alone.
     pub fn count(&mut self, count: &Counted, time: u64, id: u64) -> io::Result<()> {
         self.begin(kind::READ, 0);
         self.u32(u32::MAX);
@@ -361,7 +363,8 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// What identifies the file of an MMAP2 record whose `misc` has bit 14: the length of the build id, and 20 bytes for it.
+/// What identifies the file of an MMAP2 record whose `misc` has bit 14: the length of the build id,
+/// and 20 bytes for it.
 fn build_id_field(id: &[u8]) -> [u8; 24] {
     let id = id.get(..20).unwrap_or(id);
     let mut field = [0; 24];

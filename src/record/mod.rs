@@ -60,8 +60,9 @@ pub struct Config {
     pub kernel_symbols: bool,
     /// Record for how long threads are blocked, and where, beside processor time; Linux without perf only.
     pub off_cpu: bool,
-    /// Sample the processors instead of the threads, and keep what is of the workload: threads are seen, too, that end within a sampling
-    /// interval. Linux without perf only; takes the right to record the whole machine.
+    /// Sample the processors instead of the threads, and keep what is of the workload: threads are
+    /// seen, too, that end within a sampling interval. Linux without perf only; takes the right to
+    /// record the whole machine.
     pub per_cpu: bool,
     /// Begin to record so long after the workload.
     pub delay: Option<Duration>,

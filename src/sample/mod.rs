@@ -45,10 +45,10 @@ impl Kind {
 
     /// The kind of a frame that lies in `module`, by the module's name.
     ///
-    /// Kernel: `[kernel.kallsyms]`, `[guest.kernel.kallsyms.12]`, `[nf_conntrack]`, `/lib/modules/…/x.ko.xz`,
-    /// `vmlinux-6.1`, `/proc/kcore`, `bpf_prog_6deef7357e7b4530_f`. Memory that the kernel shows to programs is theirs:
-    /// `[vdso]`, `[vsyscall]`, `[heap]`.
-    /// Jit: `/tmp/perf-19982.map`, `/x/jitted-12-3.so`.
+    /// Kernel: `[kernel.kallsyms]`, `[guest.kernel.kallsyms.12]`, `[nf_conntrack]`,
+    /// `/lib/modules/…/x.ko.xz`, `vmlinux-6.1`, `/proc/kcore`, `bpf_prog_6deef7357e7b4530_f`.
+    /// Memory that the kernel shows to programs is theirs: `[vdso]`, `[vsyscall]`, `[heap]`. Jit:
+    /// `/tmp/perf-19982.map`, `/x/jitted-12-3.so`.
     pub fn of_module(module: &[u8]) -> Kind {
         if module == b"inlined" {
             Kind::Inlined
@@ -63,8 +63,8 @@ impl Kind {
         }
     }
 
-    /// Whether `address` belongs to the kernel: at the end of the 64-bit address space of x86-64, aarch64 and others, but
-    /// not so close to the end that it is a negative number.
+    /// Whether `address` belongs to the kernel: at the end of the 64-bit address space of x86-64,
+    /// aarch64 and others, but not so close to the end that it is a negative number.
     pub(crate) fn is_kernel_address(address: u64) -> bool {
         (0xffff_0000_0000_0000..0xffff_ffff_ffff_f000).contains(&address)
     }
@@ -89,7 +89,8 @@ fn is_kernel(module: &[u8]) -> bool {
             .is_some_and(|at| vmlinux(&file[at..]))
 }
 
-/// Whether the name in brackets, from behind the first on, is of memory of a program and not of a module of the kernel.
+/// Whether the name in brackets, from behind the first on, is of memory of a program and not of a
+/// module of the kernel.
 fn is_user_memory(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 9] = [
         b"unknown]",

@@ -1,4 +1,5 @@
-//! Names that cannot be taken for anything else in text: one with a newline in it would forge a line.
+//! Names that cannot be taken for anything else in text: one with a newline in it would forge a
+//! line.
 
 use std::borrow::Cow;
 

@@ -114,7 +114,8 @@ impl<'a> Header<'a> {
         Some(())
     }
 
-    /// `     257597 cycles:uppp: rest`; `None` for what perf prints of other records, `PERF_RECORD_LOST lost 12`.
+    /// `     257597 cycles:uppp: rest`; `None` for what perf prints of other records,
+    /// `PERF_RECORD_LOST lost 12`.
     fn parse_what(&mut self, what: &'a [u8]) -> Option<()> {
         let what = what.trim_ascii_start();
         if what.starts_with(b"PERF_RECORD_") {

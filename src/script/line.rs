@@ -45,7 +45,8 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// The same without a module: `main+0x87`, or nothing. Whoever asks knows that an address stands before it.
+    /// The same without a module: `main+0x87`, or nothing. Whoever asks knows that an address
+    /// stands before it.
     pub fn without_module(text: &'a [u8]) -> Frame<'a> {
         let (symbol, offset) = match text.trim_ascii() {
             b"" => (&b"[unknown]"[..], None),
@@ -62,8 +63,8 @@ pub fn split_address(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&line[..end], &line[end + 1..]))
 }
 
-/// Splits a frame line without a module, or with nothing but an address, which then is long enough to be one or where perf puts
-/// addresses.
+/// Splits a frame line without a module, or with nothing but an address, which then is long enough
+/// to be one or where perf puts addresses.
 pub fn split_bare(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let indent = line.len() - line.trim_ascii_start().len();
     let begins_with_tab = line.starts_with(b"\t");

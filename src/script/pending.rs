@@ -9,7 +9,8 @@ use crate::sample::{FrameId, Place, Sample};
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) open: bool,
-    /// Its only frame stood on its first line: where it was, or the address that it accessed if frames follow.
+    /// Its only frame stood on its first line: where it was, or the address that it accessed if
+    /// frames follow.
     pub(super) single: bool,
     comm: Vec<u8>,
     event: Vec<u8>,
@@ -36,7 +37,8 @@ impl Pending {
         self.numbers = Sample { pid, tid, cpu, time, period, ..Sample::default() };
     }
 
-    /// Whether nothing proves that its first line was one of a sample: it has neither a time, an event nor a frame.
+    /// Whether nothing proves that its first line was one of a sample: it has neither a time, an
+    /// event nor a frame.
     pub(super) fn is_doubtful(&self) -> bool {
         self.stack.is_empty() && self.event.is_empty() && self.numbers.time.is_none()
     }

@@ -42,9 +42,11 @@ pub struct Reader {
     text_from: usize,
     /// The first line of the open sample, if nothing on it proves that it is one.
     doubtful: Vec<u8>,
-    /// Frames may follow without the line that begins a sample: text begins, or a blank line was read.
+    /// Frames may follow without the line that begins a sample: text begins, or a blank line was
+    /// read.
     at_start: bool,
-    /// Whether the input begins with a frame, so that nothing tells the threads; `None` until its first line was read.
+    /// Whether the input begins with a frame, so that nothing tells the threads; `None` until its
+    /// first line was read.
     is_nameless: Option<bool>,
 }
 
@@ -242,8 +244,9 @@ impl Reader {
         if header.time.is_none() && header.event.is_empty() {
             self.doubtful.extend_from_slice(&to.chunk[at]);
         }
-        // `cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])`: perf puts the only frame of a sample on its first line, and
-        // with `-F +addr` the address that was accessed. A branch, ` => ` behind it, is where it came from.
+        // `cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])`: perf puts the only frame of a sample
+        // on its first line, and with `-F +addr` the address that was accessed. A branch, ` => `
+        // behind it, is where it came from.
         let rest = header.rest.split_once_str(" => ").map_or(&**header.rest, |(from, _)| from);
         let rest = rest.trim_ascii_end();
         let parts = line::split_address(rest).filter(|(word, _)| line::is_address(word));
@@ -258,8 +261,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Opens a sample that begins with a frame, as `perf script -F ip,sym,dso` prints them: nobody knows its thread. Only
-    /// lines of call chains start with a tab.
+    /// Opens a sample that begins with a frame, as `perf script -F ip,sym,dso` prints them: nobody
+    /// knows its thread. Only lines of call chains start with a tab.
     fn open_nameless<S: SampleSink + ?Sized>(
         &mut self,
         at: Range<usize>,

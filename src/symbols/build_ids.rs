@@ -1,4 +1,5 @@
-//! The build ids of what running processes map: a recorder writes them down while the files are there.
+//! The build ids of what running processes map: a recorder writes them down while the files are
+//! there.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,13 +16,14 @@ use super::vdso;
 pub(crate) struct BuildIds {
     known: HashMap<(PathBuf, Stamp), Option<Vec<u8>>>,
     vdso: Option<Option<Vec<u8>>>,
-    /// The last process that had ended, or let us see nothing of it, when it was asked for one of its files.
+    /// The last process that had ended, or let us see nothing of it, when it was asked for one of
+    /// its files.
     gone: Option<u32>,
 }
 
 impl BuildIds {
-    /// The build id of what process `pid` just mapped; `None` if the file has none, or if it cannot be told for certain which
-    /// file it was.
+    /// The build id of what process `pid` just mapped; `None` if the file has none, or if it cannot
+    /// be told for certain which file it was.
     pub(crate) fn of(&mut self, identity: &Identity, pid: u32) -> Option<Vec<u8>> {
         let path = identity.path.as_slice();
         if path == b"[vdso]" {

@@ -59,8 +59,9 @@ impl Module {
         (self.ending(address) == Some(Ending::Exit)).then_some((b"clone", None))
     }
 
-    /// Whether the x86-64 code at `address`, which no call leads to, is where a coroutine returns to when it is over:
-    /// Boost's `make_fcontext` puts it there, and it does nothing but `xor %rdi,%rdi; call _exit; hlt`.
+    /// Whether the x86-64 code at `address`, which no call leads to, is where a coroutine returns
+    /// to when it is over: Boost's `make_fcontext` puts it there, and it does nothing but `xor
+    /// %rdi,%rdi; call _exit; hlt`.
     pub(crate) fn ends_coroutine(&self, address: u64) -> bool {
         const MOST: usize = 6;
         let code = self.code_at(address).unwrap_or_default();
@@ -95,8 +96,8 @@ impl Module {
     }
 }
 
-/// How glibc's `__start_context` begins, which calls the next context when that of `makecontext` is over:
-/// `mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi`.
+/// How glibc's `__start_context` begins, which calls the next context when that of `makecontext` is
+/// over: `mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi`.
 const START_CONTEXT: [u8; 10] = [0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff];
 /// No `_start` is longer, in bytes.
 const LONGEST_START: u64 = 64;
@@ -148,7 +149,8 @@ impl Ending {
     }
 }
 
-/// Whether a call of x86, of 64 bits or 32, ends where `code` does: `e8` and four bytes, or `ff /2` and its operand.
+/// Whether a call of x86, of 64 bits or 32, ends where `code` does: `e8` and four bytes, or `ff /2`
+/// and its operand.
 pub(crate) fn ends_in_call(code: &[u8]) -> bool {
     let Some(code) = code.last_chunk::<7>() else { return false };
     let is_indirect = |at: usize| {
@@ -175,14 +177,15 @@ fn length_of_call(operand: &[u8]) -> Option<usize> {
     Some(1 + usize::from(sib.is_some()) + displacement)
 }
 
-/// Whether this code returns from a signal's handler: `mov $15,%rax; syscall`. gdb knows it by the same bytes.
+/// Whether this code returns from a signal's handler: `mov $15,%rax; syscall`. gdb knows it by the
+/// same bytes.
 pub(crate) fn is_signal_return(code: &[u8]) -> bool {
     code.starts_with(b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05")
         || code.starts_with(b"\xb8\x0f\x00\x00\x00\x0f\x05")
 }
 
-/// Whether x86-64 code loads the stack pointer from memory or from another register than the frame pointer: it goes on on
-/// another stack.
+/// Whether x86-64 code loads the stack pointer from memory or from another register than the frame
+/// pointer: it goes on on another stack.
 pub(crate) fn loads_stack_pointer(code: &[u8]) -> bool {
     let loads = |instruction: Instruction| {
         let from = match instruction.op1_kind() {

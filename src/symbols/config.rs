@@ -18,7 +18,8 @@ pub struct Config {
     pub debug_dirs: Vec<PathBuf>,
     /// Where perf keeps copies of recorded modules: `~/.debug`.
     pub build_id_cache: Option<PathBuf>,
-    /// Ask debuginfod servers for what is not found here, and take no longer than this for all of it (`--debuginfod`).
+    /// Ask debuginfod servers for what is not found here, and take no longer than this for all of
+    /// it (`--debuginfod`).
     pub debuginfod: Option<Duration>,
 }
 

@@ -1,7 +1,8 @@
 //! Readable names: what a compiler mangled, as its programmer wrote it.
 //!
-//! Rust (legacy and v0) without hashes, C++ without parameters and return types and OCaml, as perf prints them; D as c++filt does it, without
-//! parameters. Everything else, such as Swift, Java, Go and C, is passed through. A suffix the optimizer added to a mangled name (`.isra.0`,
+//! Rust (legacy and v0) without hashes, C++ without parameters and return types and OCaml, as perf
+//! prints them; D as c++filt does it, without parameters. Everything else, such as Swift, Java, Go
+//! and C, is passed through. A suffix the optimizer added to a mangled name (`.isra.0`,
 //! `.llvm.123`) goes, so that a function has one name whether it was called, cloned or inlined.
 
 use std::borrow::Cow;
@@ -59,8 +60,9 @@ pub fn demangle(symbol: &[u8]) -> Cow<'_, [u8]> {
     readable.map_or(Cow::Borrowed(symbol), |name| Cow::Owned(name.into_bytes()))
 }
 
-/// `symbol` without the version of its library that a linker wrote behind it: `pthread_create@@GLIBC_2.34`,
-/// `memcpy@GLIBC_2.2.5`. Other languages use `@` too, so what follows must look like a version.
+/// `symbol` without the version of its library that a linker wrote behind it:
+/// `pthread_create@@GLIBC_2.34`, `memcpy@GLIBC_2.2.5`. Other languages use `@` too, so what follows
+/// must look like a version.
 fn without_version(symbol: &[u8]) -> &[u8] {
     let Some(at) = symbol.find_byte(b'@') else { return symbol };
     let is_word =
@@ -76,10 +78,11 @@ fn without_version(symbol: &[u8]) -> &[u8] {
     if is_versioned && looks_like_version { &symbol[..at] } else { symbol }
 }
 
-/// `symbol` in OCaml's terms, as perf demangles it: `camlStdlib__Array__map_154` is `Stdlib.Array.map`.
+/// `symbol` in OCaml's terms, as perf demangles it: `camlStdlib__Array__map_154` is
+/// `Stdlib.Array.map`.
 ///
-/// `__` separates modules, `$5b` is the character 0x5b, and the number at the end makes the name unique
-/// (OCaml's `asmcomp/compilenv.ml`, perf's `util/demangle-ocaml.c`).
+/// `__` separates modules, `$5b` is the character 0x5b, and the number at the end makes the name
+/// unique (OCaml's `asmcomp/compilenv.ml`, perf's `util/demangle-ocaml.c`).
 fn ocaml(symbol: &[u8]) -> Option<Vec<u8>> {
     let mut rest = symbol.strip_prefix(b"caml")?;
     if !rest.first()?.is_ascii_uppercase() {

@@ -1,8 +1,8 @@
 //! D's names: `_D3std5stdio__T7writelnTAyaZQnFNfQjZv` is `std.stdio.writeln!(immutable(char)[])`.
 //!
 //! Without parameters and type of the function itself, as C++'s names are. Format: the D ABI,
-//! <https://dlang.org/spec/abi.html#name_mangling>. What is rare in names of functions, such as floating-point template
-//! arguments, is not read: these names stay mangled.
+//! <https://dlang.org/spec/abi.html#name_mangling>. What is rare in names of functions, such as
+//! floating-point template arguments, is not read: these names stay mangled.
 
 /// A name that takes more steps or becomes longer refers to itself again and again.
 const MOST_STEPS: usize = 4096;
@@ -111,8 +111,8 @@ impl Parser<'_> {
         rest.starts_with(b"__T") || rest.starts_with(b"__U")
     }
 
-    /// Names of modules, types and functions, joined by dots. The parameters of an enclosing function stay, as they tell its
-    /// overloads apart.
+    /// Names of modules, types and functions, joined by dots. The parameters of an enclosing
+    /// function stay, as they tell its overloads apart.
     fn qualified(&mut self) -> Option<()> {
         let start = self.out.len();
         loop {
@@ -364,7 +364,8 @@ impl Parser<'_> {
         Some(())
     }
 
-    /// Reads what the reference here leads to. A type that refers to one in which it stands would never end.
+    /// Reads what the reference here leads to. A type that refers to one in which it stands would
+    /// never end.
     fn refer(&mut self, read: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
         let from = self.at;
         let outer = std::mem::replace(&mut self.refers_from, from);

@@ -1,8 +1,11 @@
-//! How far a symbol without a size reaches where most symbols are gone: in a stripped file, which has those of `.dynsym` alone.
+//! How far a symbol without a size reaches where most symbols are gone: in a stripped file, which
+//! has those of `.dynsym` alone.
 //!
-//! In a full table such a symbol ends where the next one starts. In `.dynsym` the next one may be 200 KB away, and whatever lies between
-//! would get its name: x264 exports a few functions of assembler, and all that follow are hidden. What else says where the
-//! function ends: the next function that `.eh_frame_hdr` lists, and the code itself, which does not run on behind its last return.
+//! In a full table such a symbol ends where the next one starts. In `.dynsym` the next one may be
+//! 200 KB away, and whatever lies between would get its name: x264 exports a few functions of
+//! assembler, and all that follow are hidden. What else says where the function ends: the next
+//! function that `.eh_frame_hdr` lists, and the code itself, which does not run on behind its last
+//! return.
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use object::elf::{EM_386, EM_X86_64};
@@ -12,10 +15,12 @@ use super::elf::Elf;
 /// Longer functions are cut, in bytes of code.
 const LONGEST: usize = 1 << 16;
 
-/// A jump that is not taken always leads no farther than its function; one that always is may lead to another one if it is longer.
+/// A jump that is not taken always leads no farther than its function; one that always is may lead
+/// to another one if it is longer.
 const LONGEST_JUMP: u64 = 1 << 10;
 
-/// Where the function at `start` ends, of the file's own address space, as far as the file tells; `u64::MAX` if nothing does.
+/// Where the function at `start` ends, of the file's own address space, as far as the file tells;
+/// `u64::MAX` if nothing does.
 pub(super) fn end_of(elf: &Elf<'_>, start: u64) -> u64 {
     let code = || {
         let holds = |address: u64, size: u64| start.checked_sub(address).filter(|at| *at < size);
@@ -35,7 +40,8 @@ pub(super) fn end_of(elf: &Elf<'_>, start: u64) -> u64 {
     by_code.min(next_listed(elf, start).unwrap_or(u64::MAX))
 }
 
-/// How long the function is that `code` begins with: up to where it goes on no more, behind all places that it jumps to.
+/// How long the function is that `code` begins with: up to where it goes on no more, behind all
+/// places that it jumps to.
 fn length(bits: u32, code: &[u8]) -> Option<u64> {
     let code = code.get(..LONGEST).unwrap_or(code);
     let mut farthest = 0;

@@ -7,9 +7,11 @@
 //!  place ────▶ the function's own entry: its start again, then where its name is
 //! ```
 //!
-//! Format: `src/debug/gosym/pclntab.go` and `src/runtime/symtab.go` of Go; the layouts are those of Go 1.2, 1.16, 1.18 and 1.20. Those since
+//! Format: `src/debug/gosym/pclntab.go` and `src/runtime/symtab.go` of Go; the layouts are those of
+//! Go 1.2, 1.16, 1.18 and 1.20. Those since
 //! 1.18 tell starts relative to the beginning of Go's code; before, as addresses, which a program that can be loaded anywhere
-//! has among its relocations. No inlined functions: their table is found by way of a structure that every Go version changes.
+//! has among its relocations. No inlined functions: their table is found by way of a structure that
+//! every Go version changes.
 
 use std::ops::Range;
 
@@ -21,8 +23,8 @@ use super::elf::Elf;
 /// Longer names are hostile.
 const LONGEST_NAME: usize = 1 << 16;
 
-/// Where the table is: in the section that is called so, in a section that the linker made of several, or in a segment if the file has
-/// lost its section headers.
+/// Where the table is: in the section that is called so, in a section that the linker made of
+/// several, or in a segment if the file has lost its section headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// In the file.
@@ -85,7 +87,8 @@ impl Place {
             return None;
         };
         candidates.into_iter().find_map(|(data, address)| {
-            // The last byte of the magic number and the two zeros behind it, of a number with its lowest byte first.
+            // The last byte of the magic number and the two zeros behind it, of a number with its
+            // lowest byte first.
             let marks = data.find_iter(b"\xff\xff\xff\0\0").filter_map(|at| at.checked_sub(1));
             // Aligned, as linkers do: or else each of many marks would be a table to look at.
             marks.filter(|at| at.is_multiple_of(8)).take(1 << 12).find_map(|at| {
@@ -145,8 +148,8 @@ impl Place {
     }
 }
 
-/// Where Go's code begins: what the header tells, or, if that is to be relocated, the relocation. Newer versions tell nothing: then it is
-/// where all code begins.
+/// Where Go's code begins: what the header tells, or, if that is to be relocated, the relocation.
+/// Newer versions tell nothing: then it is where all code begins.
 fn text(elf: &Elf<'_>, place: u64, told: u64) -> Option<u64> {
     let is_code = |address: u64| {
         let mut code = elf.segments.iter().filter(|segment| segment.executable);
@@ -228,7 +231,8 @@ impl<'d> GoTable<'d> {
         })
     }
 
-    /// Whether what looked like a table is one: its first functions are in order, in code, and have names.
+    /// Whether what looked like a table is one: its first functions are in order, in code, and have
+    /// names.
     fn is_plausible(&self, elf: &Elf<'_>) -> bool {
         let first = self.start(0).unwrap_or(0);
         let in_code = elf.segments.iter().any(|segment| {

@@ -1,6 +1,7 @@
 //! Which file was mapped, and how one knows that a file of today is still that one.
 //!
-//! A path proves nothing: programs are rebuilt, replaced within a recording, or lie in a container. Proofs, best first:
+//! A path proves nothing: programs are rebuilt, replaced within a recording, or lie in a container.
+//! Proofs, best first:
 //!
 //! 1. the build id, if the recording has it: the file must have the same. perf before 6.17 tells it by path, when it is done, so
 //!    that of two files that took turns there only the last has the right one: another inode must have come later. And GNU ld leaves `.symtab` out of it, so that two builds
@@ -25,11 +26,13 @@ pub struct Identity {
     pub path: BString,
     /// The build id, if the recording has it.
     pub build_id: Option<Vec<u8>>,
-    /// The build id is that of the path when the recording ended, as perf tells it, which may be another file's.
+    /// The build id is that of the path when the recording ended, as perf tells it, which may be
+    /// another file's.
     pub is_by_path: bool,
     /// Device, inode and its generation, if the recording has them.
     pub inode: Option<Inode>,
-    /// By when it was mapped, in nanoseconds since 1970, if that is known; if the build id is by path, when the recording ended.
+    /// By when it was mapped, in nanoseconds since 1970, if that is known; if the build id is by
+    /// path, when the recording ended.
     pub mapped: Option<u64>,
     /// The addresses where it was mapped: first, and one past the last.
     pub range: (u64, u64),
@@ -60,15 +63,16 @@ pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
-    /// When its content changed, and when its content, its name or its rights did, in nanoseconds since 1970.
+    /// When its content changed, and when its content, its name or its rights did, in nanoseconds
+    /// since 1970.
     modified: i128,
     changed: i128,
     /// When the inode was made, on file systems that note it.
     born: Option<i128>,
 }
 
-/// File systems note times by a clock that ticks every few milliseconds; and our knowledge of when a file was mapped depends
-/// on two clocks. What is closer than this is not later.
+/// File systems note times by a clock that ticks every few milliseconds; and our knowledge of when
+/// a file was mapped depends on two clocks. What is closer than this is not later.
 const SLACK: i128 = 10_000_000;
 
 impl Stamp {
@@ -77,8 +81,8 @@ impl Stamp {
         std::fs::metadata(path).ok().map(|metadata| Stamp::from(&metadata))
     }
 
-    /// Whether the file can be the one that was mapped, by what is known besides build ids. `is_elsewhere`: another machine
-    /// mapped it.
+    /// Whether the file can be the one that was mapped, by what is known besides build ids.
+    /// `is_elsewhere`: another machine mapped it.
     pub(super) fn may_be(&self, identity: &Identity, is_elsewhere: bool) -> bool {
         let Some(inode) = identity.inode.filter(|inode| inode.number != 0) else {
             return !is_elsewhere && !self.is_modified_since(identity.mapped);
@@ -97,7 +101,8 @@ impl Stamp {
         identity.inode.is_some_and(|inode| self.is_on(inode.device) && !self.is_inode(inode))
     }
 
-    /// Whether another file had this path while the recording was made, whose build id it is that was told by path.
+    /// Whether another file had this path while the recording was made, whose build id it is that
+    /// was told by path.
     pub(super) fn took_the_path(&self, identity: &Identity) -> bool {
         // perf links files into its cache, which counts as a change of them.
         let was_there = |ended| self.born.unwrap_or(self.changed) <= i128::from(ended) + SLACK;

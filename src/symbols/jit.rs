@@ -13,7 +13,8 @@ use bstr::{BStr, BString, ByteSlice};
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Code {
     end: u64,
-    /// Shared by the parts of what other code was placed into: a hostile map has one long name in a million parts.
+    /// Shared by the parts of what other code was placed into: a hostile map has one long name in a
+    /// million parts.
     name: Arc<[u8]>,
 }
 
@@ -181,8 +182,9 @@ impl Jitdump {
         Some((self.names.get(code.name as usize)?.as_bstr(), code.start))
     }
 
-    /// What came to lie at `address`, in order of time: from when on, its name, and where it starts, as [`find`](Jitdump::find) answers from then
-    /// on. Empty if there was nothing else ever.
+    /// What came to lie at `address`, in order of time: from when on, its name, and where it
+    /// starts, as [`find`](Jitdump::find) answers from then on. Empty if there was nothing else
+    /// ever.
     pub fn changes(&self, address: u64) -> Vec<(u64, &BStr, u64)> {
         let mut codes: Vec<&Dumped> = self.there(address).collect();
         // The sort is stable: of two codes at one time the later one counts.

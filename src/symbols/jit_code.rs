@@ -1,7 +1,8 @@
 //! The code that a jitdump holds, and what it says of how the code's functions are left.
 //!
-//! Source: the kernel's tools/perf/Documentation/jitdump-specification.txt, and tools/perf/util/genelf.c for what the
-//! unwinding record holds: the bytes of `.eh_frame`, then those of `.eh_frame_hdr`. It belongs to the code that comes next.
+//! Source: the kernel's tools/perf/Documentation/jitdump-specification.txt, and
+//! tools/perf/util/genelf.c for what the unwinding record holds: the bytes of `.eh_frame`, then
+//! those of `.eh_frame_hdr`. It belongs to the code that comes next.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -87,7 +88,8 @@ impl JitCode {
         Some(JitCode { bytes, pieces, longest })
     }
 
-    /// The number of the code at `address` as of `time`: the latest before it, or else the first; without a time the last.
+    /// The number of the code at `address` as of `time`: the latest before it, or else the first;
+    /// without a time the last.
     pub(crate) fn find(&self, address: u64, time: Option<u64>) -> Option<usize> {
         let from = address.saturating_sub(self.longest);
         let from = self.pieces.partition_point(|piece| piece.start < from);
@@ -130,7 +132,8 @@ fn load(fields: &Fields<'_>, at: usize) -> Option<(u64, Piece)> {
     Some((index, Piece { time, start, size, code, eh_frame: None }))
 }
 
-/// `JIT_CODE_UNWINDING_INFO`: the size of all, that of `.eh_frame_hdr`, what is mapped. The record begins at `at`.
+/// `JIT_CODE_UNWINDING_INFO`: the size of all, that of `.eh_frame_hdr`, what is mapped. The record
+/// begins at `at`.
 fn unwinding(fields: &Fields<'_>, at: usize) -> Option<Range<usize>> {
     const DATA: usize = 40;
     let all = usize::try_from(fields.u64(16)?).ok()?;

@@ -1,11 +1,13 @@
 //! Which `/tmp/perf-PID.map` belongs to a process, and whether to believe it.
 //!
-//! Anybody can write a file of that name, and numbers of processes come back. So a map is believed only if it is a plain file of the
-//! process's user, of the reader or of root, and if it was written after the process executed its program. perf has the rule of
-//! owners too (tools/perf/util/symbol.c, "not owned by current user or root").
+//! Anybody can write a file of that name, and numbers of processes come back. So a map is believed
+//! only if it is a plain file of the process's user, of the reader or of root, and if it was
+//! written after the process executed its program. perf has the rule of owners too
+//! (tools/perf/util/symbol.c, "not owned by current user or root").
 //!
-//! In a PID namespace the process calls itself by another number, and writes that into the name; with its own mount namespace, into
-//! its own `/tmp`. Both are gone when it has ended, so [`JitProcess::observe`] remembers them while it runs.
+//! In a PID namespace the process calls itself by another number, and writes that into the name;
+//! with its own mount namespace, into its own `/tmp`. Both are gone when it has ended, so
+//! [`JitProcess::observe`] remembers them while it runs.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +29,8 @@ pub struct JitProcess {
     pub pid: u32,
     /// When it executed its program, or was forked: no map of it is older.
     pub began: Option<SystemTime>,
-    /// When another process began to have its number, which may have written a map of its own since.
+    /// When another process began to have its number, which may have written a map of its own
+    /// since.
     pub ended: Option<SystemTime>,
     /// The user it runs as.
     pub user: Option<u32>,
@@ -120,8 +123,8 @@ impl Loader {
         Jitdump::read(&bytes)
     }
 
-    /// What `process` wrote to `/tmp/perf-PID.map`, here or in its container. `None` if there is no such file, or none to be believed:
-    /// `Warnings` say why.
+    /// What `process` wrote to `/tmp/perf-PID.map`, here or in its container. `None` if there is no
+    /// such file, or none to be believed: `Warnings` say why.
     pub fn perf_map(&self, process: &JitProcess) -> Option<PerfMap> {
         if self.config().symfs.is_some() {
             // The files of another machine are copies: who wrote them, and when, is lost.

@@ -81,9 +81,10 @@ impl Loader {
         self.listed(&path, addresses, reference)
     }
 
-    /// Whether a kernel whose build id is not known is the one that runs here: the recording says so, or it lies where the
-    /// running one does, which another would not after its start at random. All kernels that do not start at random lie at
-    /// one place, so the recording must not say otherwise.
+    /// Whether a kernel whose build id is not known is the one that runs here: the recording says
+    /// so, or it lies where the running one does, which another would not after its start at
+    /// random. All kernels that do not start at random lie at one place, so the recording must not
+    /// say otherwise.
     pub(super) fn is_running(&self, reference: Option<Reference<'_>>) -> Result<bool> {
         if self.has_kernel_of_here() {
             return Ok(true);

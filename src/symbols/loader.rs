@@ -1,6 +1,8 @@
-//! Finds the file of a recorded module: by its path, in the process that mapped it, by its build id, from a server.
+//! Finds the file of a recorded module: by its path, in the process that mapped it, by its build
+//! id, from a server.
 //!
-//! `identity.rs` says how a file is known to be the recorded one. A file that is not is not used, and that is counted.
+//! `identity.rs` says how a file is known to be the recorded one. A file that is not is not used,
+//! and that is counted.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -75,13 +77,14 @@ impl Loader {
         self.config.symfs.is_none() && lock(&self.recorded).origin.has_kernel_of_here()
     }
 
-    /// Whether a kernel without a build id is another than the one that runs here: the recording says so.
+    /// Whether a kernel without a build id is another than the one that runs here: the recording
+    /// says so.
     pub(super) fn has_other_kernel(&self) -> bool {
         lock(&self.recorded).origin.has_other_kernel()
     }
 
-    /// The module that was recorded as `identity` in process `pid`, together with the files that belong to it; `None` if it is
-    /// not found.
+    /// The module that was recorded as `identity` in process `pid`, together with the files that
+    /// belong to it; `None` if it is not found.
     pub fn module(&self, identity: &Identity, pid: Option<u32>) -> Option<Arc<Module>> {
         let path = identity.path.as_slice();
         let found = self.find(identity, pid);
@@ -133,8 +136,8 @@ impl Loader {
         }
     }
 
-    /// Remembers that the file of the module called `name` was overwritten while it was in use, so that its names are another
-    /// build's.
+    /// Remembers that the file of the module called `name` was overwritten while it was in use, so
+    /// that its names are another build's.
     pub(crate) fn warn_overwritten(&self, name: &[u8]) {
         self.warn(name, Lack::Mismatched);
     }
@@ -242,7 +245,8 @@ impl Loader {
         lock(&self.kept).entry(key).or_insert(found).clone()
     }
 
-    /// Where the file may be by its path, best first. Debug files are looked for beside it, so its own path comes before links to it.
+    /// Where the file may be by its path, best first. Debug files are looked for beside it, so its
+    /// own path comes before links to it.
     fn places(&self, identity: &Identity, pid: Option<u32>) -> Vec<PathBuf> {
         let path = identity.path.as_slice();
         let is_deleted = is_deleted(path);

@@ -15,8 +15,8 @@ pub(super) enum Bytes {
     Owned(Vec<u8>),
 }
 
-/// A file of up to this many bytes is read: it costs little, and what overwrites the file in place, as `cp` does, cannot change
-/// what was read.
+/// A file of up to this many bytes is read: it costs little, and what overwrites the file in place,
+/// as `cp` does, cannot change what was read.
 const SMALL: u64 = 1 << 20;
 
 impl Bytes {
@@ -53,9 +53,10 @@ fn regular(path: &Path) -> io::Result<File> {
 }
 
 fn map(file: &File) -> io::Result<Bytes> {
-    // SAFETY: the mapping is private and read-only. A module that is overwritten in place while we read it can
-    // change under us or end early; what reads it checks every bound and never trusts what it read before.
-    // Compilers and package managers replace modules by renaming, which leaves the mapped file as it was.
+    // SAFETY: the mapping is private and read-only. A module that is overwritten in place while we
+    // read it can change under us or end early; what reads it checks every bound and never trusts
+    // what it read before. Compilers and package managers replace modules by renaming, which leaves
+    // the mapped file as it was.
     Ok(Bytes::Mapped(unsafe { memmap2::Mmap::map(file)? }))
 }
 

@@ -149,7 +149,8 @@ impl Module {
         &self.main
     }
 
-    /// Whether the file was overwritten in place since it was opened, so that its bytes are another build's by now.
+    /// Whether the file was overwritten in place since it was opened, so that its bytes are another
+    /// build's by now.
     pub(crate) fn is_overwritten(&self) -> bool {
         let was = self.stamp.filter(|_| matches!(self.main, Bytes::Mapped(_)));
         was.is_some_and(|was| Stamp::of(&self.path).is_some_and(|now| now.overwrites(&was)))

@@ -34,8 +34,8 @@ impl Origin {
         self.hostname.is_some() && self.hostname != here.hostname || self.has_other_arch(&here)
     }
 
-    /// Whether the recording says that it was made on this machine, by the kernel that runs here now or by one of the same
-    /// release.
+    /// Whether the recording says that it was made on this machine, by the kernel that runs here
+    /// now or by one of the same release.
     pub fn has_kernel_of_here(&self) -> bool {
         let here = Origin::here();
         let is_same = |its: &Option<BString>, ours| its.is_some() && its == ours;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where the file of a running process can be opened that it calls `path`, surest first. Each place is looked for when it is asked
-/// for: programs that start many processes map many files.
+/// Where the file of a running process can be opened that it calls `path`, surest first. Each place
+/// is looked for when it is asked for: programs that start many processes map many files.
 pub(super) fn running(pid: u32, path: &Path, range: (u64, u64)) -> impl Iterator<Item = PathBuf> {
     let process = process(pid);
     let (start, end) = range;

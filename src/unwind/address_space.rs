@@ -1,4 +1,5 @@
-//! Who runs what: the address space and the name of every process and thread, as far as the recording has come.
+//! Who runs what: the address space and the name of every process and thread, as far as the
+//! recording has come.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,8 +26,8 @@ pub(crate) struct Spaces {
     names: Interner,
     modules: Modules,
     made: Made,
-    /// By path, of recordings whose maps have none: perf writes those of modules that were hit. Several, if several files had that
-    /// path while it recorded.
+    /// By path, of recordings whose maps have none: perf writes those of modules that were hit.
+    /// Several, if several files had that path while it recorded.
     build_ids: HashMap<BString, Vec<Vec<u8>>>,
     /// Relates times of the recording to those of files.
     clock: Option<Clock>,
@@ -47,7 +48,8 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// `bpf_prog_6deef7357e7b4530_f`, `nf_hook_slow`, or, of a kernel module, `loop_add [loop]`. Those that are gone were there before.
+    /// `bpf_prog_6deef7357e7b4530_f`, `nf_hook_slow`, or, of a kernel module, `loop_add [loop]`.
+    /// Those that are gone were there before.
     pub(crate) fn tell(&mut self, symbol: &Ksymbol<'_>) {
         const BPF: u16 = 1;
         if symbol.gone {
@@ -75,7 +77,8 @@ impl Kernel {
 #[derive(Default)]
 pub(crate) struct Space {
     maps: BTreeMap<u64, Map>,
-    /// Those of the program before the last exec: samples inside of execve still carry its addresses.
+    /// Those of the program before the last exec: samples inside of execve still carry its
+    /// addresses.
     before: BTreeMap<u64, Map>,
     /// The jitdump that is mapped, as a mark, by what writes it.
     pub(crate) jitdump: Option<BString>,
@@ -121,7 +124,8 @@ pub(super) struct Parts<'a> {
 }
 
 impl Spaces {
-    /// Of a recording with this clock, if it is known yet, that ended by a time in nanoseconds since 1970, if that is.
+    /// Of a recording with this clock, if it is known yet, that ended by a time in nanoseconds
+    /// since 1970, if that is.
     pub(crate) fn new(clock: Option<Clock>, ended: Option<u64>) -> Spaces {
         Spaces { clock, ended, ..Spaces::default() }
     }
@@ -219,7 +223,8 @@ impl Spaces {
         }
     }
 
-    /// Takes note of a map that was made at `time` of the recording's clock; 0 if it was there before.
+    /// Takes note of a map that was made at `time` of the recording's clock; 0 if it was there
+    /// before.
     pub(crate) fn map(&mut self, mmap: &Mmap<'_>, time: Option<u64>) {
         if mmap.pid == u32::MAX {
             // `[kernel.kallsyms]_text`: the offset is the address of `_text`.
@@ -281,7 +286,8 @@ impl Space {
         !self.maps.is_empty()
     }
 
-    /// What lies at `address`; until something is mapped after an exec, the old program is still there.
+    /// What lies at `address`; until something is mapped after an exec, the old program is still
+    /// there.
     pub(crate) fn find(
         &mut self,
         pid: u32,
@@ -302,8 +308,9 @@ impl Space {
 
     /// Adds a map as it was recorded.
     ///
-    /// Text can be moved into anonymous memory at its own addresses, so that it has huge pages: by node's --use-largepages, by programs
-    /// that BOLT has made. There, the file that was mapped before still tells what lies where.
+    /// Text can be moved into anonymous memory at its own addresses, so that it has huge pages: by
+    /// node's --use-largepages, by programs that BOLT has made. There, the file that was mapped
+    /// before still tells what lies where.
     fn add(&mut self, map: Map) {
         if self.maps.is_empty() {
             self.program = Some(map.file.clone());
@@ -321,8 +328,9 @@ impl Space {
         self.put_part(&map, rest, map.end);
     }
 
-    /// The parts of an anonymous map that hold text which was moved there. A program is never unmapped, so that nothing else can be at
-    /// its addresses. Another module could be gone, but what replaces it does not begin and end with huge pages within its text.
+    /// The parts of an anonymous map that hold text which was moved there. A program is never
+    /// unmapped, so that nothing else can be at its addresses. Another module could be gone, but
+    /// what replaces it does not begin and end with huge pages within its text.
     fn moved(&self, map: &Map) -> Vec<(u64, u64)> {
         const HUGE: u64 = 2 << 20;
         let is_huge = map.start.is_multiple_of(HUGE) && map.end.is_multiple_of(HUGE);
@@ -350,8 +358,9 @@ impl Space {
         }
     }
 
-    /// Of a process that was there before the recording: anonymous memory between two parts of a file's text, of the size of what is missing
-    /// between them, is the text that was moved. The second part is at `start`.
+    /// Of a process that was there before the recording: anonymous memory between two parts of a
+    /// file's text, of the size of what is missing between them, is the text that was moved. The
+    /// second part is at `start`.
     fn bridge(&mut self, start: u64) {
         let mut before = self.maps.range(..=start).rev().map(|(_, map)| map);
         let (Some(after), Some(moved), Some(first)) = (before.next(), before.next(), before.next())
@@ -482,7 +491,8 @@ mod tests {
     }
 
     proptest! {
-        /// The twin has an entry for each address: what was mapped there last, and the place in its file.
+        /// The twin has an entry for each address: what was mapped there last, and the place in its
+        /// file.
         #[test]
         fn later_maps_lie_over_earlier_ones(maps in proptest::collection::vec((0u64..60, 1u64..30), 1..20)) {
             let mut space = Space::default();

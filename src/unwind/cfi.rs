@@ -166,9 +166,10 @@ impl Cfi {
         Some(row)
     }
 
-    /// Whether `address`, at which no call ends, is what is put on a stack by hand as a return address: the start of a
-    /// function, or what a signal's handler or a coroutine returns to. Go's `goexit` and glibc's trampoline for signals
-    /// begin with a `nop`, so that a debugger that looks a byte before finds them too.
+    /// Whether `address`, at which no call ends, is what is put on a stack by hand as a return
+    /// address: the start of a function, or what a signal's handler or a coroutine returns to. Go's
+    /// `goexit` and glibc's trampoline for signals begin with a `nop`, so that a debugger that
+    /// looks a byte before finds them too.
     pub(super) fn is_entry(&mut self, address: u64) -> bool {
         const NOP: u8 = 0x90;
         const NOPS: u64 = 8;
@@ -272,7 +273,8 @@ pub(super) fn index<'a, S: UnwindSection<Bytes<'a>>>(
     index
 }
 
-/// The row of `address` in the function that is described at `offset`, and where that function lies.
+/// The row of `address` in the function that is described at `offset`, and where that function
+/// lies.
 pub(super) fn row<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
     bases: &BaseAddresses,

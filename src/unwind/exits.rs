@@ -1,16 +1,19 @@
-//! How a function that no table describes is left: what its own instructions do to the stack until it returns.
+//! How a function that no table describes is left: what its own instructions do to the stack until
+//! it returns.
 //!
-//! musl, and the hand-written assembler of codecs, of cryptography and of linear algebra, have neither call frame information
-//! nor frame pointers; nor has the code of many JITs. But what a function did to the stack it undoes before it returns: read on
-//! from where a thread was to a `ret`, and the return address lies that far away; what is popped on the way are the caller's
-//! registers. Both ways of a branch are read, calls come back, jumps elsewhere are followed: a last call that jumps to another
-//! function is such a jump as well.
+//! musl, and the hand-written assembler of codecs, of cryptography and of linear algebra, have
+//! neither call frame information nor frame pointers; nor has the code of many JITs. But what a
+//! function did to the stack it undoes before it returns: read on from where a thread was to a
+//! `ret`, and the return address lies that far away; what is popped on the way are the caller's
+//! registers. Both ways of a branch are read, calls come back, jumps elsewhere are followed: a last
+//! call that jumps to another function is such a jump as well.
 //!
-//! A function that aligned its stack has kept the old stack pointer in some register, or in memory. So what each register holds
-//! is followed, as far as it is what some register held at the start, a distance from it, or a word that lies there.
+//! A function that aligned its stack has kept the old stack pointer in some register, or in memory.
+//! So what each register holds is followed, as far as it is what some register held at the start, a
+//! distance from it, or a word that lies there.
 //!
-//! A call that never comes back leads into code of something else. So there may be several exits, and one is believed only if
-//! a return address is where it says.
+//! A call that never comes back leads into code of something else. So there may be several exits,
+//! and one is believed only if a return address is where it says.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,8 +28,9 @@ use iced_x86::{
 use super::memory::LONGEST;
 use super::value::Value;
 
-/// The most instructions that are read for one address. The kernels of OpenBLAS have some 10,000 before their exit. The way
-/// from another address of the same function ends where it meets this one.
+/// The most instructions that are read for one address. The kernels of OpenBLAS have some 10,000
+/// before their exit. The way from another address of the same function ends where it meets this
+/// one.
 const MOST_STEPS: usize = 1 << 15;
 /// So many exits are enough: they are one and the same, except behind calls that never come back.
 const MOST_EXITS: usize = 4;
@@ -39,12 +43,14 @@ const NUMBERS: [u16; 16] = [0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15
 /// A way out of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
-    /// Where the caller's stack ends, behind the return address: what call frame information calls the CFA.
+    /// Where the caller's stack ends, behind the return address: what call frame information calls
+    /// the CFA.
     pub(super) cfa: Value,
-    /// The registers that are not what they were at the address: what the caller has in them, if that is known.
+    /// The registers that are not what they were at the address: what the caller has in them, if
+    /// that is known.
     pub(super) changed: Vec<(Number, Option<Value>)>,
-    /// It returns. If not, it jumps to where a register says: to the start of another function, or by a table to somewhere
-    /// in its own midst.
+    /// It returns. If not, it jumps to where a register says: to the start of another function, or
+    /// by a table to somewhere in its own midst.
     pub(super) returns: bool,
 }
 
@@ -68,8 +74,8 @@ struct State {
 }
 
 impl Reader {
-    /// The exits of the function at `address`, those that return first. `code_at` answers with the bytes from an address on,
-    /// and zeros where there are no more.
+    /// The exits of the function at `address`, those that return first. `code_at` answers with the
+    /// bytes from an address on, and zeros where there are no more.
     pub(super) fn exits(
         &mut self,
         address: u64,
@@ -290,7 +296,8 @@ mod tests {
 
     const SP: Number = gimli::X86_64::RSP;
 
-    /// The exits of code that lies at 0x1000: the CFA, and the registers that are saved, counted from there.
+    /// The exits of code that lies at 0x1000: the CFA, and the registers that are saved, counted
+    /// from there.
     fn exits_of(code: &[u8]) -> Vec<(Value, Vec<(u16, i64)>)> {
         let exits = Reader::default().exits(0x1000, |address| code_at(code, address));
         exits.iter().map(|exit| (exit.cfa, saved(exit))).collect()
@@ -370,7 +377,8 @@ mod tests {
         }
     }
 
-    /// Held against code that tables do describe. What differs is mostly behind a call that never comes back.
+    /// Held against code that tables do describe. What differs is mostly behind a call that never
+    /// comes back.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     #[test]
     fn code_tells_what_its_tables_tell() {

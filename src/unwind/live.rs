@@ -23,7 +23,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Unwinds stacks of which the kernel copies `most_stack` bytes at most. `clock` is the recording's.
+    /// Unwinds stacks of which the kernel copies `most_stack` bytes at most. `clock` is the
+    /// recording's.
     pub(crate) fn new(clock: Clock, most_stack: u32) -> Live {
         let loader = Loader::new(symbols::Config::default());
         let machine = Machine::of(None);
@@ -43,7 +44,8 @@ impl Live {
         &self.reach
     }
 
-    /// Takes note of maps, names, forks, execs and exits, in order of `time`, which is of the recording's clock.
+    /// Takes note of maps, names, forks, execs and exits, in order of `time`, which is of the
+    /// recording's clock.
     pub(crate) fn note(&mut self, record: &Record<'_>, time: Option<u64>) {
         match record {
             Record::Mmap(mmap) => self.spaces.map(mmap, time),
@@ -77,7 +79,8 @@ impl Live {
             }
             _ => {}
         }
-        // A large buffer, of which no page was used yet, ends the copy. The next copy shall not end there.
+        // A large buffer, of which no page was used yet, ends the copy. The next copy shall not end
+        // there.
         if end == End::Lost || self.memory.was_read() {
             let wanted = registers.sp().saturating_add(self.most_stack);
             self.memory.touch(sample.pid?, copied, wanted);

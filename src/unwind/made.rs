@@ -1,7 +1,8 @@
 //! Code that no file holds, as JITs make it: how its functions are left.
 //!
-//! While its process runs, the code is read from there. Later a jitdump may hold it, and may even describe it. Code that is made
-//! may be made anew in the same place: what is known of it is forgotten now and then, or holds for one entry of the dump.
+//! While its process runs, the code is read from there. Later a jitdump may hold it, and may even
+//! describe it. Code that is made may be made anew in the same place: what is known of it is
+//! forgotten now and then, or holds for one entry of the dump.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,7 +62,8 @@ struct Known {
 }
 
 impl Made {
-    /// How the function is left that a thread is in at `ip`, or returns to; then `lookup` is in the call.
+    /// How the function is left that a thread is in at `ip`, or returns to; then `lookup` is in the
+    /// call.
     pub(super) fn ways(&mut self, from: Source<'_>, lookup: u64, ip: u64) -> Arc<[Way]> {
         if let Some(memory) = from.memory {
             let known = self.running.entry(from.pid).or_default();
@@ -108,7 +110,8 @@ impl Made {
         described(code, number, lookup, &mut self.context)
     }
 
-    /// Whether other code lies around `address` by now. If so, what is known of its process is forgotten.
+    /// Whether other code lies around `address` by now. If so, what is known of its process is
+    /// forgotten.
     pub(super) fn renew(&mut self, from: Source<'_>, address: u64) -> bool {
         let is_new = from.memory.is_some_and(|memory| memory.has_new_code(from.pid, address));
         if is_new {
@@ -162,8 +165,9 @@ fn first(code: &[u8]) -> Option<[u8; LONGEST]> {
 
 /// What the JIT itself says of `address`, which is in the code of this number.
 ///
-/// The tables are written as if they lay behind the code. Most describe one function, and it is the code, wherever they say
-/// that it lies: perf writes both into a file of its own, so that its offsets never mattered.
+/// The tables are written as if they lay behind the code. Most describe one function, and it is the
+/// code, wherever they say that it lies: perf writes both into a file of its own, so that its
+/// offsets never mattered.
 fn described(
     code: &JitCode,
     number: usize,

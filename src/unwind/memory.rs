@@ -107,8 +107,8 @@ impl Memory {
         (copied > 0).then_some(bytes)
     }
 
-    /// Whether the code around `address` of process `pid` has changed since it was read. If so, all code of the process is read
-    /// anew.
+    /// Whether the code around `address` of process `pid` has changed since it was read. If so, all
+    /// code of the process is read anew.
     pub(super) fn has_new_code(&self, pid: u32, address: u64) -> bool {
         let mut reading = self.0.borrow_mut();
         let start = address & !(PAGE as u64 - 1);
@@ -126,8 +126,9 @@ impl Memory {
         self.0.borrow().was_read
     }
 
-    /// Reads each page from `from` up to `to` of process `pid`, as far as they are mapped, so that they are there from now on: the
-    /// kernel copies a stack up to the first page that was never touched. They are full of zeros, as if the process had read them.
+    /// Reads each page from `from` up to `to` of process `pid`, as far as they are mapped, so that
+    /// they are there from now on: the kernel copies a stack up to the first page that was never
+    /// touched. They are full of zeros, as if the process had read them.
     #[cfg(target_os = "linux")]
     pub(super) fn touch(&self, pid: u32, from: u64, to: u64) {
         let mut reading = self.0.borrow_mut();

@@ -1,5 +1,5 @@
-//! Registers and the bytes of a stack → the addresses of the functions on it. The recorder unwinds with it while a program
-//! runs, the scripter when it reads a recording of copied stacks.
+//! Registers and the bytes of a stack → the addresses of the functions on it. The recorder unwinds
+//! with it while a program runs, the scripter when it reads a recording of copied stacks.
 //!
 //! ```text
 //!  Spaces         who mapped what: the address space of each process        address_space, modules, processes

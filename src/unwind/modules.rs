@@ -29,7 +29,8 @@ pub(crate) struct Hit {
     pub(crate) module: ModuleId,
     /// What is added to an address of the module's own address space; `None` without a file.
     pub(crate) bias: Option<u64>,
-    /// The map shows parts of several executable segments, so that the bias depends on the place in the file.
+    /// The map shows parts of several executable segments, so that the bias depends on the place in
+    /// the file.
     pub(crate) is_shared: bool,
 }
 
@@ -54,8 +55,8 @@ impl Modules {
 
     /// Looks for the file of a map at `start` that shows `file` from `offset` on.
     ///
-    /// Modules are told apart by their names and their files, so that a library that a thousand processes use is one;
-    /// where there is no file, by the process.
+    /// Modules are told apart by their names and their files, so that a library that a thousand
+    /// processes use is one; where there is no file, by the process.
     pub(crate) fn hit(
         &mut self,
         identity: &Identity,
@@ -80,7 +81,8 @@ impl Modules {
         Hit { module, bias, is_shared }
     }
 
-    /// The bias of the byte at `in_file`, which the map at `start` shows that begins at `offset` of the file of `module`.
+    /// The bias of the byte at `in_file`, which the map at `start` shows that begins at `offset` of
+    /// the file of `module`.
     pub(crate) fn bias_at(
         &self,
         module: ModuleId,
@@ -92,11 +94,12 @@ impl Modules {
     }
 }
 
-/// How far the byte at `in_file` lies from its module's own address space, if a map at `start` shows it that begins at `offset` of the
-/// file.
+/// How far the byte at `in_file` lies from its module's own address space, if a map at `start`
+/// shows it that begins at `offset` of the file.
 ///
-/// Linkers put the end of one segment and the beginning of the next on one page of the file, so that a map shows bytes of both. The
-/// segment that holds the byte tells, as nothing else is recorded. Bytes between segments belong to the first executable one.
+/// Linkers put the end of one segment and the beginning of the next on one page of the file, so
+/// that a map shows bytes of both. The segment that holds the byte tells, as nothing else is
+/// recorded. Bytes between segments belong to the first executable one.
 fn bias(segments: &[Segment], start: u64, offset: u64, in_file: u64) -> Option<u64> {
     let holds = |segment: &&Segment| {
         let into = in_file.checked_sub(segment.offset);

@@ -1,6 +1,7 @@
 //! What is known of processes as such: when they began, and, while they run, who they are.
 //!
-//! Maps of JITs are files in `/tmp` that anybody may have left there: this is what [`JitProcess`] tells them by.
+//! Maps of JITs are files in `/tmp` that anybody may have left there: this is what [`JitProcess`]
+//! tells them by.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! How the registers of a caller are found from those of the function that it called.
 //!
-//! A row is what call frame information says of one address, or what the code itself says: see `exits.rs`. It
-//! stands alone: the expressions that it needs are copied out of their section.
+//! A row is what call frame information says of one address, or what the code itself says: see
+//! `exits.rs`. It stands alone: the expressions that it needs are copied out of their section.
 
 use gimli::{
     CfaRule, Encoding, EndianSlice, Evaluation, EvaluationResult, Expression, Format, LittleEndian,
@@ -22,8 +22,8 @@ pub(super) struct Row {
     pub(super) registers: Box<[(Register, Rule)]>,
     /// The column of the return address.
     pub(super) return_address: Register,
-    /// The kernel called this function, as it does to return from a signal's handler: the caller was interrupted, it did not
-    /// call.
+    /// The kernel called this function, as it does to return from a signal's handler: the caller
+    /// was interrupted, it did not call.
     pub(super) is_signal: bool,
     /// Its function returns behind it. If not, it jumps elsewhere.
     pub(super) returns: bool,
@@ -129,7 +129,8 @@ impl Row {
         }
     }
 
-    /// What `code`, an expression of this row, makes of the registers, the stack, and the value that it starts with.
+    /// What `code`, an expression of this row, makes of the registers, the stack, and the value
+    /// that it starts with.
     fn evaluate(
         &self,
         code: &[u8],
@@ -170,8 +171,8 @@ impl Row {
 }
 
 impl Registers {
-    /// Makes these registers those of the caller, by `row`. They may have been recorded at any instruction, if they are
-    /// `exact`, else they are those behind a call.
+    /// Makes these registers those of the caller, by `row`. They may have been recorded at any
+    /// instruction, if they are `exact`, else they are those behind a call.
     pub(super) fn follow(
         &mut self,
         row: &Row,
@@ -193,7 +194,8 @@ impl Registers {
         self.set(self.machine.sp(), Some(cfa));
         let mut tells_return = false;
         for (register, rule) in &row.registers {
-            // Epilogues do not say that a register was restored, though its place is free, and not copied, by then.
+            // Epilogues do not say that a register was restored, though its place is free, and not
+            // copied, by then.
             let or_restored = |address| {
                 let is_restored = exact && address < here.sp() && !as_perf;
                 word(address).or_else(|| here.get(*register).filter(|_| is_restored))
@@ -228,7 +230,8 @@ impl Registers {
         }
     }
 
-    /// The caller of code that keeps frame pointers: `[fp]` is the caller's, its return address lies behind.
+    /// The caller of code that keeps frame pointers: `[fp]` is the caller's, its return address
+    /// lies behind.
     pub(super) fn follow_frame_pointer(&mut self, stack: Stack<'_>) -> Step {
         let here = *self;
         let Some(fp) = here.get(self.machine.fp()) else { return Step::Lost };

@@ -1,7 +1,8 @@
 //! What a signal's handler returns to, on x86-64: code that asks the kernel for the registers of where the thread was.
 //!
-//! glibc describes it in its tables, musl does not. Source: `struct rt_sigframe`, of which the handler's
-//! return address is gone, and `struct sigcontext` in `arch/x86/include/uapi/asm/sigcontext.h`.
+//! glibc describes it in its tables, musl does not. Source: `struct rt_sigframe`, of which the
+//! handler's return address is gone, and `struct sigcontext` in
+//! `arch/x86/include/uapi/asm/sigcontext.h`.
 
 use gimli::Register;
 

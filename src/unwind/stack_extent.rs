@@ -53,7 +53,8 @@ impl Reach {
         roots.entry(tid).or_insert(Some(root)).as_mut().into_iter().for_each(|known| *known = root);
     }
 
-    /// Whether a copy of the stack of thread `tid` that ends at `end` lacks the root, as far as that is known.
+    /// Whether a copy of the stack of thread `tid` that ends at `end` lacks the root, as far as
+    /// that is known.
     pub(super) fn is_below_root(&self, tid: u32, end: u64) -> bool {
         lock(&self.roots).get(&tid).copied().flatten().is_some_and(|root| end < root)
     }

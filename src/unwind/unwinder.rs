@@ -1,10 +1,12 @@
-//! User stacks out of registers and the bytes of the stack, a step for each frame, by the module's call frame information.
+//! User stacks out of registers and the bytes of the stack, a step for each frame, by the module's
+//! call frame information.
 //!
-//! All registers are followed, because code of the dynamic linker and signal trampolines keep the frame's address elsewhere than
-//! in the stack and frame pointers. Code that no table describes is left as its instructions say. If they are not known either,
-//! it may have kept a frame pointer.
+//! All registers are followed, because code of the dynamic linker and signal trampolines keep the
+//! frame's address elsewhere than in the stack and frame pointers. Code that no table describes is
+//! left as its instructions say. If they are not known either, it may have kept a frame pointer.
 //!
-//! A caller is believed only if a call ends at its return address, or if something else is known to have put that address there.
+//! A caller is believed only if a call ends at its return address, or if something else is known to
+//! have put that address there.
 
 use std::sync::Arc;
 
@@ -42,8 +44,8 @@ pub(crate) struct Unwinder<'a> {
     pub(super) memory: Option<&'a Memory>,
     /// When the sample was taken, by the clock of jitdumps, if that is known.
     pub(crate) time: Option<u64>,
-    /// Lose stacks as perf 6.1 does: in epilogues, as what was restored already is not known, and in code that nothing is mapped to
-    /// or said of.
+    /// Lose stacks as perf 6.1 does: in epilogues, as what was restored already is not known, and
+    /// in code that nothing is mapped to or said of.
     pub(crate) as_perf: bool,
 }
 
@@ -57,13 +59,15 @@ struct Spot {
     found: Option<Found>,
     /// The thread was there. If not, it will return there.
     exact: bool,
-    /// No call put this return address on the stack: a coroutine returns there, or a signal's handler.
+    /// No call put this return address on the stack: a coroutine returns there, or a signal's
+    /// handler.
     is_entry: bool,
 }
 
 impl Unwinder<'_> {
-    /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up. What was read elsewhere than in those
-    /// bytes counts only if the root was reached: it may have changed since.
+    /// Appends the frames from `registers` to the root, given the bytes from the stack pointer up.
+    /// What was read elsewhere than in those bytes counts only if the root was reached: it may have
+    /// changed since.
     pub(crate) fn unwind(
         mut self,
         registers: &Registers,
@@ -79,7 +83,8 @@ impl Unwinder<'_> {
         let mut registers = *registers;
         let mut spot = self.exactly(registers.ip());
         frames.push(At::exact(registers.ip()));
-        // Inside execve the old program's registers are still there, but its stack is the new one's.
+        // Inside execve the old program's registers are still there, but its stack is the new
+        // one's.
         if spot.found.map_or(stack.bytes.is_empty(), |found| found.is_gone) {
             return End::Likely;
         }
@@ -159,8 +164,8 @@ impl Unwinder<'_> {
         if spot.is_entry {
             return Step::Began;
         }
-        // The tables led to where no caller is: glibc's memcpy for i386 pushes a register that they do not know of, and that seems
-        // to be the return address then.
+        // The tables led to where no caller is: glibc's memcpy for i386 pushes a register that they
+        // do not know of, and that seems to be the return address then.
         *registers = here;
         let other = match here.machine {
             Machine::X86_64 => self.leave_by_code(registers, spot, found, stack, false),
@@ -172,7 +177,8 @@ impl Unwinder<'_> {
         other.unwrap_or(if step == Step::Zero { step } else { Step::Lost })
     }
 
-    /// Steps out of code whose module has no file: what a JIT made, or a 32-bit program's vdso, which is not ours.
+    /// Steps out of code whose module has no file: what a JIT made, or a 32-bit program's vdso,
+    /// which is not ours.
     fn leave_unknown(
         &mut self,
         registers: &mut Registers,
@@ -201,8 +207,8 @@ impl Unwinder<'_> {
         self.leave_made(registers, spot, false, stack).unwrap_or(Step::Lost)
     }
 
-    /// By the instructions that a JIT made, or what it says of them, if that leads to behind a call. Ways that return are tried, or
-    /// those that jump elsewhere.
+    /// By the instructions that a JIT made, or what it says of them, if that leads to behind a
+    /// call. Ways that return are tried, or those that jump elsewhere.
     fn leave_made(
         &mut self,
         registers: &mut Registers,
@@ -306,7 +312,8 @@ impl Unwinder<'_> {
         step
     }
 
-    /// By what the code does until it returns, or also by what it does until it jumps elsewhere, if that leads to behind a call.
+    /// By what the code does until it returns, or also by what it does until it jumps elsewhere, if
+    /// that leads to behind a call.
     fn leave_by_code(
         &mut self,
         registers: &mut Registers,
@@ -335,8 +342,9 @@ impl Unwinder<'_> {
         None
     }
 
-    /// By a return address that is at hand: `_init` makes room for a word to keep the stack aligned. It lies in code that its module says
-    /// something of, or where the thread started: what musl calls `main` and a thread's first function by never returns.
+    /// By a return address that is at hand: `_init` makes room for a word to keep the stack
+    /// aligned. It lies in code that its module says something of, or where the thread started:
+    /// what musl calls `main` and a thread's first function by never returns.
     fn leave_by_call(
         &mut self,
         registers: &mut Registers,
@@ -506,7 +514,8 @@ mod tests {
         for machine in [Machine::X86_64, Machine::Aarch64] {
             let whole = vec![0x4000, 0x5000, 0x6000];
             assert_eq!(unwind(machine, 0x4000, 0x7010, &words), (whole, true));
-            // The copy ends before the root; frame pointers that lead back; what is no address of code.
+            // The copy ends before the root; frame pointers that lead back; what is no address of
+            // code.
             assert_eq!(unwind(machine, 0x4000, 0x7010, &words[..5]), (vec![0x4000, 0x5000], false));
             let back = [1, 2, 0x7000, 0x5001];
             // On x86 a caller is believed only behind a call, or if its frame lies above.

@@ -4,7 +4,8 @@ use gimli::Register;
 
 use super::registers::Registers;
 
-/// What a register holds, plus an offset; or the word that lies there, plus another offset; and so on.
+/// What a register holds, plus an offset; or the word that lies there, plus another offset; and so
+/// on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Value {
     pub(super) register: Register,
@@ -14,7 +15,8 @@ pub(super) struct Value {
 }
 
 impl Value {
-    /// Code that saved its stack pointer in memory loads one word to find it, and another to find what it saved.
+    /// Code that saved its stack pointer in memory loads one word to find it, and another to find
+    /// what it saved.
     const DEEPEST: usize = 2;
 
     /// What `register` holds.

@@ -45,7 +45,8 @@ fn perf_and_inferno(path: &Path, event: Option<&str>, more: &[&str]) -> Vec<u8> 
     without_versions(&folded)
 }
 
-/// The versions of symbols, `cfree@GLIBC_2.2.5` and `main@@GLIBC_2.34`, are no part of their names here.
+/// The versions of symbols, `cfree@GLIBC_2.2.5` and `main@@GLIBC_2.34`, are no part of their names
+/// here.
 fn without_versions(folded: &[u8]) -> Vec<u8> {
     let version = regex::bytes::Regex::new("@@?[A-Z][A-Za-z_]*_[0-9.]+").unwrap();
     version.replace_all(folded, &b""[..]).into_owned()

@@ -178,10 +178,11 @@ impl Outcome {
     }
 }
 
-/// Says that a test cannot run on a machine like this, and why: nothing that could be installed would change it.
+/// Says that a test cannot run on a machine like this, and why: nothing that could be installed
+/// would change it.
 ///
-/// libtest swallows what a passing test prints, so it also goes into the file of FLAMEPIPE_SKIPPED, which scripts/test shows at
-/// the end.
+/// libtest swallows what a passing test prints, so it also goes into the file of FLAMEPIPE_SKIPPED,
+/// which scripts/test shows at the end.
 pub fn is_not_for_here(test: &str, why: &str) {
     eprintln!("\n!!! {test} DID NOT RUN: {why}\n");
     if let Some(path) = std::env::var_os("FLAMEPIPE_SKIPPED") {

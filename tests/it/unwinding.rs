@@ -122,7 +122,8 @@ fn build_stacks(dir: &Dir, flags: &[&str]) {
     assert!(done.status.success(), "{}", done.stderr.to_str_lossy());
 }
 
-/// Demands that nearly all of the weight of what calls `leaf` is in a stack that begins with `start` and holds `calls`.
+/// Demands that nearly all of the weight of what calls `leaf` is in a stack that begins with
+/// `start` and holds `calls`.
 fn check_stacks(folded: &[u8], start: &str, calls: &str, leaf: &str) {
     let (mut whole, mut all) = (0, 0);
     for (stack, weight) in sums(folded) {

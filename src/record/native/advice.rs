@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{frame_pointers, sys, threads};
 
-/// The kernel stops to record a process, for whomever, when it becomes a program that its user may not look into.
+/// The kernel stops to record a process, for whomever, when it becomes a program that its user may
+/// not look into.
 pub(super) fn of_program(program: &OsStr) -> Option<String> {
     let path = frame_pointers::find(program)?;
     let user = sys::user();
@@ -40,7 +41,8 @@ fn hidden(path: &Path, user: u32) -> Option<&'static str> {
     }
 }
 
-/// The command has ended, but not what it started: programs that go to the background are recorded to that point only.
+/// The command has ended, but not what it started: programs that go to the background are recorded
+/// to that point only.
 pub(super) fn of_rest(started: impl IntoIterator<Item = u32>) -> Option<String> {
     let mut running: Vec<u32> =
         started.into_iter().filter(|&pid| !threads::has_ended(pid)).collect();

@@ -14,8 +14,8 @@ use super::threads::{self, Thread};
 use crate::error::Result;
 use crate::perf_data::Record;
 
-/// The processes that `numbers` mean: the number of a thread means its process, as it does to perf. Says what is recorded beyond
-/// what was typed, and what is not.
+/// The processes that `numbers` mean: the number of a thread means its process, as it does to perf.
+/// Says what is recorded beyond what was typed, and what is not.
 ///
 /// # Errors
 /// One of them is not there.

@@ -1,10 +1,11 @@
-//! Which build of each mapped file is recorded, and when that was: whoever reads the recording later must not take
-//! the names of a file that was built anew.
+//! Which build of each mapped file is recorded, and when that was: whoever reads the recording
+//! later must not take the names of a file that was built anew.
 //!
-//! A map that the kernel told of has the file's inode. If the file has a build id it takes the inode's place, as in recordings
-//! of `perf record --buildid-mmap`: it says more, also on another machine, and the record has room for one of them. The kernel
-//! could write it by itself (`attr.build_id`), but Linux up to 6.18 at least then marks the maps of others who record the same
-//! process as if they had ids, too, which perf 6.1 does not survive.
+//! A map that the kernel told of has the file's inode. If the file has a build id it takes the
+//! inode's place, as in recordings of `perf record --buildid-mmap`: it says more, also on another
+//! machine, and the record has room for one of them. The kernel could write it by itself
+//! (`attr.build_id`), but Linux up to 6.18 at least then marks the maps of others who record the
+//! same process as if they had ids, too, which perf 6.1 does not survive.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

@@ -1,4 +1,5 @@
-//! The processes of a workload, among all that a machine runs: those that it began with, and what they have started since.
+//! The processes of a workload, among all that a machine runs: those that it began with, and what
+//! they have started since.
 
 use std::collections::HashSet;
 

@@ -20,8 +20,8 @@ const ARCH: u64 = 6;
 /// Where perf and the reader look for the kernel's symbols.
 const KERNEL: &[u8] = b"[kernel.kallsyms]";
 
-/// Writes the machine's name, its kernel's release, its architecture, what `clock` shows, which build the kernel is, and where it
-/// lies if we may know.
+/// Writes the machine's name, its kernel's release, its architecture, what `clock` shows, which
+/// build the kernel is, and where it lies if we may know.
 ///
 /// Where [`Names`] tell its functions it is not said: perf takes the first function that is told inside of a mapped kernel for one at
 /// its start.

@@ -275,7 +275,8 @@ impl Plan {
     }
 }
 
-/// Tells of what was there before the recording. That takes a while, so `meanwhile` empties the rings now and then.
+/// Tells of what was there before the recording. That takes a while, so `meanwhile` empties the
+/// rings now and then.
 fn before(
     session: &mut Session<'_>,
     threads: &[Thread],

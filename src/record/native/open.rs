@@ -272,8 +272,8 @@ impl<'a> Events<'a> {
         counted.filter_map(|counted| counted.lost).sum()
     }
 
-    /// What each event counted, in all threads, even in those that ended before their first sample. Nothing of whole processors, which
-    /// count the time in which nothing runs, too.
+    /// What each event counted, in all threads, even in those that ended before their first sample.
+    /// Nothing of whole processors, which count the time in which nothing runs, too.
     pub(super) fn counted(&self) -> Vec<Counted> {
         if self.of_processors {
             return Vec::new();

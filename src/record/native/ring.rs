@@ -109,7 +109,8 @@ mod tests {
             let page = page_size();
             let access = libc::PROT_READ | libc::PROT_WRITE;
             let how = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            // SAFETY: a new mapping where the system likes; it is unmapped when the ring is dropped.
+            // SAFETY: a new mapping where the system likes; it is unmapped when the ring is
+            // dropped.
             let base = unsafe { libc::mmap(ptr::null_mut(), page + size, access, how, -1, 0) };
             assert_ne!(base, libc::MAP_FAILED);
             Ring { base: base.cast(), size, page, scratch: Vec::new() }
@@ -140,7 +141,8 @@ mod tests {
     }
 
     proptest! {
-        /// The twin is a queue: what found room comes out, whole and in order, wherever the ring wraps around.
+        /// The twin is a queue: what found room comes out, whole and in order, wherever the ring
+        /// wraps around.
         #[test]
         fn what_goes_in_comes_out(steps in proptest::collection::vec((1usize..40, any::<u8>(), 0u8..4), 1..200)) {
             let mut ring = Ring::in_memory(1024);

@@ -40,8 +40,8 @@ pub(super) fn id(event: &OwnedFd) -> io::Result<u64> {
     Ok(id)
 }
 
-/// What an event has counted, in all threads that inherited it too. `has_lost` if it was opened with `PERF_FORMAT_LOST`, otherwise
-/// it was opened without a format.
+/// What an event has counted, in all threads that inherited it too. `has_lost` if it was opened
+/// with `PERF_FORMAT_LOST`, otherwise it was opened without a format.
 pub(super) fn counted(event: &OwnedFd, has_lost: bool) -> Counted {
     let mut count = [0u64; 2];
     // SAFETY: the call writes up to as many bytes as it is told.
@@ -138,12 +138,13 @@ pub(super) fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Lets this thread go before all others until it is dropped, if it may: a recorder that waits for its turn among a busy workload's
-/// threads loses samples.
+/// Lets this thread go before all others until it is dropped, if it may: a recorder that waits for
+/// its turn among a busy workload's threads loses samples.
 ///
-/// A thread with a deadline goes even before those of real-time programs, such as encoders that take `SCHED_FIFO` 99. The kernel
-/// grants it a part of one processor at most; all parts together must be less than there is, or it refuses. Who may not have that has
-/// the highest priority of ordinary threads, which is as good unless real-time programs run.
+/// A thread with a deadline goes even before those of real-time programs, such as encoders that
+/// take `SCHED_FIFO` 99. The kernel grants it a part of one processor at most; all parts together
+/// must be less than there is, or it refuses. Who may not have that has the highest priority of
+/// ordinary threads, which is as good unless real-time programs run.
 pub(super) struct First {
     nice: libc::c_int,
     had_deadline: bool,
@@ -190,8 +191,8 @@ impl Drop for First {
 }
 
 impl SchedAttr {
-    /// Up to so many milliseconds of each ten, which is less than a ring's time. Emptying the rings of two processors takes half a
-    /// millisecond.
+    /// Up to so many milliseconds of each ten, which is less than a ring's time. Emptying the rings
+    /// of two processors takes half a millisecond.
     fn deadline(ms: u64) -> SchedAttr {
         const MS: u64 = 1_000_000;
         const SCHED_DEADLINE: u32 = 6;
@@ -208,8 +209,8 @@ impl SchedAttr {
     }
 }
 
-/// A thread of ours that goes before all others only while we must wait for it, so that it disturbs a real-time program no more than
-/// it must.
+/// A thread of ours that goes before all others only while we must wait for it, so that it disturbs
+/// a real-time program no more than it must.
 #[derive(Default)]
 pub(in super::super) struct Helper {
     thread: AtomicI32,
@@ -230,7 +231,8 @@ impl Helper {
         self.enter();
     }
 
-    /// Lets it go before all others, or no longer. Another thread does this: it cannot if it waits for its turn.
+    /// Lets it go before all others, or no longer. Another thread does this: it cannot if it waits
+    /// for its turn.
     pub(in super::super) fn put_first(&self, first: bool) {
         let thread = self.thread.load(Ordering::Acquire);
         if thread == 0 || self.is_first.swap(first, Ordering::Relaxed) == first {

@@ -31,8 +31,8 @@ fn numbers(folder: &Path) -> Vec<u32> {
     numbers
 }
 
-/// Whether a process has ended: it is gone, or nobody has waited for it yet. One whose first thread has ended goes on as long as
-/// it has another one.
+/// Whether a process has ended: it is gone, or nobody has waited for it yet. One whose first thread
+/// has ended goes on as long as it has another one.
 pub(super) fn has_ended(pid: u32) -> bool {
     is_over(&format!("/proc/{pid}/stat")) && running(pid).is_none()
 }
@@ -49,14 +49,16 @@ fn is_over(stat: &str) -> bool {
     matches!(state, None | Some(b'Z' | b'X'))
 }
 
-/// The process that a thread belongs to: its own number, if the thread is the first one. `None` if there is no such thread.
+/// The process that a thread belongs to: its own number, if the thread is the first one. `None` if
+/// there is no such thread.
 pub(super) fn process_of(tid: u32) -> Option<u32> {
     let status = fs::read(format!("/proc/{tid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(b"Tgid:"))?;
     line.trim().to_str().ok()?.parse().ok()
 }
 
-/// The processes that `pids` have started and that run, and those that these have started. Without `pids` themselves.
+/// The processes that `pids` have started and that run, and those that these have started. Without
+/// `pids` themselves.
 pub(super) fn descendants(pids: &[u32]) -> Vec<u32> {
     let parent = |pid: &u32| {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -116,7 +118,8 @@ pub(super) fn maps(
     data_maps: bool,
     mut each: impl FnMut(&Mmap<'_>) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
-    // A thread that has ended shows no maps, even if it was the first one of a process that goes on.
+    // A thread that has ended shows no maps, even if it was the first one of a process that goes
+    // on.
     let tid = running(pid).unwrap_or(pid);
     let maps = fs::read(format!("/proc/{pid}/task/{tid}/maps")).unwrap_or_default();
     let maps = maps.lines().filter_map(|line| parse(pid, line));

@@ -78,7 +78,8 @@ impl Wait {
         events: &mut Events<'_>,
     ) -> Result<Ended> {
         let exits = catch(&[SIGCHLD], &mut self.registered)?;
-        // The command was forked before, so that it does not inherit this, and it may itself keep us from running once it goes.
+        // The command was forked before, so that it does not inherit this, and it may itself keep
+        // us from running once it goes.
         let _first = sys::First::go();
         let mut running = Running { child: held.release().map_err(cannot)?, exits };
         let recorded = self.record(Some(&mut running), &[], &mut session, Queue::default(), events);

@@ -112,8 +112,9 @@ impl Jit {
         self.dump.is_some()
     }
 
-    /// The frames of an address at which other code lay at other times, each from when on and with where its function starts; none if it was
-    /// the same code always. The address is looked up as one and shown as another.
+    /// The frames of an address at which other code lay at other times, each from when on and with
+    /// where its function starts; none if it was the same code always. The address is looked up as
+    /// one and shown as another.
     pub(super) fn changes(
         &self,
         at: (u64, u64),
@@ -122,7 +123,8 @@ impl Jit {
         changes.into_iter().map(move |(time, name, start)| (time, self.named(name, start, at)))
     }
 
-    /// The frame of an address in what the maps call `path`, after all that is known, and where its function starts.
+    /// The frame of an address in what the maps call `path`, after all that is known, and where its
+    /// function starts.
     pub(super) fn frame<'a>(&'a self, path: &'a BStr, at: (u64, u64)) -> (Frame<'a>, Option<u64>) {
         let dumped = self.dump.as_ref().and_then(|dump| dump.find(at.0, None));
         match dumped.or_else(|| self.map.as_ref()?.find(at.0)) {

@@ -1,4 +1,5 @@
-//! Stacks whose user part the kernel records later: `perf record --call-graph fp,defer`, since Linux 6.19.
+//! Stacks whose user part the kernel records later: `perf record --call-graph fp,defer`, since
+//! Linux 6.19.
 //!
 //! ```text
 //!  SAMPLE  kernel part, PERF_CONTEXT_USER_DEFERRED, cookie ─▶ held ┐
@@ -6,8 +7,9 @@
 //!  CALLCHAIN_DEFERRED  cookie, user part: on the way back to user space ┘
 //! ```
 //!
-//! Such a record belongs to all samples of its thread with its cookie. A thread has one cookie at a time, and it can be sampled
-//! once more behind the record, before it is back in user space. So the last record of each thread is kept, too.
+//! Such a record belongs to all samples of its thread with its cookie. A thread has one cookie at a
+//! time, and it can be sampled once more behind the record, before it is back in user space. So the
+//! last record of each thread is kept, too.
 //!
 //! Memory: the samples that wait, at most [`MOST`], and a call chain for each thread that lives.
 //!
@@ -17,7 +19,8 @@ use std::collections::HashMap;
 
 use super::Waiting;
 
-/// So many samples wait for their user parts. perf has no bound; this is a minute of a thread that stays in the kernel, at 997 Hz.
+/// So many samples wait for their user parts. perf has no bound; this is a minute of a thread that
+/// stays in the kernel, at 997 Hz.
 const MOST: usize = 64 << 10;
 
 /// Samples that wait, and the records that came last.
@@ -54,8 +57,9 @@ impl Deferred {
         (*last == cookie).then_some(chain)
     }
 
-    /// The user part of thread `tid` with this cookie has come. The answer are all samples of the thread: a thread that got another
-    /// cookie has left the kernel since, so what has not this one waits in vain.
+    /// The user part of thread `tid` with this cookie has come. The answer are all samples of the
+    /// thread: a thread that got another cookie has left the kernel since, so what has not this one
+    /// waits in vain.
     pub(super) fn tell(&mut self, tid: Option<u32>, cookie: u64, chain: Vec<u64>) -> Vec<Held> {
         self.last.insert(tid, (cookie, chain));
         self.take(tid)

@@ -168,7 +168,8 @@ pub(super) fn list_events(reader: &Reader, sink: &mut (impl SampleSink + ?Sized)
     if lines.is_empty() { Ok(()) } else { sink.text(&lines) }
 }
 
-/// Pushes what the recording says about itself, as far as it was asked for or decides what is folded.
+/// Pushes what the recording says about itself, as far as it was asked for or decides what is
+/// folded.
 fn begin(reader: &Reader, config: &Config, sink: &mut (impl SampleSink + ?Sized)) -> Result<()> {
     let description = if config.header { reader.features().describe() } else { Vec::new() };
     if !description.is_empty() {

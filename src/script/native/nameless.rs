@@ -1,4 +1,5 @@
-//! Code that was made at run time and has no name: which program made it, and what would have it tell its names.
+//! Code that was made at run time and has no name: which program made it, and what would have it
+//! tell its names.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +53,8 @@ const UNKNOWN: Runtime = Runtime {
 };
 
 impl Runtime {
-    /// The one that has mapped files with these names; the first of the list counts, as Java can be embedded in Python.
+    /// The one that has mapped files with these names; the first of the list counts, as Java can be
+    /// embedded in Python.
     fn of<'a>(files: impl Iterator<Item = &'a [u8]> + Clone) -> Runtime {
         let has = |runtime: &&Runtime| {
             files.clone().any(|path| {
@@ -77,8 +79,8 @@ impl Nameless {
         }
     }
 
-    /// What to say, when all places have the names that they will ever have: one line for each kind of program. Nothing of a program that
-    /// has a map, as it does already what the hint says.
+    /// What to say, when all places have the names that they will ever have: one line for each kind
+    /// of program. Nothing of a program that has a map, as it does already what the hint says.
     pub(super) fn hints(
         &self,
         places: &Places,
@@ -122,7 +124,8 @@ impl Nameless {
     }
 }
 
-/// Whether the process may well have a map, of a user whom we do not know to be its own: that was said.
+/// Whether the process may well have a map, of a user whom we do not know to be its own: that was
+/// said.
 fn is_stranger_s(pid: u32, loader: &Loader) -> bool {
     let name = format!("perf-{pid}.map");
     let doubted = loader.warnings().doubted;

@@ -108,8 +108,9 @@ impl Places {
         self.id(Key { whose: Whose::Kernel, lookup, shown: at.address, back })
     }
 
-    /// The place of an address of process `pid`, where `found` lies. If it is that of a return address, `is_called` says whether a
-    /// call ends there: a coroutine and a signal's handler return to the start of a function.
+    /// The place of an address of process `pid`, where `found` lies. If it is that of a return
+    /// address, `is_called` says whether a call ends there: a coroutine and a signal's handler
+    /// return to the start of a function.
     pub(super) fn user(
         &mut self,
         pid: u32,
@@ -150,7 +151,8 @@ impl Places {
         }
     }
 
-    /// Whether a place is in code without a file: made at run time, as a rule. Of places that were resolved.
+    /// Whether a place is in code without a file: made at run time, as a rule. Of places that were
+    /// resolved.
     pub(super) fn is_code(&self, id: u32) -> bool {
         self.is_code.get(id as usize).copied().unwrap_or(false)
     }
@@ -426,8 +428,9 @@ impl Places {
     }
 }
 
-/// Whether maps call memory so that no file is behind: `//anon`, `[heap]`, `/memfd:doublemapper (deleted)`. A file that was not found is
-/// another matter, and so are a vdso and an address where nothing is mapped, which a broken stack leads to.
+/// Whether maps call memory so that no file is behind: `//anon`, `[heap]`, `/memfd:doublemapper
+/// (deleted)`. A file that was not found is another matter, and so are a vdso and an address where
+/// nothing is mapped, which a broken stack leads to.
 fn is_memory(path: &[u8]) -> bool {
     let prefixes: [&[u8]; 5] = [b"//", b"/memfd:", b"/SYSV", b"/anon_hugepage", b"/dev/zero"];
     match path {

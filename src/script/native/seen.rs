@@ -1,7 +1,8 @@
 //! How much of the processor time that a workload used its samples stand for.
 //!
-//! The kernel begins to count anew for each thread: one that lives for less than a sampling interval is never sampled. What a clock
-//! counted in all threads is told by READ records, of fg-record once at the end, of `perf record -s` for each thread that ended.
+//! The kernel begins to count anew for each thread: one that lives for less than a sampling
+//! interval is never sampled. What a clock counted in all threads is told by READ records, of
+//! fg-record once at the end, of `perf record -s` for each thread that ended.
 
 use crate::perf_data::{Event, Read};
 use crate::tally::{Loss, Seen, Tally};
@@ -16,7 +17,8 @@ pub(super) struct Sums {
 
 #[derive(Clone, Copy, Default)]
 struct Sum {
-    /// What the samples stand for, and what the kernel counted: in nanoseconds, of clocks in all modes.
+    /// What the samples stand for, and what the kernel counted: in nanoseconds, of clocks in all
+    /// modes.
     sampled: u64,
     counted: u64,
     interval: u64,

@@ -49,8 +49,8 @@ impl Builder {
         Builder { machine: Machine::of(arch.as_deref()), perf_compat, unwound: Vec::new() }
     }
 
-    /// Appends the stack of `sample`, taken in `mode`, whose chain has at most `limit` addresses. If the user part follows in a record of its own, the answer is the cookie
-    /// of that record.
+    /// Appends the stack of `sample`, taken in `mode`, whose chain has at most `limit` addresses.
+    /// If the user part follows in a record of its own, the answer is the cookie of that record.
     pub(super) fn build(
         &mut self,
         mode: CpuMode,
@@ -75,8 +75,8 @@ impl Builder {
             }
             return None;
         };
-        // What was recorded of the user's stack itself says more than the chain. Registers without a stack only say where the
-        // thread was, which the chain does as well.
+        // What was recorded of the user's stack itself says more than the chain. Registers without
+        // a stack only say where the thread was, which the chain does as well.
         let stack = sample.stack_user.filter(|stack| !stack.bytes.is_empty());
         let has_stack = registers.is_some() && stack.is_some();
         let is_told = has_stack || has_call_branches(sample);
@@ -104,12 +104,14 @@ impl Builder {
         None
     }
 
-    /// Appends the user part of a stack whose sample only announced it. `chain` starts with a marker, as every part does.
+    /// Appends the user part of a stack whose sample only announced it. `chain` starts with a
+    /// marker, as every part does.
     pub(super) fn append_deferred(&self, pid: u32, chain: &[u64], into: &mut Into<'_>) {
         self.append(pid, CpuMode::User, chain.iter().copied(), false, into);
     }
 
-    /// Appends what is known of a user part that never came: where the thread was, if that was in user space.
+    /// Appends what is known of a user part that never came: where the thread was, if that was in
+    /// user space.
     pub(super) fn append_missing(&self, pid: u32, user: Option<u64>, into: &mut Into<'_>) {
         let chain = user.into_iter().chain([TRUNCATED]);
         self.append(pid, CpuMode::User, chain, false, into);
@@ -186,8 +188,8 @@ impl Builder {
     }
 }
 
-/// Whether the kernel had no room for one address more: it does not say that it cut a chain. One that was whole by chance ends where a
-/// thread starts.
+/// Whether the kernel had no room for one address more: it does not say that it cut a chain. One
+/// that was whole by chance ends where a thread starts.
 fn is_full(chain: Words<'_>, limit: u16) -> bool {
     const USUAL: u16 = 127;
     let limit = usize::from(if limit == 0 { USUAL } else { limit });

@@ -69,7 +69,8 @@ fn events_that_are_left_out_are_named_and_counted() {
     assert!(tally.to_string().contains(said), "{tally}");
 }
 
-/// What happens first is hardly what the user asked for first: page faults come before the first tick of a clock.
+/// What happens first is hardly what the user asked for first: page faults come before the first
+/// tick of a clock.
 #[test]
 fn the_event_that_is_listed_first_or_the_most_frequent_is_folded() {
     let text = event("page-faults") + &event("cpu-clock").repeat(2);

@@ -303,7 +303,8 @@ fn a_newline_in_a_name_forges_no_stack() {
     assert_eq!(dir.cmd("fg-fold").arg("-q").stdin(&text).stdout(), outcome.stdout);
 }
 
-/// As perf counts: from the start of the symbol to the address, also where that is one to return to.
+/// As perf counts: from the start of the symbol to the address, also where that is one to return
+/// to.
 #[test]
 fn offsets_lead_to_the_address() {
     let test = "offsets_lead_to_the_address";

@@ -46,7 +46,8 @@ fn running(dir: &Dir, command: &[&str]) -> (Process, u32) {
     (Process(child), line.trim().parse().unwrap())
 }
 
-/// Records a number for a while; what the recorder said, and the share of the stacks that are whole.
+/// Records a number for a while; what the recorder said, and the share of the stacks that are
+/// whole.
 fn attached(dir: &Dir, number: u32) -> (String, f64) {
     let options = ["-o", "x", "-e", "cpu-clock", "--duration", "0.4", "-p"];
     let said = dir.cmd("fg-record").args(options).arg(number.to_string()).run().success().stderr;

@@ -1,4 +1,5 @@
-//! A recording names the build that was recorded, or none: programs are built anew, replaced and overwritten.
+//! A recording names the build that was recorded, or none: programs are built anew, replaced and
+//! overwritten.
 
 use super::*;
 use crate::harness::is_not_for_here;
@@ -38,7 +39,8 @@ const OTHERS: &str = "so their names were not used: ";
 
 #[test]
 fn a_program_that_was_built_anew_names_nothing() {
-    // With build ids; without; and with build ids that are the same, as ld leaves names out of them.
+    // With build ids; without; and with build ids that are the same, as ld leaves names out of
+    // them.
     for flags in [&["-Wl,--build-id"][..], &["-Wl,--build-id=none"], &["-DPAD=64"]] {
         let dir = Dir::new();
         compiled(&dir, "program", "first_name", flags);

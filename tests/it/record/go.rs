@@ -3,8 +3,8 @@
 use super::*;
 use crate::harness::is_not_for_here;
 
-/// Go's `-s -w` leaves no unwinding tables: only its own table says that `goexit`, to which a goroutine returns though
-/// nothing called from there, is the start of a function.
+/// Go's `-s -w` leaves no unwinding tables: only its own table says that `goexit`, to which a
+/// goroutine returns though nothing called from there, is the start of a function.
 const SPIN: &str = r#"
 package main
 

@@ -80,7 +80,8 @@ int main(int count, char** arguments) {
 }
 "#;
 
-/// Compiles [`MAPPED`] as a program called `name`; false, once that is said, where it cannot be run.
+/// Compiles [`MAPPED`] as a program called `name`; false, once that is said, where it cannot be
+/// run.
 fn mapped(dir: &Dir, test: &str, name: &str) -> bool {
     if !perf_works(test) {
         return false;
@@ -157,7 +158,8 @@ fn a_program_that_tells_no_names_is_told_how_to() {
     );
 }
 
-/// A program that moves the page of its hot function into anonymous memory at its own address, as node's --use-largepages does with all.
+/// A program that moves the page of its hot function into anonymous memory at its own address, as
+/// node's --use-largepages does with all.
 const MOVED: &str = r#"
 #define _GNU_SOURCE
 #include <stdint.h>

@@ -120,7 +120,8 @@ fn threads_that_never_come_back_are_counted_to_the_end() {
         return;
     }
     let folded = dir.cmd("fg-fold").arg("x").stdout().to_string();
-    // main naps for 400 ms, when the others were started; on a busy machine they begin to wait later.
+    // main naps for 400 ms, when the others were started; on a busy machine they begin to wait
+    // later.
     for (function, least) in [("main", 399), ("waiter", 100), ("poller", 100)] {
         let off = ms(&folded, "off-cpu", function);
         assert!(off >= least, "{function}: {off}\n{folded}");

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Rounds of two threads: one uses 0.3 ms, the other 0.1. Prints what all of them used, in nanoseconds.
+/// Rounds of two threads: one uses 0.3 ms, the other 0.1. Prints what all of them used, in
+/// nanoseconds.
 const PROGRAM: &str = r"
 #include <pthread.h>
 #include <stdio.h>

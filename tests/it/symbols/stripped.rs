@@ -76,7 +76,8 @@ fn functions_of_stripped_go_programs_have_their_names() {
             }
         }
         assert!(addresses.len() > 500, "{}", addresses.len());
-        // Marks that are no functions, `go:buildid`, and one name for some that Go makes: `type:.eq.…`.
+        // Marks that are no functions, `go:buildid`, and one name for some that Go makes:
+        // `type:.eq.…`.
         assert!(
             different.len() * 100 < addresses.len(),
             "{mode}: {} of {}: {different:?}",
@@ -86,7 +87,8 @@ fn functions_of_stripped_go_programs_have_their_names() {
     }
 }
 
-/// An exported function without a size, and hidden ones behind it, as codecs have them in assembler.
+/// An exported function without a size, and hidden ones behind it, as codecs have them in
+/// assembler.
 const LIBRARY: &str = r#"
         .text
         .globl exported
