@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Artifact, ArtifactDebuginfo, BuildScript, Message, Metadata, TargetKind};
 
-use super::target::{Kind, Target, UnitKind, is_library};
+use super::target::Target;
+use super::wanted::{Kind, UnitKind, is_library};
 use crate::error::{Error, Result};
 
 /// How a target is built. The default is cargo's, but optimised.

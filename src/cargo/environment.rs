@@ -11,7 +11,8 @@ use cargo_metadata::{Artifact, BuildScript, Metadata, Package, TargetKind};
 
 use super::build::Built;
 use super::settings::{Settings, Toolchain};
-use super::target::{Kind, Target};
+use super::target::Target;
+use super::wanted::Kind;
 
 /// The variable in which the system's loader looks for shared libraries.
 pub const LIBRARY_PATH: &str = if cfg!(windows) {

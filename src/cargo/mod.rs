@@ -16,6 +16,7 @@ pub mod environment;
 mod refusal;
 pub mod settings;
 pub mod target;
+pub mod wanted;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,8 @@ use crate::error::{Error, Result};
 use build::{Build, Built, Stripped};
 use environment::Surroundings;
 use settings::{Settings, Toolchain};
-use target::{Kind, Request, Target};
+use target::Target;
+use wanted::{Kind, Request};
 
 /// What is built and run. The default is what `cargo run --release` would run here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use cargo_metadata::{Package, PackageId};
 
-use super::target::{Candidate, Wanted, candidates, of_kind};
+use super::wanted::{Candidate, Wanted, candidates, of_kind};
 use crate::error::Error;
 
 /// There is nothing of the kind, or nothing of the name, in `home`, where it was looked for, or at all.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::cargo::build::{Build, Profile};
-use crate::cargo::target::{Request, UnitKind, Wanted};
+use crate::cargo::wanted::{Request, UnitKind, Wanted};
 use crate::cargo::{Config, Launch, prepare};
 use crate::error::{Error, Result};
 

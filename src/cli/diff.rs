@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::{ArgAction, Parser};
 
-use super::io::{self, Input, Output};
+use super::io::{self, Input, Output, report};
 use super::logger;
-use super::program::{Done, Failure, Program, report};
+use super::program::{Done, Failure, Program};
 use super::progress::Shown;
 use super::script::RecordingArgs;
 use crate::diff::{Config, Differ, Mover, Movers, Scale};

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
-use super::io::{Input, Output};
-use super::program::{Done, Program, report};
+use super::io::{Input, Output, report};
+use super::program::{Done, Program};
 use super::rules::Rules;
 use crate::error::Error;
 use crate::filter::{Config, FoldedFilter, Heaviest, Minimum, SampleFilter, Weights};

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap_complete::Shell;
 
+use super::binary::generate;
 use super::graph::{GraphOptions, Subject};
-use super::program::{Done, Failure, Program, generate};
+use super::program::{Done, Failure, Program};
 use crate::record::Workload;
 
 /// Record a program or running processes, and draw a flame graph.

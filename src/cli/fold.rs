@@ -9,9 +9,9 @@ use anyhow::Context;
 use clap::{ArgAction, Parser};
 
 use super::folding::FoldingArgs;
-use super::io::{Input, Output};
+use super::io::{Input, Output, report};
 use super::logger;
-use super::program::{Done, Program, report};
+use super::program::{Done, Program};
 use super::progress::Shown;
 use super::script::RecordingArgs;
 use crate::fold::parts::Parts;

@@ -9,10 +9,10 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::folding::FoldingArgs;
-use super::io::{Input, Output};
+use super::io::{Input, Output, report};
 use super::live::{self, Drawn};
 use super::logger;
-use super::program::{Done, Failure, report};
+use super::program::{Done, Failure};
 use super::progress::Shown;
 use super::record::{RecordOptions, teller};
 use super::render::{GraphArgs, usage};

@@ -3,7 +3,7 @@
 //! Outputs are atomic: a file is written beside its target and renamed when it is whole, so that a failure never
 //! destroys what the user had. Inputs refuse a terminal, as nobody types a profile.
 
-use std::fmt::Arguments;
+use std::fmt::{Arguments, Display};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,13 @@ pub fn say(name: &str, message: Arguments<'_>) {
 pub fn say_more(line: Arguments<'_>) {
     let (_line, mut stderr) = progress::stderr();
     let _ = writeln!(stderr, "{line}");
+}
+
+/// Shows a stage's quality line unless `quiet`.
+pub fn report(name: &str, quiet: bool, tally: &dyn Display) {
+    if !quiet {
+        say(name, format_args!("{tally}"));
+    }
 }
 
 /// An open input and its name.

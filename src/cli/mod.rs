@@ -3,6 +3,7 @@
 //! One file a program. [`main`] is the whole of every binary; [`io`] is the only place that opens files and standard
 //! streams.
 
+mod binary;
 pub mod cargo;
 pub mod cargo_flamegraph;
 pub mod diff;
@@ -25,4 +26,5 @@ pub mod script;
 pub mod select;
 pub mod signals;
 
-pub use program::{Done, Failure, Program, main};
+pub use binary::main;
+pub use program::{Done, Failure, Program};

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser};
 
-use super::io::{Input, Output};
-use super::program::{Done, Failure, Program, report};
+use super::io::{Input, Output, report};
+use super::program::{Done, Failure, Program};
 use super::progress::Shown;
 use super::{logger, palette_map};
 use crate::fold::source;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 
-use super::io::{Input, Output};
+use super::io::{Input, Output, report};
 use super::logger;
-use super::program::{Done, Program, report};
+use super::program::{Done, Program};
 use super::progress::Shown;
 use super::select::Select;
 use crate::error::Error;

@@ -14,11 +14,11 @@ use hashbrown::HashMap;
 use memchr::{memchr, memchr_iter};
 
 use super::callers::Callers;
+use super::config::Config;
 use super::digests::Digest;
 use super::line::{self, ADDRESS_END};
 use super::lines::Lines;
 use super::pending::Pending;
-use super::reader::Config;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
 
 /// What was learnt of frame lines.

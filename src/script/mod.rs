@@ -12,6 +12,7 @@
 
 mod callers;
 pub mod chunk;
+mod config;
 mod digests;
 mod frame_lines;
 pub mod header;
@@ -25,6 +26,7 @@ mod reader;
 pub mod recording;
 mod writer;
 
+pub use config::Config;
 pub(crate) use numbers::nanoseconds;
-pub use reader::{Config, Reader};
+pub use reader::Reader;
 pub use writer::Writer;

@@ -11,6 +11,7 @@ use bstr::ByteSlice;
 use memchr::memchr;
 
 use super::chunk::Chunks;
+use super::config::Config;
 use super::frame_lines::FrameLines;
 use super::header::{Header, Last};
 use super::line;
@@ -20,17 +21,6 @@ use crate::event;
 use crate::sample::{FrameTable, SampleSink};
 use crate::tally::{Count, Tally};
 use crate::windows::Windows;
-
-/// What the sinks need of the text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Config {
-    /// Fill in [`Sample::places`](crate::sample::Sample::places).
-    pub places: bool,
-    /// Fill in [`Sample::text`](crate::sample::Sample::text) and pass on what is no sample.
-    pub text: bool,
-    /// Keep unknown frames apart by their address: [`Frame::address`](crate::sample::Frame::address).
-    pub addresses: bool,
-}
 
 /// Reads perf-script text. What it learns about lines is good for the next input, if it has the same frame table.
 pub struct Reader {

@@ -33,6 +33,7 @@
 
 #[cfg(target_os = "linux")]
 mod build_ids;
+mod chain;
 mod code;
 mod config;
 mod debug_file;

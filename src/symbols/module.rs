@@ -9,8 +9,9 @@ use bstr::{BStr, ByteSlice};
 use gimli::{EndianSlice, RunTimeEndian, SectionId};
 use rayon::prelude::*;
 
+use super::chain::Chain;
 use super::demangle;
-use super::dwarf::{Chain, Dwarf, Found};
+use super::dwarf::{Dwarf, Found};
 use super::elf::{Elf, Segment, address_of, unxz};
 use super::identity::Stamp;
 use super::map::Bytes;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gimli::{AttributeValue, DwarfPackageSections, DwarfSections, EndianSlice, RunTimeEndian};
 
-use super::dwarf::{Chain, File, find};
+use super::chain::{Chain, File, find};
 use super::elf::Elf;
 use super::map::Bytes;
 use super::units::{Sections, Unit, Units, open};

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use bstr::ByteSlice;
 use flamepipe::cargo::build::{Build, Built, Profile};
-use flamepipe::cargo::target::{Chosen, Kind, Request, Target, UnitKind, Wanted, choose};
+use flamepipe::cargo::target::{Chosen, Target, choose};
+use flamepipe::cargo::wanted::{Kind, Request, UnitKind, Wanted};
 use flamepipe::cargo::{Config, Launch, metadata, prepare};
 use flamepipe::error::{Error, Result};
 

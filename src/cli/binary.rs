@@ -1,0 +1,118 @@
+//! The whole of every binary: parsing, generated pages, messages and the exit status.
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use super::{Done, Failure, Program, io, man};
+use crate::error::Error;
+
+/// The whole of a binary.
+pub fn main<P: Program>() -> ExitCode {
+    let arguments = P::arguments(std::env::args_os().collect());
+    if let [_, flag, what] = arguments.as_slice()
+        && flag == "--generate"
+    {
+        return finish::<P>(generate::<P>(&what.to_string_lossy()).map(|()| Done::Ok));
+    }
+    // Our own recorder, through sudo: whichever program we are.
+    #[cfg(target_os = "linux")]
+    if arguments.get(1).is_some_and(|first| first == crate::record::native::AS_RECORDER) {
+        return parse_and_run::<super::record::RecordArgs>(arguments.into_iter().skip(1).collect());
+    }
+    parse_and_run::<P>(arguments)
+}
+
+fn parse_and_run<P: Program>(arguments: Vec<OsString>) -> ExitCode {
+    let parsed = P::command().try_get_matches_from(arguments).and_then(|matches| {
+        P::from_arg_matches(&matches).map_err(|error| error.format(&mut P::command()))
+    });
+    match parsed {
+        Ok(program) => finish::<P>(program.run()),
+        Err(error) => {
+            // Help goes to stdout, mistakes to stderr; if neither can be written to there is nobody to tell.
+            let _ = error.print();
+            ExitCode::from(error.exit_code() as u8)
+        }
+    }
+}
+
+fn finish<P: Program>(outcome: anyhow::Result<Done>) -> ExitCode {
+    let name = P::NAME;
+    match outcome {
+        Ok(done) => ExitCode::from(done.code()),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_interrupted(&error) => ExitCode::from(130),
+        Err(error) => match error.downcast_ref::<Failure>() {
+            Some(Failure::Interrupted) => ExitCode::from(130),
+            Some(Failure::Usage(problem)) => {
+                io::say(name, format_args!("{problem}\n  `{name} --help` lists the options"));
+                ExitCode::from(2)
+            }
+            None => {
+                io::say(name, format_args!("{error:#}"));
+                if let Some(remedy) = error
+                    .chain()
+                    .find_map(|cause| cause.downcast_ref::<Error>()?.remedy())
+                    .filter(|remedy| has_options::<P>(remedy))
+                {
+                    io::say_more(format_args!("  {remedy}"));
+                }
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Whether the program has the options that `remedy` names: a stage's advice may be for another program.
+fn has_options<P: Program>(remedy: &str) -> bool {
+    let command = P::command();
+    remedy.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).all(|word| {
+        word.strip_prefix("--").is_none_or(|word| {
+            word.is_empty() || command.get_arguments().any(|arg| arg.get_long() == Some(word))
+        })
+    })
+}
+
+/// Whoever read our output has seen enough: `fg-fold | head -1`.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    })
+}
+
+/// Ctrl-C reaches the programs we run too, and their end may be noticed before our own signal is.
+fn is_interrupted(error: &anyhow::Error) -> bool {
+    #[cfg(unix)]
+    return error.chain().any(|cause| {
+        use std::os::unix::process::ExitStatusExt;
+        matches!(cause.downcast_ref(), Some(Error::Child { status, .. })
+            if status.signal() == Some(signal_hook::consts::SIGINT))
+    });
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
+    }
+}
+
+/// Writes the man page (`man`) or the completions of a shell (`bash`, `zsh`, …) to stdout.
+pub fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
+    let mut command = P::command();
+    let mut text = Vec::new();
+    if what == "man" {
+        text = man::page(command, P::NAME)?;
+    } else {
+        let shell: clap_complete::Shell = what.parse().map_err(|_| {
+            Failure::Usage(format!(
+                "cannot generate {what:?}: choose man, bash, zsh, fish, elvish or powershell"
+            ))
+        })?;
+        clap_complete::generate(shell, &mut command, P::NAME, &mut text);
+    }
+    let mut output = io::Output::create(None)?;
+    output.write_all(&text)?;
+    output.commit()
+}
