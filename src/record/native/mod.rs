@@ -208,7 +208,7 @@ impl Plan {
             Workload::Pids(pids) => pids.clone(),
             _ => Vec::new(),
         };
-        let mut events = Events::new(events, wanted, &mut change);
+        let mut events = Events::new(events, wanted, &sys::Syscalls, &mut change);
         let stdout = if stream.is_stdout { Stdout::Stderr } else { Stdout::Ours };
         let stream = stream.to;
         let wait = Wait::new(config)?;

@@ -1,15 +1,23 @@
 //! Opening events, and what is given up when the kernel refuses.
 //!
-//! An event that new threads inherit must be of one CPU, as the kernel maps no rings otherwise: so there is an event
-//! for each thread that is there already, each event and each CPU; all of a CPU share one ring. One more event tells of
-//! threads, names and maps, in a ring of its own: a lost sample is one of many, a lost map makes nonsense of all that follow.
+//! If new threads inherit an event, the kernel maps its ring only if the event is of one CPU. So
+//! each thread that runs already gets one event for each CPU and each event that was asked for; all
+//! events of a CPU share one ring. One more event per CPU, the tracker, reports threads, names and
+//! maps into a ring of its own: a lost sample is one of many, but a lost map makes nonsense of all
+//! samples after it.
+//!
+//! When the kernel refuses an event or a ring, the next best one is tried:
 //!
 //! ```text
-//!  cycles are not supported ─▶ cpu-clock
-//!  the kernel is off limits ─▶ without it          perf_event_paranoid 2
-//!  no more locked memory    ─▶ half the ring       perf_event_mlock_kb
-//!  no more open files       ─▶ raise the limit     ulimit -n
-//!  nothing is allowed       ─▶ an error with the remedy
+//!  the CPU is offline         ENODEV          skip it
+//!  cycles are not supported   ENOENT, …       cpu-clock, unless an event was asked for
+//!  the frequency is too high  EINVAL          perf_event_max_sample_rate
+//!  the kernel cannot count
+//!  lost records               EINVAL          do not ask for that: older than Linux 6.0
+//!  too many open files        EMFILE          raise the limit to what `ulimit -Hn` allows
+//!  the kernel is off limits   EACCES, EPERM   without the kernel: perf_event_paranoid 2
+//!  no more locked memory      EPERM, ENOMEM   half the ring: perf_event_mlock_kb, `ulimit -l`
+//!  anything else              …               an error with its remedy
 //! ```
 
 use std::io;
@@ -19,9 +27,9 @@ use std::time::Duration;
 use super::attr::{CallGraph, Rate, Wanted};
 use super::event::Event;
 use super::ids::Ids;
-use super::refusal::{PARANOID, paranoid, refused, setting, without_switches};
+use super::refusal::{PARANOID, refused, without_switches};
 use super::ring::Ring;
-use super::sys;
+use super::sys::{self, Kernel, Opened};
 use crate::error::{Error, Result};
 use crate::perf_data::write::Counted;
 use crate::perf_data::{Attr, Cursor, Endian};
@@ -42,17 +50,18 @@ pub(super) struct Events<'a> {
     pub(super) ids: Ids,
     /// When they were stopped, in nanoseconds.
     pub(super) ended: Option<u64>,
+    kernel: &'a dyn Kernel,
     tell: &'a mut dyn FnMut(&str),
 }
 
-/// One event of a thread on a CPU, or what tells of threads and maps.
+/// One event of a thread on a CPU, or a tracker.
 struct Observer {
     fd: OwnedFd,
-    /// Which event; `None` for what tells of threads and maps.
+    /// Which event; `None` for the tracker.
     event: Option<usize>,
 }
 
-/// The ring of a CPU, and which of the observers it was mapped from.
+/// The ring of a CPU, and the observer that it was mapped for.
 struct CpuRing {
     cpu: u32,
     tracks: bool,
@@ -60,9 +69,9 @@ struct CpuRing {
     owner: usize,
 }
 
-/// The smallest ring: a record may have 64 KB.
+/// The smallest ring, because a record may have 64 KB.
 const SMALLEST: usize = 128 << 10;
-/// The ring of what tells of threads and maps: a few thousand of them.
+/// The tracker's ring has room for a few thousand records.
 const TRACKED: usize = 256 << 10;
 
 impl<'a> Events<'a> {
@@ -70,6 +79,7 @@ impl<'a> Events<'a> {
     pub(super) fn new(
         events: Vec<Event>,
         wanted: Wanted,
+        kernel: &'a dyn Kernel,
         tell: &'a mut dyn FnMut(&str),
     ) -> Events<'a> {
         let any_event = events.is_empty();
@@ -77,7 +87,6 @@ impl<'a> Events<'a> {
         let events = if any_event { vec![cycles] } else { events };
         let cpus = online_cpus();
         let ring_size = ring_size(&wanted, cpus.len());
-        let (observers, rings, ids) = Default::default();
         Events {
             events,
             wanted,
@@ -85,10 +94,11 @@ impl<'a> Events<'a> {
             of_processors: false,
             cpus,
             ring_size,
-            observers,
-            rings,
-            ids,
+            observers: Vec::new(),
+            rings: Vec::new(),
+            ids: Ids::default(),
             ended: None,
+            kernel,
             tell,
         }
     }
@@ -106,12 +116,13 @@ impl<'a> Events<'a> {
                     self.observers.clear();
                     self.ids.clear();
                 }
-                Err(Failure::Ring(error)) => return Err(refused("the ring buffer", error)),
+                Err(Failure::Ring(error)) => return Err(self.no_ring(error)),
                 Err(Failure::Other(error)) => return Err(error),
                 Ok(there) => {
                     if self.ring_size < wanted {
                         (self.tell)(&format!(
-                            "using ring buffers of {} KB instead of {}, because perf_event_mlock_kb and ulimit -l allow no more",
+                            "using ring buffers of {} KB instead of {}, because \
+                             perf_event_mlock_kb and ulimit -l allow no more",
                             self.ring_size >> 10,
                             wanted >> 10
                         ));
@@ -126,7 +137,7 @@ impl<'a> Events<'a> {
         for at in 0..self.cpus.len() {
             for event in std::iter::once(None).chain((0..self.events.len()).map(Some)) {
                 match self.open_one(event, thread, self.cpus[at])? {
-                    Outcome::Open(fd) => self.attach(event, thread, self.cpus[at], fd)?,
+                    Outcome::Open(open) => self.attach(event, thread, self.cpus[at], open)?,
                     Outcome::NoThread => return Ok(false),
                     Outcome::NoCpu => {}
                 }
@@ -146,8 +157,8 @@ impl<'a> Events<'a> {
             self.wanted.watermark = self.watermark(event.is_none());
             let named = event.map(|event| &self.events[event]);
             let attr = self.wanted.attr(named.map(|event| &event.what));
-            let error = match sys::open(&attr, thread, cpu.cast_signed()) {
-                Ok(fd) => return Ok(Outcome::Open(fd)),
+            let error = match self.kernel.open(&attr, thread, cpu.cast_signed()) {
+                Ok(open) => return Ok(Outcome::Open(open)),
                 Err(error) => error,
             };
             match error.raw_os_error() {
@@ -169,27 +180,29 @@ impl<'a> Events<'a> {
                     sys::raise_file_limit();
                 }
                 Some(libc::EACCES)
-                    if self.wanted.switches && paranoid().as_deref() == Some("2") =>
+                    if self.wanted.switches && self.paranoid().as_deref() == Some("2") =>
                 {
                     return Err(without_switches());
                 }
                 Some(libc::EACCES | libc::EPERM) if self.may_leave_out_kernel(event) => {
+                    let level = self.paranoid().unwrap_or_default();
                     (self.tell)(&format!(
-                        "recording without the kernel, which {PARANOID}={} forbids",
-                        paranoid().unwrap_or_default()
+                        "recording without the kernel, which {PARANOID}={level} forbids"
                     ));
                     self.wanted.exclude_kernel = true;
                     self.events.iter_mut().for_each(Event::without_kernel);
                 }
                 Some(libc::EOPNOTSUPP) if self.wanted.call_graph == CallGraph::Lbr => {
                     return Err(Error::Unsupported {
-                        what: "this CPU does not record branches (lbr), or its virtual machine hides them".into(),
+                        what: "this CPU does not record branches (lbr), or its virtual machine \
+                               hides them"
+                            .into(),
                         remedy: "use --call-graph dwarf, which works everywhere".into(),
                     });
                 }
                 _ => {
                     let name = event.map(|event| self.events[event].name.as_str());
-                    return Err(refused(name.unwrap_or("anything"), error));
+                    return Err(refused(name.unwrap_or("anything"), error, self.paranoid()));
                 }
             }
         }
@@ -200,13 +213,23 @@ impl<'a> Events<'a> {
         !self.wanted.exclude_kernel && only.is_none_or(|only| only.user)
     }
 
-    /// Lowers a frequency that the kernel does not allow. False if that is not the matter.
+    fn paranoid(&self) -> Option<String> {
+        self.kernel.setting("kernel/perf_event_paranoid")
+    }
+
+    fn no_ring(&self, error: io::Error) -> Error {
+        refused("the ring buffer", error, self.paranoid())
+    }
+
+    /// Lowers a frequency that the kernel does not allow. False if it allows this one.
     fn too_fast(&mut self) -> bool {
         let Rate::Frequency(wanted) = self.wanted.rate else { return false };
-        let most = setting("kernel/perf_event_max_sample_rate").and_then(|most| most.parse().ok());
+        let most = self.kernel.setting("kernel/perf_event_max_sample_rate");
+        let most = most.and_then(|most| most.parse().ok());
         let Some(most) = most.filter(|&most| most < wanted) else { return false };
         (self.tell)(&format!(
-            "sampling at {most} Hz instead of {wanted} Hz, because kernel.perf_event_max_sample_rate allows no more"
+            "sampling at {most} Hz instead of {wanted} Hz, because \
+             kernel.perf_event_max_sample_rate allows no more"
         ));
         self.wanted.rate = Rate::Frequency(most);
         true
@@ -217,31 +240,36 @@ impl<'a> Events<'a> {
         event: Option<usize>,
         thread: i32,
         cpu: u32,
-        fd: OwnedFd,
+        open: Opened,
     ) -> Result<(), Failure> {
-        let cannot = |source| refused("the ring buffer", source);
+        let Opened { fd, id } = open;
         let tracks = event.is_none();
         match self.rings.iter().find(|ring| ring.cpu == cpu && ring.tracks == tracks) {
-            Some(ring) => sys::set_output(&fd, &self.observers[ring.owner].fd).map_err(cannot)?,
+            Some(ring) => {
+                let owner = &self.observers[ring.owner].fd;
+                self.kernel.share(&fd, owner).map_err(|error| self.no_ring(error))?;
+            }
             None => {
-                let ring = Ring::map(&fd, self.ring_size(tracks)).map_err(Failure::Ring)?;
+                let size = self.ring_size(tracks);
+                let ring = self.kernel.map(&fd, size).map_err(Failure::Ring)?;
                 self.rings.push(CpuRing { cpu, tracks, ring, owner: self.observers.len() });
             }
         }
         if let Some(event) = event {
-            self.ids.insert(sys::id(&fd).map_err(cannot)?, event, thread);
+            self.ids.insert(id, event, thread);
         }
         self.observers.push(Observer { fd, event });
         Ok(())
     }
 
-    /// The size of a ring: of that for threads and maps, or of that for samples.
+    /// The size of the tracker's ring, or of the ring for samples.
     fn ring_size(&self, tracks: bool) -> usize {
         let tracked = if self.wanted.switches { 4 * TRACKED } else { TRACKED };
         if tracks { tracked.min(self.ring_size) } else { self.ring_size }
     }
 
-    /// When we are woken: soon, where nothing says how fast a ring fills, as every page fault may be a sample.
+    /// How full a ring is when it wakes us. Less full if nothing says how fast it fills: every page
+    /// fault may be a sample.
     fn watermark(&self, tracks: bool) -> u32 {
         let has_period = |event: &Event| event.what.period.is_some();
         let by_rate =
@@ -250,30 +278,30 @@ impl<'a> Events<'a> {
         (self.ring_size(tracks) / part) as u32
     }
 
-    /// How records are to be read: of all events alike.
+    /// The attr by which the records of all events can be read.
     pub(super) fn attr(&self) -> Attr {
         let attr = self.wanted.attr(None);
         Attr::parse(&mut Cursor::new(&attr, Endian::NATIVE)).unwrap_or_default()
     }
 
-    /// Says what is done otherwise than asked for.
+    /// Tells the user what is done otherwise than asked for.
     pub(super) fn tell(&mut self, change: &str) {
         (self.tell)(change);
     }
 
-    /// A number for each event, by which its records go in the recording.
+    /// The number of each event in the recording.
     pub(super) fn numbers(&self) -> Vec<u64> {
         (0..self.events.len()).map(|event| self.ids.number(event)).collect()
     }
 
-    /// How many records found no room in the rings, as far as the kernel says: since Linux 6.0.
+    /// How many records found no room in the rings; 0 before Linux 6.0, which does not count them.
     pub(super) fn lost(&self) -> u64 {
         let counted = self.observers.iter().map(|one| self.read(one));
         counted.filter_map(|counted| counted.lost).sum()
     }
 
     /// What each event counted, in all threads, even in those that ended before their first sample.
-    /// Nothing of whole processors, which count the time in which nothing runs, too.
+    /// Empty for whole processors, because they also count the time in which nothing runs.
     pub(super) fn counted(&self) -> Vec<Counted> {
         if self.of_processors {
             return Vec::new();
@@ -301,7 +329,7 @@ impl<'a> Events<'a> {
         sys::counted(&observer.fd, self.wanted.counts_lost)
     }
 
-    /// Hands over each whole record that is there.
+    /// Hands over each whole record in the rings.
     pub(super) fn drain(&mut self, mut each: impl FnMut(&[u8])) {
         self.rings.iter_mut().for_each(|ring| ring.ring.drain(&mut each));
     }
@@ -315,7 +343,8 @@ impl<'a> Events<'a> {
         self.of(true).chain(self.of(false)).try_for_each(sys::enable)
     }
 
-    /// Stops all events, those last that tell the names of threads: one may just begin. What cannot be stopped is over already.
+    /// Stops all events, the trackers last, because a thread may just begin. An event that cannot
+    /// be stopped is over already.
     pub(super) fn disable(&mut self) {
         self.ended.get_or_insert_with(sys::now);
         for fd in self.of(false).chain(self.of(true)) {
@@ -331,7 +360,7 @@ impl<'a> Events<'a> {
 
 /// Why events could not be opened.
 enum Failure {
-    /// What may be locked in memory is limited for each user: EPERM, or ENOMEM.
+    /// Each user may lock only so much memory: EPERM or ENOMEM.
     Ring(io::Error),
     Other(Error),
 }
@@ -343,16 +372,17 @@ impl From<Error> for Failure {
 }
 
 enum Outcome {
-    Open(OwnedFd),
+    Open(Opened),
     NoThread,
     NoCpu,
 }
 
-/// A sixteenth of a second: at 997 Hz, 4 MB of copied stacks; perf's 512 KB are enough for chains. Machines with many CPUs have less
-/// for each, 256 MB in all.
+/// Room for a sixteenth of a second: at 997 Hz, 4 MB of copied stacks. perf's 512 KB are enough for
+/// chains. Machines with many CPUs have less for each CPU, 256 MB in all.
 ///
-/// The kernel clears and maps all of it first, a millisecond for each 4 MB. Half of it still loses nothing where fourteen programs want
-/// two CPUs, a quarter does: see benches/RESULTS.md.
+/// The kernel clears and maps all of it first, which takes a millisecond for each 4 MB. If fourteen
+/// programs compete for two CPUs, half of this still loses nothing and a quarter does: see
+/// benches/RESULTS.md.
 fn ring_size(wanted: &Wanted, cpus: usize) -> usize {
     const ALL: usize = 256 << 20;
     const LEAST: usize = 512 << 10;
@@ -368,7 +398,7 @@ fn ring_size(wanted: &Wanted, cpus: usize) -> usize {
     ring.max(LEAST).min(share)
 }
 
-/// `0-3,8`: those that run now.
+/// The CPUs that run now: the kernel lists them as `0-3,8`.
 fn online_cpus() -> Vec<u32> {
     let list = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     let cpus = cpu_list(list.trim());
@@ -384,28 +414,4 @@ fn cpu_list(list: &str) -> Vec<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_cpus() {
-        assert_eq!(cpu_list("0-2,5"), [0, 1, 2, 5]);
-        assert_eq!(cpu_list("0"), [0]);
-        assert!(cpu_list("").is_empty());
-        assert!(!online_cpus().is_empty());
-    }
-
-    #[test]
-    fn rings_are_large_but_not_on_every_one_of_many_cpus() {
-        let size = |call_graph, hertz, cpus| {
-            let mut wanted = Wanted::example();
-            (wanted.call_graph, wanted.rate) = (call_graph, Rate::Frequency(hertz));
-            ring_size(&wanted, cpus)
-        };
-        assert_eq!(size(CallGraph::Dwarf(64000), 997, 2), 4 << 20);
-        assert_eq!(size(CallGraph::Dwarf(64000), 4000, 2), 16 << 20);
-        assert_eq!(size(CallGraph::Dwarf(64000), 997, 256), 1 << 20);
-        assert_eq!(size(CallGraph::Dwarf(8192), 99, 2), 512 << 10);
-        assert_eq!(size(CallGraph::Fp, 997, 2), 512 << 10);
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const PAGE: usize = 4096;
-/// Where in the first page the kernel says how far it has written, and we how far we have read.
+/// Where the first page holds how far the kernel has written, and how far we have read.
 const HEAD: usize = 1024;
 const TAIL: usize = 1032;
 /// The length of a record is at its byte 6, as a `u16`.
@@ -19,7 +19,7 @@ const SIZE: usize = 6;
 #[derive(Debug)]
 pub(super) struct Ring {
     base: *mut u8,
-    /// The bytes of data, a power of two; a page of the kernel's comes first.
+    /// The bytes of data, a power of two. One page, for the head and the tail, comes before them.
     size: usize,
     page: usize,
     scratch: Vec<u8>,
@@ -41,14 +41,14 @@ impl Ring {
         Ok(Ring { base: base.cast(), size, page, scratch: Vec::new() })
     }
 
-    /// Hands over each whole record that is there, and frees its place.
+    /// Hands over each whole record in the ring, and frees its place.
     pub(super) fn drain(&mut self, mut each: impl FnMut(&[u8])) {
         let head = self.word(HEAD).load(Ordering::Acquire);
         let mut tail = self.word(TAIL).load(Ordering::Relaxed);
         while tail < head {
             let at = (tail as usize) & (self.size - 1);
-            // SAFETY: records start at multiples of 8, so that their heads are in one piece, and all between tail and
-            // head is written and stays as it is until we move the tail.
+            // SAFETY: records start at multiples of 8, so that their heads are in one piece. The
+            // kernel has written all between tail and head, and leaves it until we move the tail.
             let length = unsafe {
                 let data = self.base.add(self.page);
                 let length = ptr::read_unaligned(data.add(at + SIZE).cast::<u16>());
@@ -87,7 +87,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: mapped by us, with this size; nothing that was lent outlives us.
+        // SAFETY: mapped by us, with this size; no borrow outlives us.
         unsafe { libc::munmap(self.base.cast(), self.page + self.size) };
     }
 }
@@ -98,24 +98,26 @@ fn page_size() -> usize {
 }
 
 #[cfg(test)]
+impl Ring {
+    /// A ring in memory of our own, to be written by a test in the kernel's place.
+    pub(super) fn in_memory(size: usize) -> Ring {
+        let page = page_size();
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let how = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping where the system likes; it is unmapped when the ring is dropped.
+        let base = unsafe { libc::mmap(ptr::null_mut(), page + size, access, how, -1, 0) };
+        assert_ne!(base, libc::MAP_FAILED);
+        Ring { base: base.cast(), size, page, scratch: Vec::new() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     impl Ring {
-        /// A ring in memory of our own, to be written by a test in the kernel's place.
-        fn in_memory(size: usize) -> Ring {
-            let page = page_size();
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            let how = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            // SAFETY: a new mapping where the system likes; it is unmapped when the ring is
-            // dropped.
-            let base = unsafe { libc::mmap(ptr::null_mut(), page + size, access, how, -1, 0) };
-            assert_ne!(base, libc::MAP_FAILED);
-            Ring { base: base.cast(), size, page, scratch: Vec::new() }
-        }
-
         /// Writes a record as the kernel does: if it finds room, byte by byte around the end.
         fn write(&self, record: &[u8]) -> bool {
             let head = self.word(HEAD).load(Ordering::Relaxed);
@@ -144,7 +146,9 @@ mod tests {
         /// The twin is a queue: what found room comes out, whole and in order, wherever the ring
         /// wraps around.
         #[test]
-        fn what_goes_in_comes_out(steps in proptest::collection::vec((1usize..40, any::<u8>(), 0u8..4), 1..200)) {
+        fn what_goes_in_comes_out(
+            steps in proptest::collection::vec((1usize..40, any::<u8>(), 0u8..4), 1..200)
+        ) {
             let mut ring = Ring::in_memory(1024);
             let mut queue = Vec::new();
             for (words, fill, drains) in steps {

@@ -10,9 +10,9 @@ use super::family::Family;
 use super::ids::Ids;
 use super::off_cpu::OffCpu;
 use super::open::Events;
-use super::refusal::setting;
+use super::sys::{self, Kernel};
 use super::threads::{self, Thread};
-use super::{Config, kernel, sys};
+use super::{Config, kernel};
 use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only, with_limit};
 use crate::perf_data::{Attr, CpuMode, Endian, FileId, Head, Mmap, RawSample, Record, SampleId};
@@ -64,8 +64,8 @@ impl<'a> Session<'a> {
         let unwinds = most_stack.is_some();
         let mut writer = Writer::new(BufWriter::with_capacity(1 << 16, to))?;
         let numbers = events.numbers();
-        let limit = setting("kernel/perf_event_max_stack").and_then(|most| most.parse().ok());
-        let limit = limit.unwrap_or(0);
+        let limit = sys::Syscalls.setting("kernel/perf_event_max_stack");
+        let limit = limit.and_then(|limit| limit.parse().ok()).unwrap_or(0);
         for (event, &number) in events.events.iter().zip(&numbers) {
             let attr = events.wanted.attr(Some(&event.what));
             let attr = if unwinds { chains_only(&attr) } else { with_limit(attr, limit) };

@@ -1,4 +1,7 @@
 //! perf_event_open(2) and the system calls around it, without meaning of their own.
+//!
+//! [`Kernel`] is what opening events needs: [`Syscalls`] asks the kernel, and tests have one that
+//! refuses.
 #![expect(unsafe_code, reason = "system calls that libc does not wrap")]
 
 use std::ffi::CString;
@@ -9,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use super::ring::Ring;
 use crate::perf_data::write::Counted;
 
 /// `PERF_EVENT_IOC_*`: `_IO('$', n)`, and `_IOR('$', 7, __u64 *)`.
@@ -17,8 +21,53 @@ const DISABLE: libc::Ioctl = 0x2401;
 const SET_OUTPUT: libc::Ioctl = 0x2405;
 const ID: libc::Ioctl = 0x8008_2407u32 as libc::Ioctl;
 
-/// Opens an event for the thread `pid` (-1 for all) on `cpu`. `attr` is a `struct perf_event_attr`.
-pub(super) fn open(attr: &[u8], pid: i32, cpu: i32) -> io::Result<OwnedFd> {
+/// Who opens events.
+pub(super) trait Kernel {
+    /// Opens an event for `thread` (-1 for all) on `cpu`. `attr` is a `struct perf_event_attr`.
+    fn open(&self, attr: &[u8], thread: i32, cpu: i32) -> io::Result<Opened>;
+
+    /// Maps a ring of `size` bytes for the records of `event`.
+    fn map(&self, event: &OwnedFd, size: usize) -> io::Result<Ring>;
+
+    /// Lets `event` write into the ring of `owner`.
+    fn share(&self, event: &OwnedFd, owner: &OwnedFd) -> io::Result<()>;
+
+    /// The value of a setting below /proc/sys.
+    fn setting(&self, path: &str) -> Option<String>;
+}
+
+/// An event that is open, and the number that its records carry.
+pub(super) struct Opened {
+    pub(super) fd: OwnedFd,
+    pub(super) id: u64,
+}
+
+/// The kernel that runs here.
+pub(super) struct Syscalls;
+
+impl Kernel for Syscalls {
+    fn open(&self, attr: &[u8], thread: i32, cpu: i32) -> io::Result<Opened> {
+        let fd = open(attr, thread, cpu)?;
+        let id = id(&fd)?;
+        Ok(Opened { fd, id })
+    }
+
+    fn map(&self, event: &OwnedFd, size: usize) -> io::Result<Ring> {
+        Ring::map(event, size)
+    }
+
+    fn share(&self, event: &OwnedFd, owner: &OwnedFd) -> io::Result<()> {
+        // SAFETY: two descriptors that are open.
+        check(unsafe { libc::ioctl(event.as_raw_fd(), SET_OUTPUT, owner.as_raw_fd()) })
+    }
+
+    fn setting(&self, path: &str) -> Option<String> {
+        let text = std::fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
+        Some(text.trim().to_owned())
+    }
+}
+
+fn open(attr: &[u8], pid: i32, cpu: i32) -> io::Result<OwnedFd> {
     const FD_CLOEXEC: libc::c_ulong = 8;
     const NO_GROUP: i32 = -1;
     // SAFETY: the attr says its size, which is that of the slice; the rest are numbers.
@@ -33,7 +82,7 @@ pub(super) fn open(attr: &[u8], pid: i32, cpu: i32) -> io::Result<OwnedFd> {
 }
 
 /// The number that the event's records carry.
-pub(super) fn id(event: &OwnedFd) -> io::Result<u64> {
+fn id(event: &OwnedFd) -> io::Result<u64> {
     let mut id = 0u64;
     // SAFETY: the call writes one u64.
     check(unsafe { libc::ioctl(event.as_raw_fd(), ID, &raw mut id) })?;
@@ -66,15 +115,10 @@ pub(super) fn disable(event: &OwnedFd) -> io::Result<()> {
     check(unsafe { libc::ioctl(event.as_raw_fd(), DISABLE, 0) })
 }
 
-/// Lets `event` write into the ring buffer of `owner`.
-pub(super) fn set_output(event: &OwnedFd, owner: &OwnedFd) -> io::Result<()> {
-    // SAFETY: two descriptors that are open.
-    check(unsafe { libc::ioctl(event.as_raw_fd(), SET_OUTPUT, owner.as_raw_fd()) })
-}
-
-/// Waits until one of `fds` can be read or `timeout` milliseconds are over. Tells which can, and which never will again.
+/// Waits until one of `fds` can be read, or for `timeout` milliseconds. Each of `fds` then says
+/// whether it can be read, or never will be again.
 pub(super) fn poll(fds: &mut [libc::pollfd], timeout: i32) {
-    // SAFETY: the array and its length. A signal that ends the wait early is as good as the timeout.
+    // SAFETY: the array and its length. A signal that ends the wait early does no harm.
     unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
 }
 
@@ -83,10 +127,10 @@ pub(super) fn readable(fd: RawFd) -> libc::pollfd {
     libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
 }
 
-/// Raises the limit of open files as far as one may.
+/// Raises the limit of open files as far as we may.
 pub(super) fn raise_file_limit() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls get one struct. That it cannot be raised is noticed when a file cannot be opened.
+    // SAFETY: both calls get one struct. If the limit stays, opening the next file fails.
     unsafe {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
             limit.rlim_cur = limit.rlim_max;
