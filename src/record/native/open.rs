@@ -139,7 +139,7 @@ impl<'a> Events<'a> {
                 match self.open_one(event, thread, self.cpus[at])? {
                     Outcome::Open(open) => self.attach(event, thread, self.cpus[at], open)?,
                     Outcome::NoThread => return Ok(false),
-                    Outcome::NoCpu => {}
+                    Outcome::NoCpu => break,
                 }
             }
         }
@@ -170,9 +170,7 @@ impl<'a> Events<'a> {
                     (self.tell)("this machine cannot count cycles; sampling cpu-clock instead");
                     self.events = vec![clock];
                 }
-                Some(libc::ENODEV) if thread >= 0 || self.cpus.len() > 1 => {
-                    return Ok(Outcome::NoCpu);
-                }
+                Some(libc::ENODEV) if event.is_none() => return Ok(Outcome::NoCpu),
                 Some(libc::EINVAL) if self.too_fast() => {}
                 Some(libc::EINVAL) if self.wanted.counts_lost => self.wanted.counts_lost = false,
                 Some(libc::EMFILE) if !raised => {
@@ -374,6 +372,7 @@ impl From<Error> for Failure {
 enum Outcome {
     Open(Opened),
     NoThread,
+    /// The CPU is offline, which the tracker, the first event of each CPU, finds out.
     NoCpu,
 }
 

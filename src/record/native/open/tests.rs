@@ -202,8 +202,11 @@ fn a_thread_that_is_gone_is_not_an_error() {
 
 #[test]
 fn without_cycles_it_is_the_clock() {
-    let refusals: [fn(&Tried) -> i32; 2] =
-        [|tried| cycles(tried, libc::ENOENT), |tried| cycles(tried, libc::EOPNOTSUPP)];
+    let refusals: [fn(&Tried) -> i32; 3] = [
+        |tried| cycles(tried, libc::ENOENT),
+        |tried| cycles(tried, libc::ENODEV),
+        |tried| cycles(tried, libc::EOPNOTSUPP),
+    ];
     for refuse in refusals {
         let begun = recording(refuse).begin();
         assert_eq!(begun.opened, Ok(true));
@@ -239,6 +242,23 @@ fn branches_that_no_cpu_records_are_an_error() {
         let begun = recording.begin();
         begun.is_refused("does not record branches (lbr)", "use --call-graph dwarf");
     }
+}
+
+#[test]
+fn a_cpu_that_is_offline_is_skipped() {
+    for thread in [Some(7), None] {
+        let begun = Recording {
+            thread,
+            ..recording(|tried| if tried.cpu == 0 { libc::ENODEV } else { 0 })
+        }
+        .begin();
+        assert_eq!(begun.opened, Ok(true));
+        assert!(begun.told.is_empty(), "{:?}", begun.told);
+        assert_eq!(begun.tried, ["0 tracker", "1 tracker", "1 cycles 400"]);
+    }
+    let begun = recording(|_| libc::ENODEV).begin();
+    assert_eq!(begun.tried, ["0 tracker", "1 tracker"]);
+    begun.is_refused("no CPU can be recorded", "");
 }
 
 #[test]
