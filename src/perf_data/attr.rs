@@ -1,7 +1,7 @@
-//! What an event was asked to record: `struct perf_event_attr`.
+//! Reads `struct perf_event_attr`, which says what an event records.
 //!
-//! The struct has grown with every few kernels and says its own size; fields beyond it are zero.
-//! Source: perf_event_open(2) and `include/uapi/linux/perf_event.h`.
+//! The struct has grown over the years and says its own size. Fields that do not fit into it are
+//! zero. Source: perf_event_open(2) and `include/uapi/linux/perf_event.h`.
 
 use super::bytes::{Cursor, Endian};
 
@@ -33,8 +33,6 @@ pub mod sample_type {
     pub const DATA_PAGE_SIZE: u64 = 1 << 22;
     pub const CODE_PAGE_SIZE: u64 = 1 << 23;
     pub const WEIGHT_STRUCT: u64 = 1 << 24;
-    /// Every bit this reader knows how to read.
-    pub const KNOWN: u64 = (1 << 25) - 1;
 }
 
 /// Bits of [`Attr::read_format`]: how counter values are laid out.
@@ -68,15 +66,16 @@ pub(super) mod branch {
     pub(crate) const COUNTERS: u64 = 1 << 19;
 }
 
-/// The smallest `perf_event_attr` there ever was, which is also meant by a size of 0.
+/// The size of the first `perf_event_attr`. A size of 0 means the same.
 const VER0: u32 = 64;
 
-/// One event as it was opened.
+/// What an event was asked to record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attr {
-    /// `PERF_TYPE_*`: hardware 0, software 1, tracepoint 2, hardware cache 3, raw 4, breakpoint 5, or a dynamic PMU.
+    /// `PERF_TYPE_*`: hardware 0, software 1, tracepoint 2, hardware cache 3, raw 4, breakpoint 5,
+    /// or a dynamic PMU.
     pub kind: u32,
-    /// Which event of that type.
+    /// The number of the event within its type.
     pub config: u64,
     /// Events per sample, or samples per second if [`freq`](Attr::freq).
     pub period_or_freq: u64,
@@ -84,24 +83,25 @@ pub struct Attr {
     pub sample_type: u64,
     /// The layout of counter values: bits of [`read_format`].
     pub read_format: u64,
-    /// The bit field, `disabled` first; ask the methods.
+    /// The bit field, `disabled` first. The methods read its bits.
     pub flags: u64,
-    /// What a branch stack holds: `PERF_SAMPLE_BRANCH_*`.
+    /// The kinds of branches in a branch stack: `PERF_SAMPLE_BRANCH_*`.
     pub branch_sample_type: u64,
-    /// The user registers in a sample, a bit for each of the architecture's `enum perf_event_*_regs`.
+    /// The user registers in a sample: bits of the architecture's `enum perf_event_*_regs`.
     pub regs_user: u64,
-    /// How many bytes of user stack were asked for in each sample.
+    /// How many bytes of the user stack each sample may carry.
     pub stack_user: u32,
-    /// The clock of the times, if [`use_clockid`](Attr::use_clockid); else the kernel's own `sched_clock`.
+    /// The clock of the times if [`use_clockid`](Attr::use_clockid) is set, otherwise the kernel's
+    /// `sched_clock`.
     pub clockid: i32,
-    /// The registers at the interrupt, as [`regs_user`](Attr::regs_user).
+    /// The registers at the interrupt: bits as in [`regs_user`](Attr::regs_user).
     pub regs_intr: u64,
-    /// The most addresses of a call chain; 0 for what `kernel.perf_event_max_stack` was, usually 127.
+    /// The most addresses of a call chain; 0 stands for `kernel.perf_event_max_stack`, usually 127.
     pub max_stack: u16,
 }
 
 impl Attr {
-    /// Reads one attr and consumes as many bytes as it says it has.
+    /// Reads one attr and consumes the size that it states.
     pub fn parse(cursor: &mut Cursor<'_>) -> Option<Attr> {
         let endian = cursor.endian();
         let size = Cursor::new(cursor.rest().get(4..)?, endian).u32()?;
@@ -118,7 +118,7 @@ impl Attr {
             ..Attr::default()
         };
         c.skip(4 + 4 + 8)?; // wakeup_events, bp_type, config1
-        // From here on the fields came later: what is not there is zero.
+        // The following fields were added later. A field that is missing is zero.
         let _config2 = c.u64();
         attr.branch_sample_type = c.u64().unwrap_or(0);
         attr.regs_user = c.u64().unwrap_or(0);
@@ -140,12 +140,12 @@ impl Attr {
         self.flags >> bit & 1 == 1
     }
 
-    /// Whether threads that are started later are observed too.
+    /// Whether the event also observes threads that start later.
     pub fn inherit(&self) -> bool {
         self.flag(flag::INHERIT)
     }
 
-    /// Whether other records than samples end in the sample's identity: thread, time, CPU, event.
+    /// Whether records other than samples end in a [`SampleId`](super::SampleId).
     pub fn sample_id_all(&self) -> bool {
         self.flag(flag::SAMPLE_ID_ALL)
     }
@@ -170,21 +170,21 @@ impl Attr {
         self.flag(flag::EXCLUDE_HV)
     }
 
-    /// Whether times are of [`clockid`](Attr::clockid).
+    /// Whether times are those of [`clockid`](Attr::clockid).
     pub fn use_clockid(&self) -> bool {
         self.flag(flag::USE_CLOCKID)
     }
 
-    /// How exact instruction pointers are, 0 to 3: how many `p` the event's name has.
+    /// How exact instruction pointers are, from 0 to 3: the number of `p` in the event's name.
     pub fn precise_ip(&self) -> u32 {
         (self.flags >> flag::PRECISE_IP & 3) as u32
     }
 }
 
-/// The bit field in little-endian order of bits, whatever machine laid it out.
+/// The bit field in the order of bits of a little-endian machine.
 ///
-/// A big-endian compiler fills a bit field from the top bit of the first byte, so there the bits of each byte are
-/// reversed, and the only field of two bits comes out swapped.
+/// A big-endian compiler fills a bit field from the top bit of the first byte. So the bits of each
+/// byte are reversed, and the only field of two bits is swapped.
 fn flags(bytes: &[u8; 8], endian: Endian) -> u64 {
     match endian {
         Endian::Little => u64::from_le_bytes(*bytes),
@@ -205,7 +205,7 @@ mod tests {
     fn old_and_new_sizes() {
         let mut bytes = vec![0; 200];
         bytes[4] = 64;
-        bytes[80..88].copy_from_slice(&7u64.to_le_bytes()); // beyond the 64 bytes: not of this attr
+        bytes[80..88].copy_from_slice(&7u64.to_le_bytes()); // beyond the attr's 64 bytes
         let mut cursor = Cursor::new(&bytes, Endian::Little);
         assert_eq!(Attr::parse(&mut cursor), Some(Attr::default()));
         assert_eq!(cursor.rest().len(), 136);
@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn bit_fields_of_big_endian_machines() {
-        // freq is bit 10: the third from the top of the second byte. precise_ip = 2: its high bit comes first.
+        // freq is bit 10: the third from the top of the second byte. precise_ip = 2: its high bit
+        // comes first.
         let bytes = [0, 0b0010_0001, 0b0000_0000, 0, 0, 0, 0, 0];
         let attr = Attr { flags: flags(&bytes, Endian::Big), ..Attr::default() };
         assert!(attr.freq());

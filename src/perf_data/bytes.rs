@@ -1,7 +1,7 @@
-//! Reading numbers, strings and arrays out of bytes in either byte order, without copying and without trust.
+//! Reads numbers, strings and arrays from bytes of either byte order, without copying.
 //!
-//! A recording has the byte order of the machine it was made on. Every getter answers `None` when the bytes
-//! end too early; no length found in the input is believed before the bytes are there.
+//! A recording has the byte order of the machine that made it. Every getter returns `None` if the
+//! bytes end too early, so a length in the input is never trusted before the bytes are there.
 
 use bstr::{BStr, ByteSlice};
 
@@ -15,7 +15,7 @@ pub enum Endian {
 }
 
 impl Endian {
-    /// This machine's own.
+    /// The byte order of this machine.
     pub const NATIVE: Endian =
         if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little };
 
@@ -47,7 +47,7 @@ impl Endian {
     }
 }
 
-/// A place in bytes, moving forward.
+/// A position in bytes that moves forward.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor<'a> {
     bytes: &'a [u8],
@@ -55,12 +55,12 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// At the start of `bytes`.
+    /// A cursor at the start of `bytes`.
     pub fn new(bytes: &'a [u8], endian: Endian) -> Self {
         Cursor { bytes, endian }
     }
 
-    /// What is left.
+    /// The bytes that are left.
     pub fn rest(&self) -> &'a [u8] {
         self.bytes
     }
@@ -77,7 +77,7 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    /// Passes over `count` bytes.
+    /// Skips `count` bytes.
     pub fn skip(&mut self, count: u64) -> Option<()> {
         self.take(count).map(|_| ())
     }
@@ -110,7 +110,8 @@ impl<'a> Cursor<'a> {
         Some(self.endian.u64(self.array()?))
     }
 
-    /// The next `u64` if `present`: optional fields of samples. The outer `None` is the end of the bytes.
+    /// The next `u64` if `present`: an optional field of a sample. The outer `None` means that the
+    /// bytes end too early.
     #[inline]
     pub fn u64_if(&mut self, present: bool) -> Option<Option<u64>> {
         if present { self.u64().map(Some) } else { Some(None) }
@@ -122,12 +123,12 @@ impl<'a> Cursor<'a> {
         Some(Words { bytes, endian: self.endian })
     }
 
-    /// The bytes up to the first NUL or the end; everything is consumed.
+    /// The bytes up to the first NUL or the end. Consumes everything.
     pub fn text(&mut self) -> &'a BStr {
         until_nul(std::mem::take(&mut self.bytes))
     }
 
-    /// A string of a feature section: a `u32` length, then so many bytes, NUL-padded.
+    /// A string of a feature section: a `u32` length, then that many bytes, padded with NULs.
     pub fn string(&mut self) -> Option<&'a BStr> {
         let length = self.u32()?;
         self.take(length.into()).map(until_nul)
@@ -138,7 +139,7 @@ fn until_nul(bytes: &[u8]) -> &BStr {
     bytes.split(|&byte| byte == 0).next().unwrap_or_default().as_bstr()
 }
 
-/// `u64`s where they lie in the recording: call chains, registers.
+/// `u64`s borrowed from the recording, such as a call chain or registers.
 #[derive(Clone, Copy)]
 pub struct Words<'a> {
     bytes: &'a [u8],
@@ -154,7 +155,7 @@ impl<'a> Words<'a> {
         self.bytes.len() / 8
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -165,7 +166,7 @@ impl<'a> Words<'a> {
         Some(self.endian.u64(*word))
     }
 
-    /// The words as bytes to read on from.
+    /// A cursor at the first word.
     pub fn cursor(&self) -> Cursor<'a> {
         Cursor::new(self.bytes, self.endian)
     }

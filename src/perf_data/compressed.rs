@@ -1,24 +1,25 @@
-//! COMPRESSED records: the records of `perf record -z`, packed with zstd.
+//! Unpacks COMPRESSED records, which `perf record -z` packs with zstd.
 //!
-//! All of a recording's COMPRESSED and COMPRESSED2 records are pieces of one zstd stream, and what comes out of one
-//! piece may end in the middle of a record, which the next piece completes. So there is one decompressor with one
-//! window, and once a piece is broken nothing after it can be read.
+//! All COMPRESSED and COMPRESSED2 records of a recording are pieces of one zstd stream. A piece may
+//! end in the middle of a record, which the next piece completes. So there is one decompressor with
+//! one window, and nothing after a broken piece can be read.
 
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::bytes::Endian;
 use super::window::{Front, Window};
 
-/// perf compresses at most its ring buffer into one record; where the recording does not tell how large that was,
-/// this is the most that is believed. Without a limit 64 KB of hostile input could yield gigabytes.
+/// The most bytes of one record if the recording does not say how large the recorder's buffer was;
+/// perf packs at most one buffer into a record. Without a limit, 64 KB of hostile input could yield
+/// gigabytes.
 const UNTOLD_LIMIT: u64 = 16 << 20;
-/// A block of zstd that the end of a piece cuts comes out with the next piece: so much more than the buffer held
-/// (RFC 8878, 3.1.1.2.4).
+/// The largest block of zstd (RFC 8878, 3.1.1.2.4). If a piece ends inside a block, the next piece
+/// yields all of it, in addition to its own buffer.
 const LARGEST_BLOCK: u64 = 128 << 10;
-/// No ring buffer is larger.
+/// The largest ring buffer.
 const LIMIT: u64 = 128 << 20;
 
-/// The decompressor.
+/// The decompressor of one recording.
 pub(super) struct Inflate {
     decoder: Decoder<'static>,
     window: Window,
@@ -29,7 +30,8 @@ impl Inflate {
         Ok(Inflate { decoder: Decoder::new()?, window: Window::new() })
     }
 
-    /// Takes the next piece and hands every record that is whole to `each`. An error is why the stream is broken.
+    /// Unpacks the next piece and passes every whole record to `each`. An error says why the stream
+    /// is broken.
     pub(super) fn feed(
         &mut self,
         piece: &[u8],
@@ -67,7 +69,7 @@ impl Inflate {
         }
     }
 
-    /// Whether the end of the last piece was also the end of a record.
+    /// Whether the last piece ended at the end of a record.
     pub(super) fn is_whole(&self) -> bool {
         self.window.bytes().is_empty()
     }

@@ -1,4 +1,4 @@
-//! What a recording says about itself, as the comment lines of `perf script --header`.
+//! Prints what a recording says about itself, as the comment lines of `perf script --header`.
 //!
 //! ```text
 //! # hostname : vm
@@ -6,8 +6,9 @@
 //! # event : name = cpu-clock, , id = { 8392, 8393 }, type = 1, size = 128, { sample_period, sample_freq } = 999, …
 //! ```
 //!
-//! Every line stays a comment: a newline in a command line, which perf prints as it is, is written as `\n`.
-//! Sources: `tools/perf/util/header.c`, `tools/perf/util/perf_event_attr_fprintf.c` of Linux 6.1.
+//! Every line stays a comment: a newline in a command line is written as `\n`, although perf prints
+//! it as it is. Sources: `tools/perf/util/header.c`, `tools/perf/util/perf_event_attr_fprintf.c` of
+//! Linux 6.1.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,27 +17,28 @@ use bstr::{BStr, ByteSlice};
 
 use super::attr::Attr;
 use super::bytes::Cursor;
+use super::feature::number;
 use super::header::FileHeader;
-use super::number;
 
-/// The lines of each feature, by its number, which is perf's order.
+/// The lines of each feature by its number. perf prints them in this order.
 pub(super) type Lines = BTreeMap<u64, Vec<u8>>;
 
-/// A feature that takes more is hostile.
+/// The most bytes of a feature that is printed. A larger one is hostile.
 const LARGEST: usize = 1 << 20;
 
-/// Between the comments and what they are about.
+/// The line above and below the description.
 const RULE: &[u8] = b"# ========\n";
 
-/// All lines, with those that say where they begin and end.
+/// The whole description.
 pub(super) fn text(lines: &Lines) -> Vec<u8> {
     let lines: Vec<&[u8]> = lines.values().map(Vec::as_slice).collect();
     [RULE, &lines.concat(), RULE, b"#\n"].concat()
 }
 
-/// Where the parts of a file are.
+/// The lines that say where the parts of a file are.
 pub(super) fn layout(header: &FileHeader) -> Vec<u8> {
-    let (data, end) = (&header.data, header.data.end());
+    let data = &header.data;
+    let end = data.end();
     format!(
         "# header version : 1\n# data offset    : {}\n# data size      : {}\n# feat offset    : {end}\n",
         data.offset, data.size
@@ -44,7 +46,7 @@ pub(super) fn layout(header: &FileHeader) -> Vec<u8> {
     .into()
 }
 
-/// The lines of one feature; `None` if nothing is known about it or it ends too early.
+/// The lines of one feature. `None` if its number is unknown or it ends too early.
 pub(super) fn feature(feature: u64, mut c: Cursor<'_>) -> Option<Vec<u8>> {
     if c.rest().len() > LARGEST {
         return None;
@@ -58,7 +60,8 @@ pub(super) fn feature(feature: u64, mut c: Cursor<'_>) -> Option<Vec<u8>> {
         number::CPUDESC => string("cpudesc", &mut c),
         number::CPUID => string("cpuid", &mut c),
         number::NRCPUS => {
-            let (available, online) = (c.u32()?, c.u32()?);
+            let available = c.u32()?;
+            let online = c.u32()?;
             Some(format!("# nrcpus online : {online}\n# nrcpus avail : {available}\n").into())
         }
         number::TOTAL_MEM => Some(format!("# total memory : {} kB\n", c.u64()?).into()),
@@ -81,7 +84,8 @@ pub(super) fn feature(feature: u64, mut c: Cursor<'_>) -> Option<Vec<u8>> {
             Some(format!("# pmu mappings: {}\n", list.join(", ").escape_debug()).into_bytes())
         }
         number::SAMPLE_TIME => {
-            let (first, last) = (c.u64()?, c.u64()?);
+            let first = c.u64()?;
+            let last = c.u64()?;
             let seconds =
                 |time: u64| format!("{}.{:06}", time / 1_000_000_000, time % 1_000_000_000 / 1000);
             let duration = last.saturating_sub(first) as f64 / 1e6;
@@ -95,8 +99,10 @@ pub(super) fn feature(feature: u64, mut c: Cursor<'_>) -> Option<Vec<u8>> {
             )
         }
         number::COMPRESSED => {
-            let (_version, kind, level, ratio) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
-            let kind = if kind == 1 { "Zstd" } else { "Unknown" };
+            let _version = c.u32()?;
+            let kind = if c.u32()? == 1 { "Zstd" } else { "Unknown" };
+            let level = c.u32()?;
+            let ratio = c.u32()?;
             Some(format!("# compressed : {kind}, level = {level}, ratio = {ratio}\n").into())
         }
         _ => None,
@@ -120,7 +126,8 @@ fn line(what: &str, words: &[&BStr]) -> Vec<u8> {
 /// A line for each event.
 fn events(mut c: Cursor<'_>) -> Option<Vec<u8>> {
     let mut lines = Vec::new();
-    let (count, attr_size) = (c.u32()?, c.u32()?);
+    let count = c.u32()?;
+    let attr_size = c.u32()?;
     for _ in 0..count {
         let attr = Cursor::new(c.take(attr_size.into())?, c.endian());
         let ids = c.u32()?;
@@ -190,7 +197,7 @@ fn fields(raw: Cursor<'_>) -> Option<Vec<(&'static str, String)>> {
     Some(fields)
 }
 
-/// `IP|TID|TIME`: the names of the bits that are set, in perf's order.
+/// The names of the bits that are set, in perf's order: `IP|TID|TIME`.
 fn bits(value: u64, names: &[(u32, &str)]) -> String {
     let set = names.iter().filter(|(bit, _)| value >> bit & 1 == 1).map(|(_, name)| *name);
     set.collect::<Vec<_>>().join("|")
@@ -244,7 +251,7 @@ const BRANCHES: [(u32, &str); 18] = [
     (16, "TYPE_SAVE"),
     (17, "HW_INDEX"),
 ];
-/// From bit 0 on; the second bit of precise_ip has no name.
+/// The names of the bits from bit 0 on. precise_ip has two bits; its second one has no name.
 #[rustfmt::skip]
 const FLAGS: [&str; 38] = [
     "disabled", "inherit", "pinned", "exclusive", "exclude_user", "exclude_kernel", "exclude_hv", "exclude_idle",

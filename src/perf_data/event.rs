@@ -1,4 +1,4 @@
-//! The events of a recording: their names, their attrs, and which record is of which.
+//! The events of a recording: their names, their attrs, and which event a record belongs to.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,14 @@ use super::id;
 pub struct Event {
     /// Its place among the recording's events, from 0.
     pub index: usize,
-    /// As the user named it: `cycles:u`, `sched:sched_switch`; made from the attr if the recording does not tell.
+    /// The name that the user gave (`cycles:u`, `sched:sched_switch`), or one made from the attr if
+    /// the recording has none.
     pub name: BString,
-    /// What was asked of the kernel.
+    /// What the event records.
     pub attr: Attr,
 }
 
-/// All of them, by id.
+/// All events, by id.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Events {
     list: Vec<Event>,
@@ -47,13 +48,13 @@ impl Events {
     /// Names the event with this id, or else the one at `index`.
     pub(super) fn name(&mut self, id: Option<u64>, index: Option<usize>, name: &BStr) {
         let index = id.and_then(|id| self.index_of(id)).or(index);
-        if let (Some(event), false) = (index.and_then(|at| self.list.get_mut(at)), name.is_empty())
-        {
+        let event = index.and_then(|at| self.list.get_mut(at));
+        if let Some(event) = event.filter(|_| !name.is_empty()) {
             event.name = name.into();
         }
     }
 
-    /// Names the events of which only the type's number was told: HEADER_EVENT_TYPE of old recordings.
+    /// Names the events of one type: HEADER_EVENT_TYPE of old recordings.
     pub(super) fn name_config(&mut self, config: u64, name: &BStr) {
         for event in self.list.iter_mut().filter(|event| event.attr.config == config) {
             event.name = name.into();
@@ -62,7 +63,8 @@ impl Events {
 
     /// The EVENT_DESC feature: for each event its attr, its name and its ids.
     pub(super) fn describe(&mut self, mut c: Cursor<'_>) -> Option<()> {
-        let (count, attr_size) = (c.u32()?, c.u32()?);
+        let count = c.u32()?;
+        let attr_size = c.u32()?;
         for index in 0..count as usize {
             c.skip(attr_size.into())?;
             let ids = c.u32()?;
@@ -74,7 +76,7 @@ impl Events {
         Some(())
     }
 
-    /// The event of a record of the kernel's: what perf's `evlist__event2evsel` answers.
+    /// The event of a kernel record, found as perf's `evlist__event2evsel` does.
     pub(super) fn of(&self, head: Head, bytes: &[u8], endian: Endian) -> Option<&Event> {
         let first = self.list.first()?;
         let attr = &first.attr;
@@ -83,9 +85,10 @@ impl Events {
         if self.list.len() == 1 || !has_id || !(sample || attr.sample_id_all()) {
             return Some(first);
         }
-        let id = match sample {
-            true => id::id_of_sample(bytes, endian, attr),
-            false => id::id_of_other(bytes, endian, attr),
+        let id = if sample {
+            id::id_of_sample(bytes, endian, attr)
+        } else {
+            id::id_of_other(bytes, endian, attr)
         };
         match id? {
             0 => Some(first), // perf's synthetic records
@@ -121,7 +124,8 @@ const SOFTWARE: [&str; 12] = [
     "cgroup-switches",
 ];
 
-/// The name perf gives an event without one: what it is, then in which modes it counts (`cycles:u`).
+/// The name that perf gives an event without one: its type, then the modes in which it counts
+/// (`cycles:u`).
 fn name_of(attr: &Attr) -> BString {
     let known = |names: &[&'static str]| {
         usize::try_from(attr.config).ok().and_then(|at| names.get(at).copied())

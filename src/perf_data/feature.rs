@@ -1,6 +1,7 @@
-//! What a recording says about itself: the feature sections of a file, the HEADER_FEATURE records of a stream.
+//! What a recording says about itself, in the feature sections of a file or the HEADER_FEATURE
+//! records of a stream.
 //!
-//! Those that matter to a profile are read, the others passed over. Source:
+//! Features that do not matter to a profile are skipped. Source:
 //! `tools/perf/Documentation/perf.data-file-format.txt`.
 
 use bstr::BString;
@@ -9,51 +10,59 @@ use super::bytes::{Cursor, Endian};
 use super::describe;
 use super::event::Events;
 use super::head::{Head, misc};
-use super::number;
 
-/// What was told about the machine and the recorder.
+/// The numbers of the features: `HEADER_*` in perf's header.h.
+pub(super) mod number {
+    pub(crate) const BUILD_ID: u64 = 2;
+    pub(crate) const HOSTNAME: u64 = 3;
+    pub(crate) const OSRELEASE: u64 = 4;
+    pub(crate) const VERSION: u64 = 5;
+    pub(crate) const ARCH: u64 = 6;
+    pub(crate) const NRCPUS: u64 = 7;
+    pub(crate) const CPUDESC: u64 = 8;
+    pub(crate) const CPUID: u64 = 9;
+    pub(crate) const TOTAL_MEM: u64 = 10;
+    pub(crate) const CMDLINE: u64 = 11;
+    pub(crate) const EVENT_DESC: u64 = 12;
+    pub(crate) const PMU_MAPPINGS: u64 = 16;
+    pub(crate) const SAMPLE_TIME: u64 = 21;
+    pub(crate) const COMPRESSED: u64 = 27;
+    pub(crate) const CLOCK_DATA: u64 = 29;
+}
+
+/// The machine and the recorder, as the recording describes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     /// The machine's name.
     pub hostname: Option<BString>,
     /// The kernel's release: `6.1.0-13-amd64`.
     pub os_release: Option<BString>,
-    /// The recorder's version.
-    pub version: Option<BString>,
-    /// The architecture as `uname -m` has it: `x86_64`, `aarch64`.
+    /// The architecture as `uname -m` prints it: `x86_64`, `aarch64`.
     pub arch: Option<BString>,
-    /// The processor's name.
-    pub cpu: Option<BString>,
-    /// How many CPUs were online.
-    pub cpus: Option<u32>,
-    /// The recorder's command line.
-    pub command: Vec<BString>,
     /// The build ids of the modules that were hit.
     pub build_ids: Vec<BuildId>,
-    /// The times of the first and the last sample, in nanoseconds.
-    pub sample_time: Option<(u64, u64)>,
-    /// What times of the recording are in the world.
+    /// One moment on the recording's clock and on the wall clock.
     pub clock: Option<Clock>,
-    /// There is an instruction trace (Intel PT, Arm CoreSight), of which only perf can make samples.
+    /// There is an instruction trace (Intel PT, Arm CoreSight). Only perf can make samples of it.
     pub traced: bool,
-    /// All of it for people.
+    /// Every known feature as lines for people.
     pub(super) lines: describe::Lines,
     /// How many bytes of records a single compressed record may hold: the recorder's buffer.
     pub(super) inflated_limit: Option<u32>,
 }
 
-/// One moment on two clocks: the recording's and the world's.
+/// One moment on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     /// In nanoseconds since 1970.
     pub wall: u64,
-    /// In nanoseconds of the clock that the recording's times are of.
+    /// In nanoseconds of the recording's clock.
     pub time: u64,
 }
 
 impl Clock {
-    /// When `time` of the recording was, in nanoseconds since 1970; what was before the recording
-    /// was before its beginning.
+    /// Turns `time` of the recording into nanoseconds since 1970. Time 0, which synthetic records
+    /// have, becomes the moment of this clock.
     pub fn wall_at(&self, time: u64) -> u64 {
         let since = time.saturating_sub(self.time);
         if time == 0 { self.wall } else { self.wall.saturating_add(since) }
@@ -72,12 +81,12 @@ pub struct BuildId {
 }
 
 impl Features {
-    /// As the comment lines of `perf script --header`, newline included.
+    /// The comment lines of `perf script --header`.
     pub fn describe(&self) -> Vec<u8> {
         describe::text(&self.lines)
     }
 
-    /// Reads one feature. `None` if its section ends too early; what was read until then is kept.
+    /// Reads one feature. `None` if its section ends too early; the part before that is kept.
     pub(super) fn read(
         &mut self,
         feature: u64,
@@ -91,22 +100,9 @@ impl Features {
         match feature {
             number::HOSTNAME => self.hostname = owned(&mut c)?,
             number::OSRELEASE => self.os_release = owned(&mut c)?,
-            number::VERSION => self.version = owned(&mut c)?,
             number::ARCH => self.arch = owned(&mut c)?,
-            number::CPUDESC => self.cpu = owned(&mut c)?,
-            number::NRCPUS => {
-                let _available = c.u32()?;
-                self.cpus = Some(c.u32()?);
-            }
-            number::CMDLINE => {
-                self.command.clear();
-                for _ in 0..c.u32()? {
-                    self.command.push(c.string()?.into());
-                }
-            }
             number::EVENT_DESC => events.describe(c)?,
             number::BUILD_ID => self.build_ids(c)?,
-            number::SAMPLE_TIME => self.sample_time = Some((c.u64()?, c.u64()?)),
             number::CLOCK_DATA => {
                 c.skip(2 * 4)?; // version, clock
                 self.clock = Some(Clock { wall: c.u64()?, time: c.u64()? });
@@ -129,14 +125,15 @@ impl Features {
         Some(())
     }
 
-    /// A HEADER_BUILD_ID record: an entry of the BUILD_ID section has the same layout.
+    /// Reads a HEADER_BUILD_ID record. An entry of the BUILD_ID section has the same layout.
     pub(super) fn build_id(&mut self, record: &[u8], endian: Endian) -> Option<()> {
         let head = Head::parse(record, endian)?;
         let mut c = Cursor::new(record, endian);
         c.skip(Head::SIZE as u64)?;
         let pid = c.u32()?;
         let field = c.take(24)?;
-        // Ids used to be of 20 bytes always; since bit 15 exists, the byte after them has the length.
+        // Ids always had 20 bytes before bit 15 existed. With it, the byte after them is the
+        // length.
         let told = head.misc & misc::BIT_15 != 0;
         let size = if told { usize::from(*field.get(20)?).min(20) } else { 20 };
         let id = field.get(..size)?.to_vec();

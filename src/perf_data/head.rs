@@ -1,4 +1,4 @@
-//! The start of every record: its type, its length, and where the CPU was.
+//! Reads the start of every record: its type, its length, and the mode of the CPU.
 
 use super::bytes::{Cursor, Endian};
 
@@ -30,7 +30,7 @@ pub mod kind {
     pub const TEXT_POKE: u32 = 20;
     pub const AUX_OUTPUT_HW_ID: u32 = 21;
     pub const CALLCHAIN_DEFERRED: u32 = 22;
-    /// From here on they are perf's own, without an identity at their end.
+    /// The first of perf's own types, which have no [`SampleId`](super::super::SampleId).
     pub const PERF_FIRST: u32 = 64;
     pub const HEADER_ATTR: u32 = 64;
     pub const HEADER_EVENT_TYPE: u32 = 65;
@@ -43,11 +43,11 @@ pub mod kind {
     pub const HEADER_FEATURE: u32 = 80;
     pub const COMPRESSED: u32 = 81;
     pub const COMPRESSED2: u32 = 83;
-    /// The last of perf's own that are known today: BPF_METADATA, SCHEDSTAT_CPU, SCHEDSTAT_DOMAIN.
+    /// The last known type. Those before it are BPF_METADATA, SCHEDSTAT_CPU and SCHEDSTAT_DOMAIN.
     pub const PERF_LAST: u32 = 86;
 }
 
-/// Bits of [`Head::misc`], whose meaning depends on the type.
+/// Bits of [`Head::misc`]. Their meaning depends on the type of the record.
 pub(super) mod misc {
     pub(crate) const BIT_13: u16 = 1 << 13;
     pub(crate) const BIT_14: u16 = 1 << 14;
@@ -61,22 +61,23 @@ pub struct Head {
     pub kind: u32,
     /// Flags: the CPU mode in the low three bits, others by type.
     pub misc: u16,
-    /// The record's length in bytes, with this head; never less than 8.
+    /// The record's length in bytes, including this head; at least 8.
     pub size: u16,
 }
 
 impl Head {
-    /// Its own length in bytes.
+    /// The length of a head in bytes.
     pub const SIZE: usize = 8;
 
-    /// Reads it. `None` if there are less than 8 bytes, or if it claims to be shorter than itself.
+    /// Reads a head. `None` if there are less than 8 bytes, or if the record claims to be shorter
+    /// than its head.
     pub fn parse(bytes: &[u8], endian: Endian) -> Option<Head> {
         let mut cursor = Cursor::new(bytes, endian);
         let head = Head { kind: cursor.u32()?, misc: cursor.u16()?, size: cursor.u16()? };
         (usize::from(head.size) >= Head::SIZE).then_some(head)
     }
 
-    /// Where the CPU was.
+    /// The mode of the CPU.
     pub fn mode(&self) -> CpuMode {
         match self.misc & 7 {
             1 => CpuMode::Kernel,
@@ -89,7 +90,7 @@ impl Head {
     }
 }
 
-/// Where the CPU was when a record was made; in whose address space its addresses are.
+/// The mode of the CPU when a record was made, which says whose address space its addresses are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the kernel's: PERF_RECORD_MISC_KERNEL and so on")]
 pub enum CpuMode {

@@ -1,4 +1,4 @@
-//! How a recording starts: the magic, the byte order, and, in a file, where everything is.
+//! Reads the start of a recording: the magic, the byte order, and where the parts of a file are.
 //!
 //! ```text
 //! file   header 104 B │ attrs: (attr, where its ids are)* │ ids │ data: records … │ feature sections' table │ features
@@ -13,27 +13,28 @@ use crate::error::{Error, Result};
 /// `PERFILE2` as a number in the machine's byte order.
 const LITTLE: &[u8; 8] = b"PERFILE2";
 const BIG: &[u8; 8] = b"2ELIFREP";
-/// The size of the header of a file; that of a pipe is its first 16 bytes.
+/// The size of the header of a file.
 pub(super) const FILE_SIZE: u64 = 104;
 /// The size of the header of a pipe.
 pub(super) const PIPE_SIZE: u64 = 16;
 
-/// Whether `bytes`, the first of an input, start a perf.data file or stream of either byte order. Eight suffice.
+/// Whether an input that starts with `bytes` is a perf.data file or stream of either byte order.
+/// Eight bytes suffice.
 pub fn sniff(bytes: &[u8]) -> bool {
     bytes.starts_with(LITTLE) || bytes.starts_with(BIG) || is_old(bytes)
 }
 
-/// Whether they start a file of the first format, which is known but not read here.
+/// Whether an input that starts with `bytes` has perf's first format, which only perf can read.
 pub(crate) fn is_old(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PERFFILE") || bytes.starts_with(b"ELIFFREP")
 }
 
-/// A part of the file.
+/// A part of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Section {
-    /// Where it starts, in bytes from the start of the file.
+    /// In bytes from the start of the file.
     pub offset: u64,
-    /// Its length in bytes.
+    /// In bytes.
     pub size: u64,
 }
 
@@ -46,7 +47,7 @@ impl Section {
         self.offset.saturating_add(self.size)
     }
 
-    /// The section's bytes, as far as they are there.
+    /// The section's bytes, or the part of them that the file has.
     pub(super) fn of<'a>(&self, file: &'a [u8]) -> &'a [u8] {
         let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(file.len());
         file.get(clamp(self.offset)..clamp(self.end())).unwrap_or_default()
@@ -69,12 +70,13 @@ pub(super) struct FileHeader {
     pub attrs: Section,
     /// The records. Its size is 0 if the recorder was killed.
     pub data: Section,
-    /// The bits of the features, of which bit n says that feature n has an entry in the table after the data.
+    /// If bit n is set, feature n has an entry in the table after the data.
     pub features: [u64; 4],
 }
 
 impl Header {
-    /// Reads the header of the input called `name`. `bytes` are its first ones, at least [`FILE_SIZE`] of a whole file.
+    /// Reads the header of the input called `name` from its first `bytes`, at least [`FILE_SIZE`]
+    /// of a whole file.
     pub(super) fn parse(bytes: &[u8], name: &str) -> Result<Header> {
         let endian = match bytes.first_chunk::<8>() {
             Some(LITTLE) => Endian::Little,

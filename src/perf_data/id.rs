@@ -1,14 +1,15 @@
-//! Whose a record is: the identity that samples carry in front and other records at their end.
+//! Reads the identity of a record: its thread, time, event and CPU.
 //!
-//! With `sample_id_all`, every record of the kernel but SAMPLE ends in `struct sample_id`: those of TID, TIME, ID,
-//! STREAM_ID, CPU and IDENTIFIER that samples have too. As its length is known, it is found from the end.
+//! A sample has these fields near its start. With `sample_id_all`, every other record of the kernel
+//! ends in `struct sample_id`: those of TID, TIME, ID, STREAM_ID, CPU and IDENTIFIER that samples
+//! have too. Its length is known, so it is found from the end.
 
 use super::attr::{Attr, sample_type as has};
 use super::bytes::{Cursor, Endian};
 use super::head::Head;
 use super::sample::RawSample;
 
-/// The thread, time, event and CPU of a record, as far as told.
+/// The thread, time, event and CPU of a record. A field that the event did not ask for is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SampleId {
     /// The process.
@@ -19,8 +20,6 @@ pub struct SampleId {
     pub time: Option<u64>,
     /// The event's id.
     pub id: Option<u64>,
-    /// The id of the file descriptor.
-    pub stream_id: Option<u64>,
     /// The CPU.
     pub cpu: Option<u32>,
 }
@@ -29,11 +28,11 @@ const TRAILING: u64 = has::TID | has::TIME | has::ID | has::STREAM_ID | has::CPU
 
 impl SampleId {
     pub(super) fn of_sample(sample: &RawSample<'_>) -> SampleId {
-        let &RawSample { pid, tid, time, id, stream_id, cpu, .. } = sample;
-        SampleId { pid, tid, time, id, stream_id, cpu }
+        let &RawSample { pid, tid, time, id, cpu, .. } = sample;
+        SampleId { pid, tid, time, id, cpu }
     }
 
-    /// The body without the identity at its end, and the identity.
+    /// Splits the body of a record from the identity at its end.
     pub(super) fn split<'a>(
         body: &'a [u8],
         endian: Endian,
@@ -51,7 +50,7 @@ impl SampleId {
         }
         id.time = c.u64_if(attr.has(has::TIME))?;
         id.id = c.u64_if(attr.has(has::ID))?;
-        id.stream_id = c.u64_if(attr.has(has::STREAM_ID))?;
+        c.u64_if(attr.has(has::STREAM_ID))?;
         if attr.has(has::CPU) {
             id.cpu = Some(c.u32()?);
             c.skip(4)?;
@@ -61,19 +60,22 @@ impl SampleId {
     }
 }
 
-/// Where in a record the event's id is and, once the event is known, its time; without reading all of it.
-///
-/// All events of a recording have the id in the same place, or their samples could not be told apart.
+// The functions below read the id or the time alone. All events of a recording have the id in the
+// same place, because otherwise their samples could not be told apart. The time is read once the
+// event is known.
+
+/// The word at byte `at` of a record.
 fn word(bytes: &[u8], endian: Endian, at: Option<usize>) -> Option<u64> {
     Some(endian.u64(*bytes.get(at?..)?.first_chunk()?))
 }
 
-/// How many words of a sample come before the field `bit`, if the sample has that field.
+/// Where the field `bit` starts in a sample that has it, behind those of `fields` that it has.
 fn before(attr: &Attr, bit: u64, fields: u64) -> Option<usize> {
     attr.has(bit).then(|| Head::SIZE + 8 * (attr.sample_type & fields).count_ones() as usize)
 }
 
-/// How far from the end of another record the field `bit` starts, where `fields` stand behind it.
+/// Where the field `bit` starts in another record that has it, before those of `fields` that it
+/// has.
 fn from_end(bytes: &[u8], attr: &Attr, bit: u64, fields: u64) -> Option<usize> {
     let words = 1 + (attr.sample_type & fields).count_ones() as usize;
     let at = bytes.len().checked_sub(8 * words)?;

@@ -1,4 +1,4 @@
-//! The perf.data format, as a file and as a stream: what perf and we record.
+//! Reads and writes perf.data, as a file and as a stream.
 //!
 //! ```text
 //!   Source               Session                        Order                   Reader::next_item
@@ -7,15 +7,16 @@
 //!                        └◀───────── records ─────┘────────┘ place and time
 //! ```
 //!
-//! A *recording* is a sequence of *records*: those of the kernel (a SAMPLE, a MMAP, a FORK, …), which are lent to the
-//! caller as [`Item`]s in order of time, and those of perf, which the reader itself understands. A record is never copied
-//! if it is in a mapped file, and once if it came through a pipe. An *attr* is what an *event* was asked to record; a record says by an *id*
-//! which event it belongs to.
+//! A *recording* is a sequence of *records*. The reader lends the kernel's records (SAMPLE, MMAP,
+//! FORK, …) to the caller as [`Item`]s in order of time, and handles perf's own records itself. It
+//! never copies a record of a mapped file, and copies a record of a pipe once. An *attr* says what
+//! an *event* records. A record carries the *id* of its event.
 //!
-//! [`mod@write`] is the other direction, for a recorder of our own.
+//! [`mod@write`] is the other direction, for our own recorder.
 //!
-//! What is broken is survived: a recording that was cut or whose recorder was killed is read as far as it goes, with
-//! a [warning](Reader::warnings) and counts in the tally. No length in the input is trusted before the bytes are there.
+//! A broken recording is read as far as it goes, for example if its recorder was killed. That gives
+//! a [warning](Reader::warnings) and counts in the tally. No length in the input is trusted before
+//! the bytes are there.
 //!
 //! ```no_run
 //! use flamepipe::perf_data::{Reader, Record};
@@ -41,10 +42,7 @@ mod feature;
 mod head;
 mod header;
 mod id;
-mod map;
-mod number;
 mod order;
-mod progress;
 mod reader;
 mod record;
 pub mod sample;
@@ -54,6 +52,7 @@ mod share;
 mod source;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod window;
 pub mod write;
 
@@ -65,8 +64,8 @@ pub use head::{CpuMode, Head, kind};
 pub(crate) use header::is_old;
 pub use header::sniff;
 pub use id::SampleId;
-pub use progress::Progress;
-pub use reader::{Item, Reader};
+
+pub use reader::{Item, Progress, Reader};
 pub use record::{FileId, Ksymbol, Mmap, Record, Task};
 pub use sample::{Branches, RawSample, Read, Regs, StackUser, Value};
 pub use share::Shares;

@@ -1,19 +1,22 @@
-//! Records in order of time.
+//! Sorts records by time.
 //!
-//! The recorder empties one buffer per CPU after another, so the times in a recording jump back with every buffer.
-//! After each tour of all buffers it writes FINISHED_ROUND. A record that was in a buffer before tour 2 began was taken out in
-//! tour 2 at the latest; so at the end of tour 2 everything up to the latest time of tour 1 has been seen:
+//! The recorder empties one CPU's buffer after another, so times in a recording jump back with
+//! every buffer. After each round through all buffers it writes FINISHED_ROUND. A record that was
+//! in a buffer before round 2 began was taken out in round 2 at the latest. So at the end of round
+//! 2, everything up to the latest time of round 1 has been seen:
 //!
 //! ```text
 //!   CPU 0: 1 4 6 │ CPU 1: 2 3 9 │ ROUND │ CPU 0: 7 8 12 │ CPU 1: 10 11 │ ROUND │ …
 //!                        latest: 9 ─┘          seen all up to 9: out go 1 2 3 4 6 7 8 9; kept are 10 11 12
 //! ```
 //!
-//! Memory: two rounds are held. Of a mapped file that is 32 bytes a record; of a pipe it is the records themselves.
-//! A recording whose rounds do not end, as of a killed or foreign recorder, would be held as a whole: beyond
-//! [`BUDGET`] the older half goes out. What comes too late then goes out late, and is counted.
+//! Two rounds are held in memory: 32 bytes per record of a mapped file, or the whole records of a
+//! pipe. A recording without rounds, as from a killed or foreign recorder, would be held as a
+//! whole. So if more than [`BUDGET`] bytes wait, the older half goes out. A record that comes too
+//! late after that goes out late and is counted.
 //!
-//! The sort is stable: records of the same time keep the order of the recording. Records without a time do not wait.
+//! The sort is stable: records of the same time keep the order of the recording. Records without a
+//! time do not wait.
 
 use std::collections::VecDeque;
 
@@ -23,7 +26,7 @@ const BUDGET: usize = 256 << 20;
 /// Where a waiting record is.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// In the mapped file, so many bytes from its start.
+    /// In the mapped file, at this byte.
     Whole(usize),
     /// Copied out of a stream.
     Owned(Box<[u8]>),
@@ -47,11 +50,12 @@ impl Waiting {
 pub(super) struct Order {
     pending: Vec<Waiting>,
     ready: VecDeque<Place>,
-    /// The cost of what is pending.
+    /// The cost of the pending records.
     held: usize,
     budget: usize,
-    /// The latest time so far, and what it was at the end of the last round.
+    /// The latest time so far.
     latest: u64,
+    /// The latest time at the end of the last round.
     round: u64,
     /// The latest time that went out.
     out: u64,
@@ -66,10 +70,9 @@ impl Order {
     }
 
     fn with_budget(budget: usize) -> Order {
-        let (pending, ready) = (Vec::new(), VecDeque::new());
         Order {
-            pending,
-            ready,
+            pending: Vec::new(),
+            ready: VecDeque::new(),
             held: 0,
             budget,
             latest: 0,
@@ -80,7 +83,7 @@ impl Order {
         }
     }
 
-    /// Adds a record. Those without a time (perf's synthetic ones have 0) go out at once.
+    /// Adds a record. One without a time goes out at once. perf's synthetic records have time 0.
     pub(super) fn push(&mut self, time: Option<u64>, place: Place) {
         let Some(time) = time.filter(|&time| time != 0 && time != u64::MAX) else {
             self.ready.push_back(place);
@@ -103,7 +106,7 @@ impl Order {
         }
     }
 
-    /// A round is finished.
+    /// Handles the end of a round.
     pub(super) fn round(&mut self) {
         self.sort();
         let seen = self.pending.partition_point(|waiting| waiting.time <= self.round);
@@ -111,25 +114,26 @@ impl Order {
         self.round = self.latest;
     }
 
-    /// The recording is at its end.
+    /// Handles the end of the recording.
     pub(super) fn end(&mut self) {
         self.sort();
         self.release(self.pending.len());
     }
 
-    /// The next record in order, of those that need not wait any more.
+    /// The next record in order that need not wait any more.
     pub(super) fn pop(&mut self) -> Option<Place> {
         self.ready.pop_front()
     }
 
-    /// Whether [`pop`](Order::pop) has one.
+    /// Whether [`pop`](Order::pop) would return a record.
     pub(super) fn is_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
     /// How many records came after a later one had gone out, since the budget was exceeded.
     ///
-    /// One or two of a round that perf finished a moment too early are not counted: perf has them in the same place.
+    /// If perf finishes a round a moment too early, one or two records come late too. They are not
+    /// counted, because perf itself puts them in the same place.
     pub(super) fn late(&self) -> u64 {
         self.late
     }

@@ -1,8 +1,9 @@
-//! Reading a recording from its first record to its last: the one way in.
+//! Reads a recording from its first record to its last.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::UNIX_EPOCH;
 
 use super::attr::Attr;
@@ -12,12 +13,11 @@ use super::feature::Features;
 use super::head::Head;
 use super::header::{self, FILE_SIZE, Header, PIPE_SIZE};
 use super::id::SampleId;
-use super::map::Whole;
 use super::order::Place;
-use super::progress::Progress;
 use super::record::Record;
 use super::session::Session;
-use super::source::{Source, Step, fill};
+use super::source::{Next, Source, fill};
+use super::whole::Whole;
 use super::window::Window;
 use crate::error::{Error, Result};
 use crate::tally::Tally;
@@ -35,34 +35,56 @@ pub struct Reader {
     progress: Arc<Progress>,
 }
 
-/// A record of the kernel's (or one that perf made in its likeness), in its place in time.
+/// How far a reader has come, for a thread that shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    read: AtomicU64,
+    whole: AtomicU64,
+}
+
+impl Progress {
+    /// How many bytes were read, of how many; `None` if the total is unknown, as it is for a
+    /// stream.
+    pub fn get(&self) -> Option<(u64, u64)> {
+        let read = self.read.load(Relaxed);
+        let whole = self.whole.load(Relaxed);
+        (whole > 0).then_some((read.min(whole), whole))
+    }
+
+    fn set(&self, read: usize, whole: usize) {
+        self.read.store(read as u64, Relaxed);
+        self.whole.store(whole as u64, Relaxed);
+    }
+}
+
+/// A record of the kernel, or one that perf made in the kernel's layout.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
-    /// What it says.
+    /// The content.
     pub record: Record<'a>,
-    /// Whose it is and when it was made.
+    /// Its thread, time and CPU.
     pub id: SampleId,
     /// The event it belongs to; every sample has one.
     pub event: Option<&'a Event>,
-    /// Its type, its length, and where the CPU was.
+    /// Its type, its length, and the mode of the CPU.
     pub head: Head,
-    /// The record as it stands in the recording, head included: to be passed on.
+    /// The record's bytes in the recording, including its head.
     pub bytes: &'a [u8],
     events: &'a Events,
 }
 
 impl<'a> Item<'a> {
-    /// The event with this id, as the members of a group have.
+    /// The event with this id, such as another member of the event's group.
     pub fn event_of(&self, id: u64) -> Option<&'a Event> {
         self.events.index_of(id).and_then(|at| self.events.list().get(at))
     }
 }
 
 impl Reader {
-    /// Reads a file: it is mapped where the system can, otherwise read. `name` is for messages.
+    /// Opens a file, and maps it if the system can do that. `name` is for messages.
     ///
     /// # Errors
-    /// It cannot be read; it is empty, of another format, or its header is broken.
+    /// The file cannot be read, is empty, has another format, or has a broken header.
     pub fn open(file: &File, name: &str) -> Result<Reader> {
         let doing = || format!("cannot read {name}");
         let metadata = file.metadata();
@@ -79,17 +101,18 @@ impl Reader {
     /// Reads a recording that is in memory.
     ///
     /// # Errors
-    /// It is empty, of another format, or its header is broken.
+    /// The recording is empty, has another format, or has a broken header.
     pub fn bytes(bytes: Vec<u8>, name: &str) -> Result<Reader> {
         Reader::whole(Whole::Read(bytes), name)
     }
 
-    /// Reads a stream as it comes, in bounded memory: what `perf record -o -` and fg-record write.
+    /// Reads a stream as it comes, in bounded memory, as `perf record -o -` and fg-record write it.
     ///
-    /// A recording in the layout of a file has its names at its end; such a one goes through a temporary file.
+    /// A recording in the layout of a file has its names at its end, so it is first copied to a
+    /// temporary file.
     ///
     /// # Errors
-    /// It cannot be read; it is empty, of another format, or its header is broken.
+    /// The stream cannot be read, is empty, has another format, or has a broken header.
     pub fn stream(mut input: Box<dyn Read + Send>, name: &str) -> Result<Reader> {
         let doing = || format!("cannot read {name}");
         let mut window = Window::new();
@@ -132,7 +155,8 @@ impl Reader {
             }
         };
         let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-        let (at, end) = (clamp(at), clamp(end));
+        let at = clamp(at);
+        let end = clamp(end);
         Ok(Reader::new(name, Source::Whole { bytes, at, end }, session))
     }
 
@@ -151,7 +175,8 @@ impl Reader {
     /// The next record, in order of time; `None` at the end.
     ///
     /// # Errors
-    /// The input cannot be read. What is broken in the recording is no error: see [`warnings`](Reader::warnings).
+    /// The input cannot be read. A broken recording is not an error; it leads to
+    /// [`warnings`](Reader::warnings).
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>> {
         self.current = loop {
             if let Some(place) = self.session.order.pop() {
@@ -172,23 +197,23 @@ impl Reader {
         Ok(self.session.item(bytes))
     }
 
-    /// Reads on until a record is ready to go out.
+    /// Reads until a record is ready to go out.
     fn advance(&mut self) -> io::Result<()> {
         while !self.ended && !self.session.order.is_ready() {
             if let Source::Whole { at, end, .. } = &self.source {
                 self.progress.set(*at, *end);
             }
             match self.source.next(self.session.endian)? {
-                Step::Record(bytes, at) => {
+                Next::Record(bytes, at) => {
                     let payload = self.session.admit(bytes, at);
                     if payload > 0 && !self.source.skip(payload)? {
                         self.session.cut("it ends in the middle of a record");
                     }
                     continue;
                 }
-                Step::End => {}
-                Step::Cut => self.session.cut("it ends in the middle of a record"),
-                Step::Broken => self.session.cut("it is broken in the middle"),
+                Next::End => {}
+                Next::Cut => self.session.cut("it ends in the middle of a record"),
+                Next::Broken => self.session.cut("it is broken in the middle"),
             }
             self.session.end();
             self.ended = true;
@@ -196,59 +221,57 @@ impl Reader {
         Ok(())
     }
 
-    /// The events that are known so far: of a file all, of a stream those whose records have come.
+    /// The events that are known so far: all of a file, or those of a stream that it has announced.
     pub fn events(&self) -> &[Event] {
         self.session.events.list()
     }
 
-    /// The byte order, for those who read [`Item::bytes`].
+    /// The byte order of [`Item::bytes`].
     pub fn endian(&self) -> Endian {
         self.session.endian
     }
 
-    /// Tells `progress` from now on how far it has come.
+    /// Reports to `progress` from now on.
     pub fn tell(&mut self, progress: Arc<Progress>) {
         self.progress = progress;
     }
 
-    /// When the recording had ended at the latest, in nanoseconds since 1970: when its file was
-    /// written last.
+    /// When the file was last written, in nanoseconds since 1970. The recording had ended by then.
     pub fn written(&self) -> Option<u64> {
         self.written
     }
 
-    /// What the input is called.
+    /// The name of the input.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the recording says about itself, as far as it is known so far.
+    /// The features of the recording that are known so far.
     pub fn features(&self) -> &Features {
         &self.session.features
     }
 
-    /// What the user should know about the state of the recording, as sentences without the input's name.
+    /// Sentences for the user about the state of the recording, without the input's name.
     pub fn warnings(&self) -> &[String] {
         &self.session.warnings
     }
 
-    /// Adds what was lost by the recorder, what was odd and what was cut short. How much was read is not added:
-    /// that is for whoever makes samples of the records.
+    /// Adds what the recorder lost, what was odd and what was cut short. The caller counts the
+    /// samples itself.
     pub fn tally(&self, tally: &mut Tally) {
         self.session.tally(tally);
     }
 }
 
 impl Session {
-    /// The record at the start of `bytes`, which [`admit`](Session::admit) found readable.
+    /// The record at the start of `bytes`, which [`admit`](Session::admit) could read.
     fn item<'a>(&'a self, bytes: &'a [u8]) -> Option<Item<'a>> {
         let head = Head::parse(bytes, self.endian)?;
         let bytes = bytes.get(..head.size.into())?;
         let event = self.events.of(head, bytes, self.endian);
         let attr = event.map_or_else(Attr::default, |event| event.attr);
         let parsed = Record::parse(bytes, self.endian, &attr);
-        let unread = || (Record::Other { kind: head.kind, body: bytes }, SampleId::default());
-        let (record, id) = parsed.unwrap_or_else(unread);
+        let (record, id) = parsed.unwrap_or((Record::Other, SampleId::default()));
         Some(Item { record, id, event, head, bytes, events: &self.events })
     }
 }

@@ -1,7 +1,7 @@
-//! The records of a recording: what the kernel reported, and what perf added in the kernel's layout.
+//! Reads the records of the kernel, and those that perf adds in the kernel's layout.
 //!
-//! Source: the comments on `enum perf_event_type` in `include/uapi/linux/perf_event.h`; the types from 64 on are
-//! perf's own, of `tools/lib/perf/include/perf/event.h`.
+//! Source: the comments on `enum perf_event_type` in `include/uapi/linux/perf_event.h`. The types
+//! from 64 on are perf's own, from `tools/lib/perf/include/perf/event.h`.
 
 use bstr::BStr;
 
@@ -18,9 +18,9 @@ use super::sample::{RawSample, Read};
 )]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Record<'a> {
-    /// An event hit.
+    /// A sample of an event.
     Sample(RawSample<'a>),
-    /// A file was mapped. MMAP and MMAP2.
+    /// A file was mapped: MMAP and MMAP2.
     Mmap(Mmap<'a>),
     /// A thread has a new name.
     Comm {
@@ -30,69 +30,52 @@ pub enum Record<'a> {
         tid: u32,
         /// The name.
         comm: &'a BStr,
-        /// Whether the name is new because of an `execve`: all earlier maps of the process are gone.
+        /// Whether an `execve` changed the name, so that all earlier maps of the process are gone.
         exec: bool,
     },
-    /// A thread or a process was started.
+    /// A thread or a process started.
     Fork(Task),
     /// A thread ended.
     Exit(Task),
-    /// Records that did not fit into the ring buffer. [`Record::LostSamples`] counts the same loss once more.
+    /// Records did not fit into the ring buffer. [`Record::LostSamples`] counts the same loss
+    /// again.
     Lost {
-        /// The id of the event whose buffer it was.
+        /// The id of the buffer's event.
         id: u64,
         /// How many records.
         count: u64,
     },
-    /// Samples that were lost, as the kernel counted them for one event.
+    /// Samples of one event were lost.
     LostSamples {
         /// How many samples.
         count: u64,
-        /// They were dropped by a BPF filter, because the user wanted it.
+        /// A BPF filter dropped them, as the user wanted.
         filtered: bool,
-    },
-    /// The kernel stops sampling for a while, as it took too much time; or starts again.
-    Throttle {
-        /// Whether it starts again.
-        over: bool,
     },
     /// The thread was switched out, or in.
     Switch {
         /// Out, not in.
         out: bool,
-        /// It would have liked to run on.
+        /// It was still runnable.
         preempted: bool,
-        /// The process and thread that ran before or runs next, of a record for a whole CPU.
-        other: Option<(u32, u32)>,
     },
     /// Code of the kernel appeared or went.
     Ksymbol(Ksymbol<'a>),
-    /// The path of a control group.
-    Cgroup {
-        /// Its id, which samples carry.
-        id: u64,
-        /// Its path.
-        path: &'a BStr,
-    },
     /// The user part of a call chain that an earlier sample of the thread announced.
     Callchain {
-        /// What the sample's chain has after [`CONTEXT_USER_DEFERRED`](super::sample::CONTEXT_USER_DEFERRED).
+        /// The value after [`CONTEXT_USER_DEFERRED`](super::sample::CONTEXT_USER_DEFERRED) in the
+        /// sample's chain.
         cookie: u64,
         /// The addresses, leaf first.
         chain: Words<'a>,
     },
-    /// What an event counted in a thread that ended, or, as fg-record writes it, in all threads.
+    /// The count of an event in a thread that ended. fg-record writes one for all threads.
     Read(Read<'a>),
-    /// Any other record of the kernel, such as NAMESPACES, BPF_EVENT, TEXT_POKE, AUX: its body without the identity.
-    Other {
-        /// A constant of [`kind`].
-        kind: u32,
-        /// The body.
-        body: &'a [u8],
-    },
+    /// Any other record of the kernel, such as NAMESPACES, BPF_EVENT or AUX.
+    Other,
 }
 
-/// Pages of a file in a process, or those of the kernel.
+/// A map of a file in a process, or in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mmap<'a> {
     /// The process; `u32::MAX` for the kernel.
@@ -103,26 +86,26 @@ pub struct Mmap<'a> {
     pub start: u64,
     /// The length in bytes.
     pub len: u64,
-    /// Where in the file the pages start, in bytes.
+    /// The first byte of the file that is mapped.
     pub offset: u64,
-    /// Which file it is, more surely than by its path.
+    /// The file's identity, which is more certain than its path.
     pub file: FileId<'a>,
-    /// `PROT_*` of mmap(2), where told.
+    /// `PROT_*` of mmap(2), which MMAP2 has.
     pub prot: Option<u32>,
-    /// `MAP_*` of mmap(2), where told.
+    /// `MAP_*` of mmap(2), which MMAP2 has.
     pub flags: Option<u32>,
-    /// Whether code can be run from it.
+    /// Whether its code can run.
     pub executable: bool,
-    /// Whose address space it is.
+    /// Whose address space it is in.
     pub mode: CpuMode,
     /// The path, or a name such as `[vdso]`, `//anon`, `[kernel.kallsyms]_text`.
     pub path: &'a BStr,
 }
 
-/// What identifies a mapped file.
+/// The identity of a mapped file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileId<'a> {
-    /// Nothing but the path.
+    /// Only the path is known.
     Path,
     /// The inode.
     Inode {
@@ -135,7 +118,7 @@ pub enum FileId<'a> {
         /// Its generation.
         generation: u64,
     },
-    /// The build id, of recordings with `--buildid-mmap`.
+    /// The build id, in recordings with `--buildid-mmap`.
     BuildId(&'a [u8]),
 }
 
@@ -172,9 +155,8 @@ pub struct Ksymbol<'a> {
 const PROT_EXEC: u32 = 4;
 
 impl<'a> Record<'a> {
-    /// Reads a whole record of the kernel's, head included, of an event with this `attr`; and whose it is.
-    ///
-    /// `None` if it is shorter than its type says.
+    /// Reads a kernel record of an event with this `attr`, and its identity. `None` if it is
+    /// shorter than its type requires.
     pub fn parse(bytes: &'a [u8], endian: Endian, attr: &Attr) -> Option<(Record<'a>, SampleId)> {
         let head = Head::parse(bytes, endian)?;
         let body = bytes.get(Head::SIZE..usize::from(head.size))?;
@@ -187,7 +169,8 @@ impl<'a> Record<'a> {
     }
 
     fn body(head: Head, mut c: Cursor<'a>, attr: &Attr) -> Option<Record<'a>> {
-        let (bit_13, bit_14) = (head.misc & misc::BIT_13 != 0, head.misc & misc::BIT_14 != 0);
+        let bit_13 = head.misc & misc::BIT_13 != 0;
+        let bit_14 = head.misc & misc::BIT_14 != 0;
         Some(match head.kind {
             kind::MMAP | kind::MMAP2 => Record::Mmap(Mmap::parse(head, c)?),
             kind::COMM => {
@@ -199,42 +182,38 @@ impl<'a> Record<'a> {
             kind::LOST_SAMPLES => {
                 Record::LostSamples { count: c.u64()?, filtered: head.misc & misc::BIT_15 != 0 }
             }
-            kind::THROTTLE | kind::UNTHROTTLE => {
-                Record::Throttle { over: head.kind == kind::UNTHROTTLE }
+            kind::SWITCH | kind::SWITCH_CPU_WIDE => {
+                Record::Switch { out: bit_13, preempted: bit_14 }
             }
-            kind::SWITCH => Record::Switch { out: bit_13, preempted: bit_14, other: None },
-            kind::SWITCH_CPU_WIDE => {
-                let other = Some((c.u32()?, c.u32()?));
-                Record::Switch { out: bit_13, preempted: bit_14, other }
-            }
-            kind::KSYMBOL => {
-                let (start, len, kind, flags) = (c.u64()?, c.u32()?, c.u16()?, c.u16()?);
-                Record::Ksymbol(Ksymbol { start, len, kind, gone: flags & 1 == 1, name: c.text() })
-            }
-            kind::CGROUP => Record::Cgroup { id: c.u64()?, path: c.text() },
+            kind::KSYMBOL => Record::Ksymbol(Ksymbol {
+                start: c.u64()?,
+                len: c.u32()?,
+                kind: c.u16()?,
+                gone: c.u16()? & 1 == 1,
+                name: c.text(),
+            }),
             kind::CALLCHAIN_DEFERRED => {
-                let (cookie, count) = (c.u64()?, c.u64()?);
+                let cookie = c.u64()?;
+                let count = c.u64()?;
                 Record::Callchain { cookie, chain: c.words(count)? }
             }
             kind::READ => {
                 let _pid_and_tid = c.u64()?;
                 Record::Read(Read::parse(&mut c, attr.read_format)?)
             }
-            kind => Record::Other { kind, body: c.rest() },
+            _ => Record::Other,
         })
     }
 }
 
 impl<'a> Mmap<'a> {
     fn parse(head: Head, mut c: Cursor<'a>) -> Option<Mmap<'a>> {
-        let (pid, tid) = (c.u32()?, c.u32()?);
-        let (start, len, offset) = (c.u64()?, c.u64()?, c.u64()?);
         let mut mmap = Mmap {
-            pid,
-            tid,
-            start,
-            len,
-            offset,
+            pid: c.u32()?,
+            tid: c.u32()?,
+            start: c.u64()?,
+            len: c.u64()?,
+            offset: c.u64()?,
             file: FileId::Path,
             prot: None,
             flags: None,
@@ -243,18 +222,24 @@ impl<'a> Mmap<'a> {
             path: b"".into(),
         };
         if head.kind == kind::MMAP2 {
-            // Linux sets the bit of an event that did not ask for ids if another one did: then a device's number is here.
+            // If one event asks for build ids, Linux also sets the bit in the records of the
+            // others. Those have a device's number here.
             if head.misc & misc::BIT_14 != 0 && c.rest().first().is_some_and(|&size| size <= 20) {
                 let size = c.u8()?;
                 c.skip(3)?;
                 let id = c.take(20)?;
                 mmap.file = FileId::BuildId(id.get(..usize::from(size)).unwrap_or(id));
             } else {
-                let (major, minor) = (c.u32()?, c.u32()?);
-                mmap.file = FileId::Inode { major, minor, inode: c.u64()?, generation: c.u64()? };
+                mmap.file = FileId::Inode {
+                    major: c.u32()?,
+                    minor: c.u32()?,
+                    inode: c.u64()?,
+                    generation: c.u64()?,
+                };
             }
             let prot = c.u32()?;
-            (mmap.prot, mmap.flags) = (Some(prot), Some(c.u32()?));
+            mmap.prot = Some(prot);
+            mmap.flags = Some(c.u32()?);
             mmap.executable = prot & PROT_EXEC != 0;
         }
         mmap.path = c.text();
@@ -264,8 +249,6 @@ impl<'a> Mmap<'a> {
 
 impl Task {
     fn parse(mut c: Cursor<'_>) -> Option<Task> {
-        let (pid, ppid) = (c.u32()?, c.u32()?);
-        let (tid, ptid) = (c.u32()?, c.u32()?);
-        Some(Task { pid, ppid, tid, ptid, time: c.u64()? })
+        Some(Task { pid: c.u32()?, ppid: c.u32()?, tid: c.u32()?, ptid: c.u32()?, time: c.u64()? })
     }
 }

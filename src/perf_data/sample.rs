@@ -1,12 +1,12 @@
-//! A SAMPLE record, field by field, where it lies in the recording.
+//! Reads a SAMPLE record field by field, without copying its bytes.
 //!
-//! Which fields there are, and so where each one is, follows from the event's [`Attr`]. Source: the comment on
-//! `PERF_RECORD_SAMPLE` in `include/uapi/linux/perf_event.h`.
+//! The event's [`Attr`] says which fields there are, and so where each one is. Source: the comment
+//! on `PERF_RECORD_SAMPLE` in `include/uapi/linux/perf_event.h`.
 
 use super::attr::{Attr, branch, read_format, sample_type as has};
 use super::bytes::{Cursor, Words};
 
-/// A sample as the kernel wrote it. What the event did not ask for is `None` or empty.
+/// The fields of a sample that a profile needs. A field that the event did not ask for is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RawSample<'a> {
     /// Where the event hit.
@@ -21,62 +21,38 @@ pub struct RawSample<'a> {
     pub addr: Option<u64>,
     /// The event's id: that of `PERF_SAMPLE_IDENTIFIER`, or else of `PERF_SAMPLE_ID`.
     pub id: Option<u64>,
-    /// The id of the file descriptor, which differs per CPU or thread where events are inherited.
-    pub stream_id: Option<u64>,
     /// The CPU.
     pub cpu: Option<u32>,
-    /// What the sample stands for, in units of the event.
+    /// How many units of the event the sample stands for.
     pub period: Option<u64>,
     /// Counter values, of the event alone or of its whole group.
     pub read: Option<Read<'a>>,
-    /// The call chain, leaf first, as addresses; values from [`CONTEXT_MAX`] up are markers that say in whose address
-    /// space the following ones are.
+    /// The addresses of the call chain, leaf first. Values from [`CONTEXT_MAX`] up are markers:
+    /// they say in whose address space the following addresses are.
     pub callchain: Option<Words<'a>>,
-    /// The raw payload of tracepoints and some PMUs.
-    pub raw: Option<&'a [u8]>,
     /// The last branches.
     pub branches: Option<Branches<'a>>,
     /// The registers of user space.
     pub regs_user: Option<Regs<'a>>,
     /// The top of the user stack.
     pub stack_user: Option<StackUser<'a>>,
-    /// The cost, such as a latency; with `PERF_SAMPLE_WEIGHT_STRUCT` three numbers packed into one.
-    pub weight: Option<u64>,
-    /// Where in the memory hierarchy the data came from: `union perf_mem_data_src`, as it stands.
-    pub data_src: Option<u64>,
-    /// Why a memory transaction was aborted.
-    pub transaction: Option<u64>,
-    /// The registers at the interrupt, be it in the kernel or not.
-    pub regs_intr: Option<Regs<'a>>,
-    /// The physical address of [`addr`](RawSample::addr).
-    pub phys_addr: Option<u64>,
-    /// The control group's id.
-    pub cgroup: Option<u64>,
-    /// The size of the page of [`addr`](RawSample::addr), in bytes.
-    pub data_page_size: Option<u64>,
-    /// The size of the page of [`ip`](RawSample::ip), in bytes.
-    pub code_page_size: Option<u64>,
-    /// A snapshot of the AUX area.
-    pub aux: Option<&'a [u8]>,
 }
 
 /// `PERF_CONTEXT_MAX`: a call chain's values from here up are markers, not addresses.
 pub const CONTEXT_MAX: u64 = 4095u64.wrapping_neg();
-/// `PERF_CONTEXT_HV`: what follows is in the hypervisor.
-pub const CONTEXT_HV: u64 = 32u64.wrapping_neg();
-/// `PERF_CONTEXT_KERNEL`: what follows is in the kernel.
+/// `PERF_CONTEXT_KERNEL`: the following addresses are in the kernel.
 pub const CONTEXT_KERNEL: u64 = 128u64.wrapping_neg();
-/// `PERF_CONTEXT_USER`: what follows is in user space.
+/// `PERF_CONTEXT_USER`: the following addresses are in user space.
 pub const CONTEXT_USER: u64 = 512u64.wrapping_neg();
-/// `PERF_CONTEXT_USER_DEFERRED`: the user part follows in a record of its own, whose cookie is the next value.
+/// `PERF_CONTEXT_USER_DEFERRED`: the user part follows in a record of its own, whose cookie is the
+/// next value.
 pub const CONTEXT_USER_DEFERRED: u64 = 640u64.wrapping_neg();
-/// `PERF_CONTEXT_GUEST`: what follows is in a virtual machine; also with `_KERNEL` (-2176) and `_USER` (-2560).
-pub const CONTEXT_GUEST: u64 = 2048u64.wrapping_neg();
 
-/// Registers: those of which the event's mask has the bit.
+/// The registers whose bits are set in the event's mask.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Regs<'a> {
-    /// 0 where there are none, as for a sample of a kernel thread; 1 for a 32-bit program, 2 for a 64-bit one.
+    /// 0 if there are no registers, as in a sample of a kernel thread; 1 for a 32-bit program, 2
+    /// for a 64-bit one.
     pub abi: u64,
     /// Which registers: bits of the architecture's `enum perf_event_*_regs`.
     pub mask: u64,
@@ -102,9 +78,9 @@ impl Regs<'_> {
 /// The top of the user stack, from the stack pointer up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StackUser<'a> {
-    /// The bytes that were really copied: `dyn_size` of them, not all that were reserved.
+    /// The bytes that the kernel copied (`dyn_size`), which may be fewer than it reserved.
     pub bytes: &'a [u8],
-    /// How many bytes were reserved. A stack whose bytes reach this was cut off there.
+    /// How many bytes the kernel reserved. A stack that fills them was cut off there.
     pub reserved: u64,
 }
 
@@ -121,8 +97,6 @@ impl StackUser<'_> {
 /// The last branches, newest first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Branches<'a> {
-    /// The index of the newest entry in the hardware's ring, where it was asked for.
-    pub hw_index: Option<u64>,
     words: Words<'a>,
 }
 
@@ -133,7 +107,7 @@ pub struct Branch {
     pub from: u64,
     /// Where it went.
     pub to: u64,
-    /// Mispredicted, cycles, type and more, as it stands.
+    /// The kernel's bit field: mispredicted, cycles, type and more.
     pub flags: u64,
 }
 
@@ -149,22 +123,18 @@ impl<'a> Branches<'a> {
 
     fn parse(cursor: &mut Cursor<'a>, attr: &Attr) -> Option<Branches<'a>> {
         let count = cursor.u64()?;
-        let hw_index = cursor.u64_if(attr.branch_sample_type & branch::HW_INDEX != 0)?;
+        cursor.u64_if(attr.branch_sample_type & branch::HW_INDEX != 0)?;
         let words = cursor.words(count.checked_mul(3)?)?;
         if attr.branch_sample_type & branch::COUNTERS != 0 {
             cursor.words(count)?;
         }
-        Some(Branches { hw_index, words })
+        Some(Branches { words })
     }
 }
 
 /// Counter values: `struct read_format`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Read<'a> {
-    /// For how long the event was enabled, in nanoseconds.
-    pub time_enabled: Option<u64>,
-    /// For how long it was really counting.
-    pub time_running: Option<u64>,
     values: Values<'a>,
 }
 
@@ -181,11 +151,11 @@ enum Values<'a> {
 /// The value of one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value {
-    /// What it has counted since it was opened.
+    /// The count since the counter was opened.
     pub value: u64,
     /// The event's id.
     pub id: Option<u64>,
-    /// Samples of it that were lost so far.
+    /// How many of its samples were lost so far.
     pub lost: Option<u64>,
 }
 
@@ -211,11 +181,12 @@ impl<'a> Read<'a> {
         })
     }
 
-    /// The two layouts differ: a group has its count first, then the times; a single event its value first.
+    /// The first word is the value of a single event, but the number of values of a group. The
+    /// times follow it.
     pub(super) fn parse(cursor: &mut Cursor<'a>, format: u64) -> Option<Read<'a>> {
         let first = cursor.u64()?;
-        let time_enabled = cursor.u64_if(format & read_format::TOTAL_TIME_ENABLED != 0)?;
-        let time_running = cursor.u64_if(format & read_format::TOTAL_TIME_RUNNING != 0)?;
+        cursor.u64_if(format & read_format::TOTAL_TIME_ENABLED != 0)?;
+        cursor.u64_if(format & read_format::TOTAL_TIME_RUNNING != 0)?;
         let values = if format & read_format::GROUP == 0 {
             Values::One(Value::parse(first, cursor, format)?)
         } else {
@@ -223,12 +194,13 @@ impl<'a> Read<'a> {
             let words = cursor.words(first.checked_mul(1 + u64::from(extra))?)?;
             Values::Group { format, words }
         };
-        Some(Read { time_enabled, time_running, values })
+        Some(Read { values })
     }
 }
 
 impl<'a> RawSample<'a> {
-    /// Reads the body of a SAMPLE record of an event with this `attr`. `None` if it is shorter than the attr says.
+    /// Reads the body of a SAMPLE record of an event with this `attr`. `None` if it is too short
+    /// for the fields above.
     pub fn parse(mut c: Cursor<'a>, attr: &Attr) -> Option<RawSample<'a>> {
         let on = |bit| attr.has(bit);
         let identifier = c.u64_if(on(has::IDENTIFIER))?;
@@ -240,7 +212,7 @@ impl<'a> RawSample<'a> {
         s.addr = c.u64_if(on(has::ADDR))?;
         let id = c.u64_if(on(has::ID))?;
         s.id = identifier.or(id);
-        s.stream_id = c.u64_if(on(has::STREAM_ID))?;
+        c.u64_if(on(has::STREAM_ID))?;
         if on(has::CPU) {
             s.cpu = Some(c.u32()?);
             c.skip(4)?;
@@ -254,9 +226,9 @@ impl<'a> RawSample<'a> {
             s.callchain = Some(c.words(count)?);
         }
         if on(has::RAW) {
-            // Padded so that size and data together are of whole words; the padding is part of the size.
+            // The size counts the padding, which fills the last word.
             let size = c.u32()?;
-            s.raw = Some(c.take(size.into())?);
+            c.skip(size.into())?;
         }
         if on(has::BRANCH_STACK) {
             s.branches = Some(Branches::parse(&mut c, attr)?);
@@ -267,20 +239,8 @@ impl<'a> RawSample<'a> {
         if on(has::STACK_USER) {
             s.stack_user = Some(StackUser::parse(&mut c)?);
         }
-        s.weight = c.u64_if(on(has::WEIGHT) || on(has::WEIGHT_STRUCT))?;
-        s.data_src = c.u64_if(on(has::DATA_SRC))?;
-        s.transaction = c.u64_if(on(has::TRANSACTION))?;
-        if on(has::REGS_INTR) {
-            s.regs_intr = Some(Regs::parse(&mut c, attr.regs_intr)?);
-        }
-        s.phys_addr = c.u64_if(on(has::PHYS_ADDR))?;
-        s.cgroup = c.u64_if(on(has::CGROUP))?;
-        s.data_page_size = c.u64_if(on(has::DATA_PAGE_SIZE))?;
-        s.code_page_size = c.u64_if(on(has::CODE_PAGE_SIZE))?;
-        if on(has::AUX) {
-            let size = c.u64()?;
-            s.aux = Some(c.take(size)?);
-        }
+        // The fields behind these (weights, data sources, physical addresses, …) say nothing about
+        // stacks.
         Some(s)
     }
 }

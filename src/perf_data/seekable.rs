@@ -1,42 +1,44 @@
-//! A recording as a file, written as a stream is: where everything is stands at the start, as readers that know no streams want it.
+//! Turns a stream into a perf.data file while it is written, for readers that do not know streams.
 //!
-//! The layout is told in `header.rs`. The records go to the file as they come; those that only streams have, of events, features
-//! and build ids, become sections at the end. At each flush the header says how far the records go, so that what a recorder leaves that was
-//! killed is a file, too; perf does not read its own then.
+//! `header.rs` shows the layout. The records go to the file as they come. A stream has records for
+//! its events, features and build ids; these become sections at the end of the file. At each flush
+//! the header says how far the records go, so a killed recorder leaves a readable file too, which
+//! perf does not.
 
 use std::collections::BTreeMap;
 use std::io::{self, Seek, SeekFrom, Write};
 
+use super::feature::number;
 use super::head::kind;
 use super::header::{FILE_SIZE, PIPE_SIZE};
-use super::number;
 
-/// What a stream is written to that is to become a file.
+/// A writer that takes a stream and writes a file.
 pub struct Seekable<W> {
     out: W,
-    /// What is not in the file yet: the start of a record.
+    /// The start of a record whose rest has not come yet.
     begun: Vec<u8>,
     /// The stream's own header was read.
     is_stream: bool,
     events: Vec<Event>,
     features: BTreeMap<u64, Vec<u8>>,
     attrs: Option<Attrs>,
-    /// Where the records end that are in the file.
+    /// Where the records in the file end.
     end: u64,
-    /// Ends of before; of the first at least [`SPARE`] bytes ago, as soon as there are so many.
+    /// Two earlier ends of records, at least [`SPARE`] bytes apart. The first is where the end
+    /// moves back to if the disk is full.
     before: [u64; 2],
-    /// Something could not be written: nothing more is.
+    /// A write failed, so every later one fails too.
     failed: Option<io::ErrorKind>,
 }
 
-/// What a stream told of an event.
+/// An event that the stream announced.
 struct Event {
     attr: Vec<u8>,
     ids: Vec<u8>,
     name: Vec<u8>,
 }
 
-/// Where the attrs are, and how long one is with the place of its ids.
+/// Where the attrs are, and the size of one entry: an attr and the section of its ids.
 #[derive(Clone, Copy)]
 struct Attrs {
     start: u64,
@@ -44,22 +46,31 @@ struct Attrs {
     each: u64,
 }
 
-/// So many bytes of records are given up where the disk is too full for what stands at the end.
+/// How many bytes of records are dropped if the disk is too full for the sections at the end.
 const SPARE: u64 = 16 << 10;
 
 impl<W: Write + Seek> Seekable<W> {
-    /// `out` is empty, and what is written to this is a stream of [`Writer`](super::write::Writer)'s.
+    /// Writes to `out`, which is empty. The input must be a stream of
+    /// [`Writer`](super::write::Writer).
     pub fn new(out: W) -> Seekable<W> {
-        let (begun, events, features) = Default::default();
-        let (is_stream, attrs, end, before, failed) = (false, None, 0, [0; 2], None);
-        Seekable { out, begun, is_stream, events, features, attrs, end, before, failed }
+        Seekable {
+            out,
+            begun: Vec::new(),
+            is_stream: false,
+            events: Vec::new(),
+            features: BTreeMap::new(),
+            attrs: None,
+            end: 0,
+            before: [0; 2],
+            failed: None,
+        }
     }
 
-    /// Makes a file of what was written, also where that ended in an error: of what was whole by then. If nothing was, it stays empty.
-    /// Gives back what was written to, at its end.
+    /// Completes the file with all whole records, even if a write failed before. The file stays
+    /// empty if nothing was written. Returns the writer, positioned at its end.
     ///
     /// # Errors
-    /// Those of writing. The file is then as it was when it was flushed last.
+    /// A write fails. The file is then as it was at the last flush.
     pub fn finish(mut self) -> io::Result<W> {
         if !self.is_stream {
             return Ok(self.out);
@@ -85,7 +96,7 @@ impl<W: Write + Seek> Seekable<W> {
         Ok(self.out)
     }
 
-    /// Takes a record that is told once, or says that this one is of another kind.
+    /// Keeps a record that becomes a section. `false` for any other record.
     fn take(&mut self, record: &[u8]) -> bool {
         let body = record.get(8..).unwrap_or_default();
         match record.first_chunk().map(|word| u32::from_ne_bytes(*word)) {
@@ -119,7 +130,7 @@ impl<W: Write + Seek> Seekable<W> {
         self.place_attrs()?;
         let start = self.end;
         let written = self.out.write_all(records);
-        // Where the disk is full some of them may have found room.
+        // If the disk is full, some of them may still have been written.
         let room = match &written {
             Ok(()) => records.len() as u64,
             Err(_) => self.out.stream_position()?.saturating_sub(start),
@@ -138,14 +149,16 @@ impl<W: Write + Seek> Seekable<W> {
         written
     }
 
-    /// Where the attrs are. The first time they are written, behind a header that does not know yet where the records will end.
+    /// Where the attrs are. The first call writes them, after a header that does not know yet where
+    /// the records end.
     fn place_attrs(&mut self) -> io::Result<Attrs> {
         if let Some(attrs) = self.attrs {
             return Ok(attrs);
         }
         let each = self.events.first().map_or(0, |event| event.attr.len() as u64 + 16);
         let ids: u64 = self.events.iter().map(|event| event.ids.len() as u64).sum();
-        let (start, size) = (FILE_SIZE + ids, each * self.events.len() as u64);
+        let start = FILE_SIZE + ids;
+        let size = each * self.events.len() as u64;
         let attrs = Attrs { start, size, each };
         self.write_header(attrs, start + size, [0; 4])?;
         self.events.iter().try_for_each(|event| self.out.write_all(&event.ids))?;
@@ -156,11 +169,12 @@ impl<W: Write + Seek> Seekable<W> {
             ids += event.ids.len() as u64;
         }
         self.attrs = Some(attrs);
-        (self.end, self.before) = (start + size, [0, start + size]);
+        self.end = start + size;
+        self.before = [0, self.end];
         Ok(attrs)
     }
 
-    /// The header, with records up to `end`.
+    /// Writes the header, with records up to `end`.
     fn write_header(&mut self, attrs: Attrs, end: u64, features: [u64; 4]) -> io::Result<()> {
         let start = attrs.start + attrs.size;
         let magic = super::write::MAGIC;
@@ -170,9 +184,10 @@ impl<W: Write + Seek> Seekable<W> {
         self.out.write_all(&[words(&parts), words(&features)].concat())
     }
 
-    /// Behind the records, where the features are, and then these.
+    /// Writes the table of the features behind the records, and then the features.
     fn write_features(&mut self) -> io::Result<()> {
-        let (mut table, mut contents) = (Vec::new(), Vec::new());
+        let mut table = Vec::new();
+        let mut contents = Vec::new();
         let start = self.end + 16 * self.features.len() as u64;
         for content in self.features.values() {
             table.extend(words(&[start + contents.len() as u64, content.len() as u64]));
@@ -199,9 +214,10 @@ impl<W: Write + Seek> Write for Seekable<W> {
             if start != words(&[super::write::MAGIC, PIPE_SIZE]) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "not a stream of ours"));
             }
-            (self.is_stream, rest) = (true, behind);
+            self.is_stream = true;
+            rest = behind;
         }
-        // Records that follow each other are written at once.
+        // Adjacent records are written together.
         let mut run = rest;
         while let Some((record, behind)) = first(rest) {
             if record.is_empty() {
@@ -227,14 +243,15 @@ impl<W: Write + Seek> Write for Seekable<W> {
     }
 }
 
-/// The first record of `bytes` and what is behind it; `None` if it is not whole, nothing if its size is none.
+/// The first record of `bytes` and the rest. `None` if the record is not whole; an empty record if
+/// its size is impossible.
 fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let &[.., low, high] = bytes.first_chunk::<8>()?;
     let size = u16::from_ne_bytes([low, high]).into();
     bytes.split_at_checked(if size < 8 { 0 } else { size })
 }
 
-/// A `perf_event_attr`, which tells its own size in its second word, then ids.
+/// Splits a `perf_event_attr`, whose second word is its size, from the ids behind it.
 fn event(body: &[u8]) -> Event {
     let size = body
         .get(4..8)

@@ -1,4 +1,4 @@
-//! What a reader knows and what it does with each record: take it in, put it in order, or pass over it.
+//! The state of a reader, and how it handles each record: it learns from it, queues it or skips it.
 
 use super::attr::Attr;
 use super::bytes::{Cursor, Endian};
@@ -30,8 +30,9 @@ pub(super) struct Session {
 
 #[derive(Default)]
 struct Counts {
-    /// By LOST and by LOST_SAMPLES.
+    /// The sum of the LOST records.
     lost: u64,
+    /// The sum of the LOST_SAMPLES records.
     lost_samples: u64,
     odd: Tally,
     cut: bool,
@@ -52,7 +53,7 @@ impl Session {
         }
     }
 
-    /// The attrs of a file and its features.
+    /// Reads the attrs and the features of a file.
     pub(super) fn begin_file(&mut self, header: &FileHeader, file: &[u8]) {
         self.features.lines.insert(0, describe::layout(header));
         if self.attrs(header, file).is_none() {
@@ -72,7 +73,8 @@ impl Session {
     fn attrs(&mut self, header: &FileHeader, file: &[u8]) -> Option<()> {
         let entries = header.attrs.of(file);
         let size = usize::try_from(header.attr_size).ok().filter(|&size| size > 16)?;
-        // Entries of a hostile file may all name one section: together they cannot have more ids than the file has words.
+        // All entries of a hostile file may name one section. So together they may not have more
+        // ids than the file has words.
         let mut words = file.len() / 8;
         for entry in entries.chunks_exact(size) {
             let (attr, section) = entry.split_at(size - 16);
@@ -98,7 +100,8 @@ impl Session {
         whole
     }
 
-    /// Takes in one record, which is `at` that byte of a whole file. Answers how many bytes of payload follow it.
+    /// Handles one record, which starts `at` this byte of a whole file. Returns how many bytes of
+    /// payload follow it.
     pub(super) fn admit(&mut self, bytes: &[u8], at: Option<usize>) -> u64 {
         let Some(head) = Head::parse(bytes, self.endian) else { return 0 };
         let mut body = Cursor::new(bytes, self.endian);
@@ -113,7 +116,7 @@ impl Session {
                 self.compressed(head, bytes);
                 Some(())
             }
-            // Their size does not count what follows them; that of TRACING_DATA is rounded up already.
+            // The sizes of TRACING_DATA and AUXTRACE do not include their payload.
             kind::TRACING_DATA => {
                 return body.skip(8).and_then(|()| body.u32()).map_or(0, u64::from);
             }
@@ -135,7 +138,7 @@ impl Session {
         0
     }
 
-    /// A record of the kernel's: into the queue, if it can be read.
+    /// Queues a record of the kernel if it can be read.
     fn of_kernel(&mut self, head: Head, bytes: &[u8], at: Option<usize>) -> Option<()> {
         if !(kind::MMAP..=kind::CALLCHAIN_DEFERRED).contains(&head.kind) {
             return None;
@@ -154,16 +157,17 @@ impl Session {
             }
             _ => {}
         }
-        let time = match head.kind {
-            kind::SAMPLE => id::time_of_sample(bytes, self.endian, attr),
-            _ => id::time_of_other(bytes, self.endian, attr),
+        let time = if head.kind == kind::SAMPLE {
+            id::time_of_sample(bytes, self.endian, attr)
+        } else {
+            id::time_of_other(bytes, self.endian, attr)
         };
         let place = at.map_or_else(|| Place::Owned(bytes.into()), Place::Whole);
         self.order.push(time, place);
         Some(())
     }
 
-    /// Records of a stream in place of the sections of a file.
+    /// Handles a record that takes the place of a file's section in a stream.
     fn of_header(&mut self, kind: u32, mut c: Cursor<'_>) -> Option<()> {
         match kind {
             kind::HEADER_ATTR => {
@@ -177,7 +181,8 @@ impl Session {
             }
             kind::EVENT_UPDATE => {
                 const NAME: u64 = 2;
-                let (what, id) = (c.u64()?, c.u64()?);
+                let what = c.u64()?;
+                let id = c.u64()?;
                 if what == NAME {
                     self.events.name(Some(id), None, c.text());
                 }
@@ -193,14 +198,14 @@ impl Session {
     }
 
     fn compressed(&mut self, head: Head, bytes: &[u8]) {
-        let inflate = if self.deflated { None } else { self.inflate.take().map(Ok) };
-        let mut inflate = match inflate.unwrap_or_else(Inflate::new) {
+        let inflate = self.inflate.take().map_or_else(Inflate::new, Ok);
+        let mut inflate = match inflate {
             Ok(inflate) if !self.deflated => inflate,
             _ => return self.odd("a compressed record after a broken one"),
         };
         let mut piece = Cursor::new(bytes, self.endian);
         let piece = piece.skip(Head::SIZE as u64).and_then(|()| match head.kind {
-            // With its length in front, as it is padded behind.
+            // It is padded, so the length of the piece comes first.
             kind::COMPRESSED2 => piece.u64().and_then(|size| piece.take(size)),
             _ => Some(piece.rest()),
         });
@@ -220,7 +225,8 @@ impl Session {
         }
     }
 
-    /// A record out of a compressed one. Those with payload behind them, and compressed ones, are never in there.
+    /// Handles a record out of a compressed one, which never holds compressed records or those with
+    /// a payload.
     fn inflated(&mut self, record: &[u8]) {
         let kind = Head::parse(record, self.endian).map(|head| head.kind);
         match kind {
@@ -233,7 +239,7 @@ impl Session {
         }
     }
 
-    /// The input is at its end.
+    /// Handles the end of the input.
     pub(super) fn end(&mut self) {
         if self.inflate.take().is_some_and(|inflate| !inflate.is_whole()) {
             self.cut("it ends in the middle of a compressed record");
@@ -252,7 +258,7 @@ impl Session {
         self.counts.odd.odd(what.as_bytes());
     }
 
-    /// The recording is not whole.
+    /// Notes that the recording is not whole.
     pub(super) fn cut(&mut self, why: &str) {
         self.counts.cut = true;
         self.warn(format!("{why}; only what comes before is read"));
@@ -264,10 +270,10 @@ impl Session {
         }
     }
 
-    /// Adds what was lost by the recorder, what was odd and what was cut short.
+    /// Adds what the recorder lost, what was odd and what was cut short.
     pub(super) fn tally(&self, tally: &mut Tally) {
         let counts = &self.counts;
-        // Both count the same loss: LOST what did not fit into a buffer, LOST_SAMPLES the event's own count at the end.
+        // Both count the same loss: LOST when a buffer is full, LOST_SAMPLES per event at the end.
         tally.lose(Loss::Lost, counts.lost.max(counts.lost_samples), 0);
         tally.lose(Loss::CutShort, u64::from(counts.cut), 0);
         tally.absorb(counts.odd.clone());

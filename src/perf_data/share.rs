@@ -1,8 +1,8 @@
-//! What a sample stands for: its period, or, of a group, how far each member's counter has come since.
+//! Computes the period of a sample, for each event that it counts for.
 //!
-//! With `perf record -e '{cycles,cache-misses}:S'` only the leader is sampled, and each sample carries the counters of
-//! all members. So one record is one sample of every event of the group, whose period is the difference to
-//! the counter's last value.
+//! With `perf record -e '{cycles,cache-misses}:S'` only the leader is sampled, and each sample
+//! carries the counters of all members. So one record is one sample of every event of the group.
+//! Its period is the difference to the counter's last value.
 
 use std::collections::HashMap;
 
@@ -10,17 +10,19 @@ use super::event::Event;
 use super::reader::Item;
 use super::record::Record;
 
-/// The last value of every counter that samples carry.
+/// The last value of every counter in samples.
 #[derive(Clone, Debug, Default)]
 pub struct Shares {
-    /// By the event's id and, where each thread has a counter of its own, the thread.
+    /// By the event's id, and by the thread if each thread has its own counter.
     last: HashMap<(u64, Option<u32>), u64>,
 }
 
 impl Shares {
-    /// Calls `each` with every event that the sample `item` counts for, and with its period in units of the event.
+    /// Calls `each` with every event that the sample `item` counts for, and with its period in
+    /// units of the event.
     ///
-    /// Events that did not occur since the last sample are left out, as perf does. Nothing happens if `item` is no sample.
+    /// Leaves out events that did not occur since the last sample, as perf does. Does nothing if
+    /// `item` is not a sample.
     pub fn of<'a>(&mut self, item: &Item<'a>, mut each: impl FnMut(&'a Event, u64)) {
         let (Record::Sample(sample), Some(event)) = (item.record, item.event) else { return };
         let Some(read) = sample.read else {
@@ -28,13 +30,13 @@ impl Shares {
             return each(event, sample.period.unwrap_or(fixed));
         };
         for value in read.values() {
-            // Without an id it can only be the sampled event itself.
+            // A value without an id belongs to the sampled event itself.
             let id = value.id.or(sample.id).unwrap_or(0);
             let event = if value.id.is_some() { item.event_of(id) } else { Some(event) };
             let Some(event) = event else { continue };
             let thread = sample.tid.filter(|_| event.attr.inherit());
             let last = self.last.insert((id, thread), value.value).unwrap_or(0);
-            // A counter never goes back; one that does was set to zero.
+            // A counter that goes back was reset to zero.
             let period = value.value.checked_sub(last).unwrap_or(value.value);
             if period > 0 {
                 each(event, period);

@@ -1,55 +1,57 @@
-//! Where records come from, one after the other: a whole file, or a stream that is never held as a whole.
+//! Yields one record after another from a whole file, or from a stream that is never held as a
+//! whole.
 
 use std::io::{self, Read};
 
 use super::bytes::Endian;
 use super::head::Head;
-use super::map::Whole;
+use super::whole::Whole;
 use super::window::{Front, Window};
 
 /// The input.
 pub(super) enum Source {
-    /// All of it, and which part of it is still to be read.
+    /// A whole recording, and the range of it that is still to be read.
     Whole { bytes: Whole, at: usize, end: usize },
-    /// A stream, and what of it is in memory.
+    /// A stream, and the part of it that is in memory.
     Stream { input: Box<dyn Read + Send>, window: Window },
 }
 
-/// What comes next.
-pub(super) enum Step<'a> {
-    /// A record, head included, and where it is in a whole file.
+/// The next part of the input.
+pub(super) enum Next<'a> {
+    /// A record including its head, and where it starts in a whole file.
     Record(&'a [u8], Option<usize>),
-    /// Nothing more.
+    /// The input ends.
     End,
     /// The input ends in the middle of a record.
     Cut,
-    /// Something that is no record: where the next one starts cannot be known.
+    /// This is not a record, so the start of the next one is unknown.
     Broken,
 }
 
 impl Source {
-    pub(super) fn next(&mut self, endian: Endian) -> io::Result<Step<'_>> {
+    pub(super) fn next(&mut self, endian: Endian) -> io::Result<Next<'_>> {
         match self {
             Source::Whole { bytes, at, end } => {
-                let (here, rest) = (*at, bytes.get(*at..*end).unwrap_or_default());
+                let here = *at;
+                let rest = bytes.get(here..*end).unwrap_or_default();
                 let Some(head) = Head::parse(rest, endian) else {
                     return Ok(match rest.len() {
-                        0 => Step::End,
-                        1..Head::SIZE => Step::Cut,
-                        _ => Step::Broken,
+                        0 => Next::End,
+                        1..Head::SIZE => Next::Cut,
+                        _ => Next::Broken,
                     });
                 };
-                let Some(record) = rest.get(..head.size.into()) else { return Ok(Step::Cut) };
+                let Some(record) = rest.get(..head.size.into()) else { return Ok(Next::Cut) };
                 *at += record.len();
-                Ok(Step::Record(record, Some(here)))
+                Ok(Next::Record(record, Some(here)))
             }
             Source::Stream { input, window } => loop {
                 match window.front(endian) {
-                    Front::Record(size) => return Ok(Step::Record(window.take(size), None)),
-                    Front::Broken => return Ok(Step::Broken),
+                    Front::Record(size) => return Ok(Next::Record(window.take(size), None)),
+                    Front::Broken => return Ok(Next::Broken),
                     Front::Part if !fill(input, window)? => {
                         let rest = window.bytes();
-                        return Ok(if rest.is_empty() { Step::End } else { Step::Cut });
+                        return Ok(if rest.is_empty() { Next::End } else { Next::Cut });
                     }
                     Front::Part => {}
                 }
@@ -57,7 +59,7 @@ impl Source {
         }
     }
 
-    /// Passes over the payload behind a record. `false` if the input ends before it does.
+    /// Skips the payload behind a record. `false` if the input ends before that.
     pub(super) fn skip(&mut self, count: u64) -> io::Result<bool> {
         match self {
             Source::Whole { at, end, .. } => {
@@ -82,7 +84,7 @@ impl Source {
     }
 }
 
-/// Reads some more. `false` at the end of the input.
+/// Reads more of the input. `false` at its end.
 pub(super) fn fill(input: &mut impl Read, window: &mut Window) -> io::Result<bool> {
     loop {
         match input.read(window.room()) {

@@ -1,11 +1,12 @@
-//! A buffer that a stream of records flows through: filled behind, taken from in front, never grown.
+//! The buffer of a stream of records. It is filled at its end, emptied at its front, and never
+//! grows.
 
 use super::bytes::Endian;
 use super::head::Head;
 
 /// Room for some of the largest records, 64 KB each.
 const CAPACITY: usize = 256 << 10;
-/// The least room that is worth a read.
+/// The least room that a read should have.
 const ROOM: usize = 64 << 10;
 
 /// The buffer.
@@ -15,14 +16,14 @@ pub(super) struct Window {
     end: usize,
 }
 
-/// What stands in front.
+/// The start of the buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Front {
-    /// A whole record of so many bytes.
+    /// A whole record of this many bytes.
     Record(usize),
     /// The start of a record, or nothing.
     Part,
-    /// Something that is no record.
+    /// Not a record.
     Broken,
 }
 
@@ -51,7 +52,7 @@ impl Window {
         self.buffer.get(start..self.start).unwrap_or_default()
     }
 
-    /// Where to put more bytes, at least [`ROOM`] of them if the front is less than a record.
+    /// Room for more bytes, at least [`ROOM`] of them if the buffer holds less than a record.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.buffer.len() - self.end < ROOM || self.start == self.end {
             self.buffer.copy_within(self.start..self.end, 0);

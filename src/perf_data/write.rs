@@ -1,25 +1,27 @@
-//! Writing a recording as a stream, in the machine's byte order: what `perf script -i -` and our own reader take.
+//! Writes a recording as a stream in the machine's byte order, for `perf script -i -` and our own
+//! reader.
 //!
-//! The kernel's records are passed on as they came out of the ring buffer. Its samples, which carry a copy of the stack,
-//! are replaced by samples with the call chain found on it: [`SAMPLE_TYPE`] are their fields, and the attr says so.
+//! Records of the kernel pass through as they came out of the ring buffer. Its samples, which carry
+//! a copy of the stack, are replaced by samples with the call chain found on that stack. Their
+//! fields are [`SAMPLE_TYPE`], and their attr says so.
 
 use std::io::{self, Write};
 
 use super::attr::sample_type as has;
 use super::feature::Clock;
+use super::feature::number;
 use super::head::{CpuMode, Head, kind, misc};
-use super::number;
 use super::record::{FileId, Ksymbol, Mmap};
 
 /// The fields of the samples that are written.
 ///
-/// The event itself must have been opened with IDENTIFIER, TID, TIME and CPU too and without ID and STREAM_ID: the
-/// records that are passed on end in those.
+/// The event itself must also be opened with IDENTIFIER, TID, TIME and CPU, and without ID and
+/// STREAM_ID, because the kernel's other records end in these fields.
 pub const SAMPLE_TYPE: u64 =
     has::IDENTIFIER | has::IP | has::TID | has::TIME | has::CPU | has::PERIOD | has::CALLCHAIN;
 
-/// The last entry of a user call chain that was not followed to its root. No program has code there: other readers show an
-/// unknown function.
+/// The last entry of a user call chain that was not followed to its root. No program has code at
+/// this address, so other readers show an unknown function.
 pub const TRUNCATED: u64 = u64::from_be_bytes(*b"truncate");
 
 /// `PERFILE2`, as a number in the machine's byte order.
@@ -27,7 +29,7 @@ pub(super) const MAGIC: u64 = 0x3245_4c49_4652_4550;
 /// Where `sample_type` is in a `perf_event_attr`, and `sample_max_stack`.
 const ATTR_SAMPLE_TYPE: usize = 24;
 const ATTR_MAX_STACK: usize = 108;
-/// The most bytes of a record: its size is a `u16`, and all are of whole words.
+/// The most bytes of a record. Its size is a `u16` and a multiple of 8.
 const MOST: usize = 65528;
 /// The most bytes of a path or a name.
 const MOST_TEXT: usize = 4096;
@@ -41,7 +43,7 @@ pub struct Writer<W> {
 /// A sample to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NewSample<'a> {
-    /// `PERF_RECORD_MISC_*`: where the CPU was.
+    /// `PERF_RECORD_MISC_*`: the mode of the CPU.
     pub misc: u16,
     /// The event's id.
     pub id: u64,
@@ -55,24 +57,24 @@ pub struct NewSample<'a> {
     pub time: u64,
     /// The CPU.
     pub cpu: u32,
-    /// What the sample stands for, in units of the event.
+    /// How many units of the event the sample stands for.
     pub period: u64,
-    /// Leaf first, with the `PERF_CONTEXT_*` markers. A record has room for about 8,180 entries: a
-    /// longer chain loses its root, and ends in [`TRUNCATED`].
+    /// Leaf first, with the `PERF_CONTEXT_*` markers. A record has room for about 8,180 entries; a
+    /// longer chain loses its root and ends in [`TRUNCATED`].
     pub chain: &'a [u64],
 }
 
-/// What an event counted in all threads.
+/// The count of an event in all threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// In units of the event: nanoseconds for clocks.
     pub value: u64,
-    /// Records that found no room in the rings, if its `read_format` asks for that.
+    /// How many records did not fit into the rings, if the event's `read_format` asks for that.
     pub lost: Option<u64>,
 }
 
-/// The attr of an event whose samples are replaced by those that [`Writer::sample`] writes. The
-/// kernel's limit of call chains is none of theirs.
+/// The attr of an event whose samples [`Writer::sample`] writes. The kernel's limit of call chains
+/// does not apply to them.
 pub fn chains_only(attr: &[u8]) -> Vec<u8> {
     let mut attr = attr.to_vec();
     if let Some(fields) = attr.get_mut(ATTR_SAMPLE_TYPE..ATTR_SAMPLE_TYPE + 8) {
@@ -81,8 +83,8 @@ pub fn chains_only(attr: &[u8]) -> Vec<u8> {
     with_limit(attr, u16::MAX)
 }
 
-/// The attr of an event whose call chains have at most `limit` addresses: a reader takes a chain
-/// that has so many to be cut.
+/// The attr of an event whose call chains have at most `limit` addresses. Readers treat a chain of
+/// that length as cut.
 pub fn with_limit(mut attr: Vec<u8>, limit: u16) -> Vec<u8> {
     if let Some(most) = attr.get_mut(ATTR_MAX_STACK..ATTR_MAX_STACK + 2) {
         most.copy_from_slice(&limit.to_ne_bytes());
@@ -94,17 +96,18 @@ impl<W: Write> Writer<W> {
     /// Starts the stream.
     ///
     /// # Errors
-    /// Those of writing, here and everywhere below.
+    /// A write fails, here and in all methods below.
     pub fn new(mut out: W) -> io::Result<Writer<W>> {
         out.write_all(&MAGIC.to_ne_bytes())?;
         out.write_all(&16u64.to_ne_bytes())?;
         Ok(Writer { out, record: Vec::new() })
     }
 
-    /// Announces an event: its name, the `perf_event_attr` of its records, and a number they carry as IDENTIFIER. All events
-    /// come before all records. With [`chains_only`], the attr of an event whose samples are replaced.
+    /// Announces an event: its name, the `perf_event_attr` of its records, and the ids they carry
+    /// as IDENTIFIER. All events come before all records. If its samples are replaced, `attr` must
+    /// come from [`chains_only`].
     pub fn event(&mut self, name: &[u8], attr: &[u8], ids: &[u64]) -> io::Result<()> {
-        // Of very many ids, as of many CPUs, the first record has as many as it can hold; nobody has that many.
+        // One record holds about 8,000 ids. The rest is dropped: nobody has that many CPUs.
         let room = (MOST - 8).saturating_sub(attr.len()) / 8;
         self.begin(kind::HEADER_ATTR, 0);
         self.record.extend_from_slice(attr);
@@ -118,7 +121,8 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Says something of the machine, by the number of the feature: 3 its name, 4 the kernel's release, 6 the architecture.
+    /// Describes the machine. The number of the feature is 3 for its name, 4 for the kernel's
+    /// release, 6 for the architecture.
     pub fn feature(&mut self, number: u64, text: &[u8]) -> io::Result<()> {
         let text = text.get(..MOST_TEXT).unwrap_or(text);
         let length = (text.len() + 1).next_multiple_of(8);
@@ -130,8 +134,8 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Says what the recording's clock, a number of clock_gettime(2), showed at one moment:
-    /// `HEADER_CLOCK_DATA`.
+    /// Says what the recording's clock showed at one moment: `HEADER_CLOCK_DATA`. `id` is a number
+    /// of clock_gettime(2).
     pub fn clock(&mut self, id: u32, clock: Clock) -> io::Result<()> {
         const VERSION: u32 = 1;
         self.begin(kind::HEADER_FEATURE, 0);
@@ -143,8 +147,8 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Passes on a whole record as the kernel wrote it, but for the number of its event, which is `id` from now on: it is
-    /// the first word of a sample, the last of other records.
+    /// Passes on a whole record of the kernel, but sets the id of its event to `id`. The id is the
+    /// first word of a sample and the last word of other records.
     pub fn record(&mut self, bytes: &[u8], id: u64) -> io::Result<()> {
         self.record.clear();
         self.record.extend_from_slice(bytes);
@@ -160,10 +164,10 @@ impl<W: Write> Writer<W> {
         self.out.write_all(&self.record)
     }
 
-    /// Passes on a map as the kernel wrote it, an MMAP2 record, with the build id of its file, if
-    /// it has one, in the place of the inode.
+    /// Passes on an MMAP2 record of the kernel. The build id of its file, if there is one, replaces
+    /// the inode.
     pub fn mapped(&mut self, bytes: &[u8], id: u64, build_id: Option<&[u8]>) -> io::Result<()> {
-        // pid and tid, start, length and offset come before it.
+        // pid, tid, start, length and offset come before it.
         const FILE: usize = Head::SIZE + 8 + 3 * 8;
         let mut record = bytes.to_vec();
         let field = record.get_mut(FILE..FILE + 24);
@@ -171,7 +175,7 @@ impl<W: Write> Writer<W> {
             field.copy_from_slice(&build_id_field(build_id));
         }
         if let Some(high) = record.get_mut(4..6) {
-            // Linux sets the bit for us, too, if somebody else asked for build ids.
+            // Linux also sets the bit in our records if somebody else asked for build ids.
             let others = u16::from_ne_bytes([high[0], high[1]]) & !misc::BIT_14;
             let ours = if build_id.is_some() { misc::BIT_14 } else { 0 };
             high.copy_from_slice(&(others | ours).to_ne_bytes());
@@ -179,7 +183,8 @@ impl<W: Write> Writer<W> {
         self.record(&record, id)
     }
 
-    /// Tells which build of a file is meant by its path: `pid` is `u32::MAX` for the kernel, whose records have a `misc` of 1.
+    /// Says which build of a file its path means. For the kernel, `pid` is `u32::MAX` and `misc` is
+    /// 1.
     pub fn build_id(&mut self, misc: u16, pid: u32, id: &[u8], path: &[u8]) -> io::Result<()> {
         const LENGTH_IS_TOLD: u16 = 1 << 15;
         let id = id.get(..20).unwrap_or(id);
@@ -193,12 +198,12 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Names a thread that was there before the recording; `id` is of any event.
+    /// Names a thread that started before the recording. `id` is that of any event.
     pub fn comm(&mut self, pid: u32, tid: u32, comm: &[u8], id: u64) -> io::Result<()> {
         self.comm_at(0, pid, tid, comm, id)
     }
 
-    /// The same of a thread that began at `time`, in nanoseconds, of which a FORK record tells too.
+    /// Names a thread that started at `time`, in nanoseconds, and has a FORK record too.
     pub fn comm_at(
         &mut self,
         time: u64,
@@ -215,7 +220,7 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Maps a file that was there before the recording; `id` is of any event.
+    /// Maps a file that was mapped before the recording. `id` is that of any event.
     pub fn mmap2(&mut self, mmap: &Mmap<'_>, id: u64) -> io::Result<()> {
         let mode = match mmap.mode {
             CpuMode::Unknown => 0,
@@ -247,7 +252,7 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Names code of the kernel; `id` is of any event.
+    /// Names code of the kernel. `id` is that of any event.
     pub fn ksymbol(&mut self, symbol: &Ksymbol<'_>, id: u64) -> io::Result<()> {
         const KERNEL: u16 = 1;
         self.begin(kind::KSYMBOL, KERNEL);
@@ -280,7 +285,7 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Says that so many records of the event with this `id` were lost by `time`, in nanoseconds.
+    /// Says that `count` records of the event with this `id` were lost by `time`, in nanoseconds.
     pub fn lost(&mut self, count: u64, time: u64, id: u64) -> io::Result<()> {
         self.begin(kind::LOST, 0);
         self.u64(id);
@@ -289,8 +294,8 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Says what the event with this `id` counted by `time`, in nanoseconds: a READ record. Its
-    /// attr has no `read_format`, or `PERF_FORMAT_LOST` alone.
+    /// Writes a READ record: what the event with this `id` counted by `time`, in nanoseconds. Its
+    /// attr has no `read_format`, or only `PERF_FORMAT_LOST`.
     pub fn count(&mut self, count: &Counted, time: u64, id: u64) -> io::Result<()> {
         self.begin(kind::READ, 0);
         self.u32(u32::MAX);
@@ -301,13 +306,13 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// Says that every ring buffer was emptied since the last time this was said.
+    /// Says that every ring buffer was emptied since the last such record.
     pub fn finished_round(&mut self) -> io::Result<()> {
         self.round(0)
     }
 
-    /// The same, and that this is not the last time: if nothing follows, the recorder did not finish. perf does not look at
-    /// these bits of such a record.
+    /// The same, but another one will follow. If nothing follows, the recorder did not finish. perf
+    /// ignores this bit.
     pub fn finished_round_of_more(&mut self) -> io::Result<()> {
         self.round(misc::BIT_13)
     }
@@ -346,14 +351,15 @@ impl<W: Write> Writer<W> {
         self.record.extend_from_slice(&value.to_ne_bytes());
     }
 
-    /// Text with its NUL, to the end of a word.
+    /// Appends text and a NUL, padded to a whole word.
     fn text(&mut self, text: &[u8]) {
         self.record.extend_from_slice(text.get(..MOST_TEXT).unwrap_or(text));
         let padded = (self.record.len() + 1).next_multiple_of(8);
         self.record.resize(padded, 0);
     }
 
-    /// The identity of a record from before the recording: its time is 0, so that it does not wait for its turn.
+    /// Appends the identity of a record that we make. With time 0 a record does not wait for its
+    /// turn.
     fn synthetic(&mut self, pid: u32, tid: u32, time: u64, id: u64) {
         self.u32(pid);
         self.u32(tid);
@@ -363,7 +369,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// What identifies the file of an MMAP2 record whose `misc` has bit 14: the length of the build id,
+/// The identity of the file in an MMAP2 record whose `misc` has bit 14: the length of the build id,
 /// and 20 bytes for it.
 fn build_id_field(id: &[u8]) -> [u8; 24] {
     let id = id.get(..20).unwrap_or(id);

@@ -245,7 +245,7 @@ fn files_are_read_as_perf_reads_them() {
         let evlist = dir.cmd("perf").args(["evlist", "-i"]).arg(&path).stdout().to_string();
         let perfs: Vec<&str> = evlist.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(names(&reader), perfs, "{what}");
-        assert!(reader.features().arch.is_some() && reader.features().command.len() > 4, "{what}");
+        assert!(reader.features().arch.is_some(), "{what}");
         assert!(what.contains("-a") || !reader.features().build_ids.is_empty(), "{what}");
     }
 }

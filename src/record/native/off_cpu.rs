@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn switch(off: &mut OffCpu, out: bool, preempted: bool, time: u64) -> Option<u64> {
-        note(off, &Record::Switch { out, preempted, other: None }, time)
+        note(off, &Record::Switch { out, preempted }, time)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The bytes of a whole recording: mapped where the system can, read where it cannot.
+//! Holds the bytes of a whole recording: mapped if the system can do that, read otherwise.
 #![expect(unsafe_code, reason = "mapping a file is unsafe, as another process may change it")]
 
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::ops::Deref;
 
 use memmap2::Mmap;
 
-/// A file's bytes.
+/// The bytes of a recording.
 pub(super) enum Whole {
     Map(Mmap),
     Read(Vec<u8>),
@@ -16,9 +16,9 @@ pub(super) enum Whole {
 impl Whole {
     /// Maps `file`, or reads it from its start.
     pub(super) fn new(mut file: &File) -> io::Result<Whole> {
-        // SAFETY: the bytes are only ever read as integers and byte strings, of which every value is valid; each is checked
-        // on its own, no decision rests on a byte being the same when it is read again. If the file is made
-        // shorter meanwhile, the system ends us with SIGBUS: nobody shortens a finished recording.
+        // SAFETY: the bytes are only read as integers and byte strings, for which every value is
+        // valid. No code relies on reading the same byte twice. If somebody shortens the file
+        // meanwhile, the system ends us with SIGBUS; nobody shortens a finished recording.
         if let Ok(map) = unsafe { Mmap::map(file) } {
             #[cfg(unix)]
             let _ = map.advise(memmap2::Advice::Sequential);
