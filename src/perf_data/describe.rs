@@ -3,7 +3,7 @@
 //! ```text
 //! # hostname : vm
 //! # cmdline : /usr/bin/perf record -g -F 999 -- ls
-//! # event : name = cpu-clock, , id = { 8392, 8393 }, type = 1, size = 128, { sample_period, sample_freq } = 999, …
+//! # event : name = cpu-clock, , id = { 8392, 8393 }, type = 1, size = 128, …
 //! ```
 //!
 //! Every line stays a comment: a newline in a command line is written as `\n`, although perf prints

@@ -1,8 +1,8 @@
 //! Reads the start of a recording: the magic, the byte order, and where the parts of a file are.
 //!
 //! ```text
-//! file   header 104 B │ attrs: (attr, where its ids are)* │ ids │ data: records … │ feature sections' table │ features
-//! pipe   header  16 B │ records …, among them HEADER_ATTR and HEADER_FEATURE
+//! file   header 104 B │ attrs: (attr, where its ids are)* │ ids │ records │ feature table │ features
+//! pipe   header  16 B │ records, among them HEADER_ATTR and HEADER_FEATURE
 //! ```
 //!
 //! Source: `tools/perf/Documentation/perf.data-file-format.txt`.

@@ -1,8 +1,8 @@
 //! Reads and writes perf.data, as a file and as a stream.
 //!
 //! ```text
-//!   Source               Session                        Order                   Reader::next_item
-//!   a mapped file  ───▶  attrs, ids, names, features    two rounds, sorted ───▶ Item: Record, SampleId, Event
+//!   Source               Session                        Order                   Reader
+//!   a mapped file  ───▶  attrs, ids, names, features    two rounds, sorted ───▶ Item
 //!   or a stream    record│ COMPRESSED ─▶ Inflate ─┐        ▲
 //!                        └◀───────── records ─────┘────────┘ place and time
 //! ```

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   CPU 0: 1 4 6 │ CPU 1: 2 3 9 │ ROUND │ CPU 0: 7 8 12 │ CPU 1: 10 11 │ ROUND │ …
-//!                        latest: 9 ─┘          seen all up to 9: out go 1 2 3 4 6 7 8 9; kept are 10 11 12
+//!                        latest: 9 ─┘          seen up to 9: out go 1 2 3 4 6 7 8 9
 //! ```
 //!
 //! Two rounds are held in memory: 32 bytes per record of a mapped file, or the whole records of a

@@ -12,10 +12,6 @@ use super::id::SampleId;
 use super::sample::{RawSample, Read};
 
 /// One record.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most records are samples, and each lives for one call"
-)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Record<'a> {
     /// A sample of an event.
