@@ -4,7 +4,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use flamepipe::fold::source::{Config, Input, Source};
+use flamepipe::input::{Config, Input, Source};
 use flamepipe::fold::{self, Folder, Merge};
 use flamepipe::folded::Writer;
 use flamepipe::sample::{FrameTable, SampleSink};

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use flamepipe::fold::source::{Config, Input, Source};
+use flamepipe::input::{Config, Input, Source};
 use flamepipe::fold::{self, Folder, Merge};
 use flamepipe::folded::Writer;
 use flamepipe::sample::{FrameTable, SampleSink};

@@ -13,8 +13,9 @@ use super::progress::Shown;
 use super::script::RecordingArgs;
 use crate::diff::{Config, Differ, Mover, Movers, Scale};
 use crate::error::Error;
-use crate::fold::{self, Folder, source};
+use crate::fold::{self, Folder};
 use crate::folded::{FoldedSink, Writer};
+use crate::input::{self, Source};
 use crate::sample::{FrameTable, SampleSink};
 use crate::tally::{Tally, counted};
 
@@ -117,12 +118,12 @@ impl DiffArgs {
         let Input { name, reader, path, .. } = input;
         let progress = Arc::default();
         let _shown = Shown::start(Self::NAME, &name, &progress, !self.quiet);
-        let input = source::Input { name: name.clone(), reader, path, progress };
-        let config = source::Config { recording: self.recording.config(), ..Default::default() };
+        let input = input::Input { name: name.clone(), reader, path, progress };
+        let config = input::Config { recording: self.recording.config(), ..Default::default() };
         let folding = fold::Config { no_unit: self.no_unit, ..fold::Config::default() };
         let mut folder = Folder::new(folding, name, differ.part());
         let mut mine = Tally::default();
-        let folded = source::Source::new(config)
+        let folded = Source::new(config)
             .feed([input], &mut folder, frames, &mut mine)
             .and_then(|()| folder.finish(frames, &mut mine));
         tally.absorb(mine);

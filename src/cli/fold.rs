@@ -15,8 +15,9 @@ use super::program::{Done, Program};
 use super::progress::Shown;
 use super::script::RecordingArgs;
 use crate::fold::parts::Parts;
-use crate::fold::{self, Folder, Format, Merge, source};
+use crate::fold::{self, Folder, Merge};
 use crate::folded::{FoldedSink, Writer};
+use crate::input::{self, Format, Source};
 use crate::sample::{FrameTable, SampleSink};
 use crate::tally::Tally;
 
@@ -111,7 +112,7 @@ pub struct FoldArgs {
 
 /// `--format`'s values.
 pub fn format_parser() -> clap::builder::PossibleValuesParser {
-    clap::builder::PossibleValuesParser::new(Format::NAMES.map(|(name, _)| name))
+    clap::builder::PossibleValuesParser::new(Format::all().map(Format::name))
 }
 
 impl FoldArgs {
@@ -129,14 +130,12 @@ impl FoldArgs {
     }
 
     fn threads(&self) -> usize {
-        self.nthreads.unwrap_or_else(source::threads)
+        self.nthreads.unwrap_or_else(input::threads)
     }
 
-    fn source_config(&self) -> source::Config {
-        let named = |wanted: &String| {
-            Format::NAMES.iter().find(|(name, _)| name == wanted).map(|(_, format)| *format)
-        };
-        source::Config {
+    fn source_config(&self) -> input::Config {
+        let named = |wanted: &String| Format::all().find(|format| format.name() == wanted);
+        input::Config {
             format: self.format.as_ref().and_then(named),
             lenient: false,
             recording: self.recording.config(),
@@ -191,9 +190,9 @@ impl FoldArgs {
         let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| {
             let progress = Arc::default();
             shown = Some(Shown::start(Self::NAME, &name, &progress, !self.quiet));
-            source::Input { name, reader, path, progress }
+            input::Input { name, reader, path, progress }
         });
-        let source = source::Source::new(self.source_config());
+        let source = Source::new(self.source_config());
         source.feed(inputs, &mut folder, &mut frames, &mut tally)?;
         folder.finish(&mut frames, &mut tally)?;
         Ok((folder.into_next().into_next(), tally))
@@ -237,10 +236,7 @@ mod tests {
     fn no_flags_are_the_defaults() {
         let args = FoldArgs::try_parse_from(["fg-fold"]).unwrap();
         assert_eq!(args.fold_config(), fold::Config::default());
-        assert_eq!(
-            source::Config { threads: 0, ..args.source_config() },
-            source::Config::default()
-        );
+        assert_eq!(input::Config { threads: 0, ..args.source_config() }, input::Config::default());
     }
 
     #[test]

@@ -18,7 +18,8 @@ use super::record::{RecordOptions, teller};
 use super::render::{GraphArgs, usage};
 use super::script::RecordingArgs;
 use super::signals;
-use crate::fold::{Weighing, source};
+use crate::fold::Weighing;
+use crate::input;
 use crate::pipeline;
 use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
@@ -195,10 +196,10 @@ impl GraphOptions {
             return Err(Failure::Usage(what.into()).into());
         }
         Ok(pipeline::Config {
-            source: source::Config {
+            source: input::Config {
                 recording: self.recording.config(),
-                threads: source::threads(),
-                ..source::Config::default()
+                threads: input::threads(),
+                ..input::Config::default()
             },
             fold,
             post_process,
@@ -219,7 +220,7 @@ fn draw_file(
     let progress = Arc::default();
     let _shown = Shown::start(name, label, &progress, true);
     let input =
-        source::Input { name: label.into(), reader: input.reader, path: input.path, progress };
+        input::Input { name: label.into(), reader: input.reader, path: input.path, progress };
     let output_name = output.name.clone();
     let drawn = pipeline::draw(input, pipeline, output, &output_name);
     Ok(drawn.map(|(output, tally)| Drawn { output, tally }))
@@ -270,7 +271,7 @@ mod tests {
         assert_eq!(parse("").record.config().unwrap(), record::Config::default());
         assert_eq!(parse("").output, Path::new("flamegraph.svg"));
         let mut pipeline = parse("").pipeline(None).unwrap();
-        assert_eq!(std::mem::take(&mut pipeline.source.threads), source::threads());
+        assert_eq!(std::mem::take(&mut pipeline.source.threads), input::threads());
         assert_eq!(pipeline, pipeline::Config::default());
     }
 

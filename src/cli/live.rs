@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::io::Output;
 use super::signals;
-use crate::fold::{Format, source};
+use crate::input::{self, Format};
 use crate::perf_data::seekable::Seekable;
 use crate::pipeline::{self, Sender};
 use crate::record::{self, Destination, Ended, Notice, Recorder, Workload};
@@ -41,7 +41,7 @@ pub fn draw(
     // To tell it by its first bytes would take waiting for 64 KB of them.
     pipeline.source.format = Some(Format::PerfData);
     pipeline.source.recording.live = true;
-    let input = source::Input {
+    let input = input::Input {
         name: "the recording".into(),
         reader: Box::new(reader),
         path: None,

@@ -12,7 +12,7 @@ use super::io::{Input, Output, report};
 use super::program::{Done, Failure, Program};
 use super::progress::Shown;
 use super::{logger, palette_map};
-use crate::fold::source;
+use crate::input;
 use crate::pipeline;
 use crate::render::color::{self, BackgroundColor, Color, SearchColor, StrokeColor};
 use crate::render::{CHART_TITLE, Config, Order, Palette, Renderer, frame_attributes};
@@ -294,17 +294,14 @@ impl Program for RenderArgs {
             [Input { file: Some(file), .. }] => pipeline::draw_sorted(file, &mut renderer)?,
             _ => None,
         };
-        let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| source::Input {
+        let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| input::Input {
             name,
             reader,
             path,
             progress: Arc::clone(&progress),
         });
-        let source = source::Config {
-            lenient: true,
-            threads: source::threads(),
-            ..source::Config::default()
-        };
+        let source =
+            input::Config { lenient: true, threads: input::threads(), ..input::Config::default() };
         let (mut renderer, tally) = match drawn {
             Some(tally) => (renderer, tally),
             None => pipeline::draw_all(inputs, &name, source, is_chart, renderer)?,

@@ -14,9 +14,9 @@ use super::progress::Shown;
 use super::select::Select;
 use crate::error::Error;
 use crate::filter;
-use crate::fold::Format;
+use crate::input::{self, Format, read_start, recording};
 use crate::sample::{FrameTable, SampleSink};
-use crate::script::{self, recording};
+use crate::script;
 use crate::symbols;
 use crate::tally::Tally;
 
@@ -161,7 +161,7 @@ impl Program for ScriptArgs {
         let mut tally = Tally::default();
         let Input { name, reader, path, .. } = input;
         let mut reader = BufReader::with_capacity(1 << 16, reader);
-        let (start, is_whole) = Format::read_start(&mut reader, &name)?;
+        let (start, is_whole) = read_start(&mut reader, &name)?;
         let format = Format::sniff(&start, is_whole);
         let mut whole = io::Cursor::new(start).chain(reader);
         match format {
@@ -172,7 +172,7 @@ impl Program for ScriptArgs {
                     !self.quiet && (output.file().is_some() || !io::stdout().is_terminal());
                 let _shown = Shown::start(Self::NAME, &name, &progress, wanted);
                 let reader = Box::new(whole);
-                let recording = recording::Recording { name, reader, path, progress };
+                let recording = input::Input { name, reader, path, progress };
                 let mut sink = sink(select.unwrap_or_default(), &mut output);
                 let mut frames = FrameTable::default();
                 // What perf scripts is passed on as it is.

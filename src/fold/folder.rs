@@ -9,7 +9,7 @@ use super::event::{EventFilter, Turn};
 use super::names::Names;
 use super::quality::Quality;
 use super::root::{Roots, is_java};
-use super::source::Stage;
+use super::stage::Stage;
 use super::sums::{Arrivals, Sums, Weight};
 use super::{Config, Weighing, name};
 use crate::error::{Error, Result};
@@ -66,7 +66,7 @@ impl<S: FoldedSink> Folder<S> {
     }
 
     /// How samples are folded.
-    pub(super) fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 

@@ -18,7 +18,7 @@ use super::event::{EventFilter, Turn};
 use super::names::Names;
 use super::quality::Quality;
 use super::root::{is_java, thread_name};
-use super::source::Stage;
+use super::stage::Stage;
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink, OFF_CPU};
 use crate::intern::Interner;

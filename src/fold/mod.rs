@@ -12,21 +12,19 @@
 //! Options and names are those of inferno-collapse-perf; where it is wrong, [`name`] says what is right and why.
 
 mod arguments;
-mod bpftrace;
 mod event;
 mod folder;
-mod foreign;
 mod lanes;
 mod merge;
 pub mod name;
 mod names;
 mod order;
-mod parallel;
 pub mod parts;
+mod portions;
 mod quality;
 mod ranks;
 mod root;
-pub mod source;
+mod stage;
 mod sums;
 
 use bstr::BString;
@@ -35,8 +33,8 @@ pub use event::base_event;
 pub use folder::Folder;
 pub use lanes::Lanes;
 pub use merge::Merge;
-
-pub use crate::input::Format;
+pub(crate) use portions::{Worker, fold_all};
+pub use stage::Stage;
 
 /// How samples are folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +71,7 @@ pub struct Config {
 
 impl Config {
     /// Whether something is asked for that samples tell and folded stacks do not.
-    fn asks_samples(&self) -> bool {
+    pub(crate) fn asks_samples(&self) -> bool {
         let roots = [self.pid, self.tid, self.cpu, self.by_event, self.merge_threads];
         roots.contains(&true)
             || self.weighing == Weighing::Samples

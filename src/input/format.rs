@@ -1,19 +1,21 @@
 //! Which of the formats an input is in: the only place that looks.
 
-use std::io::Read;
+use std::fs::File;
 
 use bstr::ByteSlice;
-use inferno::collapse::{Collapse, dtrace, ghcprof, sample, vsprof, vtune, xctrace};
 
+use super::foreign::Foreign;
+use super::start::{SNIFFED, TELLING, telling_lines};
 use super::stranger::Stranger;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::folded;
 use crate::perf_data;
 use crate::render::embed;
 use crate::script::header::Header;
 use crate::script::line;
+use crate::windows::Windows;
 
-/// A format that can be folded.
+/// A format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// What `perf script` and fg-script write.
@@ -24,40 +26,27 @@ pub enum Format {
     Folded,
     /// A graph of ours, with the folded stacks in it.
     Svg,
-    /// What bpftrace's `@[ustack] = count()` prints.
-    Bpftrace,
-    /// What dtrace's `@[ustack()] = count()` prints.
-    Dtrace,
-    /// What `xctrace export` writes.
-    Xctrace,
-    /// What macOS's `sample` writes.
-    Sample,
-    /// A CSV of Intel VTune.
-    Vtune,
-    /// A CSV of Visual Studio's profiler.
-    Vsprof,
-    /// What GHC's `-p` writes.
-    Ghcprof,
-    /// Folded text of which direct recursion is to be collapsed. Never guessed.
-    Recursive,
+    /// What another profiler writes.
+    Foreign(&'static Foreign),
 }
 
 impl Format {
-    /// All formats, with the names `--format` takes.
-    pub const NAMES: [(&'static str, Format); 12] = [
-        ("perf", Format::Script),
-        ("perfdata", Format::PerfData),
-        ("folded", Format::Folded),
-        ("svg", Format::Svg),
-        ("bpftrace", Format::Bpftrace),
-        ("dtrace", Format::Dtrace),
-        ("xctrace", Format::Xctrace),
-        ("sample", Format::Sample),
-        ("vtune", Format::Vtune),
-        ("vsprof", Format::Vsprof),
-        ("ghcprof", Format::Ghcprof),
-        ("recursive", Format::Recursive),
-    ];
+    /// All formats.
+    pub fn all() -> impl Iterator<Item = Format> {
+        let ours = [Format::Script, Format::PerfData, Format::Folded, Format::Svg];
+        ours.into_iter().chain(Foreign::all().map(Format::Foreign))
+    }
+
+    /// What `--format` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Script => "perf",
+            Format::PerfData => "perfdata",
+            Format::Folded => "folded",
+            Format::Svg => "svg",
+            Format::Foreign(foreign) => foreign.name,
+        }
+    }
 
     /// The format of an input that starts with `start`, or `is_whole`; `None` if it is none of
     /// ours.
@@ -82,10 +71,9 @@ impl Format {
         if Stranger::of(start).is_some() {
             return None;
         }
-        if telling_lines(whole).any(is_bpftrace) {
-            return Some(Format::Bpftrace);
-        }
-        foreign(&whole.to_str_lossy())
+        Foreign::all()
+            .find(|foreign| (foreign.is)(whole))
+            .map(Format::Foreign)
             .or_else(|| is_nameless_script(whole).then_some(Format::Script))
             .or_else(|| is_half_folded(whole).then_some(Format::Folded))
     }
@@ -107,33 +95,6 @@ impl Format {
         if is_enough { Format::sniff(whole, true) } else { None }
     }
 
-    /// Reads so much of `reader` that [`sniff`](Format::sniff) can tell its format: a line at
-    /// least, however long it is. The answer says too whether that is all of it.
-    ///
-    /// # Errors
-    /// The input, called `name`, cannot be read, or has nothing in it but blanks.
-    pub(crate) fn read_start(reader: &mut impl Read, name: &str) -> Result<(Vec<u8>, bool)> {
-        let mut start = Vec::new();
-        loop {
-            let before = start.len();
-            let more = if before == 0 { SNIFFED } else { before as u64 };
-            let reading = || format!("cannot read {name}");
-            reader.by_ref().take(more).read_to_end(&mut start).map_err(Error::io(reading))?;
-            let whole = start.rfind_byte(b'\n').map_or(&b""[..], |end| &start[..=end]);
-            let is_binary = || start.get(..TELLING_BYTES).unwrap_or(&start).contains(&0);
-            let is_enough = telling_lines(whole).next().is_some()
-                || start.len() as u64 >= MOST_SNIFFED
-                || is_binary();
-            let is_end = ((start.len() - before) as u64) < more;
-            if is_end && start.trim_ascii().is_empty() {
-                return Err(Error::Empty { input: name.into() });
-            }
-            if is_enough || is_end {
-                return Ok((start, is_end));
-            }
-        }
-    }
-
     /// The error of an input called `name` that starts with `start` and is in none of the formats
     /// `expected`, a phrase.
     pub(crate) fn unknown(name: &str, start: &[u8], expected: &str) -> Error {
@@ -142,20 +103,6 @@ impl Format {
             _ => Error::Format { input: name.into(), expected: expected.into() },
         }
     }
-}
-
-/// How much is looked at to tell the format, in bytes, and how much of an input of long lines.
-pub(crate) const SNIFFED: u64 = 64 << 10;
-const MOST_SNIFFED: u64 = 64 << 20;
-/// A zero among so many bytes is one of a binary file.
-const TELLING_BYTES: usize = 4096;
-/// How many lines are looked at.
-const TELLING: usize = 20;
-
-/// Lines that say something, up to a few.
-fn telling_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = text.lines();
-    lines.filter(|line| !line.starts_with(b"#") && !line.trim_ascii().is_empty()).take(TELLING)
 }
 
 /// A sample's first line, with its time or with a frame behind it. Odd lines may come first.
@@ -190,14 +137,6 @@ fn is_frame(text: &[u8]) -> bool {
     is_indented && (has_module().unwrap_or(false) || line::split_bare(text).is_some())
 }
 
-/// `@[` or `@stacks[`: a key of a map that goes on in the next line.
-fn is_bpftrace(line: &[u8]) -> bool {
-    let Some(rest) = line.strip_prefix(b"@") else { return false };
-    let word =
-        rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
-    rest[word..].starts_with(b"[") && !rest.contains(&b']')
-}
-
 fn is_folded(text: &[u8]) -> bool {
     let mut lines = telling_lines(text).peekable();
     lines.peek().is_some()
@@ -212,29 +151,25 @@ fn is_half_folded(text: &[u8]) -> bool {
     telling_lines(text).count() > odd && telling_lines(text).count() >= 2 * odd
 }
 
-/// Asks inferno's collapsers. They are careless with text they do not know: `vsprof` panics on an
-/// empty one.
-fn foreign(text: &str) -> Option<Format> {
-    type Applies = fn(&str) -> Option<bool>;
-    let candidates: [(Format, Applies); 6] = [
-        (Format::Xctrace, |text| xctrace::Folder::default().is_applicable(text)),
-        (Format::Dtrace, |text| dtrace::Folder::default().is_applicable(text)),
-        (Format::Sample, |text| sample::Folder::default().is_applicable(text)),
-        (Format::Vtune, |text| vtune::Folder::default().is_applicable(text)),
-        (Format::Vsprof, |text| vsprof::Folder::default().is_applicable(text)),
-        (Format::Ghcprof, |text| ghcprof::Folder::default().is_applicable(text)),
-    ];
-    let applies = |applicable: Applies| {
-        std::panic::catch_unwind(|| applicable(text)).is_ok_and(|answer| answer == Some(true))
-    };
-    if text.trim().is_empty() {
-        return None;
-    }
-    candidates.into_iter().find(|(_, applicable)| applies(*applicable)).map(|(format, _)| format)
+/// The format of `file`, if its first bytes tell it; where in it is read is left as it is.
+pub fn format_of(file: &File) -> Option<Format> {
+    let len = file.metadata().ok()?.len();
+    let mut start = Windows::new(file, 0..len.min(SNIFFED))?;
+    Format::sniff(start.next_chunk().ok()??, len <= SNIFFED)
+}
+
+/// Whether one line is a stack, or none is anything.
+pub(crate) fn may_be_folded(start: &[u8]) -> bool {
+    Stranger::of(start).is_none() && has_stack(start)
+}
+
+fn has_stack(start: &[u8]) -> bool {
+    start.lines().any(|line| folded::split(line).is_some()) || start.lines().all(folded::is_comment)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::start::read_start;
     use super::*;
 
     const SCRIPT: &str = "# captured on: Mon\n\nrg 42 [001] 12.345678:   1001001 cycles:u: \n\t   \
@@ -243,49 +178,46 @@ mod tests {
                           libc.so.1`main+0x1\n                5\n\n";
 
     /// Whatever stage asks gets these answers.
-    const TABLE: [(&str, Option<Format>); 42] = [
-        (
-            "java 25607 4794564.109216: cycles: \n\t    7f53 main+0x1 (/bin/a)\n\n",
-            Some(Format::Script),
-        ),
-        (SCRIPT, Some(Format::Script)),
-        ("# captured on: today\n#\nodd line\njava 12 1.5: 9 cycles:u: \n", Some(Format::Script)),
-        ("java 123\n\t    7f53 main+0x1 (/bin/a)\n\n", Some(Format::Script)),
-        ("rg  4242 \n\t    55e1d4a0 main (/bin/rg)\n", Some(Format::Script)),
-        ("rg 42 12.5: sched:sched_switch: prev_prio 120\n", Some(Format::Script)),
-        ("rg 42 cycles: \n", Some(Format::Script)),
-        ("rg 42 12.5: cycles: \n\t    55e1d4a0 main\n", Some(Format::Script)),
-        ("rg 42 \n\t    55e1d4a0 main\n", Some(Format::Script)),
-        ("rg 42 12.5: cycles: \n55e1d4a0 main (/bin/rg)\n", Some(Format::Script)),
-        ("rg\t42 [001] 12.5:\t\t9 cycles:u:\n  55e1d4a0\tmain (/bin/rg)\n", Some(Format::Script)),
-        ("rg  12.5:   9 cycles: \n\t    55e1d4a0 main (/bin/rg)\n", Some(Format::Script)),
-        ("WARNING: 0 is unexpected.\nrg 42 12.5: cycles: \n", Some(Format::Script)),
-        ("\n\t    55e1d4a0 main (/bin/rg)\n\n", Some(Format::Script)),
-        ("\n\t    55e1d4a0 main\n\n\n\t    55e1d4a0 f\n\n", Some(Format::Script)),
-        ("main;a 1\nmain 2\n", Some(Format::Folded)),
-        ("main;f 1\n", Some(Format::Folded)),
-        ("main 2", Some(Format::Folded)),
-        (" main;f 1\n", Some(Format::Folded)),
-        ("main; f 1\n", Some(Format::Folded)),
-        ("main;std::f 1.5 2\n", Some(Format::Folded)),
-        ("odd\nmain 2\n", Some(Format::Folded)),
-        ("# note\nodd\nmain 1", Some(Format::Folded)),
-        ("# c\nmain;a 10 12\n", Some(Format::Folded)),
-        ("[unknown];f 1\n{closure} 2\n", Some(Format::Folded)),
-        ("PERFILE2\x10\0\0\0\0\0\0\0", Some(Format::PerfData)),
-        (DTRACE, Some(Format::Dtrace)),
-        ("Attaching 1 probe...\n\n@[\n    main+3\n]: 1\n", Some(Format::Bpftrace)),
-        ("@[\n    main+3\n, bash]: 5\n", Some(Format::Bpftrace)),
-        ("@stacks[\n    main+3\n]: 1\n", Some(Format::Bpftrace)),
-        ("<svg>\n</svg>\n", Some(Format::Svg)),
-        ("<?xml version=\"1.0\"?>\n<svg>\n", Some(Format::Svg)),
+    const TABLE: [(&str, Option<&str>); 42] = [
+        ("java 25607 4794564.109216: cycles: \n\t    7f53 main+0x1 (/bin/a)\n\n", Some("perf")),
+        (SCRIPT, Some("perf")),
+        ("# captured on: today\n#\nodd line\njava 12 1.5: 9 cycles:u: \n", Some("perf")),
+        ("java 123\n\t    7f53 main+0x1 (/bin/a)\n\n", Some("perf")),
+        ("rg  4242 \n\t    55e1d4a0 main (/bin/rg)\n", Some("perf")),
+        ("rg 42 12.5: sched:sched_switch: prev_prio 120\n", Some("perf")),
+        ("rg 42 cycles: \n", Some("perf")),
+        ("rg 42 12.5: cycles: \n\t    55e1d4a0 main\n", Some("perf")),
+        ("rg 42 \n\t    55e1d4a0 main\n", Some("perf")),
+        ("rg 42 12.5: cycles: \n55e1d4a0 main (/bin/rg)\n", Some("perf")),
+        ("rg\t42 [001] 12.5:\t\t9 cycles:u:\n  55e1d4a0\tmain (/bin/rg)\n", Some("perf")),
+        ("rg  12.5:   9 cycles: \n\t    55e1d4a0 main (/bin/rg)\n", Some("perf")),
+        ("WARNING: 0 is unexpected.\nrg 42 12.5: cycles: \n", Some("perf")),
+        ("\n\t    55e1d4a0 main (/bin/rg)\n\n", Some("perf")),
+        ("\n\t    55e1d4a0 main\n\n\n\t    55e1d4a0 f\n\n", Some("perf")),
+        ("main;a 1\nmain 2\n", Some("folded")),
+        ("main;f 1\n", Some("folded")),
+        ("main 2", Some("folded")),
+        (" main;f 1\n", Some("folded")),
+        ("main; f 1\n", Some("folded")),
+        ("main;std::f 1.5 2\n", Some("folded")),
+        ("odd\nmain 2\n", Some("folded")),
+        ("# note\nodd\nmain 1", Some("folded")),
+        ("# c\nmain;a 10 12\n", Some("folded")),
+        ("[unknown];f 1\n{closure} 2\n", Some("folded")),
+        ("PERFILE2\x10\0\0\0\0\0\0\0", Some("perfdata")),
+        (DTRACE, Some("dtrace")),
+        ("Attaching 1 probe...\n\n@[\n    main+3\n]: 1\n", Some("bpftrace")),
+        ("@[\n    main+3\n, bash]: 5\n", Some("bpftrace")),
+        ("@stacks[\n    main+3\n]: 1\n", Some("bpftrace")),
+        ("<svg>\n</svg>\n", Some("svg")),
+        ("<?xml version=\"1.0\"?>\n<svg>\n", Some("svg")),
         ("odd\nodder\nmain 2\n", None),
         ("odd\n", None),
         ("hello world\n", None),
         ("events: Ir\n\nfl=a.c\nfn=main\n16 400\n17 20\n18 5\n3 300\n4 600\n", None),
         ("{\"traceEvents\": [\n 1,\n 2\n]}\n", None),
         ("# Overhead  Command  Symbol\n  10.31%  p  [.] f 1\n   2.3%  p  [.] g 2\n", None),
-        ("PERFILE2\0\0", Some(Format::PerfData)),
+        ("PERFILE2\0\0", Some("perfdata")),
         ("# note\n\n", None),
         ("\n", None),
         ("", None),
@@ -294,8 +226,9 @@ mod tests {
     #[test]
     fn formats_are_told_apart() {
         for (text, format) in TABLE {
-            assert_eq!(Format::sniff(text.as_bytes(), true), format, "{text:?}");
-            assert_eq!(Format::sniff_stream(text.as_bytes(), true), format, "{text:?}");
+            let told = Format::sniff(text.as_bytes(), true);
+            assert_eq!(told.map(Format::name), format, "{text:?}");
+            assert_eq!(Format::sniff_stream(text.as_bytes(), true), told, "{text:?}");
         }
     }
 
@@ -304,7 +237,7 @@ mod tests {
         for (text, format) in TABLE {
             for end in 0..text.len() {
                 let part = Format::sniff_stream(&text.as_bytes()[..end], false);
-                assert!(part.is_none() || part == format, "{:?}", &text[..end]);
+                assert!(part.is_none() || part.map(Format::name) == format, "{:?}", &text[..end]);
             }
         }
     }
@@ -312,12 +245,12 @@ mod tests {
     #[test]
     fn the_first_line_may_be_long() {
         let long = format!("# c\n{} 1\nb 2\n", "f;".repeat(SNIFFED as usize));
-        let (start, is_whole) = Format::read_start(&mut long.as_bytes(), "x").unwrap();
+        let (start, is_whole) = read_start(&mut long.as_bytes(), "x").unwrap();
         assert_eq!(Format::sniff(&start, is_whole), Some(Format::Folded));
         for empty in ["", " \n\n"] {
-            assert!(Format::read_start(&mut empty.as_bytes(), "x").is_err());
+            assert!(read_start(&mut empty.as_bytes(), "x").is_err());
         }
         let mut zeros = std::io::repeat(0);
-        assert_eq!(Format::read_start(&mut zeros, "x").unwrap().0.len() as u64, SNIFFED);
+        assert_eq!(read_start(&mut zeros, "x").unwrap().0.len() as u64, SNIFFED);
     }
 }

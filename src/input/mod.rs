@@ -1,9 +1,45 @@
-//! What comes in: which format it is in, and what it was packed or encoded with.
+//! Inputs of any format become samples or folded stacks. Everything that reads a profile comes through here.
+//!
+//! ```text
+//!           decode        start, format                        fold::Stage
+//!  bytes ─▶ plain bytes ─▶ which format? ─┬ perf.data ─────── recording ─┐
+//!                                         ├ perf-script text ─ text ─────┴─Sample─▶ Folder, Lanes
+//!                                         ├ folded, a graph ─────────────┬─Folded─▶ the stage behind
+//!                                         └ others' ─ foreign ───────────┘
+//! ```
+//!
+//! A new format of another profiler is a file with its [`Foreign`](foreign::Foreign), and one line in the list of them.
 
+mod bpftrace;
 pub mod decode;
+pub mod foreign;
 mod format;
+mod inferno;
+pub mod recording;
+mod source;
+mod start;
 mod stranger;
+mod text;
 
-pub use format::Format;
-pub(crate) use format::SNIFFED;
-pub(crate) use stranger::Stranger;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::perf_data;
+
+pub(crate) use format::may_be_folded;
+pub use format::{Format, format_of};
+pub use source::{Config, Source, threads};
+pub(crate) use start::read_start;
+
+/// One input.
+pub struct Input {
+    /// What it is called in errors.
+    pub name: String,
+    /// Its bytes.
+    pub reader: Box<dyn Read + Send>,
+    /// Where it is, if it is a file that another program can open too.
+    pub path: Option<PathBuf>,
+    /// Is told how far the reading of perf.data has come.
+    pub progress: Arc<perf_data::Progress>,
+}

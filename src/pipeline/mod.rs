@@ -18,9 +18,9 @@ pub use channel::{Reader, Sender, channel};
 pub use command::Command;
 
 use crate::error::Result;
-use crate::fold::source::Stage;
-use crate::fold::{self, Folder, Format, Lanes, Merge, source};
+use crate::fold::{self, Folder, Lanes, Merge, Stage};
 use crate::folded::FoldedSink;
+use crate::input::{self, Format, Input, Source};
 use crate::render::{self, Order, Renderer};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
@@ -29,7 +29,7 @@ use crate::tally::Tally;
 #[derive(Debug, Default, PartialEq)]
 pub struct Config {
     /// How it is read.
-    pub source: source::Config,
+    pub source: input::Config,
     /// How it is folded.
     pub fold: fold::Config,
     /// A program that the folded stacks pass through: its words, the first of which is its name.
@@ -45,7 +45,7 @@ pub struct Config {
 /// # Errors
 /// Those of the stages; where there is nothing to draw, the one that says why.
 pub fn draw<W: Write>(
-    recording: source::Input,
+    recording: Input,
     config: Config,
     out: W,
     output: &str,
@@ -82,9 +82,9 @@ pub fn draw<W: Write>(
 /// # Errors
 /// As with [`draw`].
 pub fn draw_all<W: Write>(
-    inputs: impl IntoIterator<Item = source::Input>,
+    inputs: impl IntoIterator<Item = Input>,
     name: &str,
-    source: source::Config,
+    source: input::Config,
     is_chart: bool,
     renderer: Renderer<W>,
 ) -> Result<(Renderer<W>, Tally)> {
@@ -101,7 +101,7 @@ pub fn draw_all<W: Write>(
 /// Draws `file`, if it is one that [`Renderer::sorted_file`] takes; otherwise the renderer is as it was.
 pub fn draw_sorted<W: Write>(file: &File, renderer: &mut Renderer<W>) -> Result<Option<Tally>> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    let is_folded = source::format_of(file) == Some(Format::Folded);
+    let is_folded = input::format_of(file) == Some(Format::Folded);
     if !is_folded || !renderer.sorted_file(file, &mut frames, &mut tally)? {
         return Ok(None);
     }
@@ -110,9 +110,9 @@ pub fn draw_sorted<W: Write>(file: &File, renderer: &mut Renderer<W>) -> Result<
 }
 
 fn folded<S: FoldedSink>(
-    inputs: impl IntoIterator<Item = source::Input>,
+    inputs: impl IntoIterator<Item = Input>,
     name: &str,
-    source: source::Config,
+    source: input::Config,
     fold: fold::Config,
     next: S,
 ) -> Result<(S, Tally)> {
@@ -122,9 +122,9 @@ fn folded<S: FoldedSink>(
 }
 
 fn sorted<S: FoldedSink>(
-    inputs: impl IntoIterator<Item = source::Input>,
+    inputs: impl IntoIterator<Item = Input>,
     name: &str,
-    source: source::Config,
+    source: input::Config,
     fold: fold::Config,
     next: S,
 ) -> Result<(S, Tally)> {
@@ -135,9 +135,9 @@ fn sorted<S: FoldedSink>(
 
 /// As lanes of time.
 fn chart<S: FoldedSink>(
-    inputs: impl IntoIterator<Item = source::Input>,
+    inputs: impl IntoIterator<Item = Input>,
     name: &str,
-    mut source: source::Config,
+    mut source: input::Config,
     fold: fold::Config,
     next: S,
 ) -> Result<(S, Tally)> {
@@ -174,12 +174,12 @@ impl<S: FoldedSink> Stage for PastMerge<S> {
 
 /// Feeds all inputs into `stage`, and finishes it.
 fn run<S: Stage>(
-    inputs: impl IntoIterator<Item = source::Input>,
-    source: source::Config,
+    inputs: impl IntoIterator<Item = Input>,
+    source: input::Config,
     mut stage: S,
 ) -> Result<(S, Tally)> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    source::Source::new(source).feed(inputs, &mut stage, &mut frames, &mut tally)?;
+    Source::new(source).feed(inputs, &mut stage, &mut frames, &mut tally)?;
     stage.finish(&mut frames, &mut tally)?;
     Ok((stage, tally))
 }

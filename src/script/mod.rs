@@ -23,7 +23,6 @@ mod numbers;
 mod pending;
 pub mod perf;
 mod reader;
-pub mod recording;
 mod writer;
 
 pub use config::Config;

@@ -1,8 +1,9 @@
 //! Graphs hold their folded stacks: what was drawn can be folded again, to the byte.
 
 use bstr::{BString, ByteSlice};
-use flamepipe::fold::{Folder, Merge, source};
+use flamepipe::fold::{Folder, Merge};
 use flamepipe::folded::{self, FoldedSink, Writer};
+use flamepipe::input;
 use flamepipe::render::{Config, Renderer};
 use flamepipe::sample::{FrameTable, SampleSink};
 use flamepipe::tally::Tally;
@@ -24,8 +25,8 @@ fn fold(input: &[u8]) -> Vec<u8> {
     let mut folder = Folder::new(Default::default(), "input", merge);
     let reader = Box::new(std::io::Cursor::new(input.to_vec()));
     let input =
-        source::Input { name: "input".into(), reader, path: None, progress: Default::default() };
-    let source = source::Source::new(source::Config::default());
+        input::Input { name: "input".into(), reader, path: None, progress: Default::default() };
+    let source = input::Source::new(input::Config::default());
     source.feed([input], &mut folder, &mut frames, &mut tally).unwrap();
     folder.finish(&mut frames, &mut tally).unwrap();
     folder.into_next().into_next().into_inner()

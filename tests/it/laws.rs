@@ -61,7 +61,7 @@ fn drawn(text: &str, through_cat: bool) -> BString {
         ..Default::default()
     };
     let reader = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
-    let input = flamepipe::fold::source::Input {
+    let input = flamepipe::input::Input {
         name: "text".into(),
         reader,
         path: None,

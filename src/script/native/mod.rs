@@ -48,7 +48,7 @@ pub struct Config {
     pub addresses: bool,
     /// The recording is still going on: name what is there while there is time.
     pub live: bool,
-    /// Name frames as perf 6.1 does, where it is wrong: see [`recording::Config`](super::recording::Config).
+    /// Name frames as perf 6.1 does, where it is wrong: see [`recording::Config`](crate::input::recording::Config).
     pub perf_compat: bool,
     /// Push what the recording says about itself as text first, as `perf script --header` writes it.
     pub header: bool,
@@ -161,7 +161,7 @@ pub fn script(
 }
 
 /// Pushes the names of the events, if a reader would not know which of them comes first.
-pub(super) fn list_events(reader: &Reader, sink: &mut (impl SampleSink + ?Sized)) -> Result<()> {
+pub(crate) fn list_events(reader: &Reader, sink: &mut (impl SampleSink + ?Sized)) -> Result<()> {
     let names = reader.events().iter().map(|event| printable(event.name.as_bstr()));
     let names: Vec<_> = names.collect();
     let lines = event::lines(names.iter().map(|name| name.as_bstr()));

@@ -2,8 +2,9 @@
 
 use super::{BString, Dir, configs, inferno, odd_text, script_text};
 use bstr::ByteSlice;
-use flamepipe::fold::{Config, Folder, Merge, source};
+use flamepipe::fold::{Config, Folder, Merge};
 use flamepipe::folded::Writer;
+use flamepipe::input;
 use flamepipe::sample::{FrameTable, SampleSink};
 use flamepipe::tally::Tally;
 use proptest::prelude::*;
@@ -11,14 +12,14 @@ use proptest::prelude::*;
 /// Folds `text` with `threads` as `--inferno-compat` does; `None` where that is refused.
 fn compat(text: &[u8], config: &Config, threads: usize) -> Option<BString> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    let format = Some(flamepipe::fold::Format::Script);
-    let how = source::Config { inferno: true, format, threads, ..source::Config::default() };
+    let format = Some(input::Format::Script);
+    let how = input::Config { inferno: true, format, threads, ..input::Config::default() };
     let mut folder =
         Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
     let reader = Box::new(std::io::Cursor::new(text.to_vec()));
     let input =
-        source::Input { name: "text".into(), reader, path: None, progress: Default::default() };
-    source::Source::new(how).feed([input], &mut folder, &mut frames, &mut tally).ok()?;
+        input::Input { name: "text".into(), reader, path: None, progress: Default::default() };
+    input::Source::new(how).feed([input], &mut folder, &mut frames, &mut tally).ok()?;
     let _ = folder.finish(&mut frames, &mut tally);
     Some(folder.into_next().into_next().into_inner().into())
 }

@@ -1,24 +1,19 @@
 //! Inputs of any format into one folder.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use bstr::ByteSlice;
-
-use super::parallel::{self, TextFile, Worker};
-use super::{Folder, Format, foreign};
+use super::format::{Format, may_be_folded};
+use super::inferno;
+use super::start::read_start;
+use super::text::{self, TextFile};
+use super::{Input, recording};
 use crate::error::{Error, Result};
+use crate::fold::{Folder, Stage, Worker, fold_all};
 use crate::folded::{self, FoldedSink};
-use crate::input;
-use crate::perf_data;
 use crate::render::embed;
 use crate::sample::{FrameTable, SampleSink};
 use crate::script;
-use crate::script::recording::{self, Recording};
 use crate::tally::Tally;
-use crate::windows::Windows;
 
 /// How inputs are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,41 +37,13 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, |threads| threads.get())
 }
 
-/// One input.
-pub struct Input {
-    /// What it is called in errors.
-    pub name: String,
-    /// Its bytes.
-    pub reader: Box<dyn Read + Send>,
-    /// Where it is, if it is a file that another program can open too.
-    pub path: Option<PathBuf>,
-    /// Is told how far the reading of perf.data has come.
-    pub progress: Arc<perf_data::Progress>,
-}
-
-/// What inputs are fed into: samples into the stage itself, stacks that are folded already into the one behind it.
-pub trait Stage: SampleSink {
-    /// The stage behind.
-    type Next: FoldedSink;
-    /// What is behind the folder, if the stage has one.
-    type Folded: FoldedSink;
-
-    /// The stage behind.
-    fn next_mut(&mut self) -> &mut Self::Next;
-
-    /// The stage as a folder, which samples may reach in any order, so that several threads can read.
-    fn as_folder(&mut self) -> Option<&mut Folder<Self::Folded>> {
-        None
-    }
-}
-
 /// Feeds inputs, one after the other, into a stage, but for files of text and recordings, which several threads may fold at once.
 pub struct Source {
     config: Config,
     reader: script::Reader,
     /// Those that wait until it is known which others follow; only one of the two holds any.
     texts: Vec<TextFile>,
-    recordings: Vec<Recording>,
+    recordings: Vec<Input>,
 }
 
 impl Source {
@@ -115,7 +82,7 @@ impl Source {
         let Input { ref name, mut reader, path, progress } = input;
         let reading = || format!("cannot read {name}");
         let (start, is_whole) = match self.config.format {
-            None => Format::read_start(&mut reader, name)?,
+            None => read_start(&mut reader, name)?,
             Some(_) => (Vec::new(), false),
         };
         let assumed = self.config.inferno.then_some(Format::Script);
@@ -140,7 +107,7 @@ impl Source {
         {
             self.feed_texts(stage, frames, tally)?;
             let reader = Box::new(io::Cursor::new(start).chain(reader));
-            self.recordings.push(Recording { name: name.clone(), reader, path, progress });
+            self.recordings.push(Input { name: name.clone(), reader, path, progress });
             return Ok(());
         }
         self.feed_waiting(stage, frames, tally)?;
@@ -156,8 +123,8 @@ impl Source {
             Format::Script if self.config.inferno => {
                 let folds =
                     stage.as_folder().map(|folder| folder.config().clone()).unwrap_or_default();
-                let text = foreign::script(whole, name, &folds, self.config.threads)?;
-                foreign::read(&text, frames, stage.next_mut(), tally)
+                let text = inferno::script(whole, name, &folds, self.config.threads)?;
+                inferno::read(&text, frames, stage.next_mut(), tally)
             }
             Format::PerfData if self.config.inferno => Err(Error::Unsupported {
                 what: format!("{name} is perf.data, which inferno does not read"),
@@ -169,7 +136,7 @@ impl Source {
                 let mut config = self.config.clone();
                 config.recording.live |= path.is_none() && stage.as_folder().is_some();
                 let reader = Box::new(whole);
-                let recording = Recording { name: name.into(), reader, path, progress };
+                let recording = Input { name: name.into(), reader, path, progress };
                 read_recording(&config, recording, stage, frames, tally)
             }
             Format::Folded => folded::read(
@@ -186,8 +153,8 @@ impl Source {
                 drop(svg);
                 folded::read(text, name, frames, stage.next_mut(), tally)
             }
-            foreign => {
-                let folded = foreign::collapse(foreign, &mut whole, name, tally)?;
+            Format::Foreign(foreign) => {
+                let folded = foreign.fold(&mut whole, name, tally)?;
                 folded::read(&folded[..], name, frames, stage.next_mut(), tally)
             }
         }
@@ -219,7 +186,7 @@ impl Source {
         let Some(folder) = stage.as_folder() else { return Ok(()) };
         let threads = self.config.threads.min(recordings.len());
         let workers = (0..threads).map(|_| ByItself(&self.config));
-        parallel::fold_all(recordings, workers, folder, frames, tally)
+        fold_all(recordings, workers, folder, frames, tally)
     }
 
     /// Reads the files of text that waited.
@@ -230,10 +197,10 @@ impl Source {
         tally: &mut Tally,
     ) -> Result<()> {
         let files = std::mem::take(&mut self.texts);
-        let threads = parallel::worth(&files, self.config.threads);
+        let threads = text::worth(&files, self.config.threads);
         if let (2.., Some(folder)) = (threads, stage.as_folder()) {
             let config = reader_config(&self.config);
-            return parallel::fold(&files, threads, config, folder, frames, tally);
+            return text::fold(&files, threads, config, folder, frames, tally);
         }
         for file in files {
             let (open, part) = (file.open()?, 0..file.len);
@@ -246,10 +213,10 @@ impl Source {
 /// Folds recordings, each by itself.
 struct ByItself<'a>(&'a Config);
 
-impl Worker<Recording> for ByItself<'_> {
+impl Worker<Input> for ByItself<'_> {
     fn fold<S: FoldedSink>(
         &mut self,
-        recording: Recording,
+        recording: Input,
         folder: &mut Folder<S>,
         frames: &mut FrameTable,
         tally: &mut Tally,
@@ -260,28 +227,12 @@ impl Worker<Recording> for ByItself<'_> {
 
 fn read_recording(
     config: &Config,
-    recording: Recording,
+    recording: Input,
     sink: &mut impl SampleSink,
     frames: &mut FrameTable,
     tally: &mut Tally,
 ) -> Result<()> {
     recording::read(&config.recording, recording, reader_config(config), frames, sink, tally)
-}
-
-/// The format of `file`, if its first bytes tell it; where in it is read is left as it is.
-pub fn format_of(file: &File) -> Option<Format> {
-    let len = file.metadata().ok()?.len();
-    let mut start = Windows::new(file, 0..len.min(input::SNIFFED))?;
-    Format::sniff(start.next_chunk().ok()??, len <= input::SNIFFED)
-}
-
-/// Whether one line is a stack, or none is anything.
-pub(crate) fn may_be_folded(start: &[u8]) -> bool {
-    input::Stranger::of(start).is_none() && has_stack(start)
-}
-
-fn has_stack(start: &[u8]) -> bool {
-    start.lines().any(|line| folded::split(line).is_some()) || start.lines().all(folded::is_comment)
 }
 
 fn reader_config(config: &Config) -> script::Config {

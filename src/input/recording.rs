@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::{Config as Wanted, Reader, native, perf};
+use super::Input;
 use crate::error::{Error, Result};
 use crate::perf_data;
 use crate::sample::{FrameTable, SampleSink};
+use crate::script::{Config as Wanted, Reader, native, perf};
 use crate::symbols;
 use crate::tally::Tally;
 
@@ -43,25 +44,13 @@ pub struct Config {
     pub symbols: symbols::Config,
 }
 
-/// A recording that was opened.
-pub struct Recording {
-    /// What it is called in errors.
-    pub name: String,
-    /// Its bytes.
-    pub reader: Box<dyn Read + Send>,
-    /// Where it is, if it is a file that can be opened again.
-    pub path: Option<PathBuf>,
-    /// Is told how far the native backend has come.
-    pub progress: Arc<perf_data::Progress>,
-}
-
 /// Reads `recording` to its end and pushes its samples into `sink`, which is not finished.
 ///
 /// What is beyond the native backend goes through perf, and that is said; a stream only if its first bytes tell, as
 /// nothing is kept of it. Memory: see [`native::script`] and [`perf::script`].
 pub fn read(
     config: &Config,
-    recording: Recording,
+    recording: Input,
     wanted: Wanted,
     frames: &mut FrameTable,
     sink: &mut (impl SampleSink + ?Sized),
@@ -70,7 +59,7 @@ pub fn read(
     if config.backend == Backend::Perf {
         return by_perf(config, recording, wanted, frames, sink, tally);
     }
-    let Recording { name, mut reader, path, progress } = recording;
+    let Input { name, mut reader, path, progress } = recording;
     let Some(path) = path else {
         let mut start = Vec::new();
         let reading = || format!("cannot read {name}");
@@ -79,7 +68,7 @@ pub fn read(
         let reader = Box::new(io::Cursor::new(start).chain(reader));
         if is_old {
             log::warn!("{name} has the format from before Linux 3.3; reading it with perf script");
-            let recording = Recording { name, reader, path: None, progress };
+            let recording = Input { name, reader, path: None, progress };
             return by_perf(config, recording, wanted, frames, sink, tally);
         }
         let reader = perf_data::Reader::stream(reader, &name)?;
@@ -94,7 +83,7 @@ pub fn read(
         // Nothing was pushed yet: perf can begin anew.
         Err(Error::Unsupported { what, .. }) if ours.read.items == 0 => {
             log::warn!("{what}; reading it with perf script");
-            let recording = Recording { name, reader, path: Some(path), progress };
+            let recording = Input { name, reader, path: Some(path), progress };
             by_perf(config, recording, wanted, frames, sink, tally)
         }
         done => {
@@ -137,13 +126,13 @@ fn by_us(
 
 fn by_perf(
     config: &Config,
-    recording: Recording,
+    recording: Input,
     wanted: Wanted,
     frames: &mut FrameTable,
     sink: &mut (impl SampleSink + ?Sized),
     tally: &mut Tally,
 ) -> Result<()> {
-    let Recording { name, reader, path, .. } = recording;
+    let Input { name, reader, path, .. } = recording;
     // perf's text does not say which event the user named first.
     let path_to_list = path.as_ref().filter(|_| !config.header);
     if let Some(reader) = path_to_list.and_then(|path| open(path, &name).ok()) {

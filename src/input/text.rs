@@ -1,29 +1,22 @@
-//! Files, folded by several threads.
+//! Files of perf-script text, folded by several threads.
 //!
 //! ```text
 //! files      ├────── a ──────┤├─ b ─┤├──────── c ────────┤
 //! portions   ├─ 1 ─┤├─ 2 ─┤├─ 3 ─┤├─ 4 ─┤├─ 5 ─┤├─ 6 ─┤├ 7 ┤
 //! ```
 //!
-//! Each thread takes the portion that is next, with tables of its own that it keeps from portion to portion; one that is held up delays
-//! nobody for long. Portions of text are of one size and cut at blank lines, where samples end; of recordings each is a whole one. At the end
-//! the others' tables are merged into the first one's. By the merge law the result is that of one thread.
+//! Portions are of one size and cut at blank lines, where samples end.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::iter::Enumerate;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::vec;
 
 use bstr::ByteSlice;
 
-use super::Folder;
 use crate::error::{Error, Result};
+use crate::fold::{Folder, Worker, fold_all};
 use crate::folded::FoldedSink;
-use crate::lock::lock;
 use crate::sample::FrameTable;
 use crate::script;
 use crate::tally::Tally;
@@ -53,18 +46,6 @@ pub(super) fn worth(files: &[TextFile], threads: usize) -> usize {
     usize::try_from(total(files) / WORTH_A_THREAD).unwrap_or(threads).clamp(1, threads.max(1))
 }
 
-/// Folds one portion after the other, with what it learnt of those before.
-pub(super) trait Worker<P>: Send {
-    /// Folds `portion` into `folder`.
-    fn fold<S: FoldedSink>(
-        &mut self,
-        portion: P,
-        folder: &mut Folder<S>,
-        frames: &mut FrameTable,
-        tally: &mut Tally,
-    ) -> Result<()>;
-}
-
 /// Folds `files` by so many `threads` into `folder`.
 pub(super) fn fold<S: FoldedSink>(
     files: &[TextFile],
@@ -79,79 +60,6 @@ pub(super) fn fold<S: FoldedSink>(
     fold_all(portions, readers, folder, frames, tally)
 }
 
-/// Has each of `workers` fold what is next of `portions` into `folder`.
-pub(super) fn fold_all<P: Send, S: FoldedSink>(
-    portions: Vec<P>,
-    workers: impl IntoIterator<Item = impl Worker<P>>,
-    folder: &mut Folder<S>,
-    frames: &mut FrameTable,
-    tally: &mut Tally,
-) -> Result<()> {
-    folder.begin_portions();
-    let queue = Queue::new(portions);
-    let mut workers = workers.into_iter();
-    // The first is ours: its tables are those that the others are merged into.
-    let mine = workers.next();
-    let mut others: Vec<_> = workers.map(|worker| (worker, None)).collect();
-    rayon::in_place_scope(|scope| {
-        for (worker, folded) in &mut others {
-            let (queue, mut folder) = (&queue, folder.beside(Nowhere));
-            scope.spawn(move |_| {
-                let mut frames = FrameTable::default();
-                queue.work(worker, &mut folder, &mut frames);
-                *folded = Some((folder, frames));
-            });
-        }
-        mine.into_iter().for_each(|mut worker| queue.work(&mut worker, folder, frames));
-    });
-    queue.tell(tally)?;
-    for (mut theirs, their_frames) in others.into_iter().filter_map(|(_, folded)| folded) {
-        folder.absorb(&mut theirs, &frames.absorb(&their_frames));
-    }
-    Ok(())
-}
-
-/// The portions that are left, and what is to be told of the others.
-struct Queue<P> {
-    left: Mutex<Enumerate<vec::IntoIter<P>>>,
-    done: Mutex<Vec<(usize, Result<Tally>)>>,
-    failed: AtomicBool,
-}
-
-impl<P: Send> Queue<P> {
-    fn new(portions: Vec<P>) -> Self {
-        let left = Mutex::new(portions.into_iter().enumerate());
-        Queue { left, done: Mutex::default(), failed: AtomicBool::new(false) }
-    }
-
-    /// Folds what is next until nothing is left, or something went wrong.
-    fn work<S: FoldedSink>(
-        &self,
-        worker: &mut impl Worker<P>,
-        folder: &mut Folder<S>,
-        frames: &mut FrameTable,
-    ) {
-        while let Some((at, portion)) = self.next() {
-            let mut tally = Tally::default();
-            folder.start_portion(at as u64 + 1);
-            let folded = worker.fold(portion, folder, frames, &mut tally);
-            self.failed.fetch_or(folded.is_err(), Ordering::Relaxed);
-            lock(&self.done).push((at, folded.map(|()| tally)));
-        }
-    }
-
-    fn next(&self) -> Option<(usize, P)> {
-        if self.failed.load(Ordering::Relaxed) { None } else { lock(&self.left).next() }
-    }
-
-    /// What is to be told, in the order of the portions.
-    fn tell(self, tally: &mut Tally) -> Result<()> {
-        let mut done = std::mem::take(&mut *lock(&self.done));
-        done.sort_unstable_by_key(|(at, _)| *at);
-        done.into_iter().try_for_each(|(_, told)| told.map(|told| tally.absorb(told)))
-    }
-}
-
 impl Worker<Portion<'_>> for script::Reader {
     fn fold<S: FoldedSink>(
         &mut self,
@@ -163,18 +71,6 @@ impl Worker<Portion<'_>> for script::Reader {
         for (file, part) in portion {
             self.read_file(file.open()?, part, &file.name, frames, folder, tally)?;
         }
-        Ok(())
-    }
-}
-
-/// A folder that is absorbed pushes nothing.
-struct Nowhere;
-
-impl FoldedSink for Nowhere {
-    fn folded(&mut self, _: &mut FrameTable, _: &crate::folded::Folded<'_>) -> Result<()> {
-        Ok(())
-    }
-    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
         Ok(())
     }
 }

@@ -12,16 +12,24 @@ use std::io::{BufRead, BufReader, Read};
 
 use bstr::ByteSlice;
 
-use super::{Config, name};
+use super::foreign::Foreign;
+use super::start::telling_lines;
 use crate::error::{Error, Result};
+use crate::fold::{Config, name};
 use crate::sample::Frame;
 use crate::tally::Tally;
+
+pub(super) const BPFTRACE: Foreign = Foreign {
+    name: "bpftrace",
+    is: |start| telling_lines(start).any(|line| begin(line).is_some()),
+    fold: |_, input, name, tally| collapse(input, name, tally),
+};
 
 /// Folded text out of `input`, called `name` in errors. Lines that are no map of stacks are counted
 /// as odd.
 ///
 /// Memory: the folded text.
-pub(super) fn collapse(input: impl Read, name: &str, tally: &mut Tally) -> Result<Vec<u8>> {
+fn collapse(input: impl Read, name: &str, tally: &mut Tally) -> Result<Vec<u8>> {
     let mut folded = Vec::new();
     let mut stack: Option<Stack> = None;
     let mut reader = BufReader::with_capacity(1 << 16, input);

@@ -1,5 +1,4 @@
-//! Formats of other profilers, and perf's where it is wanted so, through inferno's collapsers if it
-//! has one.
+//! The formats that inferno's collapsers read; perf's too, if that is asked for.
 
 use std::borrow::Cow;
 use std::io::{BufReader, Read};
@@ -10,25 +9,49 @@ use inferno::collapse::{
     Collapse, dtrace, ghcprof, perf, recursive, sample, vsprof, vtune, xctrace,
 };
 
-use super::{Config, Format, bpftrace};
+use super::foreign::Foreign;
 use crate::error::{Error, Result};
+use crate::fold::Config;
 use crate::folded::{Folded, FoldedSink};
 use crate::sample::{Frame, FrameTable};
 use crate::tally::{Count, Loss, Tally};
 
-/// Folded text out of `input`, which is of a foreign `format`.
-///
+/// What dtrace's `@[ustack()] = count()` prints.
+pub(super) const DTRACE: Foreign = read_by::<dtrace::Folder>("dtrace");
+/// What `xctrace export` writes.
+pub(super) const XCTRACE: Foreign = read_by::<xctrace::Folder>("xctrace");
+/// What macOS's `sample` writes.
+pub(super) const SAMPLE: Foreign = read_by::<sample::Folder>("sample");
+/// A CSV of Intel VTune.
+pub(super) const VTUNE: Foreign = read_by::<vtune::Folder>("vtune");
+/// A CSV of Visual Studio's profiler.
+pub(super) const VSPROF: Foreign = read_by::<vsprof::Folder>("vsprof");
+/// What GHC's `-p` writes.
+pub(super) const GHCPROF: Foreign = read_by::<ghcprof::Folder>("ghcprof");
+/// Folded text of which direct recursion is to be collapsed. Never guessed.
+pub(super) const RECURSIVE: Foreign =
+    Foreign { is: |_| false, ..read_by::<recursive::Folder>("recursive") };
+
+/// A format that the collapser `C` reads.
+const fn read_by<C: Collapse + Default>(name: &'static str) -> Foreign {
+    Foreign { name, is: is::<C>, fold: fold::<C> }
+}
+
+/// Asks the collapser. Some are careless with text that they do not know: `vsprof` panics on an empty one.
+fn is<C: Collapse + Default>(start: &[u8]) -> bool {
+    let text = start.to_str_lossy();
+    let answer = catch_unwind(|| C::default().is_applicable(&text));
+    !text.trim().is_empty() && matches!(answer, Ok(Some(true)))
+}
+
 /// Memory: the whole input and its folded text, as the collapsers want text that is UTF-8 throughout; bytes that are not
 /// are replaced and counted.
-pub(super) fn collapse(
-    format: Format,
-    mut input: impl Read,
+fn fold<C: Collapse + Default>(
+    format: &Foreign,
+    input: &mut dyn Read,
     name: &str,
     tally: &mut Tally,
 ) -> Result<Vec<u8>> {
-    if format == Format::Bpftrace {
-        return bpftrace::collapse(input, name, tally);
-    }
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes).map_err(Error::io(|| format!("cannot read {name}")))?;
     let text = bytes.to_str_lossy();
@@ -38,24 +61,11 @@ pub(super) fn collapse(
     let text = text.as_bytes();
     let mut folded = Vec::new();
     // inferno asserts what it expects of its input; ours may be anything.
-    let collapsed = catch_unwind(AssertUnwindSafe(|| match format {
-        Format::Dtrace => dtrace::Folder::default().collapse(text, &mut folded),
-        Format::Xctrace => xctrace::Folder::default().collapse(text, &mut folded),
-        Format::Sample => sample::Folder::default().collapse(text, &mut folded),
-        Format::Vtune => vtune::Folder::default().collapse(text, &mut folded),
-        Format::Vsprof => vsprof::Folder::default().collapse(text, &mut folded),
-        Format::Ghcprof => ghcprof::Folder::default().collapse(text, &mut folded),
-        Format::Recursive => recursive::Folder::default().collapse(text, &mut folded),
-        Format::Script | Format::PerfData | Format::Folded | Format::Svg | Format::Bpftrace => {
-            Ok(())
-        }
-    }));
-    let unreadable = || {
-        let known = Format::NAMES.iter().find(|(_, known)| *known == format);
-        let format = known.map_or("text", |(name, _)| name);
-        Error::Format { input: name.into(), expected: format!("{format} output that can be read") }
-    };
-    let done = collapsed.map_err(|_| unreadable())?;
+    let collapse = || C::default().collapse(text, &mut folded);
+    let done = catch_unwind(AssertUnwindSafe(collapse)).map_err(|_| Error::Format {
+        input: name.into(),
+        expected: format!("{} output that can be read", format.name),
+    })?;
     done.map_err(Error::io(|| format!("cannot collapse {name}")))?;
     Ok(folded)
 }

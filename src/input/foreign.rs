@@ -1,0 +1,63 @@
+//! Formats of other profilers, which become folded text as a whole: the list of them.
+
+use std::fmt;
+use std::io::Read;
+
+use super::{bpftrace, inferno};
+use crate::error::Result;
+use crate::tally::Tally;
+
+/// All of them, in the order in which an input is tried.
+static ALL: [Foreign; 8] = [
+    bpftrace::BPFTRACE,
+    inferno::DTRACE,
+    inferno::XCTRACE,
+    inferno::SAMPLE,
+    inferno::VTUNE,
+    inferno::VSPROF,
+    inferno::GHCPROF,
+    inferno::RECURSIVE,
+];
+
+/// A format of another profiler.
+#[derive(Clone, Copy)]
+pub struct Foreign {
+    /// What `--format` calls it.
+    pub(super) name: &'static str,
+    /// Whether an input that starts with these whole lines is in it.
+    pub(super) is: fn(&[u8]) -> bool,
+    /// Folded text out of an input and its name.
+    pub(super) fold: Fold,
+}
+
+type Fold = fn(&Foreign, &mut dyn Read, &str, &mut Tally) -> Result<Vec<u8>>;
+
+impl Foreign {
+    pub(super) fn all() -> impl Iterator<Item = &'static Foreign> {
+        ALL.iter()
+    }
+
+    /// Folded text out of `input`, which errors call `name`.
+    pub(super) fn fold(
+        &self,
+        input: &mut dyn Read,
+        name: &str,
+        tally: &mut Tally,
+    ) -> Result<Vec<u8>> {
+        (self.fold)(self, input, name, tally)
+    }
+}
+
+impl PartialEq for Foreign {
+    fn eq(&self, other: &Foreign) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Foreign {}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name)
+    }
+}
