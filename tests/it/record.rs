@@ -1,4 +1,7 @@
-//! `fg-record` with a real perf: what is recorded, whose output is whose, and how everything can end.
+//! `fg-record`: what is recorded, whose output is whose, and how a recording can end.
+//!
+//! The native recorder is tested wherever the kernel lets us record. perf, if it is installed, is the
+//! second recorder and the second reader.
 #![cfg(target_os = "linux")]
 
 mod advice;
@@ -31,53 +34,79 @@ pub fn burn() -> &'static Path {
     BURN.get_or_init(|| example("burn"))
 }
 
-/// Whether perf can record here; if not, `test` says so loudly.
-pub fn perf_works(test: &str) -> bool {
-    let mut perf = Command::new("perf");
-    perf.args(["record", "-e", "cpu-clock", "-o", "-", "true"]);
-    let works = match perf.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() && !output.stdout.is_empty() => return true,
-        Ok(output) => output.stderr.to_str_lossy().into_owned(),
-        Err(error) => error.to_string(),
-    };
-    cannot_run(test, &format!("perf cannot record here: {works}"));
-    false
+/// Whether the kernel lets fg-record record; if not, `test` says so loudly. Any other failure of
+/// fg-record is left to the test.
+pub fn can_record(test: &str) -> bool {
+    static REFUSED: OnceLock<Option<String>> = OnceLock::new();
+    let refused = REFUSED.get_or_init(|| {
+        let mut record = Command::new(bin("fg-record"));
+        record.args(["-e", "cpu-clock", "-o", "/dev/null", "true"]).env_remove("PERF");
+        let output = record.stdin(Stdio::null()).output().unwrap();
+        let said = output.stderr.to_str_lossy().into_owned();
+        (!output.status.success() && said.contains("perf_event")).then_some(said)
+    });
+    if let Some(why) = refused {
+        cannot_run(test, &format!("fg-record cannot record here: {why}"));
+    }
+    refused.is_none()
 }
 
-/// Both recorders of Linux must do the same.
-const BACKENDS: [&str; 2] = ["native", "perf"];
+/// Whether perf can record here; if not, `test` says so loudly.
+pub fn perf_works(test: &str) -> bool {
+    static WORKS: OnceLock<Result<(), String>> = OnceLock::new();
+    let works = WORKS.get_or_init(|| {
+        let mut perf = Command::new("perf");
+        perf.args(["record", "-e", "cpu-clock", "-o", "-", "true"]);
+        match perf.stdin(Stdio::null()).output() {
+            Ok(output) if output.status.success() && !output.stdout.is_empty() => Ok(()),
+            Ok(output) => Err(output.stderr.to_str_lossy().into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    });
+    if let Err(why) = works {
+        cannot_run(test, &format!("perf cannot record here: {why}"));
+    }
+    works.is_ok()
+}
+
+/// The recorders that can record here. They must do the same, so `test` says loudly which it could
+/// not try.
+fn backends(test: &str) -> impl Iterator<Item = &'static str> {
+    let native = can_record(test).then_some("native");
+    // Only once the other one was tried.
+    let perf = std::iter::once("perf").filter(move |_| perf_works(&format!("{test} (perf)")));
+    native.into_iter().chain(perf)
+}
 
 fn record(dir: &Dir) -> Cmd {
     dir.cmd("fg-record").args(["-e", "cpu-clock", "--call-graph", "dwarf,8192"])
 }
 
-/// What perf reads from a recording.
-fn script(dir: &Dir, recording: &[u8], fields: &str) -> String {
-    let path = dir.write("recording", recording);
-    let script = Command::new("perf")
-        .args(["script", "--no-inline", "-F", fields, "-i"])
-        .arg(path)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(script.status.success(), "{}", script.stderr.to_str_lossy());
-    script.stdout.to_str_lossy().into_owned()
-}
-
-/// The stacks in a recording, one paragraph each.
+/// The samples in a recording, one paragraph each.
 fn stacks(dir: &Dir, recording: &[u8]) -> Vec<String> {
-    let text = script(dir, recording, "comm,ip,sym");
-    text.split("\n\n").filter(|stack| !stack.trim().is_empty()).map(str::to_owned).collect()
+    let path = dir.write("recording", recording);
+    let text = dir.cmd("fg-script").args(["-q", "--no-inline"]).arg(path).stdout().to_string();
+    text.split_terminator("\n\n").map(str::to_owned).collect()
 }
 
 /// The lines of samples; of streams, perf shows chains too, whatever the fields.
 fn heads(script: &str) -> impl Iterator<Item = &str> {
-    script.lines().filter(|line| !line.is_empty() && !line.starts_with('\t'))
+    script.lines().filter(|line| !line.is_empty() && !line.starts_with(['\t', '#']))
 }
 
-/// How many samples there are, which is known without a look at symbols.
+/// How many samples are in a recording. perf, if there is one, must read as many.
 fn samples(dir: &Dir, recording: &[u8]) -> usize {
-    heads(&script(dir, recording, "tid,time")).count()
+    let count = stacks(dir, recording).len();
+    let perf = Command::new("perf")
+        .args(["script", "--no-inline", "-F", "tid,time", "-i"])
+        .arg(dir.path("recording"))
+        .stdin(Stdio::null())
+        .output();
+    if let Ok(perf) = perf {
+        assert!(perf.status.success(), "{}", perf.stderr.to_str_lossy());
+        assert_eq!(heads(&perf.stdout.to_str_lossy()).count(), count, "perf reads as many samples");
+    }
+    count
 }
 
 /// How many of `stacks` are in `function`, in percent.
@@ -146,10 +175,7 @@ fn finish(mut child: Child, mut stream: Vec<u8>) -> (Option<i32>, Vec<u8>, Strin
 
 #[test]
 fn the_stream_has_the_shares_and_nothing_else() {
-    if !perf_works("the_stream_has_the_shares_and_nothing_else") {
-        return;
-    }
-    for backend in BACKENDS {
+    for backend in backends("the_stream_has_the_shares_and_nothing_else") {
         let dir = Dir::new();
         let cmd = record(&dir).args(["--backend", backend]).arg(burn()).arg("--print");
         let outcome = cmd.run().success().says("burnt");
@@ -165,10 +191,7 @@ fn the_stream_has_the_shares_and_nothing_else() {
 
 #[test]
 fn with_a_file_stdout_is_the_workloads() {
-    if !perf_works("with_a_file_stdout_is_the_workloads") {
-        return;
-    }
-    for backend in BACKENDS {
+    for backend in backends("with_a_file_stdout_is_the_workloads") {
         let dir = Dir::new();
         let burn = burn().to_str().unwrap();
         let cmd = record(&dir).args(["--backend", backend, "-o", "x", "--", burn, "--ms", "100"]);
@@ -181,29 +204,23 @@ fn with_a_file_stdout_is_the_workloads() {
 
 #[test]
 fn a_failing_workload_passes_its_status_on() {
-    if !perf_works("a_failing_workload_passes_its_status_on") {
-        return;
-    }
     let dir = Dir::new();
-    for (arguments, status) in
-        [(["--exit", "7"], 7), (["--kill", "9"], 137), (["--kill", "15"], 143)]
-    {
-        for (file, backend) in
-            [(false, "native"), (true, "native"), (false, "perf"), (true, "perf")]
+    for backend in backends("a_failing_workload_passes_its_status_on") {
+        let record = || record(&dir).args(["--backend", backend]);
+        for (arguments, status) in
+            [(["--exit", "7"], 7), (["--kill", "9"], 137), (["--kill", "15"], 143)]
         {
-            let record = |dir: &Dir| record(dir).args(["--backend", backend]);
-            let cmd = if file { record(&dir).args(["-o", "x"]) } else { record(&dir) };
-            let outcome = cmd.arg(burn()).args(["--ms", "50"]).args(arguments).run().code(status);
-            let recording = if file { dir.read("x") } else { outcome.stdout };
-            assert!(samples(&dir, &recording) > 20, "the recording is complete");
+            for file in [false, true] {
+                let cmd = if file { record().args(["-o", "x"]) } else { record() };
+                let cmd = cmd.arg(burn()).args(["--ms", "50"]).args(arguments);
+                let outcome = cmd.run().code(status);
+                let recording = if file { dir.read("x") } else { outcome.stdout };
+                assert!(samples(&dir, &recording) > 20, "the recording is complete");
+            }
         }
+        let ignored = record().arg("--ignore-status").arg(burn());
+        ignored.args(["--ms", "9", "--exit", "7"]).run().success();
     }
-    record(&dir)
-        .arg("--ignore-status")
-        .arg(burn())
-        .args(["--ms", "9", "--exit", "7"])
-        .run()
-        .success();
 }
 
 #[test]
@@ -212,11 +229,6 @@ fn perfs_own_failures_are_told_apart() {
         return;
     }
     let dir = Dir::new();
-    let outcome = record(&dir).arg("./no-such-program").run().code(1);
-    assert_eq!(
-        outcome.stderr,
-        "fg-record: cannot run ./no-such-program: there is no such program\n"
-    );
     dir.write("old", "precious");
     let outcome = record(&dir).args(["-o", "old", "-e", "no-such-event", "true"]).run().code(1);
     outcome
@@ -224,14 +236,26 @@ fn perfs_own_failures_are_told_apart() {
         .says("fg-record: perf");
     assert_eq!(dir.read("old"), "precious");
     dir.cmd("fg-record").args(["-c", "record -o old -e no-such-event", "true"]).run().code(1);
-    record(&dir)
-        .env("PERF", "no-such-perf")
-        .arg("true")
+    assert_eq!(dir.names(), ["old"]);
+}
+
+#[test]
+fn what_cannot_be_run_is_named() {
+    let dir = Dir::new();
+    let outcome = record(&dir).arg("./no-such-program").run().code(1);
+    assert_eq!(
+        outcome.stderr,
+        "fg-record: cannot run ./no-such-program: there is no such program\n"
+    );
+    let perf = record(&dir).env("PERF", "no-such-perf").arg("true").run().code(1);
+    perf.says("cannot run no-such-perf").says("PERF");
+    let lonely = record(&dir).args(["-e", "no-such-event", "/bin/true"]).env("PATH", "/nowhere");
+    lonely
         .run()
         .code(1)
-        .says("cannot run no-such-perf")
-        .says("PERF");
-    assert_eq!(dir.names(), ["old"]);
+        .says("fg-record does not know the event no-such-event")
+        .says("perf may support it: install perf");
+    assert!(dir.names().is_empty());
 }
 
 #[test]
@@ -265,8 +289,8 @@ fn a_terminal_gets_no_binary() {
 }
 
 #[test]
-fn perf_custom_commands_and_root_are_honoured() {
-    if !perf_works("perf_custom_commands_and_root_are_honoured") {
+fn perf_and_custom_commands_are_honoured() {
+    if !perf_works("perf_and_custom_commands_are_honoured") {
         return;
     }
     let dir = Dir::new();
@@ -280,32 +304,32 @@ fn perf_custom_commands_and_root_are_honoured() {
         .says("-o 'my recording' -- echo 'hello  world'")
         .says("myperf record -e cpu-clock -F 99 -g -o my recording -- echo hello  world");
     assert!(dir.read("my recording").starts_with(b"PERFILE2"));
+}
 
+#[test]
+fn only_the_recorder_is_root() {
+    let dir = Dir::new();
     fake_sudo(&dir);
-    for (output, backend) in [
-        (&[][..], "native"),
-        (&[], "perf"),
-        (&["-o", "rooted"], "native"),
-        (&["-o", "rooted"], "perf"),
-    ] {
-        let recorder = if backend == "perf" {
-            "perf record".into()
-        } else {
-            format!("{} --as-fg-record", bin("fg-record").display())
+    for backend in backends("only_the_recorder_is_root") {
+        let recorder = match backend {
+            "perf" => "perf record".into(),
+            _ => format!("{} --as-fg-record", bin("fg-record").display()),
         };
-        let outcome = record(&dir)
-            .env("PATH", path(&dir))
-            .args(["--backend", backend, "--root=-E -n"])
-            .args(output)
-            .arg(burn())
-            .args(["--ms", "50", "--exit", "3", "--print"])
-            .run()
-            .code(3)
-            .says(&format!("sudo -E -n {recorder} -F 997"));
-        assert!(!outcome.stderr.contains_str("--exit"), "{}", outcome.everything());
-        assert_eq!(outcome.stdout == "burnt\n", !output.is_empty());
-        let recording = if output.is_empty() { outcome.stdout } else { dir.read("rooted") };
-        assert!(samples(&dir, &recording) > 20);
+        for output in [&[][..], &["-o", "rooted"]] {
+            let outcome = record(&dir)
+                .env("PATH", path(&dir))
+                .args(["--backend", backend, "--root=-E -n"])
+                .args(output)
+                .arg(burn())
+                .args(["--ms", "50", "--exit", "3", "--print"])
+                .run()
+                .code(3)
+                .says(&format!("sudo -E -n {recorder} -F 997"));
+            assert!(!outcome.stderr.contains_str("--exit"), "{}", outcome.everything());
+            assert_eq!(outcome.stdout == "burnt\n", !output.is_empty());
+            let recording = if output.is_empty() { outcome.stdout } else { dir.read("rooted") };
+            assert!(samples(&dir, &recording) > 20);
+        }
     }
 }
 
@@ -324,7 +348,7 @@ fn streams_may_be_compressed() {
 #[test]
 fn an_unprivileged_user_records_or_is_told_why() {
     let test = "an_unprivileged_user_records_or_is_told_why";
-    if !perf_works(test) {
+    if !can_record(test) {
         return;
     }
     let mut nobody = Command::new("setpriv");

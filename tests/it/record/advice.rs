@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn who_runs_on_in_the_background_is_named() {
-    if !perf_works("who_runs_on_in_the_background_is_named") {
+    if !can_record("who_runs_on_in_the_background_is_named") {
         return;
     }
     let dir = Dir::new();
@@ -23,7 +23,7 @@ fn who_runs_on_in_the_background_is_named() {
 
 #[test]
 fn who_waits_is_sent_to_off_cpu() {
-    if !perf_works("who_waits_is_sent_to_off_cpu") {
+    if !can_record("who_waits_is_sent_to_off_cpu") {
         return;
     }
     let dir = Dir::new();
@@ -39,7 +39,7 @@ fn who_waits_is_sent_to_off_cpu() {
 #[test]
 fn programs_that_run_as_another_user_are_told() {
     let test = "programs_that_run_as_another_user_are_told";
-    if !perf_works(test) {
+    if !can_record(test) {
         return;
     }
     let dir = Dir::new();

@@ -63,7 +63,7 @@ fn attached(dir: &Dir, number: u32) -> (String, f64) {
 fn a_thread_means_its_process_and_a_process_outlives_its_first_thread() {
     let test = "a_thread_means_its_process_and_a_process_outlives_its_first_thread";
     let dir = Dir::new();
-    if !perf_works(test) || !compiled(&dir, test, PROGRAM) {
+    if !can_record(test) || !compiled(&dir, test, PROGRAM) {
         return;
     }
     let (process, thread) = running(&dir, &["./program"]);
@@ -81,7 +81,7 @@ fn a_thread_means_its_process_and_a_process_outlives_its_first_thread() {
 
 #[test]
 fn children_that_run_already_are_told() {
-    if !perf_works("children_that_run_already_are_told") {
+    if !can_record("children_that_run_already_are_told") {
         return;
     }
     let dir = Dir::new();

@@ -30,7 +30,7 @@ int main(void) {
 #[test]
 fn what_is_told_at_the_end_names_what_came_before() {
     let (dir, test) = (Dir::new(), "what_is_told_at_the_end_names_what_came_before");
-    if !perf_works(test) {
+    if !can_record(test) {
         return;
     }
     if !cfg!(target_arch = "x86_64") {
@@ -83,7 +83,7 @@ int main(int count, char** arguments) {
 /// Compiles [`MAPPED`] as a program called `name`; false, once that is said, where it cannot be
 /// run.
 fn mapped(dir: &Dir, test: &str, name: &str) -> bool {
-    if !perf_works(test) {
+    if !can_record(test) {
         return false;
     }
     if !cfg!(target_arch = "x86_64") {
@@ -101,8 +101,8 @@ fn a_map_is_believed_only_if_it_is_not_older_than_its_process() {
     if !mapped(&dir, test, "it") {
         return;
     }
-    for (age, recorder) in [("new", "native"), ("old", "native"), ("new", "perf"), ("old", "perf")]
-    {
+    let both = backends(test).flat_map(|recorder| [("new", recorder), ("old", recorder)]);
+    for (age, recorder) in both {
         let record = ["-e", "cpu-clock", "--backend", recorder, "-o", "x.data", "./it", age];
         let map = dir.cmd("fg-record").args(record).run().success().stdout;
         let map = map.lines().next_back().unwrap().to_path().unwrap();
@@ -186,12 +186,9 @@ __attribute__((noinline, aligned(4096))) int main(void) {
 #[test]
 fn text_that_was_moved_is_named_by_its_file() {
     let (dir, test) = (Dir::new(), "text_that_was_moved_is_named_by_its_file");
-    if !perf_works(test) {
-        return;
-    }
     dir.write("it.c", MOVED);
     dir.cmd("cc").args(["-O1", "-g", "-o", "it", "it.c"]).run().success();
-    for recorder in ["native", "perf"] {
+    for recorder in backends(test) {
         let record = ["-e", "cpu-clock", "--backend", recorder, "--call-graph", "dwarf,8192"];
         dir.cmd("fg-record").args(record).args(["-o", "x.data", "./it"]).run().success();
         let folded = dir.cmd("fg-fold").args(["-q", "x.data"]).stdout();

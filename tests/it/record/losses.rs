@@ -21,7 +21,7 @@ fn expected(ms: u32) -> f64 {
 
 #[test]
 fn who_reads_slowly_loses_nothing() {
-    if !perf_works("who_reads_slowly_loses_nothing") {
+    if !can_record("who_reads_slowly_loses_nothing") {
         return;
     }
     let dir = Dir::new();
@@ -39,7 +39,7 @@ fn who_reads_slowly_loses_nothing() {
 #[test]
 fn a_loss_of_which_no_ring_tells_is_told() {
     let test = "a_loss_of_which_no_ring_tells_is_told";
-    if !perf_works(test) {
+    if !can_record(test) {
         return;
     }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -70,7 +70,7 @@ fn a_loss_of_which_no_ring_tells_is_told() {
 
 #[test]
 fn a_recorder_that_did_not_finish_is_told() {
-    if !perf_works("a_recorder_that_did_not_finish_is_told") {
+    if !can_record("a_recorder_that_did_not_finish_is_told") {
         return;
     }
     let dir = Dir::new();
@@ -92,8 +92,11 @@ fn a_recorder_that_did_not_finish_is_told() {
     child.wait().unwrap();
     let told = dir.cmd("fg-fold").arg("cut").run().success().says("only what comes before is read");
     told.says("1 input cut short at its end");
-    let script = dir.cmd("perf").args(["script", "-F", "comm", "-i", "cut"]).stdout();
-    assert!(script.lines().count() > 80, "{script}");
+    assert!(stacks(&dir, &dir.read("cut")).len() > 80);
+    if perf_works("a_recorder_that_did_not_finish_is_told (perf)") {
+        let script = dir.cmd("perf").args(["script", "-F", "comm", "-i", "cut"]).stdout();
+        assert!(script.lines().count() > 80, "{script}");
+    }
     let workload = [burn().to_str().unwrap(), "--ms", "100"];
     let (_, stream, _) = finish(start(&dir, &[], &workload), Vec::new());
     dir.write("stream", stream);
@@ -104,7 +107,7 @@ fn a_recorder_that_did_not_finish_is_told() {
 #[test]
 fn a_full_disk_ends_the_recording_with_what_is_there() {
     let test = "a_full_disk_ends_the_recording_with_what_is_there";
-    if !perf_works(test) {
+    if !can_record(test) {
         return;
     }
     let dir = Dir::new();

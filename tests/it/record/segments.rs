@@ -18,7 +18,7 @@ int main(void) { in_second(); in_third(); sink++; }
 #[test]
 fn segments_that_share_a_page_of_the_file_are_told_apart() {
     let (dir, test) = (Dir::new(), "segments_that_share_a_page_of_the_file_are_told_apart");
-    if !perf_works(test) {
+    if !can_record(test) {
         return;
     }
     dir.write("it.c", PROGRAM);

@@ -95,7 +95,7 @@ fn methods_have_their_names_of_the_time() {
 #[test]
 fn methods_have_their_names_of_the_time_while_they_run() {
     let (dir, test) = (Dir::new(), "methods_have_their_names_of_the_time_while_they_run");
-    if !crate::record::perf_works(test) || !compiled(&dir, test) {
+    if !crate::record::can_record(test) || !compiled(&dir, test) {
         return;
     }
     let drawn = ["-F", "4000", "-o", "x.svg", "./program", "longer"];
