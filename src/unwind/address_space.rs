@@ -1,5 +1,5 @@
-//! Who runs what: the address space and the name of every process and thread, as far as the
-//! recording has come.
+//! Tracks the address space of every process and the name of every thread, as the recording goes
+//! on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,9 +11,8 @@ use crate::perf_data::{BuildId, Clock, Features, FileId, Ksymbol, Mmap, Task};
 use crate::sample::printable;
 use crate::symbols::{Identity, Inode, KernelSymbol, Loader, ends_in_call};
 
-use super::made::Made;
+use super::generated::Generated;
 use super::modules::{Hit, Mapped, ModuleId, Modules};
-
 use super::processes::Processes;
 
 /// Every address space.
@@ -25,32 +24,32 @@ pub(crate) struct Spaces {
     replaced: u64,
     names: Interner,
     modules: Modules,
-    made: Made,
-    /// By path, of recordings whose maps have none: perf writes those of modules that were hit.
-    /// Several, if several files had that path while it recorded.
+    generated: Generated,
+    /// The build ids that perf writes for modules that were hit, by path, if maps have none. A path
+    /// has several if its file was replaced while perf recorded.
     build_ids: HashMap<BString, Vec<Vec<u8>>>,
     /// Relates times of the recording to those of files.
     clock: Option<Clock>,
     /// When the recording had ended, in nanoseconds since 1970.
     ended: Option<u64>,
-    kernel: Kernel,
+    pub(crate) kernel: Kernel,
     pub(crate) processes: Processes,
 }
 
-/// What was told of the kernel.
+/// The kernel, as the recording describes it.
 #[derive(Default)]
 pub(crate) struct Kernel {
     pub(crate) build_id: Option<Vec<u8>>,
     /// `_text` or `_stext` and its address.
     pub(crate) reference: Option<(BString, u64)>,
-    /// Functions that the recording names by itself, by their starts.
-    told: BTreeMap<u64, KernelSymbol>,
+    /// Functions that the recording itself names, by their starts.
+    recorded: BTreeMap<u64, KernelSymbol>,
 }
 
 impl Kernel {
-    /// `bpf_prog_6deef7357e7b4530_f`, `nf_hook_slow`, or, of a kernel module, `loop_add [loop]`.
-    /// Those that are gone were there before.
-    pub(crate) fn tell(&mut self, symbol: &Ksymbol<'_>) {
+    /// Adds a function: `bpf_prog_6deef7357e7b4530_f`, `nf_hook_slow`, or `loop_add [loop]` of a
+    /// kernel module. Code that is gone was added when it came.
+    pub(crate) fn add(&mut self, symbol: &Ksymbol<'_>) {
         const BPF: u16 = 1;
         if symbol.gone {
             return;
@@ -61,14 +60,15 @@ impl Kernel {
                 None if symbol.kind == BPF => (symbol.name.as_bytes(), &b"bpf"[..]),
                 None => (symbol.name.as_bytes(), &b""[..]),
             };
-        let (start, end) = (symbol.start, symbol.start.saturating_add(symbol.len.into()));
-        self.told
+        let start = symbol.start;
+        let end = start.saturating_add(symbol.len.into());
+        self.recorded
             .insert(start, KernelSymbol { name: name.into(), start, end, module: module.into() });
     }
 
-    /// The function at `address`, if it was told.
-    pub(crate) fn told(&self, address: u64) -> Option<&KernelSymbol> {
-        let (_, symbol) = self.told.range(..=address).next_back()?;
+    /// The function at `address`, if the recording itself names it.
+    pub(crate) fn recorded(&self, address: u64) -> Option<&KernelSymbol> {
+        let (_, symbol) = self.recorded.range(..=address).next_back()?;
         (address < symbol.end).then_some(symbol)
     }
 }
@@ -77,12 +77,12 @@ impl Kernel {
 #[derive(Default)]
 pub(crate) struct Space {
     maps: BTreeMap<u64, Map>,
-    /// Those of the program before the last exec: samples inside of execve still carry its
+    /// The maps of the program before the last exec. Samples inside execve still have its
     /// addresses.
     before: BTreeMap<u64, Map>,
-    /// The jitdump that is mapped, as a mark, by what writes it.
+    /// The jitdump of the process. Its JIT maps it so that recorders notice it.
     pub(crate) jitdump: Option<BString>,
-    /// The program itself: what was mapped first.
+    /// The program itself, which was mapped first.
     program: Option<Arc<Identity>>,
 }
 
@@ -93,12 +93,12 @@ struct Map {
     end: u64,
     offset: u64,
     file: Arc<Identity>,
-    /// Once it was hit.
+    /// Set by the first hit.
     hit: Option<Hit>,
 }
 
 impl Map {
-    /// What it shows, looked for at the first hit.
+    /// The module that it shows.
     fn hit(&mut self, pid: u32, modules: &mut Modules, loader: &Loader) -> Hit {
         *self
             .hit
@@ -106,31 +106,31 @@ impl Map {
     }
 }
 
-/// An address and what lies there.
+/// The map at an address.
 #[derive(Clone, Copy)]
 pub(crate) struct Found {
     pub(crate) hit: Hit,
-    /// As perf shows it: the place in the file.
+    /// The byte in the file, which perf shows as the address.
     pub(crate) in_file: u64,
-    /// It belongs to the program before the last exec.
+    /// The map belongs to the program before the last exec.
     pub(crate) is_gone: bool,
 }
 
-/// What belongs to one process, and what all share.
+/// The parts of [`Spaces`] that an unwinder needs.
 pub(super) struct Parts<'a> {
     pub(super) space: &'a mut Space,
     pub(super) modules: &'a mut Modules,
-    pub(super) made: &'a mut Made,
+    pub(super) generated: &'a mut Generated,
 }
 
 impl Spaces {
-    /// Of a recording with this clock, if it is known yet, that ended by a time in nanoseconds
-    /// since 1970, if that is.
+    /// For a recording with this clock that had `ended` by this time, in nanoseconds since 1970, if
+    /// these are known.
     pub(crate) fn new(clock: Option<Clock>, ended: Option<u64>) -> Spaces {
         Spaces { clock, ended, ..Spaces::default() }
     }
 
-    /// Learns what the recording says about itself. A stream says some of it late.
+    /// Learns from the features of the recording. Those of a stream may come late.
     pub(crate) fn learn(&mut self, features: &Features) {
         self.clock = self.clock.or(features.clock);
         for BuildId { path, id, .. } in &features.build_ids {
@@ -151,14 +151,6 @@ impl Spaces {
         }
     }
 
-    pub(crate) fn kernel(&self) -> &Kernel {
-        &self.kernel
-    }
-
-    pub(crate) fn tell(&mut self, symbol: &Ksymbol<'_>) {
-        self.kernel.tell(symbol);
-    }
-
     pub(crate) fn module(&self, id: ModuleId) -> &Mapped {
         self.modules.get(id)
     }
@@ -171,7 +163,7 @@ impl Spaces {
         self.spaces.get(&pid)?.jitdump.as_ref().map(|path| path.as_ref())
     }
 
-    /// The number of a thread's name; as perf does, `:4711` where none was told.
+    /// The number of a thread's name. A thread without a name is called `:4711`, as perf does.
     pub(crate) fn comm(&mut self, pid: Option<u32>, tid: Option<u32>) -> u32 {
         let Some(tid) = tid else { return self.names.intern(b"") };
         if let Some(&known) = self.comms.get(&tid).or_else(|| self.comms.get(&pid?)) {
@@ -223,8 +215,8 @@ impl Spaces {
         }
     }
 
-    /// Takes note of a map that was made at `time` of the recording's clock; 0 if it was there
-    /// before.
+    /// Adds a map that was made at `time` on the recording's clock, or before the recording if that
+    /// is 0.
     pub(crate) fn map(&mut self, mmap: &Mmap<'_>, time: Option<u64>) {
         if mmap.pid == u32::MAX {
             // `[kernel.kallsyms]_text`: the offset is the address of `_text`.
@@ -242,7 +234,8 @@ impl Spaces {
         if !mmap.executable {
             return;
         }
-        let (start, end) = (mmap.start, mmap.start.saturating_add(mmap.len));
+        let start = mmap.start;
+        let end = start.saturating_add(mmap.len);
         let mut file = identity(mmap);
         file.mapped = self.clock.map(|clock| clock.wall_at(time.unwrap_or(0))).or(self.ended);
         if file.build_id.is_none() {
@@ -254,24 +247,24 @@ impl Spaces {
         self.space(mmap.pid).add(Map { start, end, offset: mmap.offset, file, hit: None });
     }
 
-    /// The paths of the files that process `pid` has mapped, or had before its last exec.
+    /// The paths of the files that process `pid` has mapped.
     pub(crate) fn files(&self, pid: u32) -> impl Iterator<Item = &[u8]> + Clone {
         let maps = self.spaces.get(&pid).into_iter().flat_map(|space| space.maps.values());
         maps.map(|map| map.file.path.as_slice())
     }
 
-    /// What an unwinder of the stacks of process `pid` needs.
+    /// The parts that an unwinder of process `pid` needs.
     pub(super) fn parts(&mut self, pid: u32) -> Parts<'_> {
         let space = self.spaces.entry(pid).or_default();
-        Parts { space, modules: &mut self.modules, made: &mut self.made }
+        Parts { space, modules: &mut self.modules, generated: &mut self.generated }
     }
 
-    /// What lies at `address` in process `pid`.
+    /// The map at `address` in process `pid`.
     pub(crate) fn find(&mut self, pid: u32, address: u64, loader: &Loader) -> Option<Found> {
         self.spaces.get_mut(&pid)?.find(pid, address, &mut self.modules, loader)
     }
 
-    /// Whether a call ends behind what was found, as far as that is known.
+    /// Whether a call ends behind the byte that was found, or may do so.
     pub(crate) fn is_called(&self, found: Found) -> bool {
         let Some(file) = &self.module(found.hit.module).file else { return true };
         let end = usize::try_from(found.in_file.wrapping_add(1)).ok();
@@ -281,13 +274,13 @@ impl Spaces {
 }
 
 impl Space {
-    /// Whether the recording tells what is mapped.
-    pub(crate) fn is_told(&self) -> bool {
+    /// Whether the recording has maps of this process.
+    pub(crate) fn has_maps(&self) -> bool {
         !self.maps.is_empty()
     }
 
-    /// What lies at `address`; until something is mapped after an exec, the old program is still
-    /// there.
+    /// The map at `address`. After an exec, this may be a map of the old program until a new one
+    /// covers it.
     pub(crate) fn find(
         &mut self,
         pid: u32,
@@ -308,9 +301,9 @@ impl Space {
 
     /// Adds a map as it was recorded.
     ///
-    /// Text can be moved into anonymous memory at its own addresses, so that it has huge pages: by
-    /// node's --use-largepages, by programs that BOLT has made. There, the file that was mapped
-    /// before still tells what lies where.
+    /// To get huge pages, node's --use-largepages and BOLT's programs move their code into
+    /// anonymous memory at the same addresses. There the map of the file stays, because it still
+    /// says what is where.
     fn add(&mut self, map: Map) {
         if self.maps.is_empty() {
             self.program = Some(map.file.clone());
@@ -328,9 +321,9 @@ impl Space {
         self.put_part(&map, rest, map.end);
     }
 
-    /// The parts of an anonymous map that hold text which was moved there. A program is never
-    /// unmapped, so that nothing else can be at its addresses. Another module could be gone, but
-    /// what replaces it does not begin and end with huge pages within its text.
+    /// The parts of an anonymous map that hold code which was moved there. A program is never
+    /// unmapped, so nothing else can be at its addresses. Another module may have been unmapped,
+    /// but then its successor does not consist of whole huge pages inside that module.
     fn moved(&self, map: &Map) -> Vec<(u64, u64)> {
         const HUGE: u64 = 2 << 20;
         let is_huge = map.start.is_multiple_of(HUGE) && map.end.is_multiple_of(HUGE);
@@ -350,7 +343,7 @@ impl Space {
         parts
     }
 
-    /// Adds what lies at `start..end` of `map`, if that is anything.
+    /// Adds the part `start..end` of `map`, unless it is empty.
     fn put_part(&mut self, map: &Map, start: u64, end: u64) {
         if start < end {
             let offset = map.offset.wrapping_add(start - map.start);
@@ -358,9 +351,8 @@ impl Space {
         }
     }
 
-    /// Of a process that was there before the recording: anonymous memory between two parts of a
-    /// file's text, of the size of what is missing between them, is the text that was moved. The
-    /// second part is at `start`.
+    /// Finds code that was moved before the recording. Anonymous memory between two parts of a file
+    /// is such code if it has exactly the size of the missing part. The second part is at `start`.
     fn bridge(&mut self, start: u64) {
         let mut before = self.maps.range(..=start).rev().map(|(_, map)| map);
         let (Some(after), Some(moved), Some(first)) = (before.next(), before.next(), before.next())
@@ -377,7 +369,7 @@ impl Space {
         }
     }
 
-    /// Adds a map over what was there.
+    /// Adds a map that replaces all others at its addresses.
     fn put(&mut self, map: Map) {
         let covered: Vec<u64> = self
             .maps
@@ -400,7 +392,7 @@ impl Space {
     }
 }
 
-/// What a record says of the file that was mapped.
+/// The identity of the file that was mapped.
 pub(crate) fn identity(mmap: &Mmap<'_>) -> Identity {
     let mut identity = Identity::of_path(mmap.path);
     match mmap.file {
@@ -414,7 +406,7 @@ pub(crate) fn identity(mmap: &Mmap<'_>) -> Identity {
     identity
 }
 
-/// Whether this is how the kernel calls memory without a file.
+/// Whether the kernel uses this path for memory without a file.
 fn is_anonymous(path: &[u8]) -> bool {
     matches!(path, b"//anon" | b"/anon_hugepage (deleted)" | b"")
 }
@@ -424,7 +416,7 @@ fn lookup(maps: &mut BTreeMap<u64, Map>, address: u64) -> Option<&mut Map> {
     (address < map.end).then_some(map)
 }
 
-/// `/home/u/.debug/jit/llvm-IR-jit-x/jit-4711.dump`
+/// Whether this is a path such as `/home/u/.debug/jit/llvm-IR-jit-x/jit-4711.dump`.
 fn is_jitdump(path: &[u8]) -> bool {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     name.starts_with(b"jit-") && name.ends_with(b".dump")
@@ -436,7 +428,7 @@ mod tests {
 
     use super::*;
 
-    /// What lies at some addresses after these maps: their paths and the places in the file.
+    /// The paths and the bytes in the file at some addresses, after these maps.
     fn found(maps: &[(&str, u64, u64, u64)], addresses: &[u64]) -> Vec<(String, u64)> {
         let mut space = Space::default();
         for &(path, start, end, offset) in maps {
@@ -463,7 +455,7 @@ mod tests {
         let found_at = |maps: &[_]| found(maps, &at);
         assert_eq!(found_at(&[program, anon])[..2], owned(&expected)[..2]);
         assert_eq!(found_at(&[program, anon])[2].0, "//anon");
-        // Of a library: only whole huge pages within its text.
+        // A library's code counts only if the memory consists of whole huge pages inside it.
         let library = ("/lib/y.so", 0x40_0000, 0x90_0000, 0x1000);
         let first = ("/bin/x", 0x1000, 0x2000, 0);
         assert_eq!(found_at(&[first, library, anon])[1].0, "//anon");
@@ -486,13 +478,12 @@ mod tests {
 
     fn map(start: u64, len: u64, name: usize) -> Map {
         let file = Arc::new(Identity::of_path(name.to_string().as_bytes()));
-        // The offset tells where in its file a part lies that was split off.
+        // The offset shows which part of its file a map is after a split.
         Map { start, end: start + len, offset: 1000 * name as u64, file, hit: None }
     }
 
     proptest! {
-        /// The twin has an entry for each address: what was mapped there last, and the place in its
-        /// file.
+        /// The twin has an entry for each address: the last map and the byte in its file.
         #[test]
         fn later_maps_lie_over_earlier_ones(maps in proptest::collection::vec((0u64..60, 1u64..30), 1..20)) {
             let mut space = Space::default();

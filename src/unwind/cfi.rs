@@ -1,10 +1,9 @@
-//! What a module's call frame information says of an address: how its caller's registers are found.
+//! Looks up an address in a module's call frame information, which says how to find the caller's
+//! registers. `exits.rs` helps if it says nothing about an address.
 //!
-//! Where it says nothing, the code itself does, on x86-64: `exits.rs`.
-//!
-//! `.eh_frame` comes first, then `.debug_frame`, which is all that Go has. A recording has few distinct addresses and many stacks:
-//! what was found for an address is kept, for all processes that map the module.
-//! Format: the Linux Standard Base, "Exception Frames", and DWARF 5, section 6.4.
+//! `.eh_frame` comes first, then `.debug_frame`, the only section that Go has. A recording has few
+//! distinct addresses and many stacks, so each answer is kept for all processes that map the
+//! module. Format: the Linux Standard Base, "Exception Frames", and DWARF 5, section 6.4.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,8 +16,8 @@ use hashbrown::HashMap as FastMap;
 
 use crate::symbols::{Module, loads_stack_pointer};
 
-use super::exits::Reader;
-use super::memory::LONGEST;
+use super::exits::ExitFinder;
+use super::memory::padded;
 use super::row::{Cfa, Row};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
@@ -28,22 +27,22 @@ pub(super) struct Cfi {
     file: Arc<Module>,
     bases: BaseAddresses,
     eh_frame: Table,
-    /// Looked for when `.eh_frame` has no answer first.
+    /// Read once `.eh_frame` has no answer.
     debug_frame: Option<Table>,
     context: UnwindContext<usize>,
     rows: Vec<Row>,
-    /// By address; `None` where nothing is said.
+    /// By address; `None` if the tables do not describe it.
     known: FastMap<u64, Option<u32>>,
     /// The rows of exits, by the address of an instruction.
     exits: FastMap<u64, Range<u32>>,
-    reader: Reader,
-    /// Whether functions that `.debug_frame` describes go on on another stack, by their start.
+    finder: ExitFinder,
+    /// Whether functions that `.debug_frame` describes continue on another stack, by their start.
     switches: FastMap<u64, bool>,
-    /// What is put on stacks by hand, by address.
+    /// The answers of [`Cfi::is_entry`], by address.
     entries: FastMap<u64, bool>,
 }
 
-/// A section, and how a function is found in it.
+/// A section, and how to find a function in it.
 struct Table {
     bytes: Section,
     find: Find,
@@ -58,7 +57,7 @@ enum Section {
 enum Find {
     /// By the linker's table, `.eh_frame_hdr`.
     Header(Range<usize>),
-    /// By ours: where functions start and where they are described, in order.
+    /// By our own: the start of each function and the offset of its description, in order.
     Index(Vec<(u64, usize)>),
 }
 
@@ -100,7 +99,7 @@ impl Cfi {
             rows: Vec::new(),
             known: FastMap::default(),
             exits: FastMap::default(),
-            reader: Reader::default(),
+            finder: ExitFinder::default(),
             switches: FastMap::default(),
             entries: FastMap::default(),
         }
@@ -111,7 +110,8 @@ impl Cfi {
         &self.file
     }
 
-    /// The number of what is said of `address`, of the file's own address space; `None` if nothing is.
+    /// The number of the row of `address`, in the file's own address space. `None` if the tables do
+    /// not describe it.
     pub(super) fn row(&mut self, address: u64) -> Option<u32> {
         if let Some(&known) = self.known.get(&address) {
             return known;
@@ -124,19 +124,19 @@ impl Cfi {
         number
     }
 
-    /// The numbers of what the code itself says, from the instruction at `address` on.
+    /// The numbers of the rows for the exits of the code from `address` on.
     pub(super) fn exits(&mut self, address: u64) -> Range<u32> {
-        let Cfi { file, rows, exits: known, reader, .. } = self;
+        let Cfi { file, rows, exits: known, finder, .. } = self;
         let read = || {
             let start = rows.len() as u32;
-            let exits = reader.exits(address, |address| instruction_at(file, address));
+            let exits = finder.exits(address, |address| padded(file.code_at(address)?));
             rows.extend(exits.iter().map(Row::of_exit));
             start..rows.len() as u32
         };
         known.entry(address).or_insert_with(read).clone()
     }
 
-    /// What has this number.
+    /// The row with this number.
     pub(super) fn get(&self, number: u32) -> &Row {
         &self.rows[number as usize]
     }
@@ -154,7 +154,7 @@ impl Cfi {
         let section = debug_frame_of(&table.bytes, file);
         let offset = table.offset(address, file, bases)?;
         let (mut row, function) = row(&section, bases, offset.into(), address, context)?;
-        // Go's assembler describes all functions, and knows nothing of other stacks.
+        // Go's assembler describes all functions, but it does not know about other stacks.
         let by_stack = matches!(row.cfa, Cfa::From(gimli::X86_64::RSP, _));
         row.switches = by_stack
             && file.address_size() == 8
@@ -166,10 +166,10 @@ impl Cfi {
         Some(row)
     }
 
-    /// Whether `address`, at which no call ends, is what is put on a stack by hand as a return
-    /// address: the start of a function, or what a signal's handler or a coroutine returns to. Go's
-    /// `goexit` and glibc's trampoline for signals begin with a `nop`, so that a debugger that
-    /// looks a byte before finds them too.
+    /// Whether code may put `address` on a stack as a return address, although no call ends there.
+    /// It may be the start of a function, or the code that a signal's handler or a coroutine
+    /// returns to. Go's `goexit` and glibc's trampoline for signals begin with a `nop`, so that a
+    /// debugger that looks one byte before them finds them too.
     pub(super) fn is_entry(&mut self, address: u64) -> bool {
         const NOP: u8 = 0x90;
         const NOPS: u64 = 8;
@@ -189,7 +189,7 @@ impl Cfi {
         is_entry
     }
 
-    /// Where the function at `address` starts, if the tables say.
+    /// Where the function at `address` starts, if the tables describe it.
     fn start(&mut self, address: u64) -> Option<u64> {
         let Cfi { file, bases, eh_frame, debug_frame, .. } = self;
         let section = eh_frame_of(&eh_frame.bytes, file);
@@ -205,15 +205,6 @@ impl Cfi {
     }
 }
 
-/// The bytes of the instruction at `address` of a file, and of what follows it.
-fn instruction_at(file: &Module, address: u64) -> Option<[u8; LONGEST]> {
-    let code = file.code_at(address)?;
-    let mut bytes = [0; LONGEST];
-    let length = code.len().min(LONGEST);
-    bytes[..length].copy_from_slice(&code[..length]);
-    Some(bytes)
-}
-
 fn debug_table(file: &Module, bases: &BaseAddresses) -> Table {
     let bytes = Section::Unpacked(file.content(".debug_frame").into_owned());
     let find = Find::Index(index(&debug_frame_of(&bytes, file), bases));
@@ -221,7 +212,7 @@ fn debug_table(file: &Module, bases: &BaseAddresses) -> Table {
 }
 
 impl Table {
-    /// Where the function at `address` may be described.
+    /// The offset of the description of the function that may hold `address`.
     fn offset(&self, address: u64, file: &Module, bases: &BaseAddresses) -> Option<usize> {
         match &self.find {
             Find::Header(header) => {
@@ -229,7 +220,8 @@ impl Table {
                 let header = EhFrameHdr::new(bytes, LittleEndian);
                 let header = header.parse(bases, file.address_size()).ok()?;
                 let table = header.table()?;
-                // Not by gimli's `pointer_to_offset`, which subtracts what a damaged table says without looking.
+                // gimli's `pointer_to_offset` subtracts without a check, which a damaged table
+                // breaks.
                 let place = table.lookup(address, bases).ok()?.direct().ok()?;
                 usize::try_from(place.checked_sub(bases.eh_frame.section?)?).ok()
             }
@@ -255,7 +247,7 @@ fn debug_frame_of<'a>(bytes: &'a Section, file: &'a Module) -> DebugFrame<Bytes<
     section
 }
 
-/// Where functions start and where the section describes them, in order.
+/// The start of each function and the offset of its description, in order.
 pub(super) fn index<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
     bases: &BaseAddresses,
@@ -273,8 +265,7 @@ pub(super) fn index<'a, S: UnwindSection<Bytes<'a>>>(
     index
 }
 
-/// The row of `address` in the function that is described at `offset`, and where that function
-/// lies.
+/// The row of `address` in the function that is described at `offset`, and that function's range.
 pub(super) fn row<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
     bases: &BaseAddresses,
@@ -290,7 +281,7 @@ pub(super) fn row<'a, S: UnwindSection<Bytes<'a>>>(
     Some((row, function.initial_address()..function.end_address()))
 }
 
-/// Where the function lies that is described at `offset`, if `address` is in it.
+/// The range of the function that is described at `offset`, if `address` is in it.
 fn range<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
     bases: &BaseAddresses,
@@ -317,7 +308,7 @@ mod tests {
         let module = Module::from_bytes(path, whole.clone()).unwrap();
         let code = module.segments().iter().find(|segment| segment.executable).unwrap();
         let addresses = (code.address..code.address + code.file_size).step_by(97).take(400);
-        let mut told = Vec::new();
+        let mut described = Vec::new();
         for round in 0..100_usize {
             let mut bytes = whole.clone();
             for (name, turns) in [(&b".eh_frame"[..], round % 300), (b".eh_frame_hdr", round % 17)]
@@ -330,13 +321,13 @@ mod tests {
             }
             let damaged = Arc::new(Module::from_bytes(path, bytes).unwrap());
             let mut cfi = Cfi::new(&damaged);
-            told.push(addresses.clone().filter(|&address| cfi.row(address).is_some()).count());
+            described.push(addresses.clone().filter(|&address| cfi.row(address).is_some()).count());
             let registers = Registers::new(Machine::X86_64);
             let stack = Stack { machine: Machine::X86_64, start: 0, bytes: &[0; 64], memory: None };
             for row in &cfi.rows {
                 registers.clone().follow(row, true, stack, false);
             }
         }
-        assert!(told[0] > 300 && told.iter().all(|&told| told <= 400), "{told:?}");
+        assert!(described[0] > 300 && described.iter().all(|&count| count <= 400), "{described:?}");
     }
 }

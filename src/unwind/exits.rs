@@ -1,19 +1,19 @@
-//! How a function that no table describes is left: what its own instructions do to the stack until
-//! it returns.
+//! Finds out how a function returns by reading its instructions, for x86-64 code that no table
+//! describes.
 //!
-//! musl, and the hand-written assembler of codecs, of cryptography and of linear algebra, have
-//! neither call frame information nor frame pointers; nor has the code of many JITs. But what a
-//! function did to the stack it undoes before it returns: read on from where a thread was to a
-//! `ret`, and the return address lies that far away; what is popped on the way are the caller's
-//! registers. Both ways of a branch are read, calls come back, jumps elsewhere are followed: a last
-//! call that jumps to another function is such a jump as well.
+//! musl has neither call frame information nor frame pointers. The same holds for hand-written
+//! assembler of codecs, cryptography and linear algebra, and for the code of many JITs. But a
+//! function undoes its changes to the stack before it returns. So we read from the thread's
+//! instruction to a `ret`: the stack pointer's movement says where the return address lies, and
+//! pops restore the caller's registers. We read both sides of a branch, assume that calls return,
+//! and follow jumps, because a tail call is a jump too.
 //!
-//! A function that aligned its stack has kept the old stack pointer in some register, or in memory.
-//! So what each register holds is followed, as far as it is what some register held at the start, a
-//! distance from it, or a word that lies there.
+//! A function that aligns its stack keeps the old stack pointer in a register or in memory. So we
+//! track the value of each register if it is an initial register plus an offset, or a word at such
+//! an address.
 //!
-//! A call that never comes back leads into code of something else. So there may be several exits,
-//! and one is believed only if a return address is where it says.
+//! A call that never returns leads on into unrelated code. So there may be several exits, and one
+//! is believed only if it leads to a return address.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,54 +28,53 @@ use iced_x86::{
 use super::memory::LONGEST;
 use super::value::Value;
 
-/// The most instructions that are read for one address. The kernels of OpenBLAS have some 10,000
-/// before their exit. The way from another address of the same function ends where it meets this
-/// one.
+/// The most instructions that are read for one address. The kernels of OpenBLAS have about 10,000
+/// before their exit. Reading from another address of the same function stops at a known
+/// instruction.
 const MOST_STEPS: usize = 1 << 15;
-/// So many exits are enough: they are one and the same, except behind calls that never come back.
+/// The most exits. They are all the same, except behind calls that never return.
 const MOST_EXITS: usize = 4;
-/// A function that uses one of these restores it: the psABI, "Registers and the Stack Frame".
+/// The registers that a function must restore: the psABI, "Registers and the Stack Frame".
 const KEPT: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
-/// The numbers that DWARF gives to the registers, in the order in which instructions number them.
+/// DWARF's numbers of the registers, in the order in which instructions number them.
 const NUMBERS: [u16; 16] = [0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /// A way out of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Exit {
-    /// Where the caller's stack ends, behind the return address: what call frame information calls
-    /// the CFA.
+    /// Where the caller's stack ends, behind the return address: the canonical frame address.
     pub(super) cfa: Value,
-    /// The registers that are not what they were at the address: what the caller has in them, if
-    /// that is known.
+    /// The registers that change from the address to the exit, and their values in the caller if
+    /// these are known.
     pub(super) changed: Vec<(Number, Option<Value>)>,
-    /// It returns. If not, it jumps to where a register says: to the start of another function, or
-    /// by a table to somewhere in its own midst.
+    /// It returns. If not, it jumps to an address in a register: to the start of another function,
+    /// or through a table to another place in this one.
     pub(super) returns: bool,
 }
 
-/// Reads the code of one module, or of one process.
-pub(super) struct Reader {
+/// Finds exits in the code of one module, or of one process.
+pub(super) struct ExitFinder {
     known: FastMap<u64, Arc<[Exit]>>,
     info: InstructionInfoFactory,
 }
 
-impl Default for Reader {
-    fn default() -> Reader {
-        Reader { known: FastMap::default(), info: InstructionInfoFactory::new() }
+impl Default for ExitFinder {
+    fn default() -> ExitFinder {
+        ExitFinder { known: FastMap::default(), info: InstructionInfoFactory::new() }
     }
 }
 
-/// What is known where an instruction is read.
+/// The known values of the registers at an instruction.
 #[derive(Clone)]
 struct State {
     ip: u64,
     registers: [Option<Value>; 16],
 }
 
-impl Reader {
-    /// The exits of the function at `address`, those that return first. `code_at` answers with the
-    /// bytes from an address on, and zeros where there are no more.
+impl ExitFinder {
+    /// The exits of the function at `address`; those that return come first. `code_at` returns the
+    /// bytes from an address on, padded with zeros.
     pub(super) fn exits(
         &mut self,
         address: u64,
@@ -97,7 +96,7 @@ impl Reader {
         exits
     }
 
-    /// Reads on to where the code leaves, or to what was read. False if that is enough.
+    /// Reads to the next exit, or to an instruction that was read. False if enough is known.
     fn read(
         &mut self,
         mut state: State,
@@ -138,10 +137,10 @@ impl Reader {
                     found.extend(state.exit(false));
                     return true;
                 }
-                // A system call is one as well; `hlt` is nothing like it.
+                // System calls come back too. Nothing comes back from `hlt`.
                 FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall
                     if instruction.mnemonic() != Mnemonic::Hlt => {}
-                // A trap, what is no instruction.
+                // A trap, or not an instruction.
                 _ => return true,
             }
             state.pass(&instruction, &mut self.info);
@@ -151,7 +150,7 @@ impl Reader {
     }
 }
 
-/// Each exit once, those that return first.
+/// Each exit once. Those that return come first.
 fn best(found: Vec<Exit>) -> Vec<Exit> {
     let mut all: Vec<Exit> = Vec::new();
     let (returns, jumps): (Vec<Exit>, Vec<Exit>) = found.into_iter().partition(|exit| exit.returns);
@@ -180,17 +179,18 @@ impl State {
         }
     }
 
-    /// Goes on behind an instruction that does not jump, or comes back.
+    /// Applies an instruction that does not jump, or a call.
     fn pass(&mut self, instruction: &Instruction, info: &mut InstructionInfoFactory) {
         let operand = |at| match instruction.op_kind(at) {
             OpKind::Register => instruction.op_register(at),
             _ => Register::None,
         };
-        let (target, source) = (operand(0), operand(1));
+        let target = operand(0);
+        let source = operand(1);
         let is_whole = target.is_gpr64();
         let stack = self.get(Register::RSP);
         match instruction.mnemonic() {
-            // What it pushes is gone when it comes back.
+            // It pops what it pushes before it returns.
             Mnemonic::Call => {
                 for at in 0..self.registers.len() {
                     let register = Register::RAX + at as u32;
@@ -236,13 +236,13 @@ impl State {
     }
 
     fn add(&mut self, target: Register, instruction: &Instruction, sign: i64) {
-        // Not a register's value.
+        // The value is lost if a register is added.
         let by = instruction.try_immediate(1).ok();
         let by = by.map(|by| (by as i64).wrapping_mul(sign));
         self.set(target, by.and_then(|by| self.get(target)?.plus(by)));
     }
 
-    /// The place that an operand `[rsp + 8]` or `[rbp - 8]` names.
+    /// The address of an operand such as `[rsp + 8]` or `[rbp - 8]`.
     fn memory(&self, instruction: &Instruction) -> Option<Value> {
         let base = instruction.memory_base();
         let is_fixed = instruction.memory_index() == Register::None
@@ -252,7 +252,7 @@ impl State {
         value.plus(instruction.memory_displacement64() as i64)
     }
 
-    /// What leaving here means.
+    /// The exit of a function that leaves here.
     fn exit(&self, returns: bool) -> Option<Exit> {
         let cfa = self.get(Register::RSP)?.plus(8)?;
         let changed = KEPT.iter().filter_map(|&register| {
@@ -263,7 +263,7 @@ impl State {
         Some(Exit { cfa, changed: changed.collect(), returns })
     }
 
-    /// What leaving by an exit from here on means for where this way began.
+    /// The exit from where this path began, if an exit from here on is known.
     fn leave_by(&self, exit: &Exit) -> Option<Exit> {
         let earlier = |value: Value| {
             let at = NUMBERS.iter().position(|&number| number == value.register.0)?;
@@ -272,8 +272,8 @@ impl State {
         let cfa = earlier(exit.cfa)?;
         let changed = KEPT.iter().filter_map(|&register| {
             let number = Number(NUMBERS[slot(register)?]);
-            let told = exit.changed.iter().find(|told| told.0 == number);
-            let value = match told {
+            let changed = exit.changed.iter().find(|changed| changed.0 == number);
+            let value = match changed {
                 Some((_, value)) => value.and_then(earlier),
                 None => self.get(register),
             };
@@ -283,7 +283,7 @@ impl State {
     }
 }
 
-/// The place of a general register in [`State::registers`].
+/// The index of a general register in [`State::registers`].
 fn slot(register: Register) -> Option<usize> {
     let full = register.full_register();
     full.is_gpr64().then(|| full.number())
@@ -291,24 +291,20 @@ fn slot(register: Register) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::padded;
     use super::*;
     use proptest::prelude::*;
 
     const SP: Number = gimli::X86_64::RSP;
 
-    /// The exits of code that lies at 0x1000: the CFA, and the registers that are saved, counted
-    /// from there.
+    /// The exits of code at 0x1000: the CFA, and the saved registers with their distance from it.
     fn exits_of(code: &[u8]) -> Vec<(Value, Vec<(u16, i64)>)> {
-        let exits = Reader::default().exits(0x1000, |address| code_at(code, address));
+        let exits = ExitFinder::default().exits(0x1000, |address| code_at(code, address));
         exits.iter().map(|exit| (exit.cfa, saved(exit))).collect()
     }
 
     fn code_at(code: &[u8], address: u64) -> Option<[u8; LONGEST]> {
-        let rest = code.get(usize::try_from(address.checked_sub(0x1000)?).ok()?..)?;
-        let mut bytes = [0; LONGEST];
-        let len = rest.len().min(LONGEST);
-        bytes[..len].copy_from_slice(&rest[..len]);
-        (len > 0).then_some(bytes)
+        padded(code.get(usize::try_from(address.checked_sub(0x1000)?).ok()?..)?)
     }
 
     fn from(register: Number, offset: i64) -> Value {
@@ -344,7 +340,7 @@ mod tests {
         let aligned =
             [0x48, 0x83, 0xe4, 0xc0, 0xe8, 0, 0, 0, 0, 0x48, 0x8d, 0x65, 0xf8, 0x5b, 0x5d, 0xc3];
         assert_eq!(exits_of(&aligned), [(frame(16), vec![(RBX, -24), (RBP, -16)])]);
-        // xor %ebp,%ebp; leave; ret: where rbp points is not known.
+        // xor %ebp,%ebp; leave; ret: rbp is not known.
         assert_eq!(exits_of(&[0x31, 0xed, 0xc9, 0xc3]), []);
         // add %rax,%rsp; ret
         assert_eq!(exits_of(&[0x48, 0x01, 0xc4, 0xc3]), []);
@@ -357,7 +353,7 @@ mod tests {
         assert_eq!(exits_of(&loops), [(sp(8), vec![])]);
         // je +1; ret; pop %rax; ret: only one of them can be right.
         assert_eq!(exits_of(&[0x74, 0x01, 0xc3, 0x58, 0xc3]), [(sp(8), vec![]), (sp(16), vec![])]);
-        // jmp *%rdx is either; what returns comes first.
+        // jmp *%rdx may stay or leave. The exit that returns comes first.
         let either = [0x74, 0x02, 0xff, 0xe2, 0x58, 0xc3];
         assert_eq!(exits_of(&either), [(sp(16), vec![]), (sp(8), vec![])]);
         // No instruction, a trap, the end of the code, a jump that leads nowhere.
@@ -369,16 +365,16 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_to_an_end(code in prop::collection::vec(any::<u8>(), 0..600), at in 0u64..600) {
-            let mut reader = Reader::default();
+            let mut finder = ExitFinder::default();
             for at in [at, at / 2, 0] {
-                let exits = reader.exits(0x1000 + at, |address| code_at(&code, address));
+                let exits = finder.exits(0x1000 + at, |address| code_at(&code, address));
                 prop_assert!(exits.len() <= MOST_EXITS);
             }
         }
     }
 
-    /// Held against code that tables do describe. What differs is mostly behind a call that never
-    /// comes back.
+    /// Compares exits with the tables of code that has them. Most differences are behind a call
+    /// that never returns.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     #[test]
     fn code_tells_what_its_tables_tell() {
@@ -400,12 +396,14 @@ mod tests {
             let all = Decoder::with_ip(64, bytes, code.address, DecoderOptions::NONE);
             let is_call = |instruction: &Instruction| instruction.mnemonic() == Mnemonic::Call;
             let at = |address: u64| (address.wrapping_sub(code.address) as usize).min(bytes.len());
-            let mut reader = Reader::default();
-            let (mut found, mut other, mut elsewhere) = (0, 0, 0);
+            let mut finder = ExitFinder::default();
+            let mut found = 0;
+            let mut other = 0;
+            let mut elsewhere = 0;
             for address in all.into_iter().filter(is_call).map(|call| call.next_ip()) {
                 let Some(row) = cfi.row(address).map(|row| cfi.get(row)) else { continue };
                 let Cfa::From(register, offset) = row.cfa else { continue };
-                let exits = reader.exits(address, |address| code_at(&bytes[at(address)..], 0x1000));
+                let exits = finder.exits(address, |address| code_at(&bytes[at(address)..], 0x1000));
                 let Some(exit) = exits.first().filter(|exit| exit.cfa.register == register) else {
                     continue;
                 };
@@ -415,9 +413,9 @@ mod tests {
                 }
                 found += 1;
                 for (register, at) in saved(exit) {
-                    let told = row.registers.iter().find(|told| told.0.0 == register);
-                    let is_there = |told: &Rule| matches!(told, Rule::Saved(there) if *there == at);
-                    elsewhere += u32::from(told.is_some_and(|told| !is_there(&told.1)));
+                    let rule = row.registers.iter().find(|(number, _)| number.0 == register);
+                    let is_there = |rule: &Rule| matches!(rule, Rule::Saved(there) if *there == at);
+                    elsewhere += u32::from(rule.is_some_and(|(_, rule)| !is_there(rule)));
                 }
                 if found == MOST {
                     break;

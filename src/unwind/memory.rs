@@ -1,8 +1,9 @@
-//! The words of a stack: of its copy, and of the memory of a process that still runs, for the part that was not copied.
+//! Reads the words of a stack from its copy, or from the memory of a process that still runs.
 //!
-//! A record of the kernel holds 64 KB, and so much of a stack is copied at most. What lies above is that of the outermost callers, who
-//! are the last to change, and is still there when the sample is unwound, a tenth of a second later. What it says is believed only
-//! if it leads to where the thread began, by the modules' own tables: see `Unwinder::unwind`.
+//! The kernel copies at most 64 KB of a stack, the most that a record holds. The rest belongs to
+//! the outermost callers, which change last, so it is still there when the sample is unwound a
+//! tenth of a second later. It is believed only if it leads to the root by the modules' own tables:
+//! see `Unwinder::unwind`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,15 +12,27 @@ use std::io;
 
 use super::registers::Machine;
 
-/// The bytes of code that are read at an address: the longest instruction has 15.
+/// How many bytes of code are read at an address. The longest instruction has 15.
 pub(super) const LONGEST: usize = 16;
 const PAGE: usize = 4096;
-/// So many pages are read for one sample.
+/// The most pages that are read for one sample.
 const MOST_PAGES: usize = 128;
-/// So many processes are kept open.
+/// The most files of processes that are kept open.
 const MOST_FILES: usize = 64;
+/// How often, in samples, code is read again: a JIT may have replaced it.
+const MOST_SAMPLES: u64 = 1000;
+/// The most pages of code that are kept.
+const MOST_CODE: usize = 4096;
 
-/// The copied part of a stack, and what is above it, if that can be read.
+/// The first bytes of `code`, padded with zeros. `None` if it is empty.
+pub(super) fn padded(code: &[u8]) -> Option<[u8; LONGEST]> {
+    let mut bytes = [0; LONGEST];
+    let length = code.len().min(LONGEST);
+    bytes[..length].copy_from_slice(&code[..length]);
+    (length > 0).then_some(bytes)
+}
+
+/// The copied part of a stack, and the memory that holds the rest if it can be read.
 #[derive(Clone, Copy)]
 pub(super) struct Stack<'a> {
     pub(super) machine: Machine,
@@ -45,36 +58,35 @@ impl Stack<'_> {
     }
 }
 
-/// What can be read of others' memory.
+/// The memory of other processes.
 #[derive(Default)]
 pub(super) struct Memory(RefCell<Reading>);
-
-/// After so many samples the code that was read is read anew: a JIT may have replaced it.
-const MOST_SAMPLES: u64 = 1000;
-/// So many pages of code are kept.
-const MOST_CODE: usize = 4096;
 
 #[derive(Default)]
 struct Reading {
     /// `/proc/PID/mem`, by process.
     files: HashMap<u32, File>,
     pid: u32,
-    /// The page that was read last, and where it is.
+    /// The page that was read last.
     page: Vec<u8>,
+    /// The address of that page.
     start: u64,
-    /// How many were asked for, and whether one could be read.
+    /// How many pages were asked for.
     pages: usize,
+    /// Whether one of them could be read.
     was_read: bool,
-    /// Pages of code, by process and place; `None` if they cannot be read.
+    /// Pages of code, by process and address; `None` if they cannot be read.
     code: HashMap<(u32, u64), Option<Box<[u8]>>>,
     samples: u64,
 }
 
 impl Memory {
-    /// Another sample, of `pid`.
+    /// Begins another sample of process `pid`.
     pub(super) fn begin(&self, pid: u32) {
         let mut reading = self.0.borrow_mut();
-        (reading.pid, reading.pages, reading.was_read) = (pid, 0, false);
+        reading.pid = pid;
+        reading.pages = 0;
+        reading.was_read = false;
         reading.page.clear();
         reading.samples += 1;
         if reading.samples.is_multiple_of(MOST_SAMPLES) || reading.code.len() > MOST_CODE {
@@ -82,12 +94,12 @@ impl Memory {
         }
     }
 
-    /// Another number means that code may have changed since.
+    /// A number that changes when code is read again.
     pub(super) fn generation(&self) -> u64 {
         self.0.borrow().samples / MOST_SAMPLES
     }
 
-    /// The code at `address` of process `pid`, and zeros where it ends.
+    /// The code at `address` of process `pid`, padded with zeros.
     pub(super) fn code(&self, pid: u32, address: u64) -> Option<[u8; LONGEST]> {
         let mut reading = self.0.borrow_mut();
         let mut bytes = [0; LONGEST];
@@ -108,7 +120,7 @@ impl Memory {
     }
 
     /// Whether the code around `address` of process `pid` has changed since it was read. If so, all
-    /// code of the process is read anew.
+    /// code of the process will be read again.
     pub(super) fn has_new_code(&self, pid: u32, address: u64) -> bool {
         let mut reading = self.0.borrow_mut();
         let start = address & !(PAGE as u64 - 1);
@@ -126,9 +138,8 @@ impl Memory {
         self.0.borrow().was_read
     }
 
-    /// Reads each page from `from` up to `to` of process `pid`, as far as they are mapped, so that
-    /// they are there from now on: the kernel copies a stack up to the first page that was never
-    /// touched. They are full of zeros, as if the process had read them.
+    /// Reads the mapped pages of process `pid` between `from` and `to`, so that the kernel creates
+    /// them, full of zeros. It copies a stack up to the first page that nobody touched.
     #[cfg(target_os = "linux")]
     pub(super) fn touch(&self, pid: u32, from: u64, to: u64) {
         let mut reading = self.0.borrow_mut();
@@ -139,7 +150,7 @@ impl Memory {
         }
     }
 
-    /// The word at `address`, as it is now; `None` if that cannot be read, or too much was read already.
+    /// The word at `address` now. `None` if it cannot be read, or if too much was read already.
     pub(super) fn word(&self, address: u64) -> Option<u64> {
         let mut reading = self.0.borrow_mut();
         let start = address & !(PAGE as u64 - 1);
@@ -172,13 +183,13 @@ impl Reading {
         self.code.get(&(pid, start))?.as_deref()
     }
 
-    /// The page at `start` of process `pid`, as it is now.
+    /// The page at `start` of process `pid` now.
     fn load(&mut self, pid: u32, start: u64) -> Option<Vec<u8>> {
         let mut page = vec![0; PAGE];
         let read = self.file(pid).and_then(|file| read_at(file, &mut page, start).ok());
         page.truncate(read.unwrap_or(0));
         if page.is_empty() {
-            // Another program runs there now, or none.
+            // The process ended, or runs another program.
             self.files.remove(&pid);
             return None;
         }
@@ -224,6 +235,6 @@ mod tests {
         assert_eq!(memory.word(0), None);
         memory.begin(u32::MAX);
         assert_eq!(memory.word(&raw const words[0] as u64), None);
-        assert!(!memory.was_read(), "what could not be read says nothing");
+        assert!(!memory.was_read(), "nothing could be read");
     }
 }

@@ -1,4 +1,4 @@
-//! The modules that were hit: which file each is, and how far it lies from its own address space.
+//! The modules that were hit: the file of each, and how far it was moved from its own addresses.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,24 +17,24 @@ pub(crate) struct ModuleId(u32);
 pub(crate) struct Mapped {
     pub(crate) path: BString,
     pub(crate) file: Option<Arc<Module>>,
-    /// The process, where there is no file: its JIT may have named the code.
+    /// The process of a module without a file. Its JIT may have named the code.
     pub(crate) pid: u32,
-    /// Read when a stack leads there first.
+    /// Read when a stack first leads there.
     cfi: Option<Box<Cfi>>,
 }
 
-/// A map whose module was looked for.
+/// A map whose module was looked up.
 #[derive(Clone, Copy)]
 pub(crate) struct Hit {
     pub(crate) module: ModuleId,
-    /// What is added to an address of the module's own address space; `None` without a file.
+    /// The distance from the module's own addresses to those in the process; `None` without a file.
     pub(crate) bias: Option<u64>,
-    /// The map shows parts of several executable segments, so that the bias depends on the place in
-    /// the file.
+    /// The map shows parts of several executable segments, so the bias depends on the byte in the
+    /// file.
     pub(crate) is_shared: bool,
 }
 
-/// All of them.
+/// All modules.
 #[derive(Default)]
 pub(crate) struct Modules {
     list: Vec<Mapped>,
@@ -46,17 +46,17 @@ impl Modules {
         &self.list[id.0 as usize]
     }
 
-    /// What unwinds the frames of a module; `None` without a file.
+    /// The tables of a module; `None` without a file.
     pub(super) fn cfi(&mut self, id: ModuleId) -> Option<&mut Cfi> {
         let Mapped { file, cfi, .. } = &mut self.list[id.0 as usize];
         let file = file.as_ref()?;
         Some(cfi.get_or_insert_with(|| Box::new(Cfi::new(file))))
     }
 
-    /// Looks for the file of a map at `start` that shows `file` from `offset` on.
+    /// Finds the module of a map at `start` that shows a file from `offset` on.
     ///
-    /// Modules are told apart by their names and their files, so that a library that a thousand
-    /// processes use is one; where there is no file, by the process.
+    /// A module is identified by its name and its file, so a library of a thousand processes is one
+    /// module. Without a file, it is identified by the process.
     pub(crate) fn hit(
         &mut self,
         identity: &Identity,
@@ -66,7 +66,7 @@ impl Modules {
         loader: &Loader,
     ) -> Hit {
         let path = &identity.path;
-        // A 32-bit program has another vdso than we have.
+        // The vdso of a 32-bit program differs from ours.
         let is_narrow = path == "[vdso]" && start < 1 << 32;
         let file = if is_narrow { None } else { loader.module(identity, Some(pid)) };
         let which = file.as_ref().map_or(pid as usize, |file| Arc::as_ptr(file) as usize);
@@ -81,8 +81,8 @@ impl Modules {
         Hit { module, bias, is_shared }
     }
 
-    /// The bias of the byte at `in_file`, which the map at `start` shows that begins at `offset` of
-    /// the file of `module`.
+    /// The bias of the byte at `in_file` of `module`, in a map at `start` that begins at `offset`
+    /// of the file.
     pub(crate) fn bias_at(
         &self,
         module: ModuleId,
@@ -94,11 +94,11 @@ impl Modules {
     }
 }
 
-/// How far the byte at `in_file` lies from its module's own address space, if a map at `start`
-/// shows it that begins at `offset` of the file.
+/// How far the byte at `in_file` was moved from its module's own addresses, by a map at `start`
+/// that begins at `offset` of the file.
 ///
-/// Linkers put the end of one segment and the beginning of the next on one page of the file, so
-/// that a map shows bytes of both. The segment that holds the byte tells, as nothing else is
+/// Linkers put the end of one segment and the beginning of the next on one page of the file, so a
+/// map may show bytes of both. The segment that holds the byte decides, because nothing else is
 /// recorded. Bytes between segments belong to the first executable one.
 fn bias(segments: &[Segment], start: u64, offset: u64, in_file: u64) -> Option<u64> {
     let holds = |segment: &&Segment| {
@@ -123,14 +123,12 @@ fn shows(segment: &Segment, offset: u64) -> bool {
 mod tests {
     use super::*;
 
+    fn segment(offset: u64, file_size: u64, address: u64, executable: bool) -> Segment {
+        Segment { offset, file_size, address, executable }
+    }
+
     #[test]
-    fn the_executable_segment_of_a_shared_page_tells() {
-        let segment = |offset, file_size, address, executable| Segment {
-            offset,
-            file_size,
-            address,
-            executable,
-        };
+    fn the_executable_segment_of_a_shared_page_decides() {
         let segments = [segment(0, 0x1080, 0, false), segment(0x1080, 0x500, 0x2080, true)];
         let bias = |start, offset| bias(&segments, start, offset, offset);
         assert_eq!(bias(0x7000_2000, 0x1000), Some(0x7000_0000));
@@ -139,13 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_executable_segments_on_a_page_the_one_that_holds_the_byte_tells() {
-        let segment = |offset, file_size, address, executable| Segment {
-            offset,
-            file_size,
-            address,
-            executable,
-        };
+    fn the_segment_that_holds_the_byte_decides_if_a_page_has_two() {
         let segments = [
             segment(0, 0x800, 0, false),
             segment(0x800, 0x700, 0x1800, true),

@@ -1,7 +1,7 @@
-//! What is known of processes as such: when they began, and, while they run, who they are.
+//! Tracks processes: when they began, and who runs them while they are there.
 //!
-//! Maps of JITs are files in `/tmp` that anybody may have left there: this is what [`JitProcess`]
-//! tells them by.
+//! A JIT's map is a file in `/tmp`, which anybody may leave there. [`JitProcess`] uses these facts
+//! to recognise the right one.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,16 +14,16 @@ use crate::symbols::JitProcess;
 #[derive(Default)]
 pub(crate) struct Processes {
     known: HashMap<u32, Known>,
-    /// When the recording began, in its own clock.
+    /// When the recording began, on its own clock.
     first: Option<u64>,
     wall: Option<Wall>,
-    /// The recording is still going on, so that its processes run.
+    /// The processes are being recorded, so they still run.
     live: bool,
 }
 
 #[derive(Default)]
 struct Known {
-    /// When it executed its program or was forked, in the recording's clock, if that was recorded.
+    /// When it executed its program or was forked, on the recording's clock, if that was recorded.
     began: Option<u64>,
     seen: JitProcess,
 }
@@ -33,7 +33,7 @@ impl Processes {
         Processes { live, ..Processes::default() }
     }
 
-    /// A record of process `pid` was made at `time`.
+    /// Notes that process `pid` has a record of this `time`.
     pub(crate) fn see(&mut self, pid: u32, time: Option<u64>) {
         if self.first.is_none() {
             self.first = time.filter(|&time| time > 0);
@@ -43,7 +43,7 @@ impl Processes {
         }
     }
 
-    /// The process began to run another program, or began at all, at `time`.
+    /// Notes that process `pid` started, or started another program, at `time`.
     pub(crate) fn begins(&mut self, pid: u32, time: Option<u64>) {
         self.look(pid);
         if let Some(known) = self.known.get_mut(&pid) {
@@ -59,21 +59,21 @@ impl Processes {
         }
     }
 
-    /// The recording has told more of itself.
+    /// Notes the clock of the recording once it is known.
     pub(crate) fn learn(&mut self, reader: &Reader) {
         if self.wall.is_none() {
             self.wall = Wall::of(reader);
         }
     }
 
-    /// What is known of `pid`.
+    /// The facts about `pid` that are known.
     pub(crate) fn get(&self, pid: u32) -> JitProcess {
         let known = self.known.get(&pid);
         let mut process = known.map_or_else(|| JitProcess::new(pid), |known| known.seen.clone());
         let began = known.and_then(|known| known.began);
         let wall = self.wall.as_ref();
         process.began = began.zip(wall).and_then(|(began, wall)| wall.earliest(began));
-        // It may still run, and tell now what it could not be asked while it was recorded.
+        // It may still run, and can be observed now if it was not while it was recorded.
         let was_there = began.or(self.first).zip(wall).and_then(|(at, wall)| wall.latest(at));
         if let (None, Some(start), Some(then)) = (process.user, started(pid), was_there) {
             if start <= then {
@@ -86,19 +86,19 @@ impl Processes {
     }
 }
 
-/// What time it was by the clock on the wall, which files have, at a time of the recording.
+/// Converts times of the recording to the wall clock, which files use.
 struct Wall {
-    /// Nanoseconds since 1970 less the recording's.
+    /// The wall clock's nanoseconds since 1970 minus those of the recording.
     offset: i128,
-    /// How far it may be off.
+    /// How far the result may be off.
     slack: Duration,
 }
 
 impl Wall {
     fn of(reader: &Reader) -> Option<Wall> {
-        /// Times of files are as old as the last tick of the kernel.
+        /// Times of files are those of the kernel's last tick.
         const TICK: Duration = Duration::from_millis(20);
-        /// When the machine was started is known in seconds, and its clocks drift.
+        /// The machine's start is known in seconds, and its clocks drift.
         const ABOUT: Duration = Duration::from_secs(2);
         const REALTIME: i32 = 0;
         /// CLOCK_MONOTONIC, _RAW and _BOOTTIME begin when the machine does.
@@ -111,7 +111,7 @@ impl Wall {
         if attr.use_clockid() && attr.clockid == REALTIME {
             return Some(Wall { offset: 0, slack: TICK });
         }
-        // Without a clock of its own it is the scheduler's, which begins with the machine, too.
+        // The default is the scheduler's clock, which also begins when the machine does.
         let is_since_boot = !attr.use_clockid() || SINCE_BOOT.contains(&attr.clockid);
         let boot = boot_time()?;
         let since = boot.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
@@ -141,16 +141,16 @@ fn is_of_this_machine(reader: &Reader) -> bool {
     name.as_slice() == ours.trim_ascii()
 }
 
-/// When this machine was started, to the second.
+/// When this machine started, to the second.
 fn boot_time() -> Option<SystemTime> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// When the process that has this number now was started, to the second; `None` if there is none.
+/// When the process that now has this number started, to the second; `None` if there is none.
 fn started(pid: u32) -> Option<SystemTime> {
-    /// `USER_HZ`, of all architectures that we know.
+    /// `USER_HZ` on all architectures that we know.
     const TICKS_A_SECOND: u64 = 100;
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
     let stat = stat.ok()?;
@@ -179,7 +179,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_running_process_tells_when_it_was_started() {
-        let (boot, start) = (boot_time().unwrap(), started(std::process::id()).unwrap());
+        let boot = boot_time().unwrap();
+        let start = started(std::process::id()).unwrap();
         assert!(boot <= start && start <= SystemTime::now() + Duration::from_secs(2));
     }
 }

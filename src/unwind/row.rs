@@ -1,7 +1,7 @@
-//! How the registers of a caller are found from those of the function that it called.
+//! Computes the registers of a caller from those of the function that it called.
 //!
-//! A row is what call frame information says of one address, or what the code itself says: see
-//! `exits.rs`. It stands alone: the expressions that it needs are copied out of their section.
+//! A row holds the rules for one address, from call frame information or from the code itself
+//! (`exits.rs`). It owns the expressions that it needs.
 
 use gimli::{
     CfaRule, Encoding, EndianSlice, Evaluation, EvaluationResult, Expression, Format, LittleEndian,
@@ -13,7 +13,7 @@ use super::memory::Stack;
 use super::registers::Registers;
 use super::value::Value;
 
-/// How the registers of the caller are found.
+/// How to find the registers of the caller.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     /// Where the caller's stack ends.
@@ -22,17 +22,17 @@ pub(super) struct Row {
     pub(super) registers: Box<[(Register, Rule)]>,
     /// The column of the return address.
     pub(super) return_address: Register,
-    /// The kernel called this function, as it does to return from a signal's handler: the caller
-    /// was interrupted, it did not call.
+    /// The function returns from a signal's handler, so its caller was interrupted and did not
+    /// call.
     pub(super) is_signal: bool,
-    /// Its function returns behind it. If not, it jumps elsewhere.
+    /// The function returns. If not, it jumps elsewhere.
     pub(super) returns: bool,
-    /// The function loads another stack pointer, which its tables do not know of.
+    /// The function loads another stack pointer, which its tables do not describe.
     pub(super) switches: bool,
     pub(super) encoding: Encoding,
 }
 
-/// How the end of the caller's stack is found: what DWARF calls the canonical frame address.
+/// How to find the end of the caller's stack, DWARF's canonical frame address.
 #[derive(Clone, Debug)]
 pub(super) enum Cfa {
     From(Register, i64),
@@ -40,20 +40,20 @@ pub(super) enum Cfa {
     Value(Value),
 }
 
-/// How one register is found.
+/// How to find one register.
 #[derive(Clone, Debug)]
 pub(super) enum Rule {
     /// It was not changed.
     Same,
     /// The tables say that it is lost.
     Undefined,
-    /// It lies so far from the canonical frame address.
+    /// It is in memory, at this offset from the canonical frame address.
     Saved(i64),
-    /// It is the canonical frame address and so much.
+    /// It is the canonical frame address plus this offset.
     Offset(i64),
     /// Another register holds it.
     Register(Register),
-    /// It lies where an expression says.
+    /// It is in memory, at the address that an expression computes.
     SavedAt(Box<[u8]>),
     /// An expression computes it.
     Expression(Box<[u8]>),
@@ -61,24 +61,23 @@ pub(super) enum Rule {
     Value(Value),
 }
 
-/// Where following a row led.
+/// The result of following a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// The caller was found.
     Caller,
     /// There is no caller: the tables say that a thread or the program began here.
     Root,
     /// There is no caller: its address is zero.
     Zero,
-    /// There is no caller on this stack: a coroutine began here, or Go changed to this stack.
+    /// There is no caller on this stack: a coroutine began here, or Go switched to this stack.
     Began,
-    /// There is a caller, but it was not found. Mostly the copy of the stack ends before.
+    /// There is a caller, but it was not found. In most cases the copy of the stack ends before it.
     Lost,
 }
 
 impl Row {
-    /// The row that a table says.
-    ///
-    /// `expression` reads one out of the table's section.
+    /// Converts a row of a table. `expression` copies an expression out of the table's section.
     pub(super) fn of<'a>(
         row: &gimli::UnwindTableRow<usize>,
         cie: &gimli::CommonInformationEntry<EndianSlice<'a, LittleEndian>>,
@@ -101,7 +100,7 @@ impl Row {
                 _ => Rule::Undefined,
             })
         };
-        let registers = row.registers().map(|(register, told)| Some((*register, rule(told)?)));
+        let registers = row.registers().map(|(register, old)| Some((*register, rule(old)?)));
         Some(Row {
             cfa,
             registers: registers.collect::<Option<_>>()?,
@@ -113,7 +112,7 @@ impl Row {
         })
     }
 
-    /// What the table of a function that is left like this would say.
+    /// The row that a table would have for a function with this exit.
     pub(super) fn of_exit(exit: &Exit) -> Row {
         let return_address = exit.cfa.plus(-8).and_then(Value::word);
         let changed = exit.changed.iter().copied().chain([(X86_64::RA, return_address)]);
@@ -129,8 +128,7 @@ impl Row {
         }
     }
 
-    /// What `code`, an expression of this row, makes of the registers, the stack, and the value
-    /// that it starts with.
+    /// The value of `code`, an expression of this row, which starts with the value `initial`.
     fn evaluate(
         &self,
         code: &[u8],
@@ -138,7 +136,7 @@ impl Row {
         registers: &Registers,
         word: impl Fn(u64) -> Option<u64>,
     ) -> Option<u64> {
-        // A loop in a hostile file.
+        // A hostile file may hold a loop.
         const MOST_STEPS: u32 = 10_000;
         let code = Expression(EndianSlice::new(code, LittleEndian));
         let mut evaluation: Evaluation<EndianSlice<'_, LittleEndian>> =
@@ -171,8 +169,8 @@ impl Row {
 }
 
 impl Registers {
-    /// Makes these registers those of the caller, by `row`. They may have been recorded at any
-    /// instruction, if they are `exact`, else they are those behind a call.
+    /// Makes these registers those of the caller, by `row`. If they are `exact`, they may be those
+    /// of any instruction; otherwise they are those after a call.
     pub(super) fn follow(
         &mut self,
         row: &Row,
@@ -192,10 +190,10 @@ impl Registers {
         };
         let Some(cfa) = cfa else { return Step::Lost };
         self.set(self.machine.sp(), Some(cfa));
-        let mut tells_return = false;
+        let mut has_return_address = false;
         for (register, rule) in &row.registers {
-            // Epilogues do not say that a register was restored, though its place is free, and not
-            // copied, by then.
+            // Tables do not describe that an epilogue has already restored a register. Its place on
+            // the stack is free by then, so it was not copied.
             let or_restored = |address| {
                 let is_restored = exact && address < here.sp() && !as_perf;
                 word(address).or_else(|| here.get(*register).filter(|_| is_restored))
@@ -215,12 +213,12 @@ impl Registers {
                 },
             };
             if *register == row.return_address {
-                tells_return = !matches!(rule, Rule::Undefined);
+                has_return_address = !matches!(rule, Rule::Undefined);
             }
             self.set(*register, value);
         }
-        // On AArch64 a leaf's return address is still in its register, and nothing is said of it.
-        if !tells_return && (!exact || row.return_address == self.machine.ip()) {
+        // On AArch64 a leaf's return address is still in its register, without a rule.
+        if !has_return_address && (!exact || row.return_address == self.machine.ip()) {
             return Step::Root;
         }
         let moves = self.sp() > here.sp() || exact || row.is_signal;
@@ -230,8 +228,8 @@ impl Registers {
         }
     }
 
-    /// The caller of code that keeps frame pointers: `[fp]` is the caller's, its return address
-    /// lies behind.
+    /// Makes these registers those of the caller, in code that keeps frame pointers: `[fp]` holds
+    /// the caller's frame pointer, and the next word the return address.
     pub(super) fn follow_frame_pointer(&mut self, stack: Stack<'_>) -> Step {
         let here = *self;
         let Some(fp) = here.get(self.machine.fp()) else { return Step::Lost };
@@ -251,7 +249,7 @@ impl Registers {
         self.arrive(here, address)
     }
 
-    /// The caller was found to be at `address`.
+    /// Sets the caller's address, and checks that it can be one.
     pub(super) fn arrive(&mut self, from: Registers, address: u64) -> Step {
         // The first page is never mapped, and the upper half is the kernel's.
         const CODE: std::ops::Range<u64> = 0x1000..1 << 56;

@@ -1,14 +1,15 @@
-//! How much of a copied stack unwinding will need.
+//! Predicts how much of a copied stack the unwinder will need.
 //!
 //! ```text
 //!  stack pointer      root                        the kernel's copy ends
-//!        ▕ frames of functions ▏ what the thread started with ▏
+//!        ▕ frames of functions ▏ older data of the thread ▏
 //!        ╰──────── kept ───────╯
 //! ```
 //!
-//! The kernel copies up to 64 KB, whatever is there: behind a thread's first function its own variables, behind a process's its arguments
-//! and environment, which is more than most stacks. Where a thread began stays where it is, so what is above is not kept of
-//! any stack after the first that was followed to there.
+//! The kernel copies up to 64 KB, whatever they hold. Above the root there are a thread's own
+//! variables, or the arguments and environment of a process, which are larger than most stacks. The
+//! root of a thread does not move. So once a stack was followed to its root, the bytes above it are
+//! dropped from later ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,20 +19,21 @@ use crate::perf_data::RawSample;
 
 use super::registers::{Machine, Registers};
 
-/// What is kept above a root, in bytes: where no tables say how to go on, a few words are looked at.
+/// How many bytes above a root are kept. Without tables, the unwinder looks at a few of these
+/// words.
 const MARGIN: u64 = 256;
 
-/// Where threads began, as those who unwind them find out, for those who copy their stacks.
+/// The roots of threads. The unwinder finds them, and the thread that copies stacks asks for them.
 #[derive(Clone, Default)]
-pub(crate) struct Reach {
+pub(crate) struct StackExtent {
     machine: Option<Machine>,
-    /// By thread; `None` is one that was lost once, perhaps because it has several stacks.
+    /// By thread. `None` for one that was lost once, perhaps because it has several stacks.
     roots: Arc<Mutex<HashMap<u32, Option<u64>>>>,
 }
 
-impl Reach {
-    pub(super) fn new(machine: Option<Machine>) -> Reach {
-        Reach { machine, ..Reach::default() }
+impl StackExtent {
+    pub(super) fn new(machine: Option<Machine>) -> StackExtent {
+        StackExtent { machine, ..StackExtent::default() }
     }
 
     /// How many bytes of its copied stack are needed to unwind `sample`.
@@ -43,28 +45,28 @@ impl Reach {
     fn to_root(&self, sample: &RawSample<'_>) -> Option<u64> {
         let root = lock(&self.roots).get(&sample.tid?).copied()??;
         let start = Registers::of(self.machine?, sample)?.sp();
-        // On another stack, as in a signal's handler, it is not known.
+        // It is not known on another stack, such as that of a signal's handler.
         (start < root).then(|| (root - start).saturating_add(MARGIN))
     }
 
-    /// Thread `tid` was followed to its root, where the stack pointer was `root`.
+    /// Notes that thread `tid` was followed to its root, where the stack pointer was `root`.
     pub(super) fn found(&self, tid: u32, root: u64) {
-        let mut roots = lock(&self.roots);
-        roots.entry(tid).or_insert(Some(root)).as_mut().into_iter().for_each(|known| *known = root);
+        if let Some(known) = lock(&self.roots).entry(tid).or_insert(Some(root)) {
+            *known = root;
+        }
     }
 
-    /// Whether a copy of the stack of thread `tid` that ends at `end` lacks the root, as far as
-    /// that is known.
+    /// Whether a copy of the stack of thread `tid` that ends at `end` is known to lack the root.
     pub(super) fn is_below_root(&self, tid: u32, end: u64) -> bool {
         lock(&self.roots).get(&tid).copied().flatten().is_some_and(|root| end < root)
     }
 
-    /// Thread `tid` was not followed to its root: from now on all of it is needed.
+    /// Notes that thread `tid` was not followed to its root. From now on its whole stack is needed.
     pub(super) fn lost(&self, tid: u32) {
         lock(&self.roots).entry(tid).and_modify(|known| *known = None);
     }
 
-    /// Thread `tid` has another stack from now on, or is another one.
+    /// Forgets thread `tid`, which ended or has a new stack.
     pub(super) fn forget(&self, tid: u32) {
         lock(&self.roots).remove(&tid);
     }
@@ -76,10 +78,10 @@ mod tests {
     use crate::perf_data::{Cursor, Endian, Regs, StackUser};
 
     #[test]
-    fn what_is_above_a_root_is_not_needed() {
-        let reach = Reach::new(Machine::of(Some("x86_64")));
+    fn bytes_above_a_root_are_not_needed() {
+        let reach = StackExtent::new(Machine::of(Some("x86_64")));
         let needed = |tid, sp: u64| {
-            // Of `enum perf_event_x86_regs`, 7 and 8: sp and ip.
+            // sp and ip are 7 and 8 of `enum perf_event_x86_regs`.
             let values: Vec<u8> = [sp, 0x1000].iter().flat_map(|word| word.to_le_bytes()).collect();
             let values = Cursor::new(&values, Endian::Little).words(2).unwrap();
             let regs_user = Some(Regs { abi: 2, mask: 3 << 7, values });

@@ -1,43 +1,42 @@
-//! What a register holds at one place of a function, told by what registers held at another.
+//! The value of a register at one instruction, expressed by the registers at an earlier one.
 
 use gimli::Register;
 
 use super::registers::Registers;
 
-/// What a register holds, plus an offset; or the word that lies there, plus another offset; and so
-/// on.
+/// A register plus an offset; or the word at that address plus another offset; and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Value {
     pub(super) register: Register,
-    /// How many of `offsets` lead to a word. One more offset is added at the end.
+    /// How many words are loaded. Each of `offsets` but the last leads to one.
     words: u8,
     offsets: [i32; Value::DEEPEST + 1],
 }
 
 impl Value {
-    /// Code that saved its stack pointer in memory loads one word to find it, and another to find
-    /// what it saved.
+    /// Code that saved its stack pointer in memory loads one word to find it, and another one to
+    /// find a saved register.
     const DEEPEST: usize = 2;
 
-    /// What `register` holds.
+    /// The value of `register`.
     pub(super) fn of(register: Register) -> Value {
         Value { register, words: 0, offsets: [0; Value::DEEPEST + 1] }
     }
 
-    /// `by` more; `None` if that is too far.
+    /// Adds `by`; `None` if the offset becomes too large.
     pub(super) fn plus(mut self, by: i64) -> Option<Value> {
         let last = &mut self.offsets[usize::from(self.words)];
         *last = i32::try_from(i64::from(*last).checked_add(by)?).ok()?;
         Some(self)
     }
 
-    /// The word that lies there; `None` if it takes too many words to find it.
+    /// The word at this address; `None` if that loads too many words.
     pub(super) fn word(mut self) -> Option<Value> {
         self.words += 1;
         (usize::from(self.words) <= Value::DEEPEST).then_some(self)
     }
 
-    /// The same, where `base` says what the register held earlier.
+    /// The same value, expressed earlier: `base` is the value of its register.
     pub(super) fn after(self, base: Value) -> Option<Value> {
         let mut value = base.plus(self.offsets[0].into())?;
         for &offset in &self.offsets[1..=usize::from(self.words)] {
@@ -46,7 +45,7 @@ impl Value {
         Some(value)
     }
 
-    /// Where the word lies that this is, and what is added to it; `None` if no word has to be read.
+    /// The address of the word that this value is; `None` if it is not a plain word.
     pub(super) fn place(self) -> Option<Value> {
         let at = usize::from(self.words).checked_sub(1)?;
         let is_plain = self.offsets[usize::from(self.words)] == 0;
@@ -88,7 +87,7 @@ mod tests {
         let behind = saved.plus(16).and_then(Value::word).unwrap();
         assert_eq!(behind.evaluate(&registers, word), Some(0x11a));
         assert_eq!(behind.word(), None, "too deep");
-        // rbx was 0x10 less where the value was told.
+        // rbx was 0x10 less when the value was expressed.
         let moved = saved.after(Value::of(X86_64::RBX).plus(-16).unwrap()).unwrap();
         assert_eq!(moved.evaluate(&registers, word), Some(0xf9));
         assert_eq!(Value::of(X86_64::R12).evaluate(&registers, word), None);

@@ -5,7 +5,7 @@
 
 use super::open::Events;
 use crate::perf_data::{Attr, Endian, Record};
-use crate::unwind::Reach;
+use crate::unwind::StackExtent;
 
 /// Records that wait.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(super) struct Queue {
     /// The room of records that were handed over.
     spare: Vec<Vec<u8>>,
     /// How much is needed of copied stacks.
-    pub(super) reach: Reach,
+    pub(super) stack_extent: StackExtent,
 }
 
 /// The room of more records is freed: they are many only where they had to wait for long.
@@ -34,7 +34,7 @@ impl Queue {
         let time = id.time.unwrap_or(0);
         let copied = match record {
             Record::Sample(sample) => {
-                sample.stack_user.map(|stack| (stack, self.reach.needed(&sample)))
+                sample.stack_user.map(|stack| (stack, self.stack_extent.needed(&sample)))
             }
             _ => None,
         };

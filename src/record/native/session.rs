@@ -18,7 +18,7 @@ use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only, with_li
 use crate::perf_data::{Attr, CpuMode, Endian, FileId, Head, Mmap, RawSample, Record, SampleId};
 use crate::prefetch::prefetch;
 use crate::unwind::Live;
-use crate::unwind::Reach;
+use crate::unwind::StackExtent;
 
 /// What becomes of samples.
 pub(super) struct Session<'a> {
@@ -105,8 +105,8 @@ impl<'a> Session<'a> {
     }
 
     /// How much of copied stacks is needed: all, if they are not unwound.
-    pub(super) fn reach(&self) -> Reach {
-        self.live.as_ref().map_or_else(Reach::default, |live| live.reach().clone())
+    pub(super) fn stack_extent(&self) -> StackExtent {
+        self.live.as_ref().map_or_else(StackExtent::default, |live| live.stack_extent().clone())
     }
 
     /// Tells of a thread that was there before.

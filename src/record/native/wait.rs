@@ -132,7 +132,7 @@ impl Wait {
         mut queue: Queue,
         events: &mut Events<'_>,
     ) -> io::Result<()> {
-        queue.reach = session.reach();
+        queue.stack_extent = session.stack_extent();
         let helper = Arc::new(sys::Helper::default());
         let (mut drain, batches) = Drain::new(queue, events.attr(), helper.clone());
         thread::scope(|scope| {

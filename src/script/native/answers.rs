@@ -38,7 +38,7 @@ impl KernelNames {
         spaces: &Spaces,
         loader: &Loader,
     ) -> Result<KernelNames> {
-        let kernel = spaces.kernel();
+        let kernel = &spaces.kernel;
         let build_id = kernel.build_id.as_deref();
         let reference = kernel
             .reference
@@ -51,7 +51,7 @@ impl KernelNames {
             (vmlinux.module.functions(asked, Naming { inlines, ..Naming::SYMBOLS }), moved)
         });
         let mut names = KernelNames { addresses, own, listed: KernelSymbols::default() };
-        let is_known = |&at: &u64| names.functions(at).is_some() || kernel.told(at).is_some();
+        let is_known = |&at: &u64| names.functions(at).is_some() || kernel.recorded(at).is_some();
         // The kernel's modules, and all of it where there is no file.
         if !names.addresses.iter().all(is_known) {
             names.listed = loader.kernel(build_id, &names.addresses, reference)?;

@@ -332,7 +332,7 @@ impl Script<'_> {
                 }
                 self.spaces.fork(&task);
             }
-            Record::Ksymbol(symbol) => self.spaces.tell(&symbol),
+            Record::Ksymbol(symbol) => self.spaces.kernel.add(&symbol),
             _ => {}
         }
     }

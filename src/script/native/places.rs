@@ -296,7 +296,7 @@ impl Places {
                 self.name(id, keys, named, frames);
                 continue;
             }
-            let symbol = spaces.kernel().told(key.lookup).or_else(|| names.listed(key.lookup));
+            let symbol = spaces.kernel.recorded(key.lookup).or_else(|| names.listed(key.lookup));
             let named = symbol.map(|symbol| unpadded(symbol, (key.lookup, key.shown)));
             let module = symbol
                 .filter(|symbol| !symbol.module.is_empty())

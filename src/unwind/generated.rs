@@ -1,8 +1,8 @@
-//! Code that no file holds, as JITs make it: how its functions are left.
+//! Finds the exits of functions that a JIT generated, which no file holds.
 //!
-//! While its process runs, the code is read from there. Later a jitdump may hold it, and may even
-//! describe it. Code that is made may be made anew in the same place: what is known of it is
-//! forgotten now and then, or holds for one entry of the dump.
+//! While the process runs, the code is read from its memory. Later, a jitdump may hold the code and
+//! even describe it. A JIT may write new code in the same place. So knowledge from memory is
+//! dropped now and then, and knowledge from a dump belongs to one entry of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use hashbrown::HashMap as FastMap;
 use crate::symbols::{JitCode, Loader};
 
 use super::cfi;
-use super::exits::Reader;
-use super::memory::{LONGEST, Memory};
+use super::exits::ExitFinder;
+use super::memory::{LONGEST, Memory, padded};
 use super::row::Row;
 
 /// Where the code of one process can be read.
@@ -33,74 +33,76 @@ pub(super) struct Source<'a> {
 
 /// A way to leave a function.
 #[derive(Clone, Debug)]
-pub(super) struct Way {
+pub(super) struct GeneratedExit {
     pub(super) row: Row,
     /// The JIT itself described it.
-    pub(super) is_told: bool,
+    pub(super) is_described: bool,
 }
 
-/// All that is known of code without a file.
+/// All that is known about code without a file.
 #[derive(Default)]
-pub(super) struct Made {
-    /// By process, as read from its memory.
+pub(super) struct Generated {
+    /// The code in memory, by process.
     running: HashMap<u32, Known>,
     /// By the path of the dump; `None` if there is none.
     dumps: HashMap<BString, Option<JitCode>>,
     /// By the path of the dump and the number of the code in it.
     dumped: HashMap<(BString, usize), Known>,
-    /// While processes run: which generation of their memory the dumps belong to.
+    /// The generation of the memory of running processes in which the dumps were read.
     dumps_read: u64,
     context: UnwindContext<usize>,
 }
 
 #[derive(Default)]
 struct Known {
-    reader: Reader,
-    ways: FastMap<u64, Arc<[Way]>>,
-    /// Of the memory that was read.
+    finder: ExitFinder,
+    exits: FastMap<u64, Arc<[GeneratedExit]>>,
+    /// The generation of the memory that was read.
     generation: u64,
 }
 
-impl Made {
-    /// How the function is left that a thread is in at `ip`, or returns to; then `lookup` is in the
-    /// call.
-    pub(super) fn ways(&mut self, from: Source<'_>, lookup: u64, ip: u64) -> Arc<[Way]> {
+impl Generated {
+    /// The exits of the function that a thread is in at `ip`, or returns to; then `lookup` is
+    /// inside the call.
+    pub(super) fn exits(&mut self, from: Source<'_>, lookup: u64, ip: u64) -> Arc<[GeneratedExit]> {
         if let Some(memory) = from.memory {
             let known = self.running.entry(from.pid).or_default();
             if known.generation != memory.generation() {
                 *known = Known { generation: memory.generation(), ..Known::default() };
             }
-            if let Some(ways) = known.ways.get(&ip) {
-                return ways.clone();
+            if let Some(exits) = known.exits.get(&ip) {
+                return exits.clone();
             }
-            let read = read_ways(&mut known.reader, ip, |address| memory.code(from.pid, address));
-            let told = self.told(from, lookup, memory.generation());
-            let told = told.map(|row| Way { row, is_told: true });
-            let ways: Arc<[Way]> = read.iter().cloned().chain(told).collect();
+            let mut exits =
+                read_exits(&mut known.finder, ip, |address| memory.code(from.pid, address));
+            let described = self.describe(from, lookup, memory.generation());
+            exits.extend(described.map(|row| GeneratedExit { row, is_described: true }));
+            let exits: Arc<[GeneratedExit]> = exits.into();
             if let Some(known) = self.running.get_mut(&from.pid) {
-                known.ways.insert(ip, ways.clone());
+                known.exits.insert(ip, exits.clone());
             }
-            return ways;
+            return exits;
         }
         let Some((path, code)) = dump_of(&mut self.dumps, from) else { return Arc::default() };
         let Some(number) = code.find(lookup, from.time) else { return Arc::default() };
         let known = self.dumped.entry((path.clone(), number)).or_default();
-        if let Some(ways) = known.ways.get(&ip) {
-            return ways.clone();
+        if let Some(exits) = known.exits.get(&ip) {
+            return exits.clone();
         }
-        let told = described(code, number, lookup, &mut self.context);
-        let ways: Arc<[Way]> = match told {
-            Some(row) => [Way { row, is_told: true }].into(),
-            None => read_ways(&mut known.reader, ip, |address| {
-                first(code.bytes_at(code.find(address, from.time)?, address)?)
+        let exits = match described(code, number, lookup, &mut self.context) {
+            Some(row) => vec![GeneratedExit { row, is_described: true }],
+            None => read_exits(&mut known.finder, ip, |address| {
+                padded(code.bytes_at(code.find(address, from.time)?, address)?)
             }),
         };
-        known.ways.insert(ip, ways.clone());
-        ways
+        let exits: Arc<[GeneratedExit]> = exits.into();
+        known.exits.insert(ip, exits.clone());
+        exits
     }
 
-    /// What the dump says of `lookup`. It is still being written: each `generation` reads it anew.
-    fn told(&mut self, from: Source<'_>, lookup: u64, generation: u64) -> Option<Row> {
+    /// The dump's description of `lookup`. The dump is still being written, so each `generation`
+    /// reads it again.
+    fn describe(&mut self, from: Source<'_>, lookup: u64, generation: u64) -> Option<Row> {
         if self.dumps_read != generation {
             self.dumps.clear();
             self.dumps_read = generation;
@@ -110,8 +112,7 @@ impl Made {
         described(code, number, lookup, &mut self.context)
     }
 
-    /// Whether other code lies around `address` by now. If so, what is known of its process is
-    /// forgotten.
+    /// Whether the code around `address` has changed. If so, forgets the code of its process.
     pub(super) fn renew(&mut self, from: Source<'_>, address: u64) -> bool {
         let is_new = from.memory.is_some_and(|memory| memory.has_new_code(from.pid, address));
         if is_new {
@@ -128,7 +129,7 @@ impl Made {
             None => {
                 let (_, code) = dump_of(&mut self.dumps, from)?;
                 let number = code.find(address - 1, from.time)?;
-                first(code.bytes_at(number, start)?)?
+                padded(code.bytes_at(number, start)?)?
             }
         };
         bytes.first_chunk().copied()
@@ -146,28 +147,23 @@ fn dump_of<'a>(
     Some((path, dumps.get(path)?.as_ref()?))
 }
 
-fn read_ways(
-    reader: &mut Reader,
+fn read_exits(
+    finder: &mut ExitFinder,
     ip: u64,
     code_at: impl FnMut(u64) -> Option<[u8; LONGEST]>,
-) -> Arc<[Way]> {
-    let exits = reader.exits(ip, code_at);
-    exits.iter().map(|exit| Way { row: Row::of_exit(exit), is_told: false }).collect()
+) -> Vec<GeneratedExit> {
+    let exits = finder.exits(ip, code_at);
+    exits
+        .iter()
+        .map(|exit| GeneratedExit { row: Row::of_exit(exit), is_described: false })
+        .collect()
 }
 
-/// The first bytes, and zeros where there are no more.
-fn first(code: &[u8]) -> Option<[u8; LONGEST]> {
-    let mut bytes = [0; LONGEST];
-    let length = code.len().min(LONGEST);
-    bytes[..length].copy_from_slice(&code[..length]);
-    (length > 0).then_some(bytes)
-}
-
-/// What the JIT itself says of `address`, which is in the code of this number.
+/// The JIT's description of `address`, which is in the code of this number.
 ///
-/// The tables are written as if they lay behind the code. Most describe one function, and it is the
-/// code, wherever they say that it lies: perf writes both into a file of its own, so that its
-/// offsets never mattered.
+/// The tables assume that they lie behind the code. Most describe a single function, which is the
+/// code, whatever address they give: perf writes code and tables into a new file, so it never
+/// mattered.
 fn described(
     code: &JitCode,
     number: usize,
