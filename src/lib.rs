@@ -20,6 +20,7 @@ mod event;
 pub mod filter;
 pub mod fold;
 pub mod folded;
+mod graph;
 pub mod input;
 pub mod intern;
 mod lock;

@@ -1,11 +1,13 @@
-//! The stacks inside a graph, as far as the code that zstd and base64 are wrapped around: `cargo fuzz run embedded_stacks`, seeded with
-//! lines such as `1;'write';0 42`.
+//! The stacks inside a picture, behind the base64 and deflate that they are wrapped in:
+//! `cargo fuzz run embedded_stacks`.
 #![no_main]
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use flamepipe::input::{Config, Input, Source};
 use flamepipe::fold::{self, Folder, Merge};
 use flamepipe::folded::Writer;
@@ -13,9 +15,11 @@ use flamepipe::sample::{FrameTable, SampleSink};
 use flamepipe::tally::Tally;
 
 libfuzzer_sys::fuzz_target!(|code: &[u8]| {
-    let Ok(packed) = zstd::encode_all(code, 1) else { return };
+    let mut deflater = DeflateEncoder::new(Vec::new(), Compression::fast());
+    let Ok(()) = deflater.write_all(code) else { return };
+    let Ok(packed) = deflater.finish() else { return };
     let data = BASE64_STANDARD.encode(packed);
-    let svg = format!("<svg><metadata id=\"flamepipe-folded-2\">{data}</metadata></svg>");
+    let svg = format!("<svg><metadata id=\"flamepipe-graph-3\">{data}</metadata></svg>");
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let merge = Merge::new(Writer::new(Vec::new(), "memory"));
     let mut folder = Folder::new(fold::Config::default(), "fuzz", merge);

@@ -198,8 +198,8 @@ pub struct GraphArgs {
     #[arg(long = "flamechart", conflicts_with = "reverse")]
     pub flame_chart: bool,
 
-    /// Do not embed the folded stacks in the SVG, so fg-fold and fg-diff cannot read it. More than
-    /// 262,144 stacks are never embedded
+    /// Do not embed the folded stacks in the SVG, so fg-fold and fg-diff cannot read it. Stacks that
+    /// take more than 8 MB are never embedded
     #[arg(long)]
     pub no_embed: bool,
 }
@@ -287,13 +287,9 @@ impl Program for RenderArgs {
         let output = Output::create(output.as_deref())?;
         let output_name = output.name.clone();
         let is_chart = config.order == Order::Time;
-        let mut renderer = Renderer::new(config, &*name, output, output_name);
+        let renderer = Renderer::new(config, &*name, output, output_name);
         let progress = Arc::default();
         let _shown = Shown::start(Self::NAME, &name, &progress, !quiet);
-        let drawn = match &inputs[..] {
-            [Input { file: Some(file), .. }] => pipeline::draw_sorted(file, &mut renderer)?,
-            _ => None,
-        };
         let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| input::Input {
             name,
             reader,
@@ -302,10 +298,7 @@ impl Program for RenderArgs {
         });
         let source =
             input::Config { lenient: true, threads: input::threads(), ..input::Config::default() };
-        let (mut renderer, tally) = match drawn {
-            Some(tally) => (renderer, tally),
-            None => pipeline::draw_all(inputs, &name, source, is_chart, renderer)?,
-        };
+        let (mut renderer, tally) = pipeline::draw_all(inputs, &name, source, is_chart, renderer)?;
         let palette_map = renderer.take_palette_map();
         renderer.into_inner().commit()?;
         palette_map.as_ref().map_or(Ok(()), palette_map::write)?;

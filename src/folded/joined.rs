@@ -2,7 +2,7 @@
 
 /// The text of a stack, its names joined by `;`.
 #[derive(Default)]
-pub(crate) struct Joined {
+pub(super) struct Joined {
     text: Vec<u8>,
     /// Where in `text` each name ends.
     ends: Vec<usize>,
@@ -11,7 +11,7 @@ pub(crate) struct Joined {
 impl Joined {
     /// Makes it `text`; answers how many names that surely has in common with the one before, from the root on. The last name of either
     /// counts for different.
-    pub(crate) fn set(&mut self, text: &[u8]) -> usize {
+    pub(super) fn set(&mut self, text: &[u8]) -> usize {
         let same = common_prefix(&self.text, text);
         let shared = self.ends.partition_point(|&end| end < same);
         self.ends.truncate(shared);
@@ -24,7 +24,7 @@ impl Joined {
     }
 
     /// Its names but for the first ones, of which there are so many.
-    pub(crate) fn names(&self, first: usize) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn names(&self, first: usize) -> impl Iterator<Item = &[u8]> {
         let ends = self.ends.get(first..).unwrap_or_default().iter();
         ends.scan(self.start(first), |start, &end| {
             let name = self.text.get(*start..end);
@@ -33,19 +33,13 @@ impl Joined {
         })
     }
 
-    /// Makes it nothing, with which nothing has a name in common.
-    pub(crate) fn clear(&mut self) {
-        self.text.clear();
-        self.ends.clear();
-    }
-
     fn start(&self, name: usize) -> usize {
         name.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| end + 1)
     }
 }
 
 /// How many bytes `a` and `b` begin with in common.
-pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let equal = |(a, b): &(&[u8], &[u8])| a == b;
     let whole = 16 * a.chunks_exact(16).zip(b.chunks_exact(16)).take_while(equal).count();
     let rest = a.iter().zip(b).skip(whole);

@@ -10,9 +10,8 @@ mod write;
 use std::io::{BufRead, ErrorKind};
 
 use bstr::ByteSlice;
-pub(crate) use joined::{Joined, common_prefix};
+use joined::Joined;
 pub use write::{Writer, format, restack};
-pub(crate) use write::{number, weights};
 
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable};

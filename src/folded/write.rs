@@ -86,7 +86,7 @@ fn prefetch(frames: &FrameTable, all: &[Folded<'_>], at: usize) {
 }
 
 /// Appends what follows the stack of `folded` in its line.
-pub(crate) fn weights(line: &mut Vec<u8>, folded: &Folded<'_>) {
+fn weights(line: &mut Vec<u8>, folded: &Folded<'_>) {
     for weight in [Some(folded.weight), folded.after].into_iter().flatten() {
         line.push(b' ');
         number(line, weight);
@@ -94,7 +94,7 @@ pub(crate) fn weights(line: &mut Vec<u8>, folded: &Folded<'_>) {
 }
 
 /// Appends a number in decimal digits. There is one for each stack, and in a graph for each name: std's formatting is made for more than that.
-pub(crate) fn number(line: &mut Vec<u8>, number: u64) {
+fn number(line: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let (mut start, mut rest) = (digits.len(), number);
     while let Some(digit) = digits.get_mut(start.wrapping_sub(1)) {

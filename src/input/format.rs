@@ -1,19 +1,16 @@
 //! Which of the formats an input is in: the only place that looks.
 
-use std::fs::File;
-
 use bstr::ByteSlice;
 
 use super::foreign::Foreign;
-use super::start::{SNIFFED, TELLING, telling_lines};
+use super::start::{TELLING, telling_lines};
 use super::stranger::Stranger;
 use crate::error::Error;
 use crate::folded;
+use crate::graph;
 use crate::perf_data;
-use crate::render::embed;
 use crate::script::header::Header;
 use crate::script::line;
-use crate::windows::Windows;
 
 /// A format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +62,7 @@ impl Format {
         if is_folded(whole) {
             return Some(Format::Folded);
         }
-        if embed::is_svg(start) {
+        if graph::is_picture(start) {
             return Some(Format::Svg);
         }
         if Stranger::of(start).is_some() {
@@ -151,13 +148,6 @@ fn is_half_folded(text: &[u8]) -> bool {
     telling_lines(text).count() > odd && telling_lines(text).count() >= 2 * odd
 }
 
-/// The format of `file`, if its first bytes tell it; where in it is read is left as it is.
-pub fn format_of(file: &File) -> Option<Format> {
-    let len = file.metadata().ok()?.len();
-    let mut start = Windows::new(file, 0..len.min(SNIFFED))?;
-    Format::sniff(start.next_chunk().ok()??, len <= SNIFFED)
-}
-
 /// Whether one line is a stack, or none is anything.
 pub(crate) fn may_be_folded(start: &[u8]) -> bool {
     Stranger::of(start).is_none() && has_stack(start)
@@ -169,6 +159,7 @@ fn has_stack(start: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::start::SNIFFED;
     use super::super::start::read_start;
     use super::*;
 

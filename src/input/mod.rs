@@ -27,8 +27,8 @@ use std::sync::Arc;
 
 use crate::perf_data;
 
+pub use format::Format;
 pub(crate) use format::may_be_folded;
-pub use format::{Format, format_of};
 pub use source::{Config, Source, threads};
 pub(crate) use start::read_start;
 

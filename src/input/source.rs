@@ -10,7 +10,7 @@ use super::{Input, recording};
 use crate::error::{Error, Result};
 use crate::fold::{Folder, Stage, Worker, fold_all};
 use crate::folded::{self, FoldedSink};
-use crate::render::embed;
+use crate::graph;
 use crate::sample::{FrameTable, SampleSink};
 use crate::script;
 use crate::tally::Tally;
@@ -147,11 +147,9 @@ impl Source {
                 tally,
             ),
             Format::Svg => {
-                let mut svg = Vec::new();
-                whole.read_to_end(&mut svg).map_err(Error::io(reading))?;
-                let text = io::BufReader::new(embed::folded_text(&svg, name)?);
-                drop(svg);
-                folded::read(text, name, frames, stage.next_mut(), tally)
+                let mut picture = Vec::new();
+                whole.read_to_end(&mut picture).map_err(Error::io(reading))?;
+                graph::read(&picture, name, frames, stage.next_mut(), tally)
             }
             Format::Foreign(foreign) => {
                 let folded = foreign.fold(&mut whole, name, tally)?;

@@ -11,7 +11,6 @@
 mod channel;
 mod command;
 
-use std::fs::File;
 use std::io::Write;
 
 pub use channel::{Reader, Sender, channel};
@@ -20,7 +19,7 @@ pub use command::Command;
 use crate::error::Result;
 use crate::fold::{self, Folder, Lanes, Merge, Stage};
 use crate::folded::FoldedSink;
-use crate::input::{self, Format, Input, Source};
+use crate::input::{self, Input, Source};
 use crate::render::{self, Order, Renderer};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
@@ -96,17 +95,6 @@ pub fn draw_all<W: Write>(
     let stage = PastMerge(Folder::new(fold, name, merge).parallel(source.threads > 1));
     let (stage, tally) = run(inputs, source, stage)?;
     Ok((stage.0.into_next().into_next(), tally))
-}
-
-/// Draws `file`, if it is one that [`Renderer::sorted_file`] takes; otherwise the renderer is as it was.
-pub fn draw_sorted<W: Write>(file: &File, renderer: &mut Renderer<W>) -> Result<Option<Tally>> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    let is_folded = input::format_of(file) == Some(Format::Folded);
-    if !is_folded || !renderer.sorted_file(file, &mut frames, &mut tally)? {
-        return Ok(None);
-    }
-    renderer.finish(&mut frames, &mut tally)?;
-    Ok(Some(tally))
 }
 
 fn folded<S: FoldedSink>(

@@ -5,18 +5,7 @@ use inferno::flamegraph::{self, FuncFrameAttrsMap, Options, Palette, TextTruncat
 
 use super::names::clean;
 use crate::error::{Error, Result};
-
-/// In which order stacks are drawn, left to right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// Siblings by name; equal stacks are one.
-    #[default]
-    Frames,
-    /// As they come, for input that is in a good order already. Neighbours that share frames share boxes.
-    Input,
-    /// The last one first, which is how every flame graph tool draws a flame chart.
-    Time,
-}
+use crate::graph::Order;
 
 /// What a graph is to look like. The default is that of inferno-flamegraph, and the stacks are embedded.
 #[derive(Debug, PartialEq)]

@@ -2,57 +2,8 @@
 
 use std::io::Write;
 
-use super::names::{MARK, Names};
-
-/// What a stack weighs in the first and in the second profile; the same where there is only one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Weight {
-    pub(super) before: u64,
-    pub(super) after: u64,
-}
-
-impl Weight {
-    pub(super) fn add(&mut self, other: Weight) {
-        self.before = self.before.saturating_add(other.before);
-        self.after = self.after.saturating_add(other.after);
-    }
-
-    /// The same before as after.
-    pub(super) fn unchanged(self) -> Weight {
-        Weight { before: self.after, ..self }
-    }
-
-    /// What is left of it without `other`.
-    pub(super) fn less(self, other: Weight) -> Weight {
-        Weight {
-            before: self.before.saturating_sub(other.before),
-            after: self.after.saturating_sub(other.after),
-        }
-    }
-}
-
-/// Stacks in the order in which they came.
-#[derive(Default)]
-pub(super) struct Sequence {
-    names: Vec<u32>,
-    /// Where each stack ends in `names`, and its weight.
-    stacks: Vec<(usize, Weight)>,
-}
-
-impl Sequence {
-    pub(super) fn add(&mut self, stack: &[u32], weight: Weight) {
-        self.names.extend_from_slice(stack);
-        self.stacks.push((self.names.len(), weight));
-    }
-
-    pub(super) fn visit(&self, mut line: impl FnMut(&[u32], Weight)) {
-        let mut start = 0;
-        for &(end, weight) in &self.stacks {
-            line(&self.names[start..end], weight);
-            start = end;
-        }
-    }
-}
+use super::names::{DrawnNames, MARK};
+use crate::graph::Weight;
 
 /// Lines of folded text: `main;f 3`, or `main;f 3 4` in a differential.
 pub(super) struct Lines {
@@ -66,8 +17,8 @@ impl Lines {
         Lines { text: Vec::new(), ends: Vec::new(), differential }
     }
 
-    /// Appends a line for a stack that was [`trimmed`](Names::trim).
-    pub(super) fn push(&mut self, names: &Names, stack: &[u32], weight: Weight) {
+    /// Appends a line for a stack that was [`trimmed`](DrawnNames::trim).
+    pub(super) fn push(&mut self, names: &DrawnNames, stack: &[u32], weight: Weight) {
         let start = self.text.len();
         for (i, &name) in stack.iter().enumerate() {
             if i > 0 {
@@ -106,8 +57,9 @@ mod tests {
 
     #[test]
     fn lines_are_what_inferno_reads() {
-        let mut names = Names::default();
-        let [hash, main, thread] = [&b"#"[..], b"main", b"GC 0"].map(|name| names.intern(name));
+        let mut names = DrawnNames::default();
+        let [hash, main, thread] =
+            [&b"#"[..], b"main", b"GC 0"].map(|name| names.names.intern(name));
         names.ends_line(thread);
         let mut lines = Lines::new(false);
         let weight = Weight { before: 3, after: 4 };

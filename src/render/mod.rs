@@ -19,27 +19,25 @@
 //! ```
 
 mod config;
-pub(crate) mod embed;
 mod lines;
 mod names;
-mod prune;
-mod sorted;
 mod svg;
-mod tree;
 
 use std::io::Write;
 
-pub use config::{Config, Order};
-use embed::Embedder;
+use bstr::ByteSlice;
+
+pub use config::Config;
 pub use inferno::flamegraph::color;
 pub use inferno::flamegraph::{FuncFrameAttrsMap, Palette};
-use lines::{Lines, Sequence, Weight};
-use names::{Names, Path};
+use lines::Lines;
+use names::DrawnNames;
 pub use svg::frame_attributes;
-use tree::CallTree;
 
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
+pub use crate::graph::Order;
+use crate::graph::{CallTree, Graph, Path, Sequence, Store, Weight};
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Count, Loss, Tally};
 use crate::unit::Unit;
@@ -57,6 +55,9 @@ const MOST_OF_A_DIFFERENTIAL: u64 = i64::MAX as u64 / 150;
 /// as many.
 const MOST_TO_OPEN: usize = 10_000_000;
 
+/// Larger than this, in bytes, the stacks stay out of the SVG. A million distinct frames take 3 MB.
+const MOST_CARRIED: usize = 8 << 20;
+
 /// Collects folded stacks and draws them when it is finished.
 ///
 /// The profile is a differential if its first stack has two weights. Its boxes are as wide as the second, its colours
@@ -71,9 +72,10 @@ pub struct Renderer<W> {
     input: String,
     out: W,
     output: String,
-    names: Names,
+    names: DrawnNames,
     base: Vec<u32>,
-    embed: Embedder,
+    /// What the SVG carries.
+    carried: Option<Graph>,
     store: Store,
     /// Unknown before the first stack.
     differential: Option<bool>,
@@ -93,26 +95,6 @@ pub struct Renderer<W> {
     plain: Vec<FrameId>,
 }
 
-enum Store {
-    Tree(CallTree),
-    Sequence(Sequence),
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Store::Sequence(Sequence::default())
-    }
-}
-
-impl Store {
-    fn add(&mut self, names: &Names, stack: &[u32], weight: Weight) {
-        match self {
-            Store::Tree(tree) => tree.add(names, stack, weight),
-            Store::Sequence(sequence) => sequence.add(stack, weight),
-        }
-    }
-}
-
 impl<W: Write> Renderer<W> {
     /// A renderer of what errors call `input` to `out`, which they call `output`. Nothing is written before the end,
     /// and nothing at all if there is nothing to draw.
@@ -122,12 +104,10 @@ impl<W: Write> Renderer<W> {
         out: W,
         output: impl Into<String>,
     ) -> Self {
-        let mut names = Names::default();
-        let base = config.base.iter().map(|name| names.intern(name.as_bytes())).collect();
-        let store = match config.order {
-            Order::Frames => Store::Tree(CallTree::default()),
-            Order::Input | Order::Time => Store::default(),
-        };
+        let mut names = DrawnNames::default();
+        let base = config.base.iter().map(|name| names.names.intern(name.as_bytes())).collect();
+        let carried = config.embed.then(|| Graph::new(config.order));
+        let store = Store::new(config.order);
         Renderer {
             config,
             input: input.into(),
@@ -135,7 +115,7 @@ impl<W: Write> Renderer<W> {
             output: output.into(),
             names,
             base,
-            embed: Embedder::default(),
+            carried,
             store,
             differential: None,
             seen: Count::default(),
@@ -209,11 +189,11 @@ impl<W: Write> Renderer<W> {
         self.times =
             self.times && folded.stack.first().is_some_and(|&root| is_time(frames.symbol(root)));
 
-        self.path.set(&mut self.names, frames, folded.stack);
+        self.path.set(&mut self.names.names, frames, folded.stack);
         if self.base.is_empty() && !self.config.reverse && self.names.are_trimmed(self.path.names())
         {
             self.total.add(weight);
-            self.store.add(&self.names, self.path.names(), weight);
+            self.store.add(&self.names.names, self.path.names(), weight);
             return;
         }
         let mut stack = std::mem::take(&mut self.stack);
@@ -237,20 +217,22 @@ impl<W: Write> Renderer<W> {
             self.nameless += Count::one(weight.after);
         } else {
             self.total.add(weight);
-            self.store.add(&self.names, &stack, weight);
+            self.store.add(&self.names.names, &stack, weight);
         }
         self.stack = stack;
     }
 
     /// The lines to draw, in their order.
     fn lines(&mut self, differential: bool) -> Lines {
-        let sequence = match std::mem::take(&mut self.store) {
+        let empty = Store::Sequence(Sequence::default());
+        let sequence = match std::mem::replace(&mut self.store, empty) {
             Store::Sequence(sequence) => sequence,
             Store::Tree(mut tree) => {
-                let vanished = differential.then(|| tree.vanished(self.names.intern(VANISHED)));
+                let vanished =
+                    differential.then(|| tree.vanished(self.names.names.intern(VANISHED)));
                 let width = vanished.as_ref().map_or(0, CallTree::width);
                 let narrow = svg::narrow(&self.config, self.total.after.saturating_add(width));
-                let ranks = self.names.ranks();
+                let ranks = self.names.names.ranks();
                 let mut sequence = Sequence::default();
                 for tree in std::iter::once(tree).chain(vanished) {
                     let line = |stack: &[u32], weight| sequence.add(stack, weight);
@@ -270,6 +252,20 @@ impl<W: Write> Renderer<W> {
     }
 }
 
+/// Puts what the SVG carries at its end.
+fn embed(svg: &mut Vec<u8>, carried: Graph) -> Result<()> {
+    let element = carried.element("metadata")?;
+    if element.len() > MOST_CARRIED {
+        log::warn!(
+            "not embedding the folded stacks: they take {} MB, although compressed",
+            element.len() / 1_000_000
+        );
+    } else if let Some(end) = svg.rfind("</svg>") {
+        svg.splice(end..end, element);
+    }
+    Ok(())
+}
+
 /// The roots of time on and off the processor, which weighs nanoseconds.
 fn is_time(root: &[u8]) -> bool {
     root == ON_CPU || root == OFF_CPU
@@ -279,38 +275,20 @@ impl<W: Write> FoldedSink for Renderer<W> {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
         let differential = *self.differential.get_or_insert(folded.after.is_some());
         self.fractions += u64::from(folded.has_fraction());
-        if self.config.embed {
-            self.embed.add(frames, folded)?;
-        }
         let mut room = std::mem::take(&mut self.plain);
         let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
+        if let Some(carried) = &mut self.carried {
+            carried.add(frames, &folded);
+        }
         self.place(frames, &folded);
         self.plain = room;
         Ok(())
     }
 
-    /// Another thread packs them.
-    fn many(&mut self, frames: &mut FrameTable, pieces: &[Vec<Folded<'_>>]) -> Result<()> {
-        let mut all = pieces.iter().flatten();
-        let is_plain = |folded: &Folded<'_>| folded.after.is_none() && folded.line.is_empty();
-        if pieces.len() < 2 || !self.config.embed || !all.clone().all(is_plain) {
-            return all.try_for_each(|folded| self.folded(frames, folded));
-        }
-        self.differential.get_or_insert(false);
-        let (frames, mut embed) = (&*frames, std::mem::take(&mut self.embed));
-        let mut packed = Ok(());
-        rayon::in_place_scope(|scope| {
-            scope.spawn(|_| packed = embed.add_all(frames, pieces));
-            all.for_each(|folded| self.place(frames, folded));
-        });
-        self.embed = embed;
-        packed
-    }
-
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.unit.note_line(line);
-        if self.config.embed && crate::unit::of_line(line).is_some() {
-            self.embed.text(line)?;
+        if let Some(carried) = &mut self.carried {
+            carried.note_line(line);
         }
         self.texts += 1;
         Ok(())
@@ -331,7 +309,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
         }
         tally.filtered += self.outside_base;
         tally.lose(Loss::NoStack, self.nameless.items, self.nameless.weight);
-        tally.lose(Loss::Replaced, self.names.replaced(), 0);
+        tally.lose(Loss::Replaced, self.names.names.replaced(), 0);
         tally.lose(Loss::Fraction, self.fractions, 0);
         if let Some(unit) = self.unit.known().map(|unit| unit.to_string()) {
             self.count_in(&unit);
@@ -347,7 +325,9 @@ impl<W: Write> FoldedSink for Renderer<W> {
                 (10.0 * self.config.min_width).max(0.1),
             );
         }
-        std::mem::take(&mut self.embed).finish(&mut svg)?;
+        if let Some(carried) = self.carried.take() {
+            embed(&mut svg, carried)?;
+        }
         let written = self.out.write_all(&svg).and_then(|()| self.out.flush());
         written.map_err(Error::io(|| format!("cannot write {}", self.output)))
     }

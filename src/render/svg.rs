@@ -4,10 +4,11 @@ use std::any::Any;
 
 use inferno::flamegraph::{self, FuncFrameAttrsMap};
 
-use super::config::{Config, Order};
+use super::config::Config;
 use super::lines::Lines;
 use super::names::clean;
 use crate::error::{Error, Result};
+use crate::graph::Order;
 
 /// Tells of a frame's weight whether inferno leaves it out, as it computes that: `min_width` is percent of `total`. What is narrow of
 /// some is narrow of more.

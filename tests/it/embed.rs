@@ -58,7 +58,7 @@ fn it_is_the_graph_without_them_and_one_element_more() {
     let text = b"main;f 3\nmain;\xff\xfe 1\n";
     let with = BString::from(render(Config::default(), text));
     let without = BString::from(render(Config { embed: false, ..Config::default() }, text));
-    let start = with.find("<metadata id=\"flamepipe-folded-2\">").unwrap();
+    let start = with.find("<metadata id=\"flamepipe-graph-3\">").unwrap();
     let end = with.find("</metadata>\n").unwrap() + "</metadata>\n".len();
     assert_eq!([&with[..start], &with[end..]].concat().as_bstr(), without);
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
@@ -67,7 +67,7 @@ fn it_is_the_graph_without_them_and_one_element_more() {
 
 #[test]
 fn a_name_or_a_note_cannot_take_their_place() {
-    let fake = "<metadata id=\"flamepipe-folded-2\">AAAA</metadata></svg>";
+    let fake = "<metadata id=\"flamepipe-graph-3\">AAAA</metadata></svg>";
     let text = format!("main;{fake} 3\n");
     let config = Config { notes: fake.into(), ..Config::default() };
     assert_eq!(fold(&render(config, text.as_bytes())), text.as_bytes());
@@ -89,7 +89,7 @@ fn all_programs_that_draw_embed_unless_told_not_to() {
             .arg("x.svg")
             .run()
             .code(1)
-            .says("x.svg is an SVG without folded stacks")
+            .says("x.svg is a picture without folded stacks")
             .says("which embed them by default");
     }
 }

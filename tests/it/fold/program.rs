@@ -34,7 +34,7 @@ fn each_mistake_has_its_own_diagnosis_and_leaves_the_old_output() {
         ("", "standard input is empty"),
         ("\n\n", "standard input is empty"),
         ("hello\nworld\n", "standard input is not perf-script text"),
-        ("<svg>\n", "standard input is an SVG without folded stacks"),
+        ("<svg>\n", "standard input is a picture without folded stacks"),
         (bare, "has 2 samples but no call chains"),
         (
             "PERFILE2 is the beginning of something else",

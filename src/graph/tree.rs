@@ -6,9 +6,58 @@
 
 use std::ops::Range;
 
-use super::lines::Weight;
 use super::names::{Names, Ranks};
 use crate::stacks::common;
+
+/// What a stack weighs in the first and in the second profile; the same where there is only one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    pub(crate) before: u64,
+    pub(crate) after: u64,
+}
+
+impl Weight {
+    pub(crate) fn add(&mut self, other: Weight) {
+        self.before = self.before.saturating_add(other.before);
+        self.after = self.after.saturating_add(other.after);
+    }
+
+    /// The same before as after.
+    pub(crate) fn unchanged(self) -> Weight {
+        Weight { before: self.after, ..self }
+    }
+
+    /// What is left of it without `other`.
+    pub(crate) fn less(self, other: Weight) -> Weight {
+        Weight {
+            before: self.before.saturating_sub(other.before),
+            after: self.after.saturating_sub(other.after),
+        }
+    }
+}
+
+/// Stacks in the order in which they came.
+#[derive(Default)]
+pub(crate) struct Sequence {
+    names: Vec<u32>,
+    /// Where each stack ends in `names`, and its weight.
+    stacks: Vec<(usize, Weight)>,
+}
+
+impl Sequence {
+    pub(crate) fn add(&mut self, stack: &[u32], weight: Weight) {
+        self.names.extend_from_slice(stack);
+        self.stacks.push((self.names.len(), weight));
+    }
+
+    pub(crate) fn visit(&self, mut line: impl FnMut(&[u32], Weight)) {
+        let mut start = 0;
+        for &(end, weight) in &self.stacks {
+            line(&self.names[start..end], weight);
+            start = end;
+        }
+    }
+}
 
 /// Stacks that may come before equal ones are looked for.
 const FEW: usize = 1 << 17;
@@ -17,7 +66,7 @@ const FEW: usize = 1 << 17;
 ///
 /// Memory: 4 bytes for each name that a stack does not share with the one before, and 28 for each stack; up to four times
 /// what the distinct stacks take.
-pub(super) struct CallTree {
+pub(crate) struct CallTree {
     /// Of each stack, the names behind those that it shares with the one before.
     names: Vec<u32>,
     /// Where those of each stack end; they start where those of the one before end.
@@ -58,7 +107,7 @@ enum Step {
 
 impl CallTree {
     /// Adds a stack of names, root first, which must not be empty.
-    pub(super) fn add(&mut self, names: &Names, stack: &[u32], weight: Weight) {
+    pub(crate) fn add(&mut self, names: &Names, stack: &[u32], weight: Weight) {
         let shared = common(&self.last, stack);
         self.is_sorted = self.is_sorted && is_behind(names, &self.last, stack, shared);
         self.push_behind(shared, stack, weight);
@@ -98,7 +147,7 @@ impl CallTree {
 
     /// What vanished: the stacks that end in a path without weight after, below the frame `root`, each as wide as it was. All of
     /// that is lost, so that it weighs twice as much before.
-    pub(super) fn vanished(&mut self, root: u32) -> CallTree {
+    pub(crate) fn vanished(&mut self, root: u32) -> CallTree {
         self.merge();
         let mut vanished = CallTree { is_sorted: false, limit: usize::MAX, ..CallTree::default() };
         let mut stack = vec![root];
@@ -116,7 +165,7 @@ impl CallTree {
     }
 
     /// How wide the tree is.
-    pub(super) fn width(&self) -> u64 {
+    pub(crate) fn width(&self) -> u64 {
         self.weights.iter().fold(0, |sum, weight| sum.saturating_add(weight.after))
     }
 
@@ -150,7 +199,7 @@ impl CallTree {
     /// In a differential each path comes first as a line of its own, whatever ends there: inferno takes the difference of a line's
     /// weights for that of its last frame and nothing for those around it, and here it is the difference of all that the path weighs. For that,
     /// its weight before is one that makes the difference right; it can be negative, and wraps around, as inferno's numbers do.
-    pub(super) fn visit(
+    pub(crate) fn visit(
         mut self,
         ranks: &Ranks,
         narrow: impl Fn(u64) -> bool,

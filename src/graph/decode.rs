@@ -1,0 +1,304 @@
+//! Finds the graph in a picture, and reads its stacks.
+
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bstr::ByteSlice;
+use flate2::read::DeflateDecoder;
+
+use super::{ID, VERSION};
+use crate::error::{Error, Result};
+use crate::folded::{Folded, FoldedSink};
+use crate::sample::{Frame, FrameId, FrameTable};
+use crate::tally::{Count, Tally};
+use crate::unit;
+
+/// The most bytes that a graph may unpack to. A small file can be made to unpack to gigabytes.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// The most frames in all stacks together. A tree of one long path has quadratically many.
+const MOST_FRAMES: usize = 1 << 30;
+
+/// Whether `start` is the beginning of an SVG or a page of HTML, anybody's.
+pub(crate) fn is_picture(start: &[u8]) -> bool {
+    let text = start.trim_ascii_start();
+    let is_page = || text.get(..9).is_some_and(|tag| tag.eq_ignore_ascii_case(b"<!doctype"));
+    text.starts_with(b"<svg")
+        || (text.starts_with(b"<") && text.contains_str("<svg"))
+        || (is_page() && text.contains_str("<html"))
+}
+
+/// Reads the stacks that `picture`, which errors call `name`, carries, and pushes them into `sink`,
+/// which is not finished.
+///
+/// # Errors
+/// There is no graph in it, it is of another version, or it is broken.
+pub(crate) fn read(
+    picture: &[u8],
+    name: &str,
+    frames: &mut FrameTable,
+    sink: &mut impl FoldedSink,
+    tally: &mut Tally,
+) -> Result<()> {
+    let (at, data) = find(picture, name)?;
+    let broken = || Error::Corrupt {
+        input: name.into(),
+        at: format!("byte {at}"),
+        problem: "the folded stacks in it are broken".into(),
+    };
+    let bytes = unpack(data).ok_or_else(broken)?;
+    let graph = Decoded::parse(&bytes, frames).ok_or_else(broken)?;
+    if !graph.unit.is_empty() {
+        sink.text(&unit::line(graph.unit))?;
+    }
+    graph.push(frames, sink, tally)?.ok_or_else(broken)
+}
+
+/// Where the graph is in `picture`, and its base64 text.
+fn find<'a>(picture: &'a [u8], name: &str) -> Result<(usize, &'a [u8])> {
+    let unsupported =
+        |what: String, remedy: &str| Error::Unsupported { what, remedy: remedy.into() };
+    // The last one: whatever names and notes say, they come before it.
+    let Some(at) = picture.rfind(ID) else {
+        let old = picture.contains_str("<metadata id=\"flamepipe-folded-");
+        return Err(if old {
+            another_version(name)
+        } else {
+            unsupported(
+                format!("{name} is a picture without folded stacks"),
+                "draw it again with fg-render or flamegraph, which embed them by default",
+            )
+        });
+    };
+    let data = &picture[at + ID.len()..];
+    let Some(data) = data.strip_prefix(format!("{VERSION}\">").as_bytes()) else {
+        return Err(another_version(name));
+    };
+    let end = data.find_byte(b'<').unwrap_or(data.len());
+    Ok((at, &data[..end]))
+}
+
+fn another_version(name: &str) -> Error {
+    Error::Unsupported {
+        what: format!("{name} has folded stacks in an unknown format"),
+        remedy: "another version of flamepipe drew it: use that version, or draw it again".into(),
+    }
+}
+
+fn unpack(data: &[u8]) -> Option<Vec<u8>> {
+    let packed = STANDARD.decode(data).ok()?;
+    let mut bytes = Vec::new();
+    let mut inflater = DeflateDecoder::new(&packed[..]).take(MOST_BYTES + 1);
+    inflater.read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= MOST_BYTES).then_some(bytes)
+}
+
+/// A graph, taken apart.
+struct Decoded<'a> {
+    differential: bool,
+    unit: &'a [u8],
+    divisor: u64,
+    names: Vec<FrameId>,
+    steps: Vec<u64>,
+    numbers: Vec<u64>,
+    before: Vec<u64>,
+    after: Vec<u64>,
+}
+
+impl<'a> Decoded<'a> {
+    fn parse(bytes: &'a [u8], frames: &mut FrameTable) -> Option<Self> {
+        let mut rest = Numbers(bytes);
+        let flags = rest.next()?;
+        let len = rest.next()?;
+        let unit = rest.take(len)?;
+        let divisor = rest.next()?;
+        let count = rest.next()?;
+        let lengths = rest.column(count)?;
+        let mut names = Vec::with_capacity(lengths.len());
+        for len in lengths {
+            names.push(frames.intern(Frame::named(rest.take(len)?)));
+        }
+        let nodes = rest.next()?;
+        let differential = flags & 1 != 0;
+        let graph = Decoded {
+            differential,
+            unit,
+            divisor,
+            names,
+            steps: rest.column(nodes)?,
+            numbers: rest.column(nodes)?,
+            before: rest.column(nodes)?,
+            after: if differential { rest.column(nodes)? } else { Vec::new() },
+        };
+        rest.0.is_empty().then_some(graph)
+    }
+
+    /// Pushes the stack of each node in which weight ends. `None` if the tree is broken.
+    fn push(
+        &self,
+        frames: &mut FrameTable,
+        sink: &mut impl FoldedSink,
+        tally: &mut Tally,
+    ) -> Result<Option<()>> {
+        let mut stack = Vec::new();
+        let mut pushed = 0;
+        let mut below = 0usize;
+        for (node, (&step, &number)) in self.steps.iter().zip(&self.numbers).enumerate() {
+            let depth = usize::try_from(step).ok().and_then(|step| below.checked_sub(step));
+            let Some(depth) = depth.filter(|&depth| depth <= stack.len()) else { return Ok(None) };
+            below = depth + 1;
+            stack.truncate(depth);
+            match number.checked_sub(1) {
+                None if stack.is_empty() => return Ok(None),
+                None => {}
+                Some(index) => match self.names.get(index as usize) {
+                    Some(&name) => stack.push(name),
+                    None => return Ok(None),
+                },
+            }
+            let weight = self.before[node].saturating_mul(self.divisor);
+            let after = self.after.get(node).map(|after| after.saturating_mul(self.divisor));
+            let is_leaf = self.steps.get(node + 1).is_none_or(|&next| next > 0);
+            if weight == 0 && after.unwrap_or(0) == 0 && !is_leaf {
+                continue;
+            }
+            pushed += stack.len();
+            if pushed > MOST_FRAMES {
+                return Ok(None);
+            }
+            tally.read += Count::one(weight);
+            tally.folded_before += 1;
+            let after = after.filter(|_| self.differential);
+            sink.folded(frames, &Folded { stack: &stack, weight, after, line: b"" })?;
+        }
+        Ok(Some(()))
+    }
+}
+
+/// Numbers and bytes that are still to be read.
+struct Numbers<'a>(&'a [u8]);
+
+impl<'a> Numbers<'a> {
+    fn next(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, len: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// The next `count` numbers, each of which takes at least a byte.
+    fn column(&mut self, count: u64) -> Option<Vec<u64>> {
+        if count > self.0.len() as u64 {
+            return None;
+        }
+        (0..count).map(|_| self.next()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folded::{self, Writer};
+    use crate::graph::{Graph, Order};
+    use proptest::prelude::*;
+
+    fn carried(order: Order, text: &[u8]) -> Vec<u8> {
+        /// A sink that only collects.
+        struct Collect(Graph);
+        impl FoldedSink for Collect {
+            fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+                self.0.add(frames, folded);
+                Ok(())
+            }
+            fn text(&mut self, line: &[u8]) -> Result<()> {
+                self.0.note_line(line);
+                Ok(())
+            }
+            fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
+                Ok(())
+            }
+        }
+        let mut frames = FrameTable::default();
+        let mut sink = Collect(Graph::new(order));
+        folded::read(text, "text", &mut frames, &mut sink, &mut Tally::default()).unwrap();
+        sink.0.element("metadata").unwrap()
+    }
+
+    fn lines(picture: &[u8]) -> Result<String> {
+        let mut frames = FrameTable::default();
+        let mut writer = Writer::new(Vec::new(), "memory");
+        read(picture, "x.svg", &mut frames, &mut writer, &mut Tally::default())?;
+        Ok(String::from_utf8(writer.into_inner()).unwrap())
+    }
+
+    #[test]
+    fn a_tree_is_merged_and_sorted() {
+        let text = b"# unit: ns 0\nb 6\na;c 2\na 0\na;b;c 4\na;c 2\nz;y 0\n";
+        let sorted = "# unit: ns 0\na;b;c 4\na;c 4\nb 6\nz;y 0\n";
+        assert_eq!(lines(&carried(Order::Frames, text)).unwrap(), sorted);
+    }
+
+    #[test]
+    fn a_chart_keeps_its_order() {
+        let text = "a;b 1\na 2\na;b 3\na;b;c 1\nb 1\na 7\n";
+        for order in [Order::Time, Order::Input] {
+            assert_eq!(lines(&carried(order, text.as_bytes())).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_differential_keeps_both_weights() {
+        let text = "a;b 1 0\na;c 0 3\n";
+        assert_eq!(lines(&carried(Order::Frames, text.as_bytes())).unwrap(), text);
+    }
+
+    #[test]
+    fn pictures_without_a_graph_are_refused() {
+        let error = |svg: &[u8]| lines(svg).unwrap_err().to_string();
+        assert!(error(b"<svg></svg>").contains("without folded stacks"));
+        assert!(error(b"<metadata id=\"flamepipe-folded-2\">").contains("unknown format"));
+        assert!(error(b"<metadata id=\"flamepipe-graph-4\">").contains("unknown format"));
+        assert!(error(b"<metadata id=\"flamepipe-graph-3\">!</metadata>").contains("broken"));
+    }
+
+    proptest! {
+        /// Whatever a graph unpacks to is an error or stacks.
+        #[test]
+        fn broken_numbers_are_refused(bytes in prop::collection::vec(0u8..6, 0..40)) {
+            let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+            let mut writer = Writer::new(Vec::new(), "memory");
+            if let Some(graph) = Decoded::parse(&bytes, &mut frames) {
+                let _ = graph.push(&mut frames, &mut writer, &mut tally).unwrap();
+            }
+        }
+
+        #[test]
+        fn stacks_come_back_in_their_order(
+            stacks in prop::collection::vec((prop::collection::vec("[ab]{1,2}", 1..5), 1u64..9), 1..20),
+        ) {
+            let mut text = String::new();
+            let mut last = None;
+            for (stack, weight) in stacks {
+                // Equal neighbours become one.
+                if last.as_ref() != Some(&stack) {
+                    text += &format!("{} {weight}\n", stack.join(";"));
+                }
+                last = Some(stack);
+            }
+            prop_assert_eq!(lines(&carried(Order::Time, text.as_bytes())).unwrap(), text);
+        }
+    }
+}
