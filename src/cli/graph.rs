@@ -20,6 +20,7 @@ use super::script::RecordingArgs;
 use super::signals;
 use crate::fold::Weighing;
 use crate::input;
+use crate::output::{Format, Target};
 use crate::pipeline;
 use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
@@ -31,9 +32,10 @@ pub struct GraphOptions {
     #[arg(short, long)]
     verbose: bool,
 
-    /// Write the graph to FILE
-    #[arg(short, long, default_value = "flamegraph.svg", value_name = "FILE")]
-    output: PathBuf,
+    /// Write the graph to FILE: a page with several views if it ends in .html, otherwise an SVG. May
+    /// be repeated
+    #[arg(short, long = "output", default_value = "flamegraph.svg", value_name = "FILE")]
+    outputs: Vec<PathBuf>,
 
     /// Open the graph in its default program
     #[arg(long)]
@@ -107,11 +109,12 @@ impl GraphOptions {
         let mut record = self.record.config()?;
         record.backend = self.recording.backend.into();
         // Before anything runs, so that an output that cannot be written does not cost a recording.
-        let output = Output::create(Some(&self.output))?;
-        let (path, keep) = (self.output.clone(), self.keep.clone());
+        let targets = self.targets()?;
+        let path = self.outputs.first().cloned().unwrap_or_default();
+        let keep = self.keep.clone();
         let (open, strict, options) = (self.open, self.strict, self.record.clone());
         let mut tell = teller(name, self.verbose, false);
-        let pipeline = self.pipeline(post_process)?;
+        let mut pipeline = self.pipeline(post_process)?;
         let workload = match subject {
             Subject::Recording(path) => Err(path),
             Subject::Workload(workload) => Ok(workload),
@@ -120,16 +123,17 @@ impl GraphOptions {
                 Ok(Workload::Command(command))
             }
         };
+        pipeline.command = workload.as_ref().ok().and_then(command_line);
         let recorder = record::recorder();
         let (ended, drawn) = match workload {
             Err(path) => {
                 let label = path.display().to_string();
-                (None, draw_file(name, &path, &label, pipeline, output)?)
+                (None, draw_file(name, &path, &label, pipeline, targets)?)
             }
             Ok(workload) if recorder.streams(&workload, &record) => {
                 let keep = keep.as_deref();
                 let (ended, drawn) =
-                    live::draw(&*recorder, &workload, &record, pipeline, keep, output, &mut tell)?;
+                    live::draw(&*recorder, &workload, &record, pipeline, keep, targets, &mut tell)?;
                 (Some(ended), drawn)
             }
             Ok(workload) => {
@@ -144,25 +148,37 @@ impl GraphOptions {
                 }
                 let label = ended.elsewhere.as_ref().map(|path| path.display().to_string());
                 let label = label.as_deref().unwrap_or("the recording");
-                let drawn = draw_file(name, recording, label, pipeline, output)?;
+                let drawn = draw_file(name, recording, label, pipeline, targets)?;
                 (Some(ended), drawn)
             }
         };
-        let Drawn { output, tally } = drawn.map_err(|error| match &ended {
+        let Drawn { outputs, tally } = drawn.map_err(|error| match &ended {
             Some(ended) if ended.status != 0 => anyhow::Error::from(error)
                 .context(format!("the workload ended with status {}", ended.status)),
             _ => error.into(),
         })?;
-        let output_name = output.name.clone();
-        output.commit()?;
-        report(name, false, &format_args!("wrote {output_name}: {tally}"));
+        let written = outputs.iter().map(|output| &*output.name).collect::<Vec<_>>().join(", ");
+        outputs.into_iter().try_for_each(Output::commit)?;
+        report(name, false, &format_args!("wrote {written}: {tally}"));
         if open {
-            open::that_detached(&path).with_context(|| format!("cannot open {output_name}"))?;
+            let opening = || format!("cannot open {}", path.display());
+            open::that_detached(&path).with_context(opening)?;
         }
         match Done::strict(strict, &tally) {
             Done::Ok => Ok(ended.as_ref().map_or(Done::Ok, |ended| options.done(ended))),
             gate => Ok(gate),
         }
+    }
+
+    /// The outputs, each of its format.
+    fn targets(&self) -> Result<Vec<Target<Output>>> {
+        let target = |path: &PathBuf| {
+            let format = Format::of(path);
+            self.graph.check(format)?;
+            let out = Output::create(Some(path))?;
+            Ok(Target { name: out.name.clone(), out, format })
+        };
+        self.outputs.iter().map(target).collect()
     }
 
     fn post_process_words(&self) -> Result<Option<Vec<String>>> {
@@ -204,6 +220,7 @@ impl GraphOptions {
             fold,
             post_process,
             render,
+            command: None,
         })
     }
 }
@@ -214,16 +231,22 @@ fn draw_file(
     path: &Path,
     label: &str,
     pipeline: pipeline::Config,
-    output: Output,
+    targets: Vec<Target<Output>>,
 ) -> Result<crate::error::Result<Drawn>> {
     let input = Input::open(path)?;
     let progress = Arc::default();
     let _shown = Shown::start(name, label, &progress, true);
     let input =
         input::Input { name: label.into(), reader: input.reader, path: input.path, progress };
-    let output_name = output.name.clone();
-    let drawn = pipeline::draw(input, pipeline, output, &output_name);
-    Ok(drawn.map(|(output, tally)| Drawn { output, tally }))
+    let drawn = pipeline::draw(input, pipeline, targets);
+    Ok(drawn.map(|(outputs, tally)| Drawn { outputs, tally }))
+}
+
+/// The command that is recorded, as it can be typed.
+fn command_line(workload: &Workload) -> Option<String> {
+    let Workload::Command(words) = workload else { return None };
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    shlex::try_join(words.iter().map(|word| &**word)).ok()
 }
 
 /// Keeps a recording that another program has written.
@@ -269,7 +292,7 @@ mod tests {
     #[test]
     fn no_flags_mean_the_default() {
         assert_eq!(parse("").record.config().unwrap(), record::Config::default());
-        assert_eq!(parse("").output, Path::new("flamegraph.svg"));
+        assert_eq!(parse("").outputs, [Path::new("flamegraph.svg")]);
         let mut pipeline = parse("").pipeline(None).unwrap();
         assert_eq!(std::mem::take(&mut pipeline.source.threads), input::threads());
         assert_eq!(pipeline, pipeline::Config::default());

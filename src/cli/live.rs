@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use super::io::Output;
 use super::signals;
 use crate::input::{self, Format};
+use crate::output::Target;
 use crate::perf_data::seekable::Seekable;
 use crate::pipeline::{self, Sender};
 use crate::record::{self, Destination, Ended, Notice, Recorder, Workload};
@@ -17,13 +18,13 @@ use crate::tally::Tally;
 
 /// What became of it.
 pub struct Drawn {
-    /// The graph, not yet committed.
-    pub output: Output,
+    /// The graphs, not yet committed.
+    pub outputs: Vec<Output>,
     /// That of all stages.
     pub tally: Tally,
 }
 
-/// Records `workload` and draws it into `output`; the recording is kept in `keep`, if that is named.
+/// Records `workload` and draws it into `targets`; the recording is kept in `keep`, if that is named.
 ///
 /// # Errors
 /// What went wrong with the recording, or else with the drawing.
@@ -33,7 +34,7 @@ pub fn draw(
     record: &record::Config,
     mut pipeline: pipeline::Config,
     keep: Option<&Path>,
-    output: Output,
+    targets: Vec<Target<Output>>,
     tell: &mut dyn FnMut(Notice<'_>),
 ) -> Result<(Ended, crate::error::Result<Drawn>)> {
     let keep = keep.map(Keep::create).transpose()?;
@@ -49,9 +50,8 @@ pub fn draw(
     };
     std::thread::scope(|scope| {
         let drawing = scope.spawn(move || {
-            let name = output.name.clone();
-            let (output, tally) = pipeline::draw(input, pipeline, output, &name)?;
-            Ok(Drawn { output, tally })
+            let (outputs, tally) = pipeline::draw(input, pipeline, targets)?;
+            Ok(Drawn { outputs, tally })
         });
         let mut to = Tee { sender, keep };
         let ended = signals::left_to(|| {

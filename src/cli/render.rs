@@ -6,18 +6,19 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser};
+use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use super::io::{Input, Output, report};
 use super::program::{Done, Failure, Program};
 use super::progress::Shown;
 use super::{logger, palette_map};
 use crate::input;
+use crate::output::{Format, Pictures, Target};
 use crate::pipeline;
 use crate::render::color::{self, BackgroundColor, Color, SearchColor, StrokeColor};
-use crate::render::{CHART_TITLE, Config, Order, Palette, Renderer, frame_attributes};
+use crate::render::{CHART_TITLE, Config, Order, Palette, frame_attributes};
 
-/// Draw folded stacks as a flame graph, an SVG that zooms and searches.
+/// Draw folded stacks as a flame graph: an SVG, or a page of HTML with more views.
 ///
 /// Reads lines such as `main;read_file;memcpy 42`, in any order, from files or standard input.
 /// Anything else that fg-fold reads, such as perf-script text or perf.data, is folded first.
@@ -48,6 +49,10 @@ pub struct RenderArgs {
     /// Write to FILE, which is replaced only once the graph is complete [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+
+    /// Write an SVG or a page of HTML [default: html if FILE ends in .html, otherwise svg]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<PictureFormat>,
 
     /// What flamegraph has under the same names.
     #[command(flatten)]
@@ -166,6 +171,24 @@ pub struct RenderArgs {
     pub verbose: u8,
 }
 
+/// What `--format` takes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PictureFormat {
+    /// A picture that zooms and searches.
+    Svg,
+    /// A page with several views, which stays fast however many frames there are.
+    Html,
+}
+
+impl From<PictureFormat> for Format {
+    fn from(format: PictureFormat) -> Format {
+        match format {
+            PictureFormat::Svg => Format::Svg,
+            PictureFormat::Html => Format::Html,
+        }
+    }
+}
+
 /// The options that fg-render and flamegraph have in common.
 #[derive(Debug, Default, Args)]
 pub struct GraphArgs {
@@ -205,6 +228,15 @@ pub struct GraphArgs {
 }
 
 impl GraphArgs {
+    /// Refuses what a graph of `format` cannot do without.
+    pub fn check(&self, format: Format) -> Result<()> {
+        if self.no_embed && format == Format::Html {
+            let what = "a page of HTML draws the stacks that are embedded in it: omit --no-embed";
+            return Err(Failure::Usage(what.into()).into());
+        }
+        Ok(())
+    }
+
     /// Sets what was typed.
     pub fn apply(self, config: &mut Config) {
         if let Some(title) = self.title {
@@ -268,6 +300,9 @@ impl Program for RenderArgs {
         logger::install(Self::NAME, quiet, self.verbose);
         let (paths, output) = (std::mem::take(&mut self.paths), self.output.take());
         let nameattr = self.nameattr.take();
+        let told = self.format.map(Format::from);
+        let format = told.or_else(|| output.as_deref().map(Format::of)).unwrap_or_default();
+        self.graph.check(format)?;
         let mut config = self.config();
         config.check().map_err(usage)?;
         if let Some(path) = nameattr {
@@ -285,9 +320,9 @@ impl Program for RenderArgs {
             inputs => format!("the {} inputs", inputs.len()),
         };
         let output = Output::create(output.as_deref())?;
-        let output_name = output.name.clone();
+        let target = Target { name: output.name.clone(), out: output, format };
         let is_chart = config.order == Order::Time;
-        let renderer = Renderer::new(config, &*name, output, output_name);
+        let pictures = Pictures::new(config, None, &name, vec![target]);
         let progress = Arc::default();
         let _shown = Shown::start(Self::NAME, &name, &progress, !quiet);
         let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| input::Input {
@@ -298,9 +333,9 @@ impl Program for RenderArgs {
         });
         let source =
             input::Config { lenient: true, threads: input::threads(), ..input::Config::default() };
-        let (mut renderer, tally) = pipeline::draw_all(inputs, &name, source, is_chart, renderer)?;
-        let palette_map = renderer.take_palette_map();
-        renderer.into_inner().commit()?;
+        let (mut pictures, tally) = pipeline::draw_all(inputs, &name, source, is_chart, pictures)?;
+        let palette_map = pictures.take_palette_map();
+        pictures.into_outs().into_iter().try_for_each(Output::commit)?;
         palette_map.as_ref().map_or(Ok(()), palette_map::write)?;
         report(Self::NAME, quiet, &tally);
         Ok(Done::strict(strict, &tally))

@@ -72,7 +72,11 @@ impl Preset {
         let mut edits = vec![Edit::Hide(Predicate::Any(rules))];
         if self == Preset::Async {
             let closure = Regex::new(r"(::\{\{closure\}\}|::\{closure#\d+\})+");
-            edits.push(Edit::rename(closure?, b"")?);
+            let broken = |error: regex::Error| Error::Unsupported {
+                what: error.to_string(),
+                remedy: String::new(),
+            };
+            edits.push(Edit::rename(closure.map_err(broken)?, b"")?);
         }
         Ok(edits)
     }

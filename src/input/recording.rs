@@ -80,7 +80,8 @@ pub fn read(
         by_us(config, reader, wanted, frames, sink, &mut ours)
     });
     match done {
-        Err(Error::NeedsPerf { what, .. }) => {
+        // Nothing was pushed yet: perf can begin anew.
+        Err(Error::Unsupported { what, .. }) if ours.read.items == 0 => {
             log::warn!("{what}; reading it with perf script");
             let recording = Input { name, reader, path: Some(path), progress };
             by_perf(config, recording, wanted, frames, sink, tally)
@@ -94,7 +95,10 @@ pub fn read(
 
 fn open(path: &Path, name: &str) -> Result<perf_data::Reader> {
     if path.is_dir() {
-        return Err(Error::needs_perf(name, "is a directory of `perf record --threads`"));
+        return Err(Error::Unsupported {
+            what: format!("{name} is a directory of `perf record --threads`"),
+            remedy: "read it with perf script (--backend perf)".into(),
+        });
     }
     let file = File::open(path).map_err(Error::io(|| format!("cannot read {name}")))?;
     perf_data::Reader::open(&file, name)

@@ -126,9 +126,8 @@ impl Source {
                 let text = inferno::script(whole, name, &folds, self.config.threads)?;
                 inferno::read(&text, frames, stage.next_mut(), tally)
             }
-            Format::PerfData if self.config.inferno => Err(Error::Unreadable {
-                input: name.clone(),
-                why: "is perf.data, which inferno does not read".into(),
+            Format::PerfData if self.config.inferno => Err(Error::Unsupported {
+                what: format!("{name} is perf.data, which inferno does not read"),
                 remedy: "convert it to text with fg-script, and fold that".into(),
             }),
             Format::Script => self.reader.read(whole, name, frames, stage, tally),

@@ -94,11 +94,8 @@ impl Stranger {
 
     /// The error of an input called `name`.
     pub(crate) fn refuse(self, name: &str) -> Error {
-        Error::Unreadable {
-            input: name.into(),
-            why: format!("is {}, which cannot be read", self.what),
-            remedy: self.remedy.into(),
-        }
+        let what = format!("{name} is {}, which cannot be read", self.what);
+        Error::Unsupported { what, remedy: self.remedy.into() }
     }
 }
 

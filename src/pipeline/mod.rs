@@ -20,7 +20,8 @@ use crate::error::Result;
 use crate::fold::{self, Folder, Lanes, Merge, Stage};
 use crate::folded::FoldedSink;
 use crate::input::{self, Input, Source};
-use crate::render::{self, Order, Renderer};
+use crate::output::{Pictures, Target};
+use crate::render::{self, Order};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
 
@@ -35,63 +36,64 @@ pub struct Config {
     pub post_process: Option<Vec<String>>,
     /// How it is drawn.
     pub render: render::Config,
+    /// The command that was recorded, which a page names.
+    pub command: Option<String>,
 }
 
-/// Draws `recording` to `out`, which errors call `output`; the tally is that of all stages.
+/// Draws `recording` to `targets`; the tally is that of all stages.
 ///
-/// Nothing is written before the graph is complete.
+/// Nothing is written before a graph is complete.
 ///
 /// # Errors
 /// Those of the stages; where there is nothing to draw, the one that says why.
 pub fn draw<W: Write>(
     recording: Input,
     config: Config,
-    out: W,
-    output: &str,
-) -> Result<(W, Tally)> {
-    let Config { source, fold, post_process, render } = config;
+    targets: Vec<Target<W>>,
+) -> Result<(Vec<W>, Tally)> {
+    let Config { source, fold, post_process, render, command } = config;
     let is_chart = render.order == Order::Time;
     let input = recording.name.clone();
     match post_process {
         None => {
             let embed = render.embed;
-            let renderer = Renderer::new(render, &*input, out, output);
-            let (renderer, tally) = match is_chart {
-                true => chart([recording], &input, source, fold, renderer)?,
+            let pictures = Pictures::new(render, command, &input, targets);
+            let (pictures, tally) = match is_chart {
+                true => chart([recording], &input, source, fold, pictures)?,
                 // A picture does not care for the order of stacks, but those inside it are to be as fg-fold writes them.
-                false if embed => sorted([recording], &input, source, fold, renderer)?,
-                false => folded([recording], &input, source, fold, renderer)?,
+                false if embed => sorted([recording], &input, source, fold, pictures)?,
+                false => folded([recording], &input, source, fold, pictures)?,
             };
-            Ok((renderer.into_inner(), tally))
+            Ok((pictures.into_outs(), tally))
         }
         Some(words) => {
             let name = command::output_of(&command::name(&words));
-            let command = Command::new(words, Renderer::new(render, name, out, output));
-            let (command, tally) = match is_chart {
-                true => chart([recording], &input, source, fold, command)?,
-                false => sorted([recording], &input, source, fold, command)?,
+            let program = Command::new(words, Pictures::new(render, command, &name, targets));
+            let (program, tally) = match is_chart {
+                true => chart([recording], &input, source, fold, program)?,
+                false => sorted([recording], &input, source, fold, program)?,
             };
-            Ok((command.into_next().into_inner(), tally))
+            Ok((program.into_next().into_outs(), tally))
         }
     }
 }
 
-/// Draws `inputs`, together called `name`, with `renderer`.
+/// Draws `inputs`, together called `name`, into `next`.
 ///
 /// # Errors
 /// As with [`draw`].
-pub fn draw_all<W: Write>(
+pub fn draw_all<S: FoldedSink>(
     inputs: impl IntoIterator<Item = Input>,
     name: &str,
     source: input::Config,
     is_chart: bool,
-    renderer: Renderer<W>,
-) -> Result<(Renderer<W>, Tally)> {
+    next: S,
+) -> Result<(S, Tally)> {
     let fold = fold::Config::default();
     if is_chart {
-        return chart(inputs, name, source, fold, renderer);
+        return chart(inputs, name, source, fold, next);
     }
-    let merge = Merge::new(renderer).parallel(source.threads > 1);
+    let merge = Merge::new(next).parallel(source.threads > 1);
     let stage = PastMerge(Folder::new(fold, name, merge).parallel(source.threads > 1));
     let (stage, tally) = run(inputs, source, stage)?;
     Ok((stage.0.into_next().into_next(), tally))

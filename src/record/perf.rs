@@ -162,7 +162,7 @@ pub fn custom_output(config: &Config) -> Result<Option<PathBuf>> {
     let mut output = None;
     while let Some(word) = words.next() {
         let value = if word == "-o" || word == "--output" {
-            Some(words.next().ok_or_else(|| Error::Usage {
+            Some(words.next().ok_or_else(|| Error::Unsupported {
                 what: format!("the custom command ends with {word}"),
                 remedy: "write the name of the file after it".into(),
             })?)
@@ -179,12 +179,12 @@ fn custom_words(config: &Config) -> Result<Option<Vec<String>>> {
     let Some(custom) = &config.custom else { return Ok(None) };
     let words = shlex::split(custom);
     if words.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Error::Usage {
+        return Err(Error::Unsupported {
             what: "the custom command is empty".into(),
             remedy: "write the arguments for perf, such as `record -g`".into(),
         });
     }
-    words.map(Some).ok_or_else(|| Error::Usage {
+    words.map(Some).ok_or_else(|| Error::Unsupported {
         what: format!("the custom command has an open quote or ends with a backslash: {custom}"),
         remedy: "quote it as in a shell".into(),
     })
@@ -244,7 +244,7 @@ fn is_root() -> bool {
 
 /// `level` is the setting's value: above 2 (Debian, Android) nothing is allowed, at 2 only one's own user code.
 fn paranoid(level: &str) -> Error {
-    Error::Refused {
+    Error::Unsupported {
         what: format!(
             "perf recorded nothing and gave the reason above; if the kernel refused it: {PARANOID} is {level}"
         ),
@@ -302,7 +302,7 @@ mod tests {
         );
         let perf = Perf { program: "perf".into(), large_rings: true };
         let open = command_line(&perf, &command(), &custom("record 'x"), Path::new("-"));
-        assert!(matches!(open, Err(Error::Usage { .. })));
+        assert!(matches!(open, Err(Error::Unsupported { .. })));
     }
 
     #[test]

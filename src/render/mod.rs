@@ -165,20 +165,7 @@ impl<W: Write> Renderer<W> {
                 why: format!(": none of {stacks} stacks contains {base}"),
             };
         }
-        if self.seen.items > 0 {
-            let why = format!(" that can be drawn: {stacks} stacks have no weight or no frames");
-            return Error::NoSamples { input, why };
-        }
-        if tally.filtered.items > 0 {
-            let why =
-                format!(" left: {} were filtered out", crate::tally::grouped(tally.filtered.items));
-            return Error::NoSamples { input, why };
-        }
-        match (self.texts, tally.lost(Loss::Odd).items) {
-            (0, 0) if tally.read.items == 0 => Error::Empty { input },
-            (_, 1..) => Error::Format { input, expected: "folded stacks (`main;f 42`)".into() },
-            _ => Error::NoSamples { input, why: String::new() },
-        }
+        Seen { stacks: self.seen.items, texts: self.texts }.nothing(&self.input, tally)
     }
 
     /// Puts a stack where it is drawn.
@@ -266,8 +253,37 @@ fn embed(svg: &mut Vec<u8>, carried: Graph) -> Result<()> {
     Ok(())
 }
 
+/// What came of an input that has nothing to draw.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) stacks: u64,
+    pub(crate) texts: u64,
+}
+
+impl Seen {
+    /// Why there is nothing to draw.
+    pub(crate) fn nothing(&self, input: &str, tally: &Tally) -> Error {
+        let input = input.to_owned();
+        if self.stacks > 0 {
+            let stacks = crate::tally::grouped(self.stacks);
+            let why = format!(" that can be drawn: {stacks} stacks have no weight or no frames");
+            return Error::NoSamples { input, why };
+        }
+        if tally.filtered.items > 0 {
+            let why =
+                format!(" left: {} were filtered out", crate::tally::grouped(tally.filtered.items));
+            return Error::NoSamples { input, why };
+        }
+        match (self.texts, tally.lost(Loss::Odd).items) {
+            (0, 0) if tally.read.items == 0 => Error::Empty { input },
+            (_, 1..) => Error::Format { input, expected: "folded stacks (`main;f 42`)".into() },
+            _ => Error::NoSamples { input, why: String::new() },
+        }
+    }
+}
+
 /// The roots of time on and off the processor, which weighs nanoseconds.
-fn is_time(root: &[u8]) -> bool {
+pub(crate) fn is_time(root: &[u8]) -> bool {
     root == ON_CPU || root == OFF_CPU
 }
 

@@ -3,6 +3,7 @@
 use bstr::{BString, ByteSlice};
 use flamepipe::fold::{Config, Merge};
 use flamepipe::folded::{self, FoldedSink, Writer};
+use flamepipe::output::{Format, Target};
 use flamepipe::sample::FrameTable;
 use flamepipe::script;
 use flamepipe::tally::Tally;
@@ -67,7 +68,9 @@ fn drawn(text: &str, through_cat: bool) -> BString {
         path: None,
         progress: Default::default(),
     };
-    flamepipe::pipeline::draw(input, config, Vec::new(), "memory").unwrap().0.into()
+    let name = "memory".into();
+    let target = Target { out: Vec::new(), name, format: Format::Svg };
+    flamepipe::pipeline::draw(input, config, vec![target]).unwrap().0.remove(0).into()
 }
 
 /// Draws folded text, as fg-render does.

@@ -1,0 +1,88 @@
+// Colours: by module, by name, or by what changed.
+
+const HUES = [28, 250, 150, 330, 85, 205, 300, 120, 55, 180, 275, 5];
+const SHADES = 3;
+// A module that no name tells has a slot of its own.
+const NO_MODULE = HUES.length;
+// Steps of a differential to either side of no change.
+const STEPS = 5;
+// Where the other colours are in a palette.
+const CHANGES = (NO_MODULE + 1) * SHADES;
+const VANISHED = CHANGES + 2 * STEPS + 1;
+const NEW = VANISHED + 1;
+const ROOT = NEW + 1;
+const REST = ROOT + 1;
+const DIM = REST + 1;
+const MATCH = DIM + 1;
+
+function palette(isDark) {
+  const colours = [];
+  const add = (lightness, chroma, hue) => colours.push(`oklch(${lightness} ${chroma} ${hue})`);
+  for (let slot = 0; slot <= NO_MODULE; slot++) {
+    for (let shade = 0; shade < SHADES; shade++) {
+      const lightness = (isDark ? 0.4 : 0.81) + shade * 0.035;
+      // Sand, which leaves the other hues to those that tell a module.
+      if (slot === NO_MODULE) add(lightness + (isDark ? -0.03 : 0.03), isDark ? 0.03 : 0.035, 62 + 16 * shade);
+      else add(lightness, isDark ? 0.075 : 0.085, HUES[slot]);
+    }
+  }
+  // Blue is less and orange is more, which nearly everybody can tell from each other.
+  for (let step = -STEPS; step <= STEPS; step++) {
+    const strength = Math.abs(step) / STEPS;
+    const lightness = isDark ? 0.36 + 0.16 * strength : 0.93 - 0.2 * strength;
+    add(lightness.toFixed(3), (0.005 + 0.125 * strength).toFixed(3), step < 0 ? 250 : 55);
+  }
+  add(isDark ? 0.42 : 0.66, 0.14, 265);
+  add(isDark ? 0.56 : 0.68, 0.17, 45);
+  add(isDark ? 0.33 : 0.9, 0.006, 75);
+  add(isDark ? 0.3 : 0.9, 0.01, 75);
+  add(isDark ? 0.29 : 0.93, 0.006, 75);
+  add(isDark ? 0.6 : 0.72, 0.19, 340);
+  return colours;
+}
+
+function hash(text) {
+  let value = 2166136261;
+  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 16777619);
+  return (value ^ (value >>> 15)) >>> 0;
+}
+
+// The modules of a profile with what they weigh themselves, the heaviest first, and the colour of
+// each name. A module has the same colour in all graphs, unless a heavier one has taken it.
+function byModule(names, self) {
+  const modules = new Map();
+  const of = names.map((name, id) => {
+    const key = id ? moduleOf(name) : "";
+    const module = modules.get(key) ?? { name: key, weight: 0 };
+    modules.set(key, module);
+    module.weight += self[id];
+    return module;
+  });
+  const sorted = [...modules.values()].sort((a, b) => b.weight - a.weight || (a.name < b.name ? -1 : 1));
+  const taken = new Set();
+  for (const module of sorted) {
+    module.slot = module.name ? hash(module.name) % HUES.length : NO_MODULE;
+    while (module.name && taken.has(module.slot) && taken.size < HUES.length) {
+      module.slot = (module.slot + 1) % HUES.length;
+    }
+    taken.add(module.slot);
+  }
+  const colour = Uint8Array.from(names, (name, id) => of[id].slot * SHADES + (hash(name) % SHADES));
+  colour[0] = ROOT;
+  return { colour, modules: sorted.filter((module) => module.weight > 0) };
+}
+
+function byName(names) {
+  const colour = Uint8Array.from(names, (name) => hash(name) % (HUES.length * SHADES));
+  colour[0] = ROOT;
+  return colour;
+}
+
+// The colour of a node of a differential: twice as much is as red as it gets.
+function byChange(before, after, wholeBefore, whole) {
+  if (before === 0) return after === 0 ? CHANGES + STEPS : NEW;
+  if (after === 0) return VANISHED;
+  const ratio = Math.log2(after / whole / (before / wholeBefore));
+  const step = Math.round(Math.max(-1, Math.min(1, ratio)) * STEPS);
+  return CHANGES + STEPS + step;
+}

@@ -1,0 +1,300 @@
+//! Folded stacks become a page of HTML that needs nothing else: no network, no other file.
+//!
+//! ```text
+//! page.html    the skeleton, with a policy that runs only the script below
+//! style.css    light and dark
+//! decode.js    the data → columns              search.js    names that match
+//! tree.js      the recorded call tree          draw.js      what is visible → canvas
+//! merged.js    callers, callees, from leaves   view.js      a state → panes
+//! format.js    numbers and names in words      words.js     tooltip, legend, header
+//! colour.js    colours of modules, of change   outline.js   the tree for screen readers
+//! state.js     the state ⇄ the address         table.js     the table of functions
+//! main.js      start                           controls.js, hands.js   menus, mouse, keys
+//! ```
+//!
+//! The stacks are embedded as in an SVG (`src/graph/`), so fg-fold and fg-diff read the page too.
+//! Names only ever become text: the script uses `textContent`, and the page's policy forbids any
+//! other script.
+
+mod sha256;
+
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::folded::{Folded, FoldedSink};
+use crate::graph::{Graph, Order};
+use crate::render::{self, is_time};
+use crate::sample::{FrameId, FrameTable};
+use crate::tally::{Loss, Tally};
+
+const SKELETON: &str = include_str!("page.html");
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = concat!(
+    include_str!("decode.js"),
+    include_str!("tree.js"),
+    include_str!("merged.js"),
+    include_str!("format.js"),
+    include_str!("colour.js"),
+    include_str!("search.js"),
+    include_str!("draw.js"),
+    include_str!("state.js"),
+    include_str!("view.js"),
+    include_str!("words.js"),
+    include_str!("outline.js"),
+    include_str!("table.js"),
+    include_str!("controls.js"),
+    include_str!("hands.js"),
+    include_str!("main.js"),
+);
+
+/// What a page says besides its stacks, and how it opens.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The heading; without it, the command, or `Flame graph`.
+    pub title: Option<String>,
+    /// More about the profile.
+    pub subtitle: Option<String>,
+    /// The command that was recorded, where that is known.
+    pub command: Option<String>,
+    /// What weights are called, where the input's own name for them is to be replaced.
+    pub unit: Option<String>,
+    /// The order of the stacks.
+    pub order: Order,
+    /// Open with the roots at the top.
+    pub inverted: bool,
+    /// Open with the callers of what used the weight.
+    pub reverse: bool,
+    /// Open with the callers and callees of this function.
+    pub base: Option<String>,
+}
+
+impl Notes {
+    /// What `config` says that does not only concern an SVG.
+    pub fn of(config: &render::Config) -> Notes {
+        let default = render::Config::default();
+        let changed = |text: &str, default: &str| (text != default).then(|| text.to_owned());
+        Notes {
+            title: changed(&config.title, &default.title),
+            subtitle: config.subtitle.clone(),
+            command: None,
+            unit: changed(&config.count_name, &default.count_name),
+            order: config.order,
+            inverted: config.inverted,
+            reverse: config.reverse,
+            base: config.base.first().cloned(),
+        }
+    }
+
+    fn heading(&self) -> &str {
+        let title = self.title.as_deref().or(self.command.as_deref());
+        title.unwrap_or("Flame graph")
+    }
+
+    /// As the script reads it.
+    fn json(&self, tally: &Tally) -> String {
+        let mut said = Map::new();
+        let mut say = |key: &str, value: Option<String>| {
+            if let Some(value) = value {
+                said.insert(key.into(), value.into());
+            }
+        };
+        say("title", Some(self.heading().into()));
+        say("subtitle", self.subtitle.clone());
+        say("command", self.title.as_ref().and(self.command.clone()));
+        say("unit", self.unit.clone());
+        say("event", tally.folded.as_ref().map(ToString::to_string));
+        say("quality", Some(tally.to_string()));
+        say("fn", self.base.clone());
+        said.insert("flip".into(), self.inverted.into());
+        said.insert("reverse".into(), self.reverse.into());
+        // `</script>` would end the element.
+        Value::Object(said).to_string().replace('<', "\\u003c")
+    }
+}
+
+/// Collects folded stacks, and writes the page when it is finished.
+///
+/// The profile is a differential if its first stack has two weights.
+///
+/// Memory: that of the graph, and the page.
+pub struct Page<W> {
+    notes: Notes,
+    input: String,
+    out: W,
+    output: String,
+    graph: Graph,
+    differential: Option<bool>,
+    /// All stacks are of time on or off the processor.
+    times: bool,
+    weight: u64,
+    seen: render::Seen,
+    fractions: u64,
+    /// Room for a stack.
+    plain: Vec<FrameId>,
+}
+
+impl<W: Write> Page<W> {
+    /// A page of what errors call `input` to `out`, which they call `output`. Nothing is written
+    /// before the end, and nothing at all if there is nothing to draw.
+    pub fn new(notes: Notes, input: impl Into<String>, out: W, output: impl Into<String>) -> Self {
+        Page {
+            graph: Graph::new(notes.order),
+            notes,
+            input: input.into(),
+            out,
+            output: output.into(),
+            differential: None,
+            times: true,
+            weight: 0,
+            seen: render::Seen::default(),
+            fractions: 0,
+            plain: Vec::new(),
+        }
+    }
+
+    /// What was written to.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+}
+
+impl<W: Write> FoldedSink for Page<W> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        let differential = *self.differential.get_or_insert(folded.after.is_some());
+        self.fractions += u64::from(folded.has_fraction());
+        let mut room = std::mem::take(&mut self.plain);
+        let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
+        self.seen.stacks += 1;
+        let root = folded.stack.first();
+        self.times = self.times && root.is_some_and(|&root| is_time(frames.symbol(root)));
+        if root.is_some() {
+            let weight = folded.weight.max(folded.after.unwrap_or(0));
+            self.weight = self.weight.saturating_add(weight);
+            self.graph.add(frames, &folded);
+        }
+        self.plain = room;
+        Ok(())
+    }
+
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.seen.texts += 1;
+        self.graph.note_line(line);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        if self.weight == 0 {
+            return Err(self.seen.nothing(&self.input, tally));
+        }
+        tally.lose(Loss::Fraction, self.fractions, 0);
+        if self.times && self.notes.unit.is_none() {
+            self.notes.unit = Some("ns".into());
+        }
+        let graph = std::mem::replace(&mut self.graph, Graph::new(self.notes.order));
+        let graph = graph.element("script type=\"application/octet-stream\"")?;
+        let page = page(&self.notes, tally, &graph);
+        let written = self.out.write_all(&page).and_then(|()| self.out.flush());
+        written.map_err(Error::io(|| format!("cannot write {}", self.output)))
+    }
+}
+
+/// The page around `graph`, the element that carries the stacks.
+fn page(notes: &Notes, tally: &Tally, graph: &[u8]) -> Vec<u8> {
+    let script = format!("\"use strict\";\n{}", without_comments(SCRIPT));
+    let style = without_comments(STYLE);
+    let parts = [
+        ("script-hash", hash(&script)),
+        ("style-hash", hash(&style)),
+        ("title", escape(notes.heading())),
+        ("style", style),
+        ("notes", notes.json(tally)),
+        ("script", script),
+    ];
+    let mut page = Vec::with_capacity(SKELETON.len() + SCRIPT.len() + STYLE.len() + graph.len());
+    let mut rest = SKELETON;
+    // `{` marks nothing else in the skeleton.
+    while let Some((before, behind)) = rest.split_once('{') {
+        page.extend_from_slice(before.as_bytes());
+        let (name, behind) = behind.split_once('}').unwrap_or((behind, ""));
+        match parts.iter().find(|(part, _)| *part == name) {
+            Some((_, text)) => page.extend_from_slice(text.as_bytes()),
+            None => page.extend_from_slice(graph),
+        }
+        rest = behind;
+    }
+    page.extend_from_slice(rest.as_bytes());
+    page
+}
+
+/// Leaves out what only readers of the source need: indentation, and comments on lines of their
+/// own.
+fn without_comments(source: &str) -> String {
+    let lines = source.lines().map(str::trim_start);
+    let kept = lines.filter(|line| !line.is_empty() && !line.starts_with("// "));
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
+
+fn hash(text: &str) -> String {
+    STANDARD.encode(sha256::sha256(text.as_bytes()))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page_of(notes: Notes, text: &[u8]) -> Result<String> {
+        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut page = Page::new(notes, "text", Vec::new(), "memory");
+        crate::folded::read(text, "text", &mut frames, &mut page, &mut tally)?;
+        page.finish(&mut frames, &mut tally)?;
+        Ok(String::from_utf8(page.into_inner()).unwrap())
+    }
+
+    #[test]
+    fn every_part_has_its_place() {
+        let title = Some("</title><script>alert(1)</script>".to_owned());
+        let page = page_of(Notes { title, ..Notes::default() }, b"main;</script>{style} 3\n");
+        let page = page.unwrap();
+        assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+        assert!(!page.contains("{style}") && !page.contains("<script>alert"));
+        assert_eq!(page.matches("<script").count(), 3);
+        assert_eq!(page.matches("</script>").count(), 3);
+        let script = page.rsplit_once("<script>").unwrap().1.split_once("</script>").unwrap().0;
+        assert!(page.contains(&format!("script-src 'sha256-{}'", hash(script))));
+    }
+
+    #[test]
+    fn nothing_to_draw_is_an_error() {
+        for (text, said) in [
+            (&b""[..], "empty"),
+            (b"# unit: ns 0\n", "no samples"),
+            (b"main 0\n", "have no weight"),
+            (b"what is this\n", "folded stacks"),
+        ] {
+            let error = page_of(Notes::default(), text).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_of_a_graph_is_that_of_a_page() {
+        assert_eq!(Notes::of(&render::Config::default()), Notes::default());
+        let config = render::Config {
+            title: "Mine".into(),
+            inverted: true,
+            base: vec!["f".into()],
+            ..render::Config::default()
+        };
+        let notes = Notes::of(&config);
+        assert_eq!((notes.heading(), notes.inverted), ("Mine", true));
+        assert_eq!(notes.base.as_deref(), Some("f"));
+    }
+}

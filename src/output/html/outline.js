@@ -1,0 +1,63 @@
+// The tree behind the canvas, for screen readers and the keyboard: what is selected, the path to it,
+// its siblings' number and what it calls. The selected item has the focus.
+
+class Outline {
+  constructor(element) {
+    this.element = element;
+  }
+
+  show(view, pane) {
+    const { tree, selected } = pane;
+    const path = [];
+    for (let i = selected; i >= 0; i = tree.parent[i]) path.unshift(i);
+    this.element.replaceChildren();
+    let into = this.element;
+    for (const node of path) {
+      const item = this.item(view, pane, node);
+      const position = this.position(tree, node);
+      item.setAttribute("aria-posinset", position.at);
+      item.setAttribute("aria-setsize", position.of);
+      item.setAttribute("aria-expanded", "true");
+      into.append(item);
+      into = document.createElement("div");
+      into.setAttribute("role", "group");
+      item.append(into);
+      this.last = item;
+    }
+    this.last.tabIndex = 0;
+    this.last.setAttribute("aria-selected", "true");
+    tree.open(selected);
+    const children = childrenOf(tree, selected);
+    for (const child of children.slice(0, 20)) into.append(this.item(view, pane, child));
+  }
+
+  item(view, pane, node) {
+    const item = document.createElement("div");
+    item.setAttribute("role", "treeitem");
+    item.setAttribute("aria-level", pane.tree.depth[node] + 1);
+    item.setAttribute("aria-selected", "false");
+    item.setAttribute("aria-label", `${view.nameOf(pane.tree, node)}, ${view.said(pane, node)}`);
+    item.tabIndex = -1;
+    return item;
+  }
+
+  position(tree, node) {
+    const siblings = node === 0 ? [0] : childrenOf(tree, tree.parent[node]);
+    return { at: siblings.indexOf(node) + 1, of: siblings.length };
+  }
+
+  focus() {
+    this.last?.focus({ preventScroll: true });
+  }
+}
+
+// The children of a node that have names and can be seen, in the order they are drawn in.
+function childrenOf(tree, node) {
+  const children = [];
+  for (let child = tree.first[node]; child >= 0; child = tree.next[child]) {
+    if (tree.name[child] && tree.total[child] > 0) children.push(child);
+    // Nobody steps through more.
+    if (children.length === 1000) break;
+  }
+  return children;
+}

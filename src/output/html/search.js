@@ -1,0 +1,32 @@
+// Search: an expression is tested once for each name, and then looked up for each node.
+
+// Which names match; null if nothing is searched for.
+function matching(pattern, isExact, names) {
+  if (!pattern) return null;
+  const expression = new RegExp(pattern, isExact ? "" : "i");
+  const isMatch = new Uint8Array(names.length);
+  for (let id = 1; id < names.length; id++) {
+    if (expression.test(names[id])) isMatch[id] = 1;
+  }
+  return isMatch;
+}
+
+// What matches at a node and above it, each sample once: the outermost matches, in the order of the
+// data, and their weight.
+function matchesBelow(tree, root, isMatch) {
+  const weight = tree.busy;
+  for (let i = root; i > 0; i = tree.parent[i]) {
+    if (isMatch[tree.name[i]]) return { nodes: [root], weight: weight[root] };
+  }
+  const found = { nodes: [], weight: 0 };
+  for (let i = root + 1; i < tree.end[root]; ) {
+    if (isMatch[tree.name[i]]) {
+      found.nodes.push(i);
+      found.weight += weight[i];
+      i = tree.end[i];
+    } else {
+      i++;
+    }
+  }
+  return found;
+}

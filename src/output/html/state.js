@@ -1,0 +1,59 @@
+// What is shown, as it stands in the page's address: who opens it there sees the same.
+
+const DEFAULTS = {
+  view: "graph", // or "chart", "callers", "function", "table"
+  flip: false, // an icicle instead of a flame
+  order: "weight", // or "name"
+  colour: "module", // or "name"
+  width: "after", // of a differential: "after", "before" or "both"
+  zoom: "", // the node that is zoomed to
+  range: "", // the part that is shown, if it is not that of a node
+  fn: "", // the function whose callers and callees are shown
+  find: "", // what is searched for
+  exact: false, // case counts
+  sort: "self", // the column of the table
+  theme: "", // "dark" or "light"; empty is that of the system
+};
+
+function toHash(state) {
+  const said = new URLSearchParams();
+  for (const [key, value] of Object.entries(DEFAULTS)) {
+    if (state[key] !== value) said.set(key, state[key] === true ? "1" : state[key]);
+  }
+  return said.size ?? [...said].length ? `#${said}` : "#";
+}
+
+function fromHash(hash) {
+  const said = new URLSearchParams(hash.replace(/^#/, ""));
+  const state = { ...DEFAULTS };
+  for (const [key, value] of said) {
+    if (!(key in DEFAULTS)) continue;
+    state[key] = typeof DEFAULTS[key] === "boolean" ? value === "1" : value;
+  }
+  return state;
+}
+
+// A node of the recorded tree is told by its number, one of a merged tree by the names on its path.
+function nodeToText(tree, node) {
+  if (node === 0) return "";
+  if (tree instanceof Tree) return String(node);
+  const path = [];
+  for (let i = node; i > 0; i = tree.parent[i]) path.unshift(tree.name[i]);
+  return path.join(".");
+}
+
+function textToNode(tree, text) {
+  if (tree instanceof Tree) {
+    const node = Number(text);
+    return Number.isInteger(node) && node > 0 && node < tree.name.length ? node : 0;
+  }
+  let node = 0;
+  for (const name of text ? text.split(".") : []) {
+    tree.open(node);
+    let child = tree.first[node];
+    while (child >= 0 && tree.name[child] !== Number(name)) child = tree.next[child];
+    if (child < 0) return node;
+    node = child;
+  }
+  return node;
+}

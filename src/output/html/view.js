@@ -1,0 +1,283 @@
+// The view: from a profile and a state, the panes that show it, and what is done to them.
+
+class View {
+  constructor(graph, stage) {
+    this.graph = graph;
+    this.stage = stage;
+    this.painter = new Painter(stage.querySelector("canvas"));
+    this.tree = new Tree(graph);
+    this.state = { ...DEFAULTS };
+    this.panes = [];
+    this.active = null;
+    this.isMatch = null;
+    this.isQueued = false;
+    this.onChange = () => {};
+    this.weigh();
+    this.colourNames();
+  }
+
+  // Sets the widths of the boxes.
+  weigh() {
+    const { graph, tree, state } = this;
+    const { self: after, before } = graph;
+    if (before) {
+      const larger = () => after.map((weight, i) => Math.max(weight, before[i]));
+      const total = state.width === "both" ? larger() : state.width === "before" ? before : after;
+      tree.weigh({ total, before, after }, false);
+    } else {
+      tree.weigh({ total: after }, false);
+    }
+    this.arrange();
+    this.lanes = lanesOf(graph, tree);
+    if (this.lanes) tree.weigh({ total: after }, true);
+    this.functionSums = null;
+    this.made = new Map();
+  }
+
+  arrange() {
+    const { graph, tree, state } = this;
+    const order = graph.isChart ? "time" : graph.keepsOrder ? "name" : state.order;
+    if (tree.order === order && tree.orderedBy === tree.total) return;
+    tree.arrange(order);
+    tree.order = order;
+    tree.orderedBy = tree.total;
+  }
+
+  // Siblings may have one name.
+  get isSequence() {
+    return this.graph.isChart || this.graph.keepsOrder;
+  }
+
+  get functions() {
+    return (this.functionSums ??= this.tree.functions());
+  }
+
+  colourNames() {
+    const { colour, modules } = byModule(this.graph.names, this.functions.self);
+    this.modules = modules;
+    this.colours = { module: colour, name: byName(this.graph.names) };
+  }
+
+  // Merged trees are made once.
+  once(key, make) {
+    if (!this.made.has(key)) this.made.set(key, make());
+    return this.made.get(key);
+  }
+
+  // Shows a state.
+  show(state) {
+    const old = this.state;
+    this.state = state;
+    if (state.width !== old.width) this.weigh();
+    this.arrange();
+    if (state.find !== old.find || state.exact !== old.exact || !this.panes.length) this.find();
+    const key = ["view", "flip", "width", "order", "fn"].map((name) => state[name]).join("\n");
+    if (key !== this.shownKey) {
+      this.panes = this.makePanes();
+      this.active = this.panes[this.panes.length - 1] ?? null;
+      this.shownKey = key;
+      this.layout();
+    }
+    for (const pane of this.panes) {
+      const isSaid = !state.zoom.startsWith("^") !== (pane.name === "callers" && this.panes.length > 1);
+      const text = isSaid ? state.zoom.replace("^", "") : "";
+      const node = textToNode(pane.tree, text);
+      pane.focus = node;
+      pane.selected = node;
+      if (isSaid) this.active = pane;
+      const range = isSaid && /^([\d.e-]+)~([\d.e-]+)$/.exec(state.range);
+      const box = pane.boxOf(node);
+      const start = pane.lo + (box.left - pane.left) / pane.scale;
+      const [lo, hi] = range
+        ? [range[1] * pane.whole, range[2] * pane.whole]
+        : [start, start + pane.tree.total[node]];
+      this.moveTo(pane, ...pane.range(lo, hi), !range);
+    }
+    this.queue();
+  }
+
+  makePanes() {
+    const { state, tree, lanes } = this;
+    const isUp = !state.flip;
+    switch (state.view) {
+      case "chart":
+        return [new Pane(tree, { name: "chart", isUp: !lanes && isUp, lanes })];
+      case "callers": {
+        const leaves = this.once("leaves", () => fromLeaves(tree));
+        return [new Pane(leaves, { name: "callers", isUp })];
+      }
+      case "function": {
+        const id = Math.max(0, this.graph.names.indexOf(state.fn));
+        const { callers, callees } = this.once(`fn ${id}`, () => aroundFunction(tree, id));
+        return [
+          new Pane(callers, { name: "callers", isUp: true, hidden: 1 }),
+          new Pane(callees, { name: "callees", isUp: false }),
+        ];
+      }
+      case "table":
+        return [];
+      default: {
+        const shown = this.isSequence ? this.once("roots", () => fromRoots(tree)) : tree;
+        return [new Pane(shown, { name: "graph", isUp })];
+      }
+    }
+  }
+
+  layout() {
+    const { width, height } = this.stage.getBoundingClientRect();
+    const size = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const font = `${Math.round(size * 0.75)}px system-ui, sans-serif`;
+    const row = Math.round(size * 1.25);
+    this.painter.resize(width, height, font);
+    const axis = this.state.view === "chart" ? row + 4 : 0;
+    if (this.panes.length === 2) {
+      const [callers, callees] = this.panes;
+      for (const pane of this.panes) pane.place(0, 0, width, height, row);
+      callers.measure();
+      const upper = Math.min(callers.shown * row, Math.round(height / 2 / row) * row);
+      callers.place(0, 0, width, upper, row);
+      callees.place(0, upper, width, height - upper, row);
+    } else if (this.panes.length) {
+      this.panes[0].place(0, axis, width, height - axis, row);
+    }
+    for (const pane of this.panes) pane.measure();
+    this.queue();
+  }
+
+  // Tests the names again. What is wrong with an expression is kept for whoever shows it.
+  find() {
+    this.findError = "";
+    this.isMatch = null;
+    try {
+      this.isMatch = matching(this.state.find, this.state.exact, this.graph.names);
+    } catch (error) {
+      this.findError = error.message.replace(/^Invalid regular expression: /, "");
+    }
+  }
+
+  // Moves to a range, smoothly if the reader likes that.
+  moveTo(pane, lo, hi, isSmooth) {
+    const from = [pane.lo, pane.hi];
+    pane.target = [lo, hi];
+    cancelAnimationFrame(pane.frame);
+    const finish = () => {
+      [pane.lo, pane.hi] = [lo, hi];
+      pane.target = null;
+      pane.measure();
+      this.reveal(pane, pane.selected);
+      this.queue();
+    };
+    const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (!isSmooth || isCalm || (from[0] === lo && from[1] === hi)) return finish();
+    const start = performance.now();
+    const step = (now) => {
+      const part = Math.min(1, Math.max(0, (now - start) / 160));
+      if (part === 1) return finish();
+      const eased = 1 - (1 - part) ** 3;
+      pane.lo = from[0] + (lo - from[0]) * eased;
+      pane.hi = from[1] + (hi - from[1]) * eased;
+      this.queue();
+      pane.frame = requestAnimationFrame(step);
+    };
+    pane.frame = requestAnimationFrame(step);
+  }
+
+  // Zooms by a factor around a place of the screen.
+  zoomAt(pane, px, factor) {
+    const [from, to] = pane.target ?? [pane.lo, pane.hi];
+    const at = from + ((px - pane.left) / pane.width) * (to - from);
+    const range = pane.range(at - (at - from) * factor, at + (to - at) * factor);
+    this.pan(pane, ...range);
+  }
+
+  pan(pane, lo, hi) {
+    this.moveTo(pane, ...pane.range(lo, hi), false);
+    this.onPan(pane);
+  }
+
+  // Scrolls so that a node's row can be seen.
+  reveal(pane, node) {
+    const { row } = pane.boxOf(node);
+    const from = (row - pane.hidden) * pane.row;
+    if (from < pane.scroll) pane.scrollTo(from);
+    const most = from + 2 * pane.row - pane.height;
+    if (most > pane.scroll) pane.scrollTo(most);
+  }
+
+  paneAt(py) {
+    return this.panes.find((pane) => py >= pane.top && py < pane.top + pane.height) ?? null;
+  }
+
+  queue() {
+    if (this.isQueued) return;
+    this.isQueued = true;
+    requestAnimationFrame(() => {
+      this.isQueued = false;
+      this.draw();
+    });
+  }
+
+  draw() {
+    if (!this.panes.length || !this.theme) return;
+    const { painter, theme } = this;
+    painter.begin(theme);
+    const look = {
+      colour: (tree, i) => this.colourOf(tree, i),
+      ink: (tree, i) => this.inkOf(tree, i),
+      label: (tree, i, room, width) => this.labelOf(tree, i, room, width),
+    };
+    if (this.state.view === "chart") painter.grid(this.panes[0], this.graph.unit);
+    for (const pane of this.panes) painter.pane(pane, look);
+    if (this.panes.length === 2) painter.line(this.panes[1].top);
+    this.onDraw();
+  }
+
+  get wholes() {
+    const { tree } = this;
+    return { before: tree.before?.[0], after: tree.after?.[0], total: tree.busy[0] };
+  }
+
+  colourOf(tree, i) {
+    const id = tree.name[i];
+    if (this.isMatch && id) return this.isMatch[id] ? MATCH : DIM;
+    if (!id) return ROOT;
+    if (this.lanes && tree === this.tree && tree.depth[i] === 1) return ROOT;
+    if (tree.before) return byChange(tree.before[i], tree.after[i], this.tree.before[0], this.tree.after[0]);
+    return this.colours[this.state.colour][id];
+  }
+
+  // Which ink can be read on it: of the theme, or that of strong colours.
+  inkOf(tree, i) {
+    if (!this.isMatch) {
+      const colour = tree.before ? this.colourOf(tree, i) : 0;
+      return colour === NEW || colour === VANISHED ? 1 : 0;
+    }
+    return this.isMatch[tree.name[i]] || !tree.name[i] ? (tree.name[i] ? 1 : 0) : 2;
+  }
+
+  // The label of a box; names that were fitted once for as much room are kept.
+  labelOf(tree, i, room, width) {
+    const id = tree.name[i];
+    let mark = "";
+    if (tree.before && id && tree.before[i] === 0) mark = "+ ";
+    if (tree.before && id && tree.after[i] === 0) mark = "− ";
+    const name = id ? this.graph.names[id] : this.rootName;
+    const key = `${id} ${room | 0} ${mark}`;
+    let label = this.fits?.get(key);
+    if (label === undefined) {
+      if (!this.fits || this.fits.size > 20000) this.fits = new Map();
+      label = fitted(name, room - width(mark), width);
+      label = label && mark + label;
+      this.fits.set(key, label);
+    }
+    return label;
+  }
+
+  nameOf(tree, i) {
+    return tree.name[i] ? this.graph.names[tree.name[i]] : this.rootName;
+  }
+
+  get rootName() {
+    return `all · ${weight(this.wholes.total, this.graph.unit)}`;
+  }
+}

@@ -1,0 +1,174 @@
+//! What is drawn of folded stacks: an SVG, a page of HTML, or both from one run.
+
+pub mod html;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use html::{Notes, Page};
+
+use crate::error::Result;
+use crate::folded::{Folded, FoldedSink};
+use crate::render::{self, Renderer, color::PaletteMap};
+use crate::sample::FrameTable;
+use crate::tally::Tally;
+
+/// What a picture is written as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A picture that zooms and searches.
+    #[default]
+    Svg,
+    /// A page with several views, which stays fast however many frames there are.
+    Html,
+}
+
+impl Format {
+    /// The format that the name of a file tells: a page if it ends in `.html` or `.htm`.
+    pub fn of(path: &Path) -> Format {
+        let end = path.extension().unwrap_or_default();
+        let is_page = ["html", "htm"].iter().any(|page| end.eq_ignore_ascii_case(page));
+        if is_page { Format::Html } else { Format::Svg }
+    }
+}
+
+/// Where a picture goes.
+#[derive(Debug)]
+pub struct Target<W> {
+    /// What is written to.
+    pub out: W,
+    /// What errors call it.
+    pub name: String,
+    /// What is written.
+    pub format: Format,
+}
+
+/// A sink that draws the same stacks into several targets.
+pub struct Pictures<W> {
+    svg: Option<Renderer<Copies<W>>>,
+    page: Option<Page<Copies<W>>>,
+}
+
+impl<W: Write> Pictures<W> {
+    /// Pictures of what errors call `input`. What `config` says of colours, sizes and fonts is for
+    /// SVGs only, and `command` for pages.
+    pub fn new(
+        config: render::Config,
+        command: Option<String>,
+        input: &str,
+        targets: Vec<Target<W>>,
+    ) -> Self {
+        let (svgs, pages): (Vec<_>, Vec<_>) =
+            targets.into_iter().partition(|target| target.format == Format::Svg);
+        let notes = Notes { command, ..Notes::of(&config) };
+        let page = Copies::of(pages).map(|(out, name)| Page::new(notes, input, out, name));
+        let svg = Copies::of(svgs).map(|(out, name)| Renderer::new(config, input, out, name));
+        Pictures { svg, page }
+    }
+
+    /// What was written to.
+    pub fn into_outs(self) -> Vec<W> {
+        let svgs = self.svg.map(Renderer::into_inner);
+        let pages = self.page.map(Page::into_inner);
+        svgs.into_iter().chain(pages).flat_map(|copies| copies.0).collect()
+    }
+
+    /// [`Renderer::take_palette_map`]
+    pub fn take_palette_map(&mut self) -> Option<PaletteMap> {
+        self.svg.as_mut().and_then(Renderer::take_palette_map)
+    }
+}
+
+impl<W: Write> FoldedSink for Pictures<W> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        if let Some(svg) = &mut self.svg {
+            svg.folded(frames, folded)?;
+        }
+        match &mut self.page {
+            Some(page) => page.folded(frames, folded),
+            None => Ok(()),
+        }
+    }
+
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        if let Some(svg) = &mut self.svg {
+            svg.text(line)?;
+        }
+        match &mut self.page {
+            Some(page) => page.text(line),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        // Both count the same losses.
+        let mut unseen = tally.clone();
+        if let Some(page) = &mut self.page {
+            page.finish(frames, &mut unseen)?;
+        }
+        match &mut self.svg {
+            Some(svg) => svg.finish(frames, tally),
+            None => {
+                *tally = unseen;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Writers that get the same bytes.
+struct Copies<W>(Vec<W>);
+
+impl<W> Copies<W> {
+    /// The writers of `targets` and what errors call them; `None` if there are none.
+    fn of(targets: Vec<Target<W>>) -> Option<(Self, String)> {
+        let name = targets.iter().map(|target| &*target.name).collect::<Vec<_>>().join(", ");
+        let outs: Vec<W> = targets.into_iter().map(|target| target.out).collect();
+        if outs.is_empty() { None } else { Some((Copies(outs), name)) }
+    }
+}
+
+impl<W: Write> Write for Copies<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.iter_mut().try_for_each(|out| out.write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.iter_mut().try_for_each(Write::flush)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_file_tells_the_format() {
+        for (name, format) in [
+            ("x.svg", Format::Svg),
+            ("x", Format::Svg),
+            ("html", Format::Svg),
+            ("a.svg/x.HTML", Format::Html),
+            ("x.htm", Format::Html),
+        ] {
+            assert_eq!(Format::of(Path::new(name)), format, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_target_is_written() {
+        let target = |format| Target { out: Vec::new(), name: "memory".into(), format };
+        let targets = vec![target(Format::Html), target(Format::Svg), target(Format::Html)];
+        let mut pictures = Pictures::new(render::Config::default(), None, "text", targets);
+        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let text = &b"main;f 1.5\n"[..];
+        crate::folded::read(text, "text", &mut frames, &mut pictures, &mut tally).unwrap();
+        pictures.finish(&mut frames, &mut tally).unwrap();
+        assert!(tally.to_string().contains("1 weight rounded down"), "{tally}");
+        let outs = pictures.into_outs();
+        let starts: Vec<&[u8]> = outs.iter().map(|out| &out[..5]).collect();
+        assert_eq!(starts, [b"<?xml", b"<!DOC", b"<!DOC"]);
+        assert_eq!(outs[1], outs[2]);
+    }
+}
