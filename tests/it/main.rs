@@ -21,6 +21,7 @@ mod fold;
 mod language;
 mod laws;
 mod movers;
+mod page;
 mod perf_data;
 mod pipeline;
 mod presets;

@@ -1,21 +1,4 @@
-// A second writer of the data in a graph, for tests: simple, slow, and independent of src/embed/.
-// Run by itself, it makes a page: node encode.mjs [--chart] < STACKS > PAGE
-
-import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { deflateRawSync } from "node:zlib";
-
-const sources = new URL("../../src/output/html/", import.meta.url);
-
-export function source(name) {
-  return readFileSync(new URL(name, sources), "utf8");
-}
-
-// The script's files, in the order in which src/output/html/mod.rs puts them together.
-export function scripts() {
-  const rust = source("mod.rs");
-  return [...rust.matchAll(/include_str!\("(\w+\.js)"\)/g)].map((match) => match[1]);
-}
+// A second writer of the data in a graph, for tests: simple, slow, and independent of src/graph/.
 
 // Lines of folded text become stacks: their names, and one or two weights.
 export function stacksOf(text, isDifferential = false) {
@@ -120,30 +103,4 @@ export function encode(stacks, { unit = "", isDifferential = false, isChart = fa
   nodes.forEach((one) => put(one.name));
   for (let i = 0; i < columns; i++) nodes.forEach((one) => put(one.self[i]));
   return Uint8Array.from(bytes);
-}
-
-// A page as fg-render writes it.
-export function page(bytes, notes = {}) {
-  const script = `"use strict";\n${scripts().map(source).join("")}`;
-  const style = source("style.css");
-  const hash = (text) => createHash("sha256").update(text).digest("base64");
-  const graph = `<script type="application/octet-stream" id="flamepipe-graph-3">${deflateRawSync(bytes).toString("base64")}</script>\n`;
-  const parts = {
-    "script-hash": hash(script),
-    "style-hash": hash(style),
-    title: (notes.title ?? "Flame graph").replace(/&/g, "&amp;").replace(/</g, "&lt;"),
-    style,
-    notes: JSON.stringify(notes).replace(/</g, "\\u003c"),
-    graph,
-    script,
-  };
-  return source("page.html").replace(/\{([a-z-]+)\}/g, (whole, name) => parts[name] ?? whole);
-}
-
-if (process.argv[1] === new URL(import.meta.url).pathname) {
-  const text = readFileSync(0, "utf8");
-  const isDifferential = process.argv.includes("--differential");
-  const unit = /^# unit: (\S+)/m.exec(text)?.[1] ?? "";
-  const options = { unit, isDifferential, isChart: process.argv.includes("--chart") };
-  process.stdout.write(page(encode(stacksOf(text, isDifferential), options), { title: "Flame graph" }));
 }

@@ -14,6 +14,7 @@ const ROOT = NEW + 1;
 const REST = ROOT + 1;
 const DIM = REST + 1;
 const MATCH = DIM + 1;
+const CENTRE = MATCH + 1;
 
 function palette(isDark) {
   const colours = [];
@@ -37,7 +38,8 @@ function palette(isDark) {
   add(isDark ? 0.33 : 0.9, 0.006, 75);
   add(isDark ? 0.3 : 0.9, 0.01, 75);
   add(isDark ? 0.29 : 0.93, 0.006, 75);
-  add(isDark ? 0.6 : 0.72, 0.19, 340);
+  add(isDark ? 0.6 : 0.74, 0.17, 340);
+  add(isDark ? 0.9 : 0.33, 0.01, 75);
   return colours;
 }
 
@@ -47,18 +49,20 @@ function hash(text) {
   return (value ^ (value >>> 15)) >>> 0;
 }
 
-// The modules of a profile with what they weigh themselves, the heaviest first, and the colour of
-// each name. A module has the same colour in all graphs, unless a heavier one has taken it.
-function byModule(names, self) {
+// The modules of a profile with what they weigh themselves, the heaviest first, how wide the widest
+// function of each is, and the colour of each name. A module has the same colour in all graphs,
+// unless a heavier one has taken it.
+function byModule(names, { self, total }) {
   const modules = new Map();
   const of = names.map((name, id) => {
     const key = id ? moduleOf(name) : "";
-    const module = modules.get(key) ?? { name: key, weight: 0 };
+    const module = modules.get(key) ?? { name: key, weight: 0, widest: 0 };
     modules.set(key, module);
     module.weight += self[id];
+    module.widest = Math.max(module.widest, total[id]);
     return module;
   });
-  const sorted = [...modules.values()].sort((a, b) => b.weight - a.weight || (a.name < b.name ? -1 : 1));
+  const sorted = [...modules.values()].sort((a, b) => b.weight - a.weight || b.widest - a.widest || (a.name < b.name ? -1 : 1));
   const taken = new Set();
   for (const module of sorted) {
     module.slot = module.name ? hash(module.name) % HUES.length : NO_MODULE;
@@ -69,13 +73,21 @@ function byModule(names, self) {
   }
   const colour = Uint8Array.from(names, (name, id) => of[id].slot * SHADES + (hash(name) % SHADES));
   colour[0] = ROOT;
-  return { colour, modules: sorted.filter((module) => module.weight > 0) };
+  return { colour, modules: sorted };
 }
 
 function byName(names) {
   const colour = Uint8Array.from(names, (name) => hash(name) % (HUES.length * SHADES));
   colour[0] = ROOT;
   return colour;
+}
+
+// Which of the inks of a theme can be read on a colour: its own, that for strong colours, the soft
+// one, or its paper.
+function inkOn(colour) {
+  if (colour === MATCH || colour === NEW || colour === VANISHED) return 1;
+  if (colour === DIM) return 2;
+  return colour === CENTRE ? 3 : 0;
 }
 
 // The colour of a node of a differential: twice as much is as red as it gets.

@@ -285,7 +285,7 @@ class Controls {
         paper: colour("--paper"),
         line: colour("--line"),
         thumb: isDark ? "#fff5" : "#0004",
-        ink: [colour("--ink"), isDark ? "#fff" : "#1a0010", colour("--soft")],
+        ink: [colour("--ink"), isDark ? "#fff" : "#1a0010", colour("--soft"), colour("--paper")],
       };
     }
     this.$("legend").replaceChildren(...legend(view, view.theme, (text) => {

@@ -88,7 +88,7 @@ function asPath(name) {
     const plain = withoutArguments(type.replace(/ as .*/, ""));
     name = (plain || type) + name.slice(end + 1);
   }
-  return withoutArguments(name).replace(/::(?=::|$)/g, "");
+  return withoutArguments(name).replace(/::(?=::|$)/g, "").trim();
 }
 
 // Shorter and shorter forms of a name. The end tells: of a path the last segments are kept.

@@ -5,18 +5,16 @@ async function start() {
   const notes = JSON.parse(document.getElementById("flamepipe-notes").textContent);
   const graph = decode(await inflate(fromBase64(data.textContent)));
   if (notes.unit) graph.unit = notes.unit;
-  const state = fromHash(location.hash);
-  if (location.hash.length < 2) {
-    if (graph.isChart || graph.keepsOrder) state.view = "chart";
-    if (notes.reverse) state.view = "callers";
-    if (graph.names.includes(notes.fn)) Object.assign(state, { view: "function", fn: notes.fn });
-    state.flip = notes.flip === true;
-  }
+  // How the page opens if its address says nothing else.
+  if (graph.isChart || graph.keepsOrder) DEFAULTS.view = "chart";
+  if (notes.reverse) DEFAULTS.view = "callers";
+  if (graph.names.includes(notes.fn)) Object.assign(DEFAULTS, { view: "function", fn: notes.fn });
+  DEFAULTS.flip = notes.flip === true;
   const view = new View(graph, document.getElementById("stage"));
   const controls = new Controls(view, notes);
   document.getElementById("wait").remove();
   view.layout();
-  controls.show(state);
+  controls.show(fromHash(location.hash));
   // The size of the stage depends on what is around it.
   view.layout();
 }

@@ -18,9 +18,9 @@ const DEFAULTS = {
 function toHash(state) {
   const said = new URLSearchParams();
   for (const [key, value] of Object.entries(DEFAULTS)) {
-    if (state[key] !== value) said.set(key, state[key] === true ? "1" : state[key]);
+    if (state[key] !== value) said.set(key, typeof value === "boolean" ? Number(state[key]) : state[key]);
   }
-  return said.size ?? [...said].length ? `#${said}` : "#";
+  return `#${said}`;
 }
 
 function fromHash(hash) {

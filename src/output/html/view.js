@@ -53,7 +53,7 @@ class View {
   }
 
   colourNames() {
-    const { colour, modules } = byModule(this.graph.names, this.functions.self);
+    const { colour, modules } = byModule(this.graph.names, this.functions);
     this.modules = modules;
     this.colours = { module: colour, name: byName(this.graph.names) };
   }
@@ -223,7 +223,7 @@ class View {
     painter.begin(theme);
     const look = {
       colour: (tree, i) => this.colourOf(tree, i),
-      ink: (tree, i) => this.inkOf(tree, i),
+      ink: (tree, i) => inkOn(this.colourOf(tree, i)),
       label: (tree, i, room, width) => this.labelOf(tree, i, room, width),
     };
     if (this.state.view === "chart") painter.grid(this.panes[0], this.graph.unit);
@@ -239,20 +239,12 @@ class View {
 
   colourOf(tree, i) {
     const id = tree.name[i];
+    if (i === 0 && id) return CENTRE;
     if (this.isMatch && id) return this.isMatch[id] ? MATCH : DIM;
     if (!id) return ROOT;
     if (this.lanes && tree === this.tree && tree.depth[i] === 1) return ROOT;
     if (tree.before) return byChange(tree.before[i], tree.after[i], this.tree.before[0], this.tree.after[0]);
     return this.colours[this.state.colour][id];
-  }
-
-  // Which ink can be read on it: of the theme, or that of strong colours.
-  inkOf(tree, i) {
-    if (!this.isMatch) {
-      const colour = tree.before ? this.colourOf(tree, i) : 0;
-      return colour === NEW || colour === VANISHED ? 1 : 0;
-    }
-    return this.isMatch[tree.name[i]] || !tree.name[i] ? (tree.name[i] ? 1 : 0) : 2;
   }
 
   // The label of a box; names that were fitted once for as much room are kept.

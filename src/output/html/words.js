@@ -84,10 +84,12 @@ function legend(view, theme, search) {
   }
   if (view.state.colour === "name") return [];
   const all = view.wholes.total;
-  return view.modules.filter((module) => module.weight > all / 500).slice(0, 12).map((module) => {
+  const isSeen = (module) => module.weight > all / 500 || module.widest > all / 20;
+  return view.modules.filter(isSeen).slice(0, 12).map((module) => {
     const made = element("button");
     const name = module.name || "no module told";
-    made.append(swatch(module.slot * SHADES + 1), `${name.slice(0, 40)} ${percent(module.weight, all)}`);
+    const share = module.weight > 0 ? ` ${percent(module.weight, all)}` : "";
+    made.append(swatch(module.slot * SHADES + 1), name.slice(0, 40) + share);
     made.title = `Search for ${name}`;
     made.disabled = !module.name;
     made.addEventListener("click", () => search(module.name));

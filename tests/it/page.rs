@@ -1,0 +1,119 @@
+//! The page of HTML: its script in node, and the whole of it in a browser. The tests themselves are in tests/page/.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use bstr::ByteSlice;
+
+use crate::harness::{Dir, cannot_run, is_not_for_here, repo};
+
+/// The version of node, if it is there and new enough for our tests.
+fn node() -> Option<u32> {
+    let version = Command::new("node").arg("--version").output().ok()?.stdout;
+    let major = version.to_str().ok()?.trim().strip_prefix('v')?.split('.').next()?;
+    major.parse().ok().filter(|&major| major >= 18)
+}
+
+/// Runs a file of tests in node, and shows what it says.
+fn run(test: &str, file: &str, surroundings: &[(&str, PathBuf)]) {
+    let mut node = Command::new("node");
+    node.arg("--test").arg(repo().join("tests/page").join(file));
+    node.envs(surroundings.iter().map(|(name, value)| (name, value)));
+    let done = node.output().unwrap();
+    let said = done.stdout.to_str_lossy();
+    assert!(done.status.success(), "{test}: {said}{}", done.stderr.to_str_lossy());
+    said.lines().filter(|line| line.contains("first picture")).for_each(|line| eprintln!("{line}"));
+}
+
+#[test]
+fn the_script_of_a_page() {
+    let test = "the_script_of_a_page";
+    if node().is_none() {
+        return cannot_run(test, "node 18 or newer is not installed");
+    }
+    run(test, "pure.test.mjs", &[]);
+}
+
+/// The first of these browsers that is there.
+fn browser() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let mut found =
+        names.iter().flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)));
+    found.find(|program| program.is_file())
+}
+
+#[test]
+fn a_page_in_a_browser() {
+    let test = "a_page_in_a_browser";
+    let playwright = repo().join("target/page");
+    if node().is_none() {
+        return cannot_run(test, "node 18 or newer is not installed");
+    }
+    let Some(browser) = browser() else {
+        return is_not_for_here(test, "chromium is not installed");
+    };
+    if !playwright.join("node_modules/playwright-core").is_dir() {
+        return is_not_for_here(test, "scripts/test installs playwright-core, if npm can");
+    }
+    let dir = Dir::new();
+    make_pages(&dir);
+    let surroundings =
+        [("PAGES", dir.path(".")), ("PLAYWRIGHT", playwright), ("CHROMIUM", browser)];
+    run(test, "browser.test.mjs", &surroundings);
+}
+
+fn make_pages(dir: &Dir) {
+    let draw = |name: &str, text: &[u8], args: &[&str]| {
+        let page = format!("{name}.html");
+        dir.cmd("fg-render").args(["-q", "-o", &page]).args(args).stdin(text).stdout();
+    };
+    draw(
+        "profile",
+        b"# unit: ns 0\nmain;app::read::lines;parse_line 40000000\nmain;app::read::lines;memcpy 20000000\n\
+          main;app::write::all<u8>;write 20000000\nmain;app::write::all<u8>;memcpy 10000000\nidle 10000000\n",
+        &[],
+    );
+    draw(
+        "differential",
+        b"main;grown 20 60\nmain;same 20 20\nmain;gone 60 0\nmain;fresh 0 20\n",
+        &[],
+    );
+    let hostile: [&[u8]; 8] = [
+        b"</script><script>alert(1)</script>",
+        b"<img src=x onerror=alert(1)>\"'`&amp",
+        "abc\u{202e}def".as_bytes(),
+        b"a\x01\x7fb",
+        b"not\xffUTF-8",
+        "שלום".as_bytes(),
+        &[b'x'; 10_000],
+        b"__proto__",
+    ];
+    draw("hostile", &[&hostile.join(&b';')[..], b" 3\n"].concat(), &["--title", "<b>&</title>"]);
+    let samples = "one 1/1 10.000: 1000000 cpu-clock: \n\t1 a (x)\n\none 1/1 10.001: 1000000 cpu-clock: \n\t1 b (x)\n\n\
+                   two 1/2 10.005: 1000000 cpu-clock: \n\t1 c (x)\n\t2 a (x)\n\n";
+    draw("chart", samples.as_bytes(), &["--flamechart"]);
+    draw("sequence", b"main;a 3\nmain;b 1\nmain;a 2\n", &["--no-sort"]);
+    draw("million", million().as_bytes(), &[]);
+    let page = dir.read("profile.html");
+    let at = page.find("flamepipe-graph-3").unwrap() + 80;
+    dir.write("broken.html", [&page[..at], &page[at + 40..]].concat());
+}
+
+/// A tree of a million frames.
+fn million() -> String {
+    let mut text = String::new();
+    let mut state = 1u64;
+    for stack in 0..100_000u64 {
+        write!(text, "main;part::run_{}", stack % 64).unwrap();
+        for depth in 0..10 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(stack + depth);
+            let name =
+                ["alloc::take", "parse::token", "cache::find", "io::read"][depth as usize % 4];
+            write!(text, ";{name}_{:x}", (state >> 33) % 5_000).unwrap();
+        }
+        writeln!(text, " {}", 1 + state % 1_000).unwrap();
+    }
+    text
+}
