@@ -24,6 +24,7 @@ mod graph;
 pub mod input;
 pub mod intern;
 mod lock;
+mod mapped;
 pub mod output;
 pub mod perf_data;
 pub mod pipeline;

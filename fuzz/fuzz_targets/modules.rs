@@ -15,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
     let map = PerfMap::read(bytes);
     map.find(0x1000);
-    if let Some(dump) = Jitdump::read(bytes) {
+    if let Some(dump) = Jitdump::from_bytes(bytes.to_vec()) {
         dump.find(0x1000, Some(1));
         dump.changes(0x1000);
     }

@@ -46,7 +46,8 @@ impl SampleId {
         let (body, trailer) = body.split_at(body.len().checked_sub(length)?);
         let mut c = Cursor::new(trailer, endian);
         if attr.has(has::TID) {
-            (id.pid, id.tid) = (Some(c.u32()?), Some(c.u32()?));
+            id.pid = Some(c.u32()?);
+            id.tid = Some(c.u32()?);
         }
         id.time = c.u64_if(attr.has(has::TIME))?;
         id.id = c.u64_if(attr.has(has::ID))?;

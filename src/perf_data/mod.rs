@@ -52,7 +52,6 @@ mod share;
 mod source;
 #[cfg(test)]
 mod tests;
-mod whole;
 mod window;
 pub mod write;
 

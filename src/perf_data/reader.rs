@@ -17,9 +17,9 @@ use super::order::Place;
 use super::record::Record;
 use super::session::Session;
 use super::source::{Next, Source, fill};
-use super::whole::Whole;
 use super::window::Window;
 use crate::error::{Error, Result};
+use crate::mapped::Bytes;
 use crate::tally::Tally;
 
 /// A recording that is being read.
@@ -91,7 +91,7 @@ impl Reader {
         if metadata.as_ref().is_ok_and(|kind| !kind.is_file()) {
             return Reader::stream(Box::new(file.try_clone().map_err(Error::io(doing))?), name);
         }
-        let mut reader = Reader::whole(Whole::new(file).map_err(Error::io(doing))?, name)?;
+        let mut reader = Reader::whole(Bytes::of_recording(file).map_err(Error::io(doing))?, name)?;
         let written = metadata.and_then(|metadata| metadata.modified()).ok();
         let written = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         reader.written = written.and_then(|since| u64::try_from(since.as_nanos()).ok());
@@ -103,7 +103,7 @@ impl Reader {
     /// # Errors
     /// The recording is empty, has another format, or has a broken header.
     pub fn bytes(bytes: Vec<u8>, name: &str) -> Result<Reader> {
-        Reader::whole(Whole::Read(bytes), name)
+        Reader::whole(Bytes::Owned(bytes), name)
     }
 
     /// Reads a stream as it comes, in bounded memory, as `perf record -o -` and fg-record write it.
@@ -130,12 +130,12 @@ impl Reader {
             Err(error @ Error::Unsupported { .. }) => Err(error),
             Err(error) if !header::sniff(window.bytes()) => Err(error),
             _ => {
-                let mut spool = || -> io::Result<Whole> {
+                let mut spool = || -> io::Result<Bytes> {
                     let mut file = tempfile::tempfile()?;
                     file.write_all(window.bytes())?;
                     io::copy(&mut input, &mut file)?;
                     file.rewind()?;
-                    Whole::new(&file)
+                    Bytes::of_recording(&file)
                 };
                 let doing = || format!("cannot copy {name} to a temporary file");
                 Reader::whole(spool().map_err(Error::io(doing))?, name)
@@ -143,7 +143,7 @@ impl Reader {
         }
     }
 
-    fn whole(bytes: Whole, name: &str) -> Result<Reader> {
+    fn whole(bytes: Bytes, name: &str) -> Result<Reader> {
         let header = Header::parse(bytes.get(..FILE_SIZE as usize).unwrap_or(&bytes), name)?;
         let mut session = Session::new(header.endian());
         let (at, end) = match &header {

@@ -206,7 +206,8 @@ impl<'a> RawSample<'a> {
         let identifier = c.u64_if(on(has::IDENTIFIER))?;
         let mut s = RawSample { ip: c.u64_if(on(has::IP))?, ..RawSample::default() };
         if on(has::TID) {
-            (s.pid, s.tid) = (Some(c.u32()?), Some(c.u32()?));
+            s.pid = Some(c.u32()?);
+            s.tid = Some(c.u32()?);
         }
         s.time = c.u64_if(on(has::TIME))?;
         s.addr = c.u64_if(on(has::ADDR))?;

@@ -5,13 +5,13 @@ use std::io::{self, Read};
 
 use super::bytes::Endian;
 use super::head::Head;
-use super::whole::Whole;
 use super::window::{Front, Window};
+use crate::mapped::Bytes;
 
 /// The input.
 pub(super) enum Source {
     /// A whole recording, and the range of it that is still to be read.
-    Whole { bytes: Whole, at: usize, end: usize },
+    Whole { bytes: Bytes, at: usize, end: usize },
     /// A stream, and the part of it that is in memory.
     Stream { input: Box<dyn Read + Send>, window: Window },
 }

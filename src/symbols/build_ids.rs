@@ -1,33 +1,32 @@
-//! The build ids of what running processes map: a recorder writes them down while the files are
-//! there.
+//! Finds the build ids of the files that running processes map. A recorder writes them down while
+//! the files still exist.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::elf::Elf;
 use super::identity::{Identity, Stamp};
-use super::map::Bytes;
-use super::path::{file_path, is_anonymous, relative};
-use super::running::{process, running};
+use super::path::{file_path, is_anonymous, process, relative, running};
+use crate::mapped::Bytes;
+
 use super::vdso;
 
-/// The build id of each file that running processes map: for a recorder, which writes it down.
+/// The build id of each file that running processes map.
 #[derive(Default)]
 pub(crate) struct BuildIds {
     known: HashMap<(PathBuf, Stamp), Option<Vec<u8>>>,
     vdso: Option<Option<Vec<u8>>>,
-    /// The last process that had ended, or let us see nothing of it, when it was asked for one of
-    /// its files.
+    /// The last process that had ended or was not visible when one of its files was looked for.
     gone: Option<u32>,
 }
 
 impl BuildIds {
-    /// The build id of what process `pid` just mapped; `None` if the file has none, or if it cannot
-    /// be told for certain which file it was.
+    /// The build id of the file that process `pid` just mapped. `None` if the file has none, or if
+    /// it is not certain which file it was.
     pub(crate) fn of(&mut self, identity: &Identity, pid: u32) -> Option<Vec<u8>> {
         let path = identity.path.as_slice();
         if path == b"[vdso]" {
-            // A 32-bit program has another one than we have.
+            // The vdso of a 32-bit program differs from ours.
             let is_ours = identity.range.0 >= 1 << 32;
             let ours = || vdso::module()?.build_id().map(<[u8]>::to_vec);
             return self.vdso.get_or_insert_with(ours).clone().filter(|_| is_ours);
@@ -39,7 +38,7 @@ impl BuildIds {
         let recorded = file_path(path);
         let mut inside = None;
         if self.gone != Some(pid) {
-            // These are the mapped file itself, unless the process runs another program by now.
+            // These are the mapped file itself, unless the process runs another program now.
             for place in running(pid, &recorded, identity.range) {
                 let it = Stamp::of(&place).filter(|stamp| !stamp.is_another_than(identity));
                 if let Some(stamp) = it {

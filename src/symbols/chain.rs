@@ -1,7 +1,8 @@
-//! The functions and inlined calls of one unit at given addresses, by one walk through its DIEs.
+//! Finds the functions and inlined calls of one unit at given addresses, by one walk through its
+//! DIEs.
 //!
-//! Line tables, variables and types are never decoded. A name is the linkage name, else the plain name, of the DIE or of
-//! what it stands for, exactly as the addr2line crate has it; a test holds us to it.
+//! Line tables, variables and types are never decoded. A name is the linkage name, or else the
+//! plain name, of the DIE or of its origin. A test compares them with the addr2line crate.
 
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
@@ -12,19 +13,19 @@ use gimli::{AttributeValue, UnitOffset, constants};
 use super::entries::{Entries, Entry};
 use super::units::{Bounds, Sections, Unit, Units, Value, held};
 
-/// Inlined calls nest a few dozen deep; more than this is hostile.
+/// The deepest nesting of inlined calls. A few dozen are common; more than this is hostile.
 const LONGEST_CHAIN: usize = 1000;
 
-/// A longer name is hostile, in bytes.
+/// The most bytes of a name. A longer one is hostile.
 const LONGEST_NAME: usize = 64 << 10;
 
 /// The functions at an address, outermost first, still mangled; `None` for one without a name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chain {
     names: Vec<Option<Arc<[u8]>>>,
-    /// The outermost says where its variables are, as compilers do and assemblers do not.
+    /// The outermost function says where its variables are. Compilers do that, assemblers do not.
     pub is_compiled: bool,
-    /// The last name of the unit for the same code, where an assembler gives it several.
+    /// The last name of the unit for the same code, if an assembler gives it several.
     pub alias: Option<Arc<[u8]>>,
 }
 
@@ -48,7 +49,7 @@ pub(super) fn find<'d>(
     let mut walk =
         Walk { file, shared, unit, addresses, chains, names, passed_over_something: false };
     let mut ok = walk.walk(true).is_ok();
-    // A function inside a function that was passed over: compilers of languages that nest them do it.
+    // Some languages nest functions. The one that is missing may be inside one that was skipped.
     if ok && walk.passed_over_something && walk.chains.iter().any(|chain| chain.is_empty()) {
         ok = walk.walk(false).is_ok();
     }
@@ -59,7 +60,7 @@ pub(super) fn find<'d>(
 #[derive(Clone, Copy)]
 pub(super) struct File<'a, 'd> {
     pub sections: &'a Sections<'d>,
-    /// `None` where no other unit can be referred to.
+    /// `None` if there are no references to other units.
     pub units: Option<&'a Units<'d>>,
 }
 
@@ -70,12 +71,12 @@ struct Walk<'a, 'd> {
     unit: &'a Unit<'d>,
     addresses: &'a [u64],
     chains: Vec<Chain>,
-    /// The names of DIEs that were asked for, by place.
+    /// The names of DIEs that were looked up, by offset.
     names: HashMap<usize, Option<Arc<[u8]>>>,
     passed_over_something: bool,
 }
 
-/// What a walk decodes of a DIE.
+/// The attributes of a DIE that a walk decodes.
 #[derive(Default)]
 struct Die<'d> {
     bounds: Bounds<'d>,
@@ -84,11 +85,12 @@ struct Die<'d> {
 }
 
 impl<'a, 'd> Walk<'a, 'd> {
-    /// One pass over the unit; `jump` passes over functions that hold no address.
+    /// One pass over the unit. With `jump`, skips functions that hold no address.
     fn walk(&mut self, jump: bool) -> gimli::Result<()> {
         let mut entries = Entries::new(self.unit)?;
-        // The functions and the inlined calls around this DIE that hold an address: how deep they are in the tree, and
-        // how long the chains of their addresses are. Functions nest: a local class declares its own inside of one.
+        // The functions and inlined calls around this DIE that hold an address: their depth in the
+        // tree, and the length of their addresses' chains. Functions nest, because a local class
+        // declares its own.
         let mut around: Vec<(isize, usize)> = Vec::new();
         // Below this depth no inlined call holds an address.
         let mut mute = isize::MAX;
@@ -119,7 +121,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                     spans.push(span);
                 }
             })?;
-            // Ranges can be stated twice, and a hostile list states one a million times.
+            // A list may state a range twice, and a hostile one a million times.
             spans.sort_unstable_by_key(|span| span.start);
             let mut next = 0;
             let mut wanted = Vec::new();
@@ -177,8 +179,8 @@ impl<'a, 'd> Walk<'a, 'd> {
         Ok(die)
     }
 
-    /// The name of the DIE at `offset`: its linkage name, else whichever comes first of its own name and the name of
-    /// what it stands for. `hops` bounds the way there.
+    /// The name of the DIE at `offset`: its linkage name, else its own name, else that of its
+    /// origin. `hops` limits how many origins are followed.
     fn name_of(
         &mut self,
         file: File<'a, 'd>,
@@ -192,7 +194,8 @@ impl<'a, 'd> Walk<'a, 'd> {
             let name = file.sections.attr_string(unit, value).ok()?.slice();
             Some(name.get(..LONGEST_NAME).unwrap_or(name))
         };
-        let (mut name, mut origin) = (None, None);
+        let mut name = None;
+        let mut origin = None;
         for spec in abbreviation.attributes() {
             let attribute = entries.read_attribute(*spec).ok()?;
             match attribute.name() {
@@ -224,7 +227,8 @@ impl<'a, 'd> Walk<'a, 'd> {
     ) -> Option<Arc<[u8]>> {
         match reference {
             AttributeValue::UnitRef(offset) => {
-                // Only this unit's own DIEs are remembered: they are most, and their offsets are unambiguous.
+                // Only this unit's own DIEs are remembered. Most are, and their offsets are
+                // unambiguous.
                 let own = std::ptr::eq(unit, self.unit);
                 if let Some(name) = own.then(|| self.names.get(&offset.0)).flatten() {
                     return name.clone();

@@ -1,6 +1,8 @@
-//! What the code of a module tells where its symbols do not: where threads start.
+//! Recognises code by its instructions: where threads start and end, calls, and returns from
+//! signals.
 //!
-//! The names of a stripped program are gone, but not where it is entered, nor what a thread's first function returns to.
+//! A stripped program has lost its names, but its entry point and the code that ends a thread are
+//! still there.
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use object::elf::{EM_386, EM_X86_64};
@@ -9,7 +11,8 @@ use super::elf::Segment;
 use super::module::Module;
 
 impl Module {
-    /// The bytes from `address`, of the file's own address space, to the end of its segment; `None` if there is no code.
+    /// The bytes from `address`, in the file's own address space, to the end of its segment. `None`
+    /// if there is no code.
     pub(crate) fn code_at(&self, address: u64) -> Option<&[u8]> {
         let has = |segment: &&Segment| {
             segment.executable
@@ -23,25 +26,28 @@ impl Module {
         bytes.get(start.checked_add(at)?..end.min(bytes.len()))
     }
 
-    /// Whether its code is that of x86, of 64 bits or 32.
+    /// Whether it has x86 code, of 64 or 32 bits.
     pub(crate) fn is_x86(&self) -> bool {
         self.machine == EM_X86_64.0 || self.machine == EM_386.0
     }
 
-    /// The bytes of an address.
+    /// The size of an address in bytes.
     pub(crate) fn address_size(&self) -> u8 {
         if self.machine == EM_386.0 { 4 } else { 8 }
     }
 
-    /// Whether a thread starts in the x86-64 code around the call at `address`, so that it has no caller.
+    /// Whether a thread starts in the x86-64 code around the call at `address`, so it has no
+    /// caller.
     pub(crate) fn starts_thread(&self, address: u64) -> bool {
         self.start_at(address).is_some() || self.ending(address) == Some(Ending::Halt)
     }
 
-    /// The name of the function around the call at `address`, if a thread starts there, and where it begins, if that is known.
+    /// The name of the function around the call at `address` if a thread starts there, and where
+    /// the function begins if that is known.
     ///
-    /// A program is entered at `_start`, its header says where, which clears the frame pointer to say that there is no caller: the psABI,
-    /// "Process Initialization". Other threads start in `clone`.
+    /// A program starts at `_start`, whose address is in its header. `_start` clears the frame
+    /// pointer, which means that there is no caller: the psABI, "Process Initialization". Other
+    /// threads start in `clone`.
     pub(super) fn start_at(&self, address: u64) -> Option<(&'static [u8], Option<u64>)> {
         if self.machine != EM_X86_64.0 {
             return None;
@@ -59,9 +65,8 @@ impl Module {
         (self.ending(address) == Some(Ending::Exit)).then_some((b"clone", None))
     }
 
-    /// Whether the x86-64 code at `address`, which no call leads to, is where a coroutine returns
-    /// to when it is over: Boost's `make_fcontext` puts it there, and it does nothing but `xor
-    /// %rdi,%rdi; call _exit; hlt`.
+    /// Whether a finished coroutine returns to the x86-64 code at `address`. Boost's
+    /// `make_fcontext` puts it on the stack, and it only does `xor %rdi,%rdi; call _exit; hlt`.
     pub(crate) fn ends_coroutine(&self, address: u64) -> bool {
         const MOST: usize = 6;
         let code = self.code_at(address).unwrap_or_default();
@@ -82,7 +87,7 @@ impl Module {
         self.code_at(address).is_some_and(is_signal_return)
     }
 
-    /// Whether `address` is in the x86-64 code that the module is entered by, which nothing calls.
+    /// Whether `address` is in the x86-64 code at the module's entry point, which nothing calls.
     pub(crate) fn is_entered_at(&self, address: u64) -> bool {
         let end = self.entry.saturating_add(LONGEST_START);
         let is_near = self.machine == EM_X86_64.0 && (self.entry..end).contains(&address);
@@ -96,14 +101,14 @@ impl Module {
     }
 }
 
-/// How glibc's `__start_context` begins, which calls the next context when that of `makecontext` is
-/// over: `mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi`.
+/// The first instructions of glibc's `__start_context`, which runs after a context of
+/// `makecontext`: `mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi`.
 const START_CONTEXT: [u8; 10] = [0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff];
-/// No `_start` is longer, in bytes.
+/// The most bytes of a `_start`.
 const LONGEST_START: u64 = 64;
 
-/// How long a `_start` is: up to its first call. Nothing returns to that of a program; glibc's dynamic linker goes on behind its own, to
-/// run the program, as a function of another name.
+/// The length of a `_start` up to its first call. Nothing returns to that of a program. glibc's
+/// dynamic linker continues after its own call to run the program, in a function of another name.
 fn length_of_start(code: &[u8]) -> Option<u64> {
     // mov %rsp,%rdi; call _dl_start
     const OF_LINKER: [u8; 4] = [0x48, 0x89, 0xe7, 0xe8];
@@ -122,9 +127,10 @@ fn length_of_start(code: &[u8]) -> Option<u64> {
 /// How code ends a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// By the system call: musl's `__clone` does `mov %eax,%edi; xor %eax,%eax; mov $60,%al; syscall`, glibc's the like.
+    /// By the system call: musl's `__clone` does `mov %eax,%edi; xor %eax,%eax; mov $60,%al;
+    /// syscall`, and glibc's is similar.
     Exit,
-    /// By what no program may do, as `_start`, to which nothing returns.
+    /// By `hlt`, which no program may run. `_start` ends with it, because nothing returns there.
     Halt,
 }
 
@@ -149,8 +155,8 @@ impl Ending {
     }
 }
 
-/// Whether a call of x86, of 64 bits or 32, ends where `code` does: `e8` and four bytes, or `ff /2`
-/// and its operand.
+/// Whether `code` ends with an x86 call, of 64 or 32 bits: `e8` and four bytes, or `ff /2` and its
+/// operand.
 pub(crate) fn ends_in_call(code: &[u8]) -> bool {
     let Some(code) = code.last_chunk::<7>() else { return false };
     let is_indirect = |at: usize| {
@@ -160,13 +166,14 @@ pub(crate) fn ends_in_call(code: &[u8]) -> bool {
     code[2] == 0xe8 || (0..6).any(is_indirect)
 }
 
-/// How long the operand of `ff /2` is: the ModRM byte, a SIB byte and a displacement.
+/// The length of the operand of `ff /2`: the ModRM byte, a SIB byte and a displacement.
 fn length_of_call(operand: &[u8]) -> Option<usize> {
     let modrm = *operand.first()?;
     if modrm >> 3 & 7 != 2 {
         return None;
     }
-    let (mode, base) = (modrm >> 6, modrm & 7);
+    let mode = modrm >> 6;
+    let base = modrm & 7;
     let sib = if mode < 3 && base == 4 { Some(*operand.get(1)?) } else { None };
     let displacement = match mode {
         0 if base == 5 || sib.is_some_and(|sib| sib & 7 == 5) => 4,
@@ -177,15 +184,15 @@ fn length_of_call(operand: &[u8]) -> Option<usize> {
     Some(1 + usize::from(sib.is_some()) + displacement)
 }
 
-/// Whether this code returns from a signal's handler: `mov $15,%rax; syscall`. gdb knows it by the
+/// Whether this code returns from a signal's handler: `mov $15,%rax; syscall`. gdb recognises the
 /// same bytes.
 pub(crate) fn is_signal_return(code: &[u8]) -> bool {
     code.starts_with(b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05")
         || code.starts_with(b"\xb8\x0f\x00\x00\x00\x0f\x05")
 }
 
-/// Whether x86-64 code loads the stack pointer from memory or from another register than the frame
-/// pointer: it goes on on another stack.
+/// Whether x86-64 code continues on another stack: it loads the stack pointer from memory, or from
+/// another register than the frame pointer.
 pub(crate) fn loads_stack_pointer(code: &[u8]) -> bool {
     let loads = |instruction: Instruction| {
         let from = match instruction.op1_kind() {
@@ -200,7 +207,7 @@ pub(crate) fn loads_stack_pointer(code: &[u8]) -> bool {
     Decoder::new(64, code, DecoderOptions::NONE).into_iter().any(loads)
 }
 
-/// `xor %ebp,%ebp` or `xor %rbp,%rbp`, behind `endbr64` or not.
+/// Whether code starts with `xor %ebp,%ebp` or `xor %rbp,%rbp`, perhaps after `endbr64`.
 fn clears_frame_pointer(code: &[u8]) -> bool {
     let code = code.strip_prefix(b"\xf3\x0f\x1e\xfa").unwrap_or(code);
     code.starts_with(b"\x31\xed") || code.starts_with(b"\x48\x31\xed")
@@ -211,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_that_ends_a_thread_is_told() {
+    fn code_that_ends_a_thread_is_recognised() {
         // mov %eax,%edi; xor %eax,%eax; mov $60,%al; syscall; hlt
         let musl = [0x89, 0xc7, 0x31, 0xc0, 0xb0, 0x3c, 0x0f, 0x05, 0xf4];
         assert_eq!(Ending::of(&musl), Some(Ending::Exit));
@@ -238,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_told_by_their_bytes() {
+    fn calls_are_recognised_by_their_bytes() {
         assert!(ends_in_call(&[0, 0, 0xe8, 1, 2, 3, 4]));
         // call *%rax; call *1(%rip); call *8(%rsp); call *0(,%rax,8)
         assert!(ends_in_call(&[0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0]));
@@ -246,13 +253,13 @@ mod tests {
         assert!(ends_in_call(&[0x90, 0x90, 0x90, 0xff, 0x54, 0x24, 8]));
         assert!(ends_in_call(&[0xff, 0x14, 0xc5, 0, 0, 0, 0]));
         assert!(!ends_in_call(&[0x90; 9]) && !ends_in_call(&[0xe8, 0, 0, 0, 0]));
-        // A displacement that looks like one, a jump.
+        // A displacement that looks like a call; a jump.
         assert!(!ends_in_call(&[0x90, 0x90, 0x90, 0xff, 0xd0, 0x90, 0x90]));
         assert!(!ends_in_call(&[0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xe0]));
     }
 
     #[test]
-    fn code_on_another_stack_is_told() {
+    fn code_on_another_stack_is_recognised() {
         // mov 0x38(%rsi),%rsp; mov %rsi,%rsp
         assert!(loads_stack_pointer(&[0x90, 0x48, 0x8b, 0x66, 0x38]));
         assert!(loads_stack_pointer(&[0x48, 0x89, 0xf4, 0xc3]));

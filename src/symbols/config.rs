@@ -1,14 +1,14 @@
-//! Where files are looked for.
+//! The settings of a [`Loader`](super::Loader): where to look for files.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::path::relative;
 
-/// Where to look for files.
+/// Where a [`Loader`](super::Loader) looks for files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The root of another system's files, under which every name is looked up (`--symfs`).
+    /// The root of another system's files, to which all paths are relative (`--symfs`).
     pub symfs: Option<PathBuf>,
     /// The kernel's symbols instead of `/proc/kallsyms` (`--kallsyms`).
     pub kallsyms: Option<PathBuf>,
@@ -16,10 +16,10 @@ pub struct Config {
     pub vmlinux: Option<PathBuf>,
     /// Directories with debug files, `/usr/lib/debug` by default (`--debug-dir`).
     pub debug_dirs: Vec<PathBuf>,
-    /// Where perf keeps copies of recorded modules: `~/.debug`.
+    /// perf's cache of recorded modules: `~/.debug`.
     pub build_id_cache: Option<PathBuf>,
-    /// Ask debuginfod servers for what is not found here, and take no longer than this for all of
-    /// it (`--debuginfod`).
+    /// Ask debuginfod servers for files that are not here, and wait no longer than this in total
+    /// (`--debuginfod`).
     pub debuginfod: Option<Duration>,
 }
 
@@ -40,7 +40,7 @@ impl Config {
     /// The debug directories, under the other root if there is one.
     pub(super) fn debug_directories(&self) -> impl Iterator<Item = PathBuf> {
         self.debug_dirs.iter().flat_map(|directory| {
-            // A directory that was named outright may lie outside of the other root.
+            // A directory that the user named may be outside the other root.
             let under = self.symfs.as_ref().map(|root| root.join(relative(directory)));
             under.into_iter().chain([directory.clone()])
         })

@@ -1,9 +1,10 @@
-//! The files that hold a module's debugging information when the module itself does not.
+//! Finds the files that hold a module's debugging information if the module itself does not.
 //!
 //! ```text
 //!  build-id abcdef…  ─▶ DIR/.build-id/ab/cdef….debug for each debug directory, perf's cache
-//!  .gnu_debuglink    ─▶ beside the module, in its .debug/, in DIR/its own directory; by build-id, else by checksum
-//!  .gnu_debugaltlink ─▶ what several debug files share (dwz), by build-id
+//!  .gnu_debuglink    ─▶ beside the module, in its .debug/, in DIR/its directory,
+//!                       checked by build-id, or else by checksum
+//!  .gnu_debugaltlink ─▶ the file that several debug files share (dwz), by build-id
 //!  split units       ─▶ MODULE.dwp
 //! ```
 //!
@@ -14,16 +15,15 @@ use std::path::{Path, PathBuf};
 use super::config::Config;
 use super::elf::Elf;
 use super::identity::same_build;
-use super::map::Bytes;
 use super::module::Module;
 use super::path::{file_path, relative};
+use crate::mapped::Bytes;
 
 /// Finds the files that belong to `module` and gives them to it.
 pub(super) fn attach(module: &mut Module, config: &Config) {
     let Some(elf) = Elf::parse(module.bytes()) else { return };
-    let has = |name: &str| elf.section(name.as_bytes()).is_some_and(|s| !s.data.is_empty());
-    let has_dwarf = has(".debug_info") || has(".zdebug_info");
-    let debug = (!has_dwarf || !has(".symtab")).then(|| debug_file(module, &elf, config)).flatten();
+    let is_complete = elf.has_dwarf() && elf.has(b".symtab");
+    let debug = if is_complete { None } else { debug_file(module, &elf, config) };
     let mut packages = vec![suffixed(module.path(), ".dwp")];
     let holder = debug.as_ref().map_or(module.path(), |(path, _)| path);
     let shared = match &debug {
@@ -38,17 +38,18 @@ pub(super) fn attach(module: &mut Module, config: &Config) {
     let package = packages.iter().find_map(|path| Bytes::open(path).ok());
     let debug = debug.map(|(_, bytes)| bytes);
     drop(elf);
-    (module.debug, module.shared, module.package) = (debug, shared, package);
+    module.debug = debug;
+    module.shared = shared;
+    module.package = package;
 }
 
-/// Whether debugging information for `module` is still to be found.
+/// Whether debugging information for `module` is still missing.
 pub(super) fn lacks(module: &Module) -> bool {
-    let has = |elf: &Elf<'_>, name: &[u8]| elf.section(name).is_some_and(|s| !s.data.is_empty());
-    let has_dwarf = |elf: Elf<'_>| has(&elf, b".debug_info") || has(&elf, b".zdebug_info");
-    module.debug.is_none() && Elf::parse(module.bytes()).is_some_and(|elf| !has_dwarf(elf))
+    module.debug.is_none() && Elf::parse(module.bytes()).is_some_and(|elf| !elf.has_dwarf())
 }
 
-/// The debugging information of `module` out of what `find` finds by build-id, and what that shares with others.
+/// The debug file of `module` that `find` finds by build-id, and the file that it shares with
+/// others.
 pub(super) fn fetch(
     module: &Module,
     config: &Config,
@@ -71,12 +72,8 @@ pub(super) fn fetch(
 fn debug_file(module: &Module, elf: &Elf<'_>, config: &Config) -> Option<(PathBuf, Bytes)> {
     let is_it = |bytes: &Bytes, checksum: Option<u32>| {
         let Some(debug) = Elf::parse(bytes) else { return false };
-        // perf's cache can hold a copy of the module itself, which helps nobody.
-        let helps = [".symtab", ".debug_info", ".zdebug_info"];
-        let helps = helps.iter().any(|name| {
-            debug.section(name.as_bytes()).is_some_and(|section| !section.data.is_empty())
-        });
-        helps
+        // perf's cache may hold a copy of the module itself, which does not help.
+        (debug.has(b".symtab") || debug.has_dwarf())
             && match (elf.build_id(), debug.build_id()) {
                 (Some(ours), Some(theirs)) => same_build(ours, theirs),
                 _ => checksum.is_some_and(|checksum| crc32(bytes) == checksum),
@@ -90,9 +87,9 @@ fn debug_file(module: &Module, elf: &Elf<'_>, config: &Config) -> Option<(PathBu
     let by_link = || {
         let (name, checksum) = elf.debug_link()?;
         let name = file_path(name);
-        // A link is a plain name: a path could lead anywhere.
+        // Only the name counts, because a path could lead anywhere.
         let name = Path::new(name.file_name()?);
-        // /lib is a link to /usr/lib, and debug directories know only one of them.
+        // /lib is a link to /usr/lib, and debug directories have only one of them.
         let real = std::fs::canonicalize(module.path()).ok();
         [Some(module.path()), real.as_deref()].into_iter().flatten().find_map(|path| {
             let home = path.parent()?;
@@ -108,12 +105,12 @@ fn debug_file(module: &Module, elf: &Elf<'_>, config: &Config) -> Option<(PathBu
     by_id.into_iter().find_map(|path| open(path, None)).or_else(by_link)
 }
 
-/// A build-id as it is written.
+/// A build-id in hexadecimal digits.
 pub(super) fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where files are kept by build-id: debug directories first, then perf's cache.
+/// Where the files of a build-id may be: in debug directories first, then in perf's cache.
 pub(super) fn by_build_id(id: &[u8], config: &Config) -> Vec<PathBuf> {
     let Some((first, rest)) = id.split_first() else { return Vec::new() };
     let rest = hex(rest);
@@ -130,17 +127,18 @@ pub(super) fn by_build_id(id: &[u8], config: &Config) -> Vec<PathBuf> {
     files
 }
 
-/// The file that `debug`, which lies at `path`, shares with others.
+/// The file that `debug`, the file at `path`, shares with others.
 fn shared_file(path: &Path, debug: &Elf<'_>, config: &Config) -> Option<Bytes> {
     let (name, id) = debug.alt_link()?;
     let name = file_path(name);
-    // Relative to the debug file, and where that really is: `.build-id/ab/cdef….debug` is a link.
+    // The name is relative to the debug file. `.build-id/ab/cdef….debug` is a link, so try its
+    // target too.
     let real = std::fs::canonicalize(path).ok();
     let beside = [Some(path), real.as_deref()].into_iter().flatten();
     let mut places: Vec<PathBuf> =
         beside.filter_map(|path| Some(path.parent()?.join(&name))).collect();
     places.extend(by_build_id(id, config));
-    // The usual place, also where the debug directory has been moved.
+    // The usual place, in case the debug directory was moved.
     places.extend(
         name.file_name().into_iter().flat_map(|name| {
             config.debug_directories().map(move |root| root.join(".dwz").join(name))
@@ -163,9 +161,11 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
 /// The checksum of `.gnu_debuglink`: the CRC-32 of zlib.
 fn crc32(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
-        let (mut table, mut byte) = ([0; 256], 0);
+        let mut table = [0; 256];
+        let mut byte = 0;
         while byte < 256 {
-            let (mut sum, mut bit) = (byte as u32, 0);
+            let mut sum = byte as u32;
+            let mut bit = 0;
             while bit < 8 {
                 sum = if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 };
                 bit += 1;

@@ -1,8 +1,9 @@
-//! Files by build-id from debuginfod servers, through elfutils' debuginfod-find: only when asked for.
+//! Gets files by build-id from debuginfod servers through elfutils' debuginfod-find, if the user
+//! wants that.
 //!
-//! The program knows the servers (`DEBUGINFOD_URLS`) and keeps what it gets in a cache, in which we look first. Only
-//! modules that were hit are asked for, one after the other, and all of it together takes no longer than was allowed.
-//! Sources: debuginfod-find(1), debuginfod_find_debuginfo(3).
+//! The program knows the servers (`DEBUGINFOD_URLS`) and has a cache, in which we look first. Only
+//! modules that were hit are asked for, one after another, within a total time limit. Sources:
+//! debuginfod-find(1), debuginfod_find_debuginfo(3).
 
 use std::env;
 use std::io::{self, Read};
@@ -15,18 +16,18 @@ use std::time::{Duration, Instant};
 use super::debug_file::hex;
 use crate::lock::lock;
 
-/// Who asks, and how long it may still take.
+/// A client with a time limit.
 pub(super) struct Debuginfod {
-    /// Where debuginfod-find keeps files, in the order it looks there itself.
+    /// The caches of debuginfod-find, in its own order.
     caches: Vec<PathBuf>,
-    /// `None` once there is no use in asking.
+    /// The time that is left. `None` once asking has become useless.
     left: Mutex<Option<Duration>>,
 }
 
-/// What is asked for.
+/// A kind of file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Artifact {
-    /// What `.debug_info` and `.symtab` are in.
+    /// The file with `.debug_info` and `.symtab`.
     DebugInfo,
     /// The module itself.
     Executable,
@@ -42,7 +43,7 @@ impl Artifact {
 }
 
 impl Debuginfod {
-    /// All questions together may take as long as `limit`.
+    /// All questions together may take `limit`.
     pub(super) fn new(limit: Duration) -> Debuginfod {
         let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         Debuginfod {
@@ -51,16 +52,16 @@ impl Debuginfod {
         }
     }
 
-    /// Where there is the file of this build now.
+    /// The path of the file of this build, after a download if necessary.
     pub(super) fn find(&self, artifact: Artifact, build_id: &[u8]) -> Option<PathBuf> {
         let id = hex(unpadded(build_id));
         let cached = self.caches.iter().map(|cache| cache.join(&id).join(artifact.name()));
-        // That a server has no such file is kept as an empty one.
+        // An empty file means that no server has it.
         let is_whole = |path: &PathBuf| path.metadata().is_ok_and(|file| file.len() > 0);
         cached.into_iter().find(is_whole).or_else(|| self.ask(artifact, &id))
     }
 
-    /// Asks, with the others waiting: two downloads at once are not twice as fast.
+    /// Asks the servers. Other threads wait, because two downloads at once are not faster.
     fn ask(&self, artifact: Artifact, id: &str) -> Option<PathBuf> {
         let mut left = lock(&self.left);
         let limit = (*left)?;
@@ -94,16 +95,16 @@ impl Debuginfod {
     }
 }
 
-/// What `command` prints, a path, if it does so in time.
+/// The path that `command` prints, if it does so in time.
 fn within(mut command: Command, limit: Duration) -> io::Result<Option<PathBuf>> {
-    // So that it ends by itself, and cleans up, before it has to be killed.
+    // With this limit it ends by itself and cleans up, before it has to be killed.
     command.env("DEBUGINFOD_MAXTIME", limit.as_secs().max(1).to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     let succeeded = wait(&mut child, limit)?;
     let mut said = Vec::new();
     if let (true, Some(stdout)) = (succeeded, child.stdout.take()) {
-        // A path is shorter, so that it cannot have blocked while nobody read.
+        // A path fits into the pipe, so the child cannot have blocked while nobody read.
         stdout.take(1 << 14).read_to_end(&mut said)?;
     }
     let said = String::from_utf8_lossy(&said);
@@ -111,7 +112,7 @@ fn within(mut command: Command, limit: Duration) -> io::Result<Option<PathBuf>> 
     Ok(path.map(PathBuf::from))
 }
 
-/// Waits for `child`, which is killed if it takes longer.
+/// Waits for `child`, and kills it if it takes longer.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<bool> {
     let end = Instant::now() + limit;
     loop {
@@ -127,7 +128,7 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<bool> {
     }
 }
 
-/// The directories debuginfod-find keeps files in: the named one, or that of the user, and where it used to be.
+/// The caches of debuginfod-find: the one that is set, or the old and the new one of the user.
 fn caches(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     if let Some(named) = var("DEBUGINFOD_CACHE_PATH") {
         return vec![named];
@@ -139,7 +140,7 @@ fn caches(var: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     under(".debuginfod_client_cache").into_iter().chain(now).collect()
 }
 
-/// perf pads build-ids to 20 bytes; those that are shorter have 16 or 8.
+/// Removes the padding of build-ids of 16 or 8 bytes. perf pads them to 20.
 fn unpadded(id: &[u8]) -> &[u8] {
     match id {
         [short @ .., 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] if short.len() == 8 => short,
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn nobody_is_waited_for_longer_than_allowed() {
+    fn a_slow_server_is_given_up() {
         let shell = |script: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", script]);

@@ -1,9 +1,10 @@
-//! Readable names: what a compiler mangled, as its programmer wrote it.
+//! Makes mangled names readable.
 //!
-//! Rust (legacy and v0) without hashes, C++ without parameters and return types and OCaml, as perf
-//! prints them; D as c++filt does it, without parameters. Everything else, such as Swift, Java, Go
-//! and C, is passed through. A suffix the optimizer added to a mangled name (`.isra.0`,
-//! `.llvm.123`) goes, so that a function has one name whether it was called, cloned or inlined.
+//! Names of Rust (legacy and v0), C++ and OCaml look as perf prints them: Rust without hashes, C++
+//! without parameters and return types. Names of D look as c++filt prints them, without parameters.
+//! All others, such as those of Swift, Java, Go and C, are passed through. The suffix of an
+//! optimizer (`.isra.0`, `.llvm.123`) is removed from a mangled name, so a function has one name
+//! whether it was called, cloned or inlined.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -13,30 +14,28 @@ use cpp_demangle::{BorrowedSymbol, DemangleOptions, ParseOptions};
 
 use super::dlang;
 
-/// A longer name is hostile or worthless: it is passed through.
+/// A longer name is passed through.
 const LONGEST_INPUT: usize = 64 << 10;
 
-/// Names can refer to their own parts, so that a short input expands without end; this ends it. In bytes.
+/// The most bytes of a result. Names can refer to their own parts, so a short hostile one may
+/// expand without end.
 const LONGEST_OUTPUT: usize = 64 << 10;
 
-/// The readable form of `symbol`, or `symbol` itself where it is not mangled, or not in a way we know.
+/// The readable form of `symbol`, or `symbol` itself if it is not mangled in a known way.
 ///
 /// Formats: the Itanium C++ ABI, and the legacy and v0 manglings of rustc.
 ///
 /// ```
 /// # use flamepipe::symbols::demangle;
-/// assert_eq!(*demangle(b"_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE"), *b"core::fmt::Write::write_fmt");
+/// let legacy = demangle(b"_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE");
+/// assert_eq!(*legacy, *b"core::fmt::Write::write_fmt");
 /// assert_eq!(*demangle(b"_RNvCs1234_7mycrate3foo"), *b"mycrate::foo");
-/// assert_eq!(*demangle(b"_ZNKSt6vectorIiSaIiEE4sizeEv"), *b"std::vector<int, std::allocator<int> >::size");
+/// let cpp = demangle(b"_ZNKSt6vectorIiSaIiEE4sizeEv");
+/// assert_eq!(*cpp, *b"std::vector<int, std::allocator<int> >::size");
 /// assert_eq!(*demangle(b"main"), *b"main");
 /// ```
 pub fn demangle(symbol: &[u8]) -> Cow<'_, [u8]> {
-    // Nearly all names of a text are readable already.
-    let is_plain = !symbol.starts_with(b"_") && !symbol.starts_with(b"caml");
-    if is_plain && symbol.find_byte(b'@').is_none() {
-        return Cow::Borrowed(symbol);
-    }
-    // A stub is called like the function it leads to.
+    // A stub has the name of the function that it leads to.
     if let Some(function) = symbol.strip_suffix(b"@plt") {
         return match demangle(function) {
             Cow::Borrowed(name) if name.len() == function.len() => Cow::Borrowed(symbol),
@@ -47,7 +46,7 @@ pub fn demangle(symbol: &[u8]) -> Cow<'_, [u8]> {
     if let Some(name) = ocaml(symbol) {
         return Cow::Owned(name);
     }
-    // `__Z` and `__R` are how Mach-O spells them; `___Z` begins a block of Objective-C++.
+    // Mach-O writes `__Z` and `__R`. A block of Objective-C++ begins with `___Z`.
     let underscores = symbol.iter().take_while(|&&byte| byte == b'_').count();
     let d = || dlang::demangle(std::str::from_utf8(symbol).ok()?);
     let readable = match (underscores, symbol.get(underscores)) {
@@ -60,9 +59,8 @@ pub fn demangle(symbol: &[u8]) -> Cow<'_, [u8]> {
     readable.map_or(Cow::Borrowed(symbol), |name| Cow::Owned(name.into_bytes()))
 }
 
-/// `symbol` without the version of its library that a linker wrote behind it:
-/// `pthread_create@@GLIBC_2.34`, `memcpy@GLIBC_2.2.5`. Other languages use `@` too, so what follows
-/// must look like a version.
+/// `symbol` without the version of its library that a linker appends: `pthread_create@@GLIBC_2.34`,
+/// `memcpy@GLIBC_2.2.5`. Other languages use `@` too, so the end must look like a version.
 fn without_version(symbol: &[u8]) -> &[u8] {
     let Some(at) = symbol.find_byte(b'@') else { return symbol };
     let is_word =
@@ -78,8 +76,7 @@ fn without_version(symbol: &[u8]) -> &[u8] {
     if is_versioned && looks_like_version { &symbol[..at] } else { symbol }
 }
 
-/// `symbol` in OCaml's terms, as perf demangles it: `camlStdlib__Array__map_154` is
-/// `Stdlib.Array.map`.
+/// Demangles a name of OCaml as perf does: `camlStdlib__Array__map_154` is `Stdlib.Array.map`.
 ///
 /// `__` separates modules, `$5b` is the character 0x5b, and the number at the end makes the name
 /// unique (OCaml's `asmcomp/compilenv.ml`, perf's `util/demangle-ocaml.c`).
@@ -112,7 +109,8 @@ fn ocaml(symbol: &[u8]) -> Option<Vec<u8>> {
     Some(name)
 }
 
-/// `symbol` in Rust's terms. A legacy name is also a C++ name; only its hash tells it is Rust's.
+/// Demangles a name of Rust. A legacy name is also a valid C++ name; only its hash shows that it is
+/// Rust's.
 fn rust(symbol: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(symbol).ok()?;
     if name.trim_start_matches('_').starts_with('Z') && !has_rust_hash(name) {
@@ -122,14 +120,14 @@ fn rust(symbol: &[u8]) -> Option<String> {
     let mut out = Bounded::default();
     // The alternate form is the one without hashes.
     write!(out, "{parsed:#}").ok()?;
-    // What the parser did not read stands at the end: `.llvm.9127401`, `.cold`.
+    // The parser keeps a suffix that it does not know at the end: `.llvm.9127401`, `.cold`.
     if let Some(at) = clone_suffix(name).filter(|at| out.0.ends_with(&name[*at..])) {
         out.0.truncate(out.0.len() - (name.len() - at));
     }
     Some(out.0).filter(|out| !out.is_empty())
 }
 
-/// Whether a legacy name ends with its hash: `17h` and sixteen hex digits, then `E`, then maybe a suffix.
+/// Whether a legacy name ends with its hash: `17h`, sixteen hex digits, `E`, and perhaps a suffix.
 fn has_rust_hash(name: &str) -> bool {
     let end = clone_suffix(name).unwrap_or(name.len());
     name.as_bytes()[..end]
@@ -140,8 +138,8 @@ fn has_rust_hash(name: &str) -> bool {
         })
 }
 
-/// Where the suffix of a mangled name starts: behind the last `E` of a legacy name, or at the first dot of a v0 name.
-/// (A legacy name has dots of its own: `..` stands for `::`.)
+/// Where the suffix of a mangled name starts: behind the last `E` of a legacy name, or at the first
+/// dot of a v0 name. A legacy name has other dots too: `..` stands for `::`.
 fn clone_suffix(name: &str) -> Option<usize> {
     let from = if name.trim_start_matches('_').starts_with('Z') { name.rfind("E.")? } else { 0 };
     name[from..].find('.').map(|at| from + at)
@@ -152,7 +150,7 @@ fn cpp(symbol: &[u8]) -> Option<String> {
     let mut out = Bounded::default();
     let options = DemangleOptions::new().no_params().no_return_type();
     parsed.structured_demangle(&mut out, &options).ok()?;
-    // `f() const` loses its parameters, but in a local function not its qualifier.
+    // Without parameters, `f() const` still keeps its qualifier in a local function.
     out.0.truncate(out.0.strip_suffix(" const").unwrap_or(&out.0).len());
     // An empty pack of template arguments leaves its comma: `AnalysisManager<Module, >`.
     Some(out.0.replace(", >", ">")).filter(|out| !out.is_empty())
@@ -231,7 +229,7 @@ mod tests {
             ("*Array(Int32)@Array(T)#each:Nil", "*Array(Int32)@Array(T)#each:Nil"),
             ("f@plt_1", "f@plt_1"),
             ("f@", "f@"),
-            // Not ours to judge.
+            // Not mangled in a known way.
             ("main", "main"),
             ("memcpy.isra.0", "memcpy.isra.0"),
             ("main.main", "main.main"),

@@ -1,16 +1,17 @@
-//! D's names: `_D3std5stdio__T7writelnTAyaZQnFNfQjZv` is `std.stdio.writeln!(immutable(char)[])`.
+//! Demangles D: `_D3std5stdio__T7writelnTAyaZQnFNfQjZv` is `std.stdio.writeln!(immutable(char)[])`.
 //!
-//! Without parameters and type of the function itself, as C++'s names are. Format: the D ABI,
-//! <https://dlang.org/spec/abi.html#name_mangling>. What is rare in names of functions, such as
-//! floating-point template arguments, is not read: these names stay mangled.
+//! The result has no parameters and no type of the function itself, as in C++. Format: the D ABI,
+//! <https://dlang.org/spec/abi.html#name_mangling>. Rare parts of names, such as floating-point
+//! template arguments, are not read; such a name stays mangled.
 
-/// A name that takes more steps or becomes longer refers to itself again and again.
+/// The most steps and the most bytes of a name. One that exceeds them refers to itself again and
+/// again.
 const MOST_STEPS: usize = 4096;
 const LONGEST: usize = 16 << 10;
 
-/// `symbol` in D's terms; `None` if it is no name of D, or not in a way we know.
+/// Demangles `symbol`. `None` if it is not a name of D in a known form.
 pub(super) fn demangle(symbol: &str) -> Option<String> {
-    // Copies that the optimizer made.
+    // Drop the suffix of an optimizer.
     let symbol = symbol.split_once('.').map_or(symbol, |(name, _)| name);
     if symbol == "_Dmain" {
         return Some("D main".into());
@@ -33,7 +34,7 @@ struct Parser<'a> {
     text: &'a [u8],
     at: usize,
     steps: usize,
-    /// Where the reference to a type stands that is being followed.
+    /// The offset of the reference to a type that is being followed.
     refers_from: usize,
     out: String,
 }
@@ -70,7 +71,8 @@ impl Parser<'_> {
         value
     }
 
-    /// The place that `Q` refers to: how far back is told in base 26, the last digit in lower case.
+    /// The offset that `Q` refers to. It has the distance back in base 26, with the last digit in
+    /// lower case.
     fn reference(&mut self) -> Option<usize> {
         let from = self.at;
         if !self.eat(b'Q') {
@@ -112,7 +114,7 @@ impl Parser<'_> {
     }
 
     /// Names of modules, types and functions, joined by dots. The parameters of an enclosing
-    /// function stay, as they tell its overloads apart.
+    /// function stay, because they distinguish its overloads.
     fn qualified(&mut self) -> Option<()> {
         let start = self.out.len();
         loop {
@@ -127,7 +129,8 @@ impl Parser<'_> {
             if self.out.len() == empty {
                 self.out.truncate(before);
             }
-            let (end, length) = (self.at, self.out.len());
+            let end = self.at;
+            let length = self.out.len();
             if matches!(self.peek(), Some(b'M' | b'F' | b'U' | b'W' | b'V' | b'R' | b'Y')) {
                 self.eat(b'M').then(|| self.modifiers());
                 let is_enclosing = self.parameters().is_some() && self.is_name();
@@ -158,7 +161,7 @@ impl Parser<'_> {
         self.identifier()
     }
 
-    /// A length and so many bytes.
+    /// A length and that many bytes.
     fn identifier(&mut self) -> Option<()> {
         let length = self.number()?;
         let end = self.at.checked_add(length).filter(|end| *end <= self.text.len())?;
@@ -173,7 +176,7 @@ impl Parser<'_> {
         match name {
             "__ctor" => self.out.push_str("this"),
             "__dtor" => self.out.push_str("~this"),
-            // A parent that only keeps names apart.
+            // A parent that only distinguishes names.
             _ if name.strip_prefix("__S").is_some_and(is_fake) => {}
             _ => self.out.push_str(name),
         }
@@ -274,7 +277,7 @@ impl Parser<'_> {
         Some(())
     }
 
-    /// What follows a mangled name: its type, or the mark of data.
+    /// Reads what follows a mangled name: its type, or the mark of data.
     fn type_of_symbol(&mut self) -> Option<()> {
         if self.eat(b'Z') {
             return Some(());
@@ -298,7 +301,7 @@ impl Parser<'_> {
         is_there
     }
 
-    /// How it is called, its attributes, and its parameters: `(int, char)`.
+    /// The calling convention, the attributes and the parameters: `(int, char)`.
     fn parameters(&mut self) -> Option<()> {
         let call = self.next()?;
         if !b"FUWVRY".contains(&call) {
@@ -345,7 +348,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A type of a function, whose result stands last in the text and first in the name.
+    /// The type of a function. Its result comes last in the text and first in the name.
     fn function(&mut self, word: &str) -> Option<()> {
         let start = self.out.len();
         self.parameters()?;
@@ -364,8 +367,8 @@ impl Parser<'_> {
         Some(())
     }
 
-    /// Reads what the reference here leads to. A type that refers to one in which it stands would
-    /// never end.
+    /// Follows a reference and reads its target. A type that refers to one around it would never
+    /// end, so it is refused.
     fn refer(&mut self, read: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
         let from = self.at;
         let outer = std::mem::replace(&mut self.refers_from, from);

@@ -1,11 +1,12 @@
-//! Inlined functions, by one walk through the DIEs of each unit that holds a queried address.
+//! Finds inlined functions by one walk through the DIEs of each unit that holds an address.
 //!
 //! ```text
-//!  addresses ─▶ units that hold them (.debug_aranges, else the roots of units) ─▶ a walk per unit, in parallel
-//!               compile_unit
-//!                 subprogram a ─────────── holds 0x10, 0x18: chains [a] [a]
-//!                   inlined_subroutine b ─ holds 0x18:       chains [a] [a b]
-//!                 subprogram c ─────────── holds nothing: passed over, by DW_AT_sibling where there is one
+//!  addresses ─▶ units that hold them ─▶ a walk per unit, in parallel
+//!               by .debug_aranges, or     compile_unit
+//!               else by their roots         subprogram a ─────────── 0x10, 0x18: chains [a] [a]
+//!                                             inlined_subroutine b ─ 0x18:       chains [a] [a b]
+//!                                           subprogram c ─────────── nothing: skipped, by
+//!                                                                    DW_AT_sibling if it has one
 //! ```
 
 use rayon::prelude::*;
@@ -22,10 +23,10 @@ pub(super) struct Dwarf<'d> {
     shared: Option<Units<'d>>,
 }
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Default)]
 pub(super) struct Found {
-    /// A chain for each address, empty where there is none.
+    /// A chain for each address, which may be empty.
     pub chains: Vec<Chain>,
     /// Units that could not be read to their end.
     pub broken: usize,
@@ -42,21 +43,24 @@ impl<'d> Dwarf<'d> {
         Dwarf { units: Units::list(&mut sections), sections, shared }
     }
 
-    /// The functions at each of `addresses`, which are sorted, distinct, and of the file's own address space.
+    /// The functions at each of `addresses`, which are sorted, distinct, and in the file's own
+    /// address space.
     pub(super) fn find(&self, addresses: &[u64], split: &Split<'_>) -> Found {
         let mut found = Found { chains: vec![Chain::default(); addresses.len()], broken: 0 };
         found.broken += usize::from(self.units.broken);
-        let (claims, spoken_of) = self.units.by_aranges(&self.sections, addresses);
+        let (claims, listed) = self.units.by_aranges(&self.sections, addresses);
         self.walk(addresses, claims, split, &mut found);
         let (rest, unnamed) = found.rest(addresses);
         if rest.is_empty() {
             return found;
         }
         let (mut claims, silent) =
-            self.units.by_roots(&self.sections, &unnamed, |unit| !spoken_of.contains(&unit));
-        claims.iter_mut().for_each(|claim| claim.at = rest[claim.at]);
+            self.units.by_roots(&self.sections, &unnamed, |unit| !listed.contains(&unit));
+        for claim in &mut claims {
+            claim.at = rest[claim.at];
+        }
         self.walk(addresses, claims, split, &mut found);
-        // Units that do not say which code they hold could hold all of it.
+        // Units that do not say which code they hold may hold any of it.
         let (rest, unnamed) = found.rest(addresses);
         if !rest.is_empty() {
             let walked = silent.par_iter().map(|&unit| {
@@ -71,7 +75,7 @@ impl<'d> Dwarf<'d> {
         found
     }
 
-    /// Walks every unit that claims an address, with the addresses it claims.
+    /// Walks every unit that claims addresses.
     fn walk(
         &self,
         addresses: &[u64],
@@ -90,7 +94,7 @@ impl<'d> Dwarf<'d> {
         found.take(walked.collect());
     }
 
-    /// The chains one unit has for `addresses`, and whether it could be read.
+    /// The chains that one unit has for `addresses`, and whether it could be read.
     fn unit(&self, index: usize, addresses: &[u64], split: &Split<'_>) -> (Vec<Chain>, bool) {
         let Some((unit, _)) = self.units.get(&self.sections, index) else {
             return (vec![Chain::default(); addresses.len()], false);
@@ -108,7 +112,7 @@ impl<'d> Dwarf<'d> {
 }
 
 impl Found {
-    /// The addresses without a chain: their indices, and themselves.
+    /// The addresses without a chain, and their indices.
     fn rest(&self, addresses: &[u64]) -> (Vec<usize>, Vec<u64>) {
         let rest: Vec<usize> =
             (0..self.chains.len()).filter(|&at| self.chains[at].is_empty()).collect();
@@ -116,14 +120,14 @@ impl Found {
         (rest, unnamed)
     }
 
-    /// Takes what units answered. Of several that name an address the one whose range ends first wins, then the first in
-    /// the file.
+    /// Takes the chains of all units. If several units name an address, the one whose range ends
+    /// first wins, then the first in the file.
     fn take(&mut self, walked: Vec<(Vec<(Claim, Chain)>, bool)>) {
         self.broken += walked.iter().filter(|(_, ok)| !ok).count();
-        let mut answers: Vec<(Claim, Chain)> =
-            walked.into_iter().flat_map(|(answers, _)| answers).collect();
-        answers.sort_by_key(|(claim, _)| *claim);
-        for (claim, chain) in answers {
+        let mut named: Vec<(Claim, Chain)> =
+            walked.into_iter().flat_map(|(named, _)| named).collect();
+        named.sort_by_key(|(claim, _)| *claim);
+        for (claim, chain) in named {
             let slot = &mut self.chains[claim.at];
             if slot.is_empty() {
                 *slot = chain;

@@ -1,6 +1,7 @@
-//! The parts of an ELF file: sections by name, unpacked; segments; the build-id; links to debug files.
+//! Reads the parts of an ELF file: its sections, which it unpacks, segments, build-id and links to
+//! debug files.
 //!
-//! Format: the System V ABI, chapter 4 and 5, with the GNU notes and links of gdb's "Separate Debug Files".
+//! Format: the System V ABI, chapters 4 and 5, and gdb's manual, "Separate Debug Files".
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -12,10 +13,10 @@ use object::read::elf::{
 };
 use object::{CompressionFormat, Endianness, elf};
 
-/// What a section may unpack to, in bytes: more is hostile.
+/// The most bytes that a section may unpack to. More is hostile.
 const LARGEST_SECTION: u64 = 8 << 30;
 
-/// What .gnu_debugdata may unpack to, in bytes: more is hostile.
+/// The most bytes that .gnu_debugdata may unpack to. More is hostile.
 const LARGEST_DEBUGDATA: u64 = 1 << 30;
 
 /// A parsed ELF file. Everything borrows its bytes.
@@ -26,11 +27,11 @@ pub(super) struct Elf<'d> {
     pub big: bool,
     /// Whether it is of the 64-bit class.
     pub wide: bool,
-    /// Where a program is entered.
+    /// The address of the entry point.
     pub entry: u64,
-    /// In the order of the file, so that a symbol's section index finds its section.
+    /// In the order of the file, which is that of a symbol's section index.
     pub sections: Vec<Section<'d>>,
-    /// Those that are loaded (`PT_LOAD`).
+    /// The segments that are loaded (`PT_LOAD`).
     pub segments: Vec<Segment>,
     build_id: Option<&'d [u8]>,
 }
@@ -44,17 +45,17 @@ pub(super) struct Section<'d> {
     pub size: u64,
     /// The section that belongs to it, such as a symbol table's strings.
     pub link: u32,
-    /// As it stands in the file; empty where it is not in the file.
+    /// Its bytes in the file, perhaps compressed; empty if it has none.
     pub data: &'d [u8],
     packed: Option<(CompressionFormat, u64)>,
 }
 
-/// One loaded segment: where it lies in the file and in memory.
+/// One loaded segment: where it is in the file and in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Where it starts in the file, in bytes.
     pub offset: u64,
-    /// The bytes it has in the file.
+    /// Its size in the file, in bytes.
     pub file_size: u64,
     /// Where it starts in the file's own address space.
     pub address: u64,
@@ -63,7 +64,7 @@ pub struct Segment {
 }
 
 impl<'d> Elf<'d> {
-    /// Reads the headers; `None` if these bytes are no ELF file.
+    /// Reads the headers. `None` if these bytes are not an ELF file.
     pub(super) fn parse(data: &'d [u8]) -> Option<Elf<'d>> {
         match data.get(4)? {
             1 => Self::read::<elf::FileHeader32<Endianness>>(data),
@@ -75,7 +76,7 @@ impl<'d> Elf<'d> {
     fn read<H: FileHeader<Endian = Endianness>>(data: &'d [u8]) -> Option<Elf<'d>> {
         let header = H::parse(data).ok()?;
         let endian = header.endian().ok()?;
-        // A file whose section headers are cut off still has its segments, and the other way round.
+        // A file may have lost its section headers or its segments.
         let table = header.sections(endian, data).unwrap_or_default();
         let sections = table.iter().map(|section| {
             let packed = section.compression(endian, data).ok().flatten();
@@ -123,14 +124,14 @@ impl<'d> Elf<'d> {
             big: endian == Endianness::Big,
             wide: header.is_type_64(),
             entry: header.e_entry(endian).into(),
-            // A debug file's segments point at bytes it does not have, hence sections first.
+            // Sections come first, because a debug file's segments point to bytes that it lacks.
             build_id: in_sections.or_else(in_segments).filter(|id| !id.is_empty()),
             sections: sections.collect(),
             segments: segments.collect(),
         })
     }
 
-    /// What identifies this build of the module: the note `NT_GNU_BUILD_ID`.
+    /// The identity of this build of the module: the note `NT_GNU_BUILD_ID`.
     pub(super) fn build_id(&self) -> Option<&'d [u8]> {
         self.build_id
     }
@@ -140,8 +141,18 @@ impl<'d> Elf<'d> {
         self.sections.iter().find(|section| section.name == name)
     }
 
-    /// The content of the section called `name`, unpacked, also if it is called `.zdebug_…`; empty if there is none, or
-    /// if it cannot be unpacked.
+    /// Whether the section called `name` has content.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        self.section(name).is_some_and(|section| !section.data.is_empty())
+    }
+
+    /// Whether it has DWARF.
+    pub(super) fn has_dwarf(&self) -> bool {
+        self.has(b".debug_info") || self.has(b".zdebug_info")
+    }
+
+    /// The unpacked content of the section called `name`, or of its old form `.zdebug_…`. Empty if
+    /// there is none, or if it cannot be unpacked.
     pub(super) fn content(&self, name: &str) -> Cow<'d, [u8]> {
         if let Some(section) = self.section(name.as_bytes()) {
             return section.unpacked().unwrap_or_default();
@@ -151,13 +162,13 @@ impl<'d> Elf<'d> {
         old.and_then(Section::unpacked_gnu).unwrap_or_default()
     }
 
-    /// The content of the section called `name` if it is not compressed; else empty.
+    /// The content of the section called `name`; empty if it is compressed.
     pub(super) fn plain(&self, name: &str) -> &'d [u8] {
         let section = self.section(name.as_bytes()).filter(|section| section.packed.is_none());
         section.map_or(b"", |section| section.data)
     }
 
-    /// What all its compressed sections say they unpack to, in bytes.
+    /// The unpacked size of all compressed sections together, in bytes, as they state it.
     pub(super) fn packed_size(&self) -> u64 {
         let sizes = self.sections.iter().filter_map(|section| section.packed);
         sizes.fold(0, |sum, (_, size)| sum.saturating_add(size))
@@ -173,7 +184,7 @@ impl<'d> Elf<'d> {
         Some((data.get(..end)?, sum))
     }
 
-    /// The path of the file that debug files share (`.gnu_debugaltlink`) and its build-id.
+    /// The path of the file that several debug files share (`.gnu_debugaltlink`), and its build-id.
     pub(super) fn alt_link(&self) -> Option<(&'d [u8], &'d [u8])> {
         let (path, id) = self.section(b".gnu_debugaltlink")?.data.split_once_str("\0")?;
         Some((path, id))
@@ -181,7 +192,7 @@ impl<'d> Elf<'d> {
 }
 
 impl<'d> Section<'d> {
-    /// Its content, unpacked; `None` if that fails.
+    /// Its unpacked content; `None` if it cannot be unpacked.
     pub(super) fn unpacked(&self) -> Option<Cow<'d, [u8]>> {
         match self.packed {
             None => Some(Cow::Borrowed(self.data)),
@@ -189,7 +200,8 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// The content of a `.zdebug_` section: `ZLIB`, the size as eight bytes, highest first, then zlib.
+    /// The content of a `.zdebug_` section: `ZLIB`, the size as eight bytes, highest first, then
+    /// zlib.
     fn unpacked_gnu(&self) -> Option<Cow<'d, [u8]>> {
         let (size, data) = self.data.strip_prefix(b"ZLIB")?.split_first_chunk::<8>()?;
         unpack(CompressionFormat::Zlib, data, u64::from_be_bytes(*size))
@@ -220,11 +232,15 @@ pub(super) fn address_of(segments: &[Segment], offset: u64) -> Option<u64> {
     let holds = |segment: &&Segment| {
         offset.checked_sub(segment.offset).is_some_and(|into| into < segment.file_size)
     };
-    // Segments can share a page of the file; a sampled address is in the one that can be executed.
-    let mut found = segments.iter().filter(holds).collect::<Vec<_>>();
-    found.sort_by_key(|segment| !segment.executable);
-    let segment = found.first()?;
+    // Segments can share a page of the file. A sampled address is in the executable one.
+    let segment = segments.iter().filter(holds).min_by_key(|segment| !segment.executable)?;
     Some(segment.address.wrapping_add(offset - segment.offset))
+}
+
+/// Four or eight bytes as a number.
+pub(super) fn number(bytes: &[u8], big: bool) -> u64 {
+    let append = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+    if big { bytes.iter().fold(0, append) } else { bytes.iter().rev().fold(0, append) }
 }
 
 /// Unpacks `.gnu_debugdata`.
@@ -244,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_of_the_file_have_addresses() {
+    fn offsets_of_the_file_have_addresses() {
         let segment = |offset, file_size, address, executable| Segment {
             offset,
             file_size,

@@ -1,26 +1,25 @@
-//! How far a symbol without a size reaches where most symbols are gone: in a stripped file, which
-//! has those of `.dynsym` alone.
+//! Finds the end of a symbol without a size in a stripped file, which has only the symbols of
+//! `.dynsym`.
 //!
 //! In a full table such a symbol ends where the next one starts. In `.dynsym` the next one may be
-//! 200 KB away, and whatever lies between would get its name: x264 exports a few functions of
-//! assembler, and all that follow are hidden. What else says where the function ends: the next
-//! function that `.eh_frame_hdr` lists, and the code itself, which does not run on behind its last
-//! return.
+//! 200 KB away, and all code in between would get the wrong name. For example, x264 exports a few
+//! functions of assembler and hides the others behind them. Two other facts show the end: the next
+//! function in `.eh_frame_hdr`, and the last return in the code.
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use object::elf::{EM_386, EM_X86_64};
 
 use super::elf::Elf;
 
-/// Longer functions are cut, in bytes of code.
+/// The most bytes of a function. Longer ones are cut.
 const LONGEST: usize = 1 << 16;
 
-/// A jump that is not taken always leads no farther than its function; one that always is may lead
-/// to another one if it is longer.
+/// An unconditional jump that is longer may lead to another function. A conditional one stays in
+/// its function.
 const LONGEST_JUMP: u64 = 1 << 10;
 
-/// Where the function at `start` ends, of the file's own address space, as far as the file tells;
-/// `u64::MAX` if nothing does.
+/// Where the function at `start` ends, in the file's own address space; `u64::MAX` if that is not
+/// known.
 pub(super) fn end_of(elf: &Elf<'_>, start: u64) -> u64 {
     let code = || {
         let holds = |address: u64, size: u64| start.checked_sub(address).filter(|at| *at < size);
@@ -40,13 +39,14 @@ pub(super) fn end_of(elf: &Elf<'_>, start: u64) -> u64 {
     by_code.min(next_listed(elf, start).unwrap_or(u64::MAX))
 }
 
-/// How long the function is that `code` begins with: up to where it goes on no more, behind all
-/// places that it jumps to.
+/// The length of the function at the start of `code`: up to an instruction after which it does not
+/// continue, behind all targets of its jumps.
 fn length(bits: u32, code: &[u8]) -> Option<u64> {
     let code = code.get(..LONGEST).unwrap_or(code);
     let mut farthest = 0;
     for instruction in Decoder::new(bits, code, DecoderOptions::NONE).into_iter() {
-        let (here, next) = (instruction.ip(), instruction.next_ip());
+        let here = instruction.ip();
+        let next = instruction.next_ip();
         if instruction.is_invalid() {
             return Some(here);
         }
@@ -70,7 +70,7 @@ fn length(bits: u32, code: &[u8]) -> Option<u64> {
     Some(code.len() as u64)
 }
 
-/// Where a jump leads, if that is farther on.
+/// The target of a jump that leads forward.
 fn forward(instruction: &Instruction) -> Option<u64> {
     Some(instruction.near_branch_target())
         .filter(|&target| target > instruction.ip() && target < LONGEST as u64)
@@ -79,7 +79,8 @@ fn forward(instruction: &Instruction) -> Option<u64> {
 /// The next function behind `start` in the linker's table of functions.
 /// Format: the Linux Standard Base, "The .eh_frame_hdr section".
 fn next_listed(elf: &Elf<'_>, start: u64) -> Option<u64> {
-    /// What all linkers write: numbers of four bytes, those of the table relative to the section.
+    /// The encodings that all linkers use: numbers of four bytes, in the table relative to the
+    /// section.
     const ENCODINGS: [u8; 3] = [0x1b, 0x03, 0x3b];
     const HEADER: usize = 12;
     let section = elf.section(b".eh_frame_hdr")?;
@@ -108,13 +109,13 @@ mod tests {
             (&[0x74, 0x01, 0xc3, 0x90, 0xc3, 0x90], 5),
             // dec %ecx; jne back; ret; ret of another
             (&[0xff, 0xc9, 0x75, 0xfc, 0xc3, 0xc3], 5),
-            // jmp over a return: what it leads to belongs to it
+            // jmp over a return: its target belongs to the function
             (&[0xeb, 0x01, 0xc3, 0x90, 0xc3, 0xc3], 5),
             // jmp to another function far away
             (&[0xe9, 0, 0x10, 0, 0, 0x90], 5),
             // jmp *%rax
             (&[0xff, 0xe0, 0x90], 2),
-            // All of it, if it does not end.
+            // The whole code, if it does not end.
             (&[0x90, 0x90, 0x90], 3),
             (&[], 0),
         ] {

@@ -1,35 +1,36 @@
-//! Names of Go's functions, by the table that its runtime prints tracebacks with: `go build -ldflags='-s -w'` leaves no other.
+//! Names Go's functions by the table that its runtime needs for tracebacks, the only one that `go
+//! build -ldflags='-s -w'` leaves.
 //!
 //! ```text
-//!  header      magic, sizes, how many functions, where the parts are
-//!  names       one zero-terminated name behind the other
-//!  functions   [start, place] in order, then the end of the last
-//!  place ────▶ the function's own entry: its start again, then where its name is
+//!  header      magic, sizes, the number of functions, the offsets of the parts
+//!  names       zero-terminated names
+//!  functions   [start, offset of the entry] in order, then the end of the last
+//!  entries     the start of a function again, then the offset of its name
 //! ```
 //!
 //! Format: `src/debug/gosym/pclntab.go` and `src/runtime/symtab.go` of Go; the layouts are those of
-//! Go 1.2, 1.16, 1.18 and 1.20. Those since
-//! 1.18 tell starts relative to the beginning of Go's code; before, as addresses, which a program that can be loaded anywhere
-//! has among its relocations. No inlined functions: their table is found by way of a structure that
-//! every Go version changes.
+//! Go 1.2, 1.16, 1.18 and 1.20. Since 1.18, starts are relative to the beginning of Go's code.
+//! Before, they are addresses, which are relocations in a program that can be loaded anywhere.
+//! Inlined functions are not read, because their table is found through a structure that every Go
+//! version changes.
 
 use std::ops::Range;
 
 use bstr::ByteSlice;
 use object::elf::{EM_AARCH64, EM_X86_64};
 
-use super::elf::Elf;
+use super::elf::{Elf, number};
 
-/// Longer names are hostile.
+/// The most bytes of a name. Longer ones are hostile.
 const LONGEST_NAME: usize = 1 << 16;
 
-/// Where the table is: in the section that is called so, in a section that the linker made of
-/// several, or in a segment if the file has lost its section headers.
+/// Where the table is: in its own section, in one that the linker merged, or in a segment if the
+/// file has lost its section headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// In the file.
+    /// Its bytes in the file.
     bytes: Range<usize>,
-    /// In the file's own address space.
+    /// Its address in the file's own address space.
     address: u64,
 }
 
@@ -38,15 +39,14 @@ pub(super) struct Place {
 pub(super) struct GoTable<'d> {
     layout: Layout,
     big: bool,
-    /// The bytes of an address.
+    /// The size of an address in bytes.
     wide: usize,
     functions: u64,
-    /// What starts are relative to.
+    /// Starts are relative to this address.
     text: u64,
     names: &'d [u8],
-    /// Where the places of functions' entries are counted from.
     entries: &'d [u8],
-    /// The starts and the places.
+    /// The starts, each with the offset of its entry.
     starts: &'d [u8],
 }
 
@@ -58,7 +58,7 @@ enum Layout {
 }
 
 impl Place {
-    /// Looks for the table of a module; `None` if it was not made by Go.
+    /// Looks for the table of a module. `None` if it is not a program of Go.
     pub(super) fn find(elf: &Elf<'_>, file: &[u8]) -> Option<Place> {
         let place = |data: &[u8], address| {
             let start = (data.as_ptr() as usize).checked_sub(file.as_ptr() as usize)?;
@@ -87,10 +87,9 @@ impl Place {
             return None;
         };
         candidates.into_iter().find_map(|(data, address)| {
-            // The last byte of the magic number and the two zeros behind it, of a number with its
-            // lowest byte first.
+            // The end of the magic number and the two zeros behind it, with the lowest byte first.
             let marks = data.find_iter(b"\xff\xff\xff\0\0").filter_map(|at| at.checked_sub(1));
-            // Aligned, as linkers do: or else each of many marks would be a table to look at.
+            // Linkers align the table. Unaligned marks are skipped, because there may be many.
             marks.filter(|at| at.is_multiple_of(8)).take(1 << 12).find_map(|at| {
                 let place = place(data.get(at..)?, address.checked_add(at as u64)?)?;
                 place.table(elf, file)?.is_plausible(elf).then_some(place)
@@ -103,8 +102,7 @@ impl Place {
         let data = file.get(self.bytes.clone())?;
         let magic = *data.first_chunk::<4>()?;
         let big = magic[0] == 0xff;
-        let number = if big { u32::from_be_bytes(magic) } else { u32::from_le_bytes(magic) };
-        let layout = match number {
+        let layout = match number(&magic, big) {
             0xffff_fffb => Layout::Go2,
             0xffff_fffa => Layout::Go116,
             0xffff_fff0 | 0xffff_fff1 => Layout::Go118,
@@ -124,21 +122,28 @@ impl Place {
             entries: data,
             starts: data,
         };
-        let word = |at: usize| table.number(data, 8 + at * wide, wide);
+        let word = |at: usize| {
+            let at = 8 + at * wide;
+            Some(number(data.get(at..at + wide)?, big))
+        };
         let part = |at: usize| data.get(usize::try_from(word(at)?).ok()?..);
         let functions = word(0)?;
         match layout {
             Layout::Go2 => table.starts = data.get(8 + wide..)?,
             Layout::Go116 => {
-                (table.names, table.entries, table.starts) = (part(2)?, part(6)?, part(6)?);
+                table.names = part(2)?;
+                table.entries = part(6)?;
+                table.starts = part(6)?;
             }
             Layout::Go118 => {
-                let told = word(2)?;
-                (table.names, table.entries, table.starts) = (part(3)?, part(7)?, part(7)?);
-                table.text = text(elf, self.address + 8 + 2 * wide as u64, told)?;
+                let stated = word(2)?;
+                table.names = part(3)?;
+                table.entries = part(7)?;
+                table.starts = part(7)?;
+                table.text = text(elf, self.address + 8 + 2 * wide as u64, stated)?;
             }
         }
-        // The starts, each with a place, and the end of the last.
+        // There are two fields for each function, and the end of the last one.
         let most = table.starts.len() / table.field();
         if functions == 0 || functions.checked_mul(2)?.checked_add(1)? > most as u64 {
             return None;
@@ -148,9 +153,9 @@ impl Place {
     }
 }
 
-/// Where Go's code begins: what the header tells, or, if that is to be relocated, the relocation.
-/// Newer versions tell nothing: then it is where all code begins.
-fn text(elf: &Elf<'_>, place: u64, told: u64) -> Option<u64> {
+/// Where Go's code begins: the address in the header, or its relocation. Newer versions have
+/// neither; then Go's code begins where all code does.
+fn text(elf: &Elf<'_>, place: u64, stated: u64) -> Option<u64> {
     let is_code = |address: u64| {
         let mut code = elf.segments.iter().filter(|segment| segment.executable);
         code.any(|it| address.checked_sub(it.address).is_some_and(|at| at < it.file_size))
@@ -158,10 +163,11 @@ fn text(elf: &Elf<'_>, place: u64, told: u64) -> Option<u64> {
     let relocated = || relocation(elf, place).filter(|&address| is_code(address));
     let section = || elf.section(b".text").map(|section| section.address);
     let segment = || elf.segments.iter().find(|segment| segment.executable).map(|it| it.address);
-    Some(told).filter(|&told| is_code(told)).or_else(relocated).or_else(section).or_else(segment)
+    let stated = Some(stated).filter(|&address| is_code(address));
+    stated.or_else(relocated).or_else(section).or_else(segment)
 }
 
-/// What the loader writes at `place`, less how far the module is moved.
+/// The address that the loader writes to `place`, relative to where the module is loaded.
 /// Format: the System V ABI, "Relocation", `R_X86_64_RELATIVE` and `R_AARCH64_RELATIVE`.
 fn relocation(elf: &Elf<'_>, place: u64) -> Option<u64> {
     let kind = match elf.machine {
@@ -184,8 +190,9 @@ fn find_relocation(table: &[u8], place: u64, kind: u64) -> Option<u64> {
 impl<'d> GoTable<'d> {
     /// The name of the function at `address`, of the file's own address space, and where it starts.
     pub(super) fn at(&self, address: u64) -> Option<(&'d [u8], u64)> {
-        let (mut low, mut high) = (0, self.functions);
-        // Of a damaged table another function may be found, none that is not in it.
+        let mut low = 0;
+        let mut high = self.functions;
+        // A damaged table may yield the wrong function, but never one that is not in it.
         while low < high {
             let middle = low + (high - low) / 2;
             if self.start(middle)? <= address { low = middle + 1 } else { high = middle }
@@ -199,7 +206,7 @@ impl<'d> GoTable<'d> {
         (!name.is_empty()).then_some((name, start))
     }
 
-    /// Where a function starts; of the number behind the last, where that ends.
+    /// Where a function starts. The number behind the last function gives its end.
     fn start(&self, function: u64) -> Option<u64> {
         let field = self.field();
         let at = usize::try_from(function).ok()?.checked_mul(2)?.checked_mul(field)?;
@@ -217,22 +224,16 @@ impl<'d> GoTable<'d> {
         name.get(..name.find_byte(0)?)
     }
 
-    /// The bytes of a start, and of a place.
+    /// The size of a start or an offset in bytes.
     fn field(&self) -> usize {
         if self.layout == Layout::Go118 { 4 } else { self.wide }
     }
 
     fn number(&self, data: &[u8], at: usize, size: usize) -> Option<u64> {
-        let bytes = data.get(at..at.checked_add(size)?)?;
-        let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-        Some(match self.big {
-            true => bytes.iter().fold(0, add),
-            false => bytes.iter().rev().fold(0, add),
-        })
+        Some(number(data.get(at..at.checked_add(size)?)?, self.big))
     }
 
-    /// Whether what looked like a table is one: its first functions are in order, in code, and have
-    /// names.
+    /// Whether this really is a table: its first functions are in order, in code, and have names.
     fn is_plausible(&self, elf: &Elf<'_>) -> bool {
         let first = self.start(0).unwrap_or(0);
         let in_code = elf.segments.iter().any(|segment| {
@@ -353,7 +354,7 @@ mod tests {
         let main = || Some(("main.main".to_owned(), CODE));
         let hot = || Some(("main.(*T).hot[...]".to_owned(), CODE + 0x40));
         for magic in [0xffff_fffb, 0xffff_fffa, 0xffff_fff0, 0xffff_fff1] {
-            // A table that tells where the code begins, and one that leaves it to be seen.
+            // A table that says where the code begins, and one that does not.
             for text in [CODE, 0] {
                 let table = table(magic, 8, text);
                 let found = names(program(&table), &at);
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_where_functions_start() {
+    fn the_table_says_where_functions_start() {
         let module = |file| Module::from_bytes(Path::new("program"), file).unwrap();
         let go = module(program(&table(0xffff_fff1, 8, CODE)));
         assert_eq!(go.go_start(CODE + 0x41), Some(CODE + 0x40));
@@ -389,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn relocations_tell_where_code_begins() {
+    fn relocations_say_where_code_begins() {
         let mut table = Vec::new();
         for (place, info, addend) in [(8u64, 8u64, 1u64), (16, 6, 2), (16, 8, 3)] {
             for word in [place, info, addend] {

@@ -1,17 +1,19 @@
-//! Which file was mapped, and how one knows that a file of today is still that one.
+//! Identifies the file that was mapped, and decides whether a file of today is still that one.
 //!
-//! A path proves nothing: programs are rebuilt, replaced within a recording, or lie in a container.
-//! Proofs, best first:
+//! A path proves nothing: programs are rebuilt, replaced during a recording, or are in a container.
+//! The proofs, best first:
 //!
-//! 1. the build id, if the recording has it: the file must have the same. perf before 6.17 tells it by path, when it is done, so
-//!    that of two files that took turns there only the last has the right one: another inode must have come later. And GNU ld leaves `.symtab` out of it, so that two builds
-//!    whose functions merely have other names have one build id: unless the file has debug information, which is not left out, it
-//!    must not have been modified since, either;
-//! 2. else the file must not have changed since it was mapped: it was not modified later, and it is not another inode of the same
-//!    device, nor one that came to this path later. Overlays and btrfs show other device and inode numbers in maps than
-//!    in stat(2), so that an inode of another device proves nothing;
-//! 3. and if the recording was made on another machine, without `--symfs`, it must be the same inode: a file that merely has
-//!    the same path is some other program.
+//! 1. The build id, if the recording has it: the file must have the same. perf before 6.17 writes
+//!    it by path at the end, so if two files had that path, only the last one has the right build
+//!    id, and another inode must have come later. GNU ld leaves `.symtab` out of it, so two builds
+//!    whose functions only have other names have one build id. Debug information is not left out. A
+//!    file without it must not have been modified since, either.
+//! 2. Otherwise the file must not have changed since it was mapped: it was not modified later, and
+//!    it is neither another inode of the same device nor one that came to this path later. Overlays
+//!    and btrfs show other device and inode numbers in maps than in stat(2), so an inode of another
+//!    device proves nothing.
+//! 3. If the recording was made on another machine, without `--symfs`, it must also be the same
+//!    inode: a file that only has the same path is some other program.
 
 use std::fs::Metadata;
 use std::path::Path;
@@ -19,27 +21,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bstr::BString;
 
-/// A mapped file, as the recording tells it.
+/// A mapped file, as the recording describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The path as recorded: `/usr/bin/rg`, `/tmp/a (deleted)`, `[vdso]`.
     pub path: BString,
     /// The build id, if the recording has it.
     pub build_id: Option<Vec<u8>>,
-    /// The build id is that of the path when the recording ended, as perf tells it, which may be
-    /// another file's.
+    /// perf read the build id from the path when the recording ended, so it may be that of another
+    /// file.
     pub is_by_path: bool,
     /// Device, inode and its generation, if the recording has them.
     pub inode: Option<Inode>,
-    /// By when it was mapped, in nanoseconds since 1970, if that is known; if the build id is by
-    /// path, when the recording ended.
+    /// A time by which it was mapped, in nanoseconds since 1970, if that is known. If the build id
+    /// is by path, this is the end of the recording.
     pub mapped: Option<u64>,
-    /// The addresses where it was mapped: first, and one past the last.
+    /// The addresses where it was mapped: the first, and one past the last.
     pub range: (u64, u64),
 }
 
 impl Identity {
-    /// A file of which nothing but its path is known.
+    /// A file with nothing but a path.
     pub fn of_path(path: &[u8]) -> Identity {
         Identity { path: path.into(), ..Identity::default() }
     }
@@ -56,33 +58,32 @@ pub struct Inode {
     pub generation: u64,
 }
 
-/// A file as it is now: if two stamps are equal, nobody changed the file in between.
+/// The state of a file. If two stamps are equal, nobody changed the file in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
-    /// Device and inode.
     device: u64,
     inode: u64,
     size: u64,
-    /// When its content changed, and when its content, its name or its rights did, in nanoseconds
-    /// since 1970.
+    /// When its content changed, in nanoseconds since 1970.
     modified: i128,
+    /// When its content, its name or its rights changed, in nanoseconds since 1970.
     changed: i128,
-    /// When the inode was made, on file systems that note it.
+    /// When the inode was created, on file systems that record it.
     born: Option<i128>,
 }
 
-/// File systems note times by a clock that ticks every few milliseconds; and our knowledge of when
-/// a file was mapped depends on two clocks. What is closer than this is not later.
+/// Times that are closer than this count as equal. The clock of file systems ticks every few
+/// milliseconds, and the time of a map depends on two clocks.
 const SLACK: i128 = 10_000_000;
 
 impl Stamp {
-    /// That of the file at `path`.
+    /// The stamp of the file at `path`.
     pub(crate) fn of(path: &Path) -> Option<Stamp> {
         std::fs::metadata(path).ok().map(|metadata| Stamp::from(&metadata))
     }
 
-    /// Whether the file can be the one that was mapped, by what is known besides build ids.
-    /// `is_elsewhere`: another machine mapped it.
+    /// Whether the file can be the one that was mapped, build ids aside. `is_elsewhere` means that
+    /// another machine mapped it.
     pub(super) fn may_be(&self, identity: &Identity, is_elsewhere: bool) -> bool {
         let Some(inode) = identity.inode.filter(|inode| inode.number != 0) else {
             return !is_elsewhere && !self.is_modified_since(identity.mapped);
@@ -96,22 +97,22 @@ impl Stamp {
         !(is_other && is_replaced)
     }
 
-    /// Whether it certainly is another file: another inode of the same device.
+    /// Whether it is certainly another file: another inode of the same device.
     pub(super) fn is_another_than(&self, identity: &Identity) -> bool {
         identity.inode.is_some_and(|inode| self.is_on(inode.device) && !self.is_inode(inode))
     }
 
-    /// Whether another file had this path while the recording was made, whose build id it is that
-    /// was told by path.
+    /// Whether this file replaced the mapped one during the recording, so that the build id by path
+    /// is that of this file.
     pub(super) fn took_the_path(&self, identity: &Identity) -> bool {
-        // perf links files into its cache, which counts as a change of them.
+        // perf links files into its cache, which counts as a change.
         let was_there = |ended| self.born.unwrap_or(self.changed) <= i128::from(ended) + SLACK;
         identity.is_by_path
             && self.is_another_than(identity)
             && identity.mapped.is_some_and(was_there)
     }
 
-    /// Whether it lies on this device, as maps name it.
+    /// Whether it is on this device of a map.
     fn is_on(&self, (major, minor): (u32, u32)) -> bool {
         #[cfg(target_os = "linux")]
         return libc::makedev(major, minor) == self.device;
@@ -119,18 +120,18 @@ impl Stamp {
         return (major, minor) == (0, 0) && self.device == 0;
     }
 
-    /// Whether this is what became of the file that was `before`, by another content.
+    /// Whether this is the file of `before` with new content.
     pub(super) fn overwrites(&self, before: &Stamp) -> bool {
         (self.device, self.inode) == (before.device, before.inode)
             && (self.size, self.modified) != (before.size, before.modified)
     }
 
-    /// Whether the file is the one with this inode, as far as a number within a machine tells.
+    /// Whether the file has this inode number.
     pub(super) fn is_inode(&self, inode: Inode) -> bool {
         self.inode == inode.number
     }
 
-    /// Whether it was written after it was mapped, as far as that is known.
+    /// Whether it is known that the file was written after it was mapped.
     pub(super) fn is_modified_since(&self, mapped: Option<u64>) -> bool {
         mapped.is_some_and(|mapped| self.modified > i128::from(mapped) + SLACK)
     }
@@ -167,7 +168,7 @@ impl From<&Metadata> for Stamp {
     }
 }
 
-/// Whether two build-ids are one: perf pads those that are shorter than 20 bytes with zeros.
+/// Whether two build-ids are equal. perf pads those shorter than 20 bytes with zeros.
 pub(super) fn same_build(a: &[u8], b: &[u8]) -> bool {
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     !short.is_empty()

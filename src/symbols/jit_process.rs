@@ -1,13 +1,14 @@
-//! Which `/tmp/perf-PID.map` belongs to a process, and whether to believe it.
+//! Finds the `/tmp/perf-PID.map` and the jitdump of a process, and decides whether to believe a
+//! map.
 //!
-//! Anybody can write a file of that name, and numbers of processes come back. So a map is believed
-//! only if it is a plain file of the process's user, of the reader or of root, and if it was
-//! written after the process executed its program. perf has the rule of owners too
+//! Anybody can write a file of that name, and numbers of processes are reused. So a map is believed
+//! only if it is a plain file, if its owner is the process's user, the reader or root, and if it
+//! was written after the process executed its program. perf has the same rule of owners
 //! (tools/perf/util/symbol.c, "not owned by current user or root").
 //!
-//! In a PID namespace the process calls itself by another number, and writes that into the name;
-//! with its own mount namespace, into its own `/tmp`. Both are gone when it has ended, so
-//! [`JitProcess::observe`] remembers them while it runs.
+//! In a PID namespace the process has another number and uses it in the name. In a mount namespace
+//! it has its own `/tmp`. Both disappear when the process ends, so [`JitProcess::observe`]
+//! remembers them while it runs.
 
 use std::fs::File;
 use std::io;
@@ -16,37 +17,36 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::config::rooted;
-use super::jit::{Jitdump, PerfMap};
-use super::loader::Loader;
-use super::map::Bytes;
+use super::jitdump::Jitdump;
+use super::loader::{Doubt, Loader};
 use super::path::file_path;
-use super::warnings::Doubt;
+use super::perf_map::PerfMap;
+use crate::mapped::Bytes;
 
-/// What is known of a process that may have made code at run time.
+/// Facts about a process that may generate code.
 #[derive(Clone, Debug, Default)]
 pub struct JitProcess {
-    /// Its number, as recorded.
+    /// Its number in the recording.
     pub pid: u32,
-    /// When it executed its program, or was forked: no map of it is older.
+    /// When it executed its program or was forked. Its map is not older.
     pub began: Option<SystemTime>,
-    /// When another process began to have its number, which may have written a map of its own
-    /// since.
+    /// When another process got its number. That one may have written a map since.
     pub ended: Option<SystemTime>,
     /// The user it runs as.
     pub user: Option<u32>,
     /// Its number in its own PID namespace.
     pub inner: Option<u32>,
-    /// Its `/tmp`, if that is not ours.
+    /// Its `/tmp`, if it differs from ours.
     pub tmp: Option<Arc<File>>,
 }
 
 impl JitProcess {
-    /// A process of which nothing but its number is known.
+    /// A process with nothing but a number.
     pub fn new(pid: u32) -> JitProcess {
         JitProcess { pid, ..JitProcess::default() }
     }
 
-    /// Looks at the process, which is running, and remembers what will be gone with it.
+    /// Looks at the running process, and remembers the facts that disappear with it.
     pub fn observe(&mut self) {
         let proc = PathBuf::from(format!("/proc/{}", self.pid));
         let Some(user) = owner_of(&proc) else { return };
@@ -66,7 +66,7 @@ impl JitProcess {
         }
     }
 
-    /// Where a file is that the process calls `path`, if it has its own `/tmp`, best first.
+    /// Where the file may be that the process calls `path`, if it has its own `/tmp`; best first.
     pub(super) fn inside(&self, path: &Path) -> Vec<PathBuf> {
         let Some(tmp) = &self.tmp else { return Vec::new() };
         let in_tmp = || Some(open_folder(tmp)?.join(path.strip_prefix("/tmp").ok()?));
@@ -76,13 +76,13 @@ impl JitProcess {
     }
 
     /// Where its map may be, best first.
-    fn places(&self) -> Vec<PathBuf> {
+    fn candidates(&self) -> Vec<PathBuf> {
         let name = |pid: u32| format!("perf-{pid}.map");
         let numbers = || self.inner.into_iter().chain([self.pid]).map(name);
         let mut places = Vec::new();
         if self.tmp.is_some() {
             places.extend(numbers().flat_map(|name| self.inside(&Path::new("/tmp").join(name))));
-            // What people copied out of a container has the number that it has outside.
+            // People may have copied the map out of the container, and used the number outside.
             places.push(Path::new("/tmp").join(name(self.pid)));
         } else {
             places.extend(numbers().map(|name| Path::new("/tmp").join(name)));
@@ -90,7 +90,7 @@ impl JitProcess {
         places
     }
 
-    /// The map at `path`, if it is there and is the process's.
+    /// The map at `path`, or why it is not believed to be that of the process.
     fn open(&self, path: &Path) -> io::Result<Result<Bytes, Doubt>> {
         let kind = std::fs::symlink_metadata(path)?;
         if !kind.is_file() {
@@ -114,38 +114,40 @@ impl JitProcess {
 }
 
 impl Loader {
-    /// The jitdump that was recorded as `path` in `process`; `None` if it is gone or is none.
+    /// The jitdump that was recorded as `path` in `process`. `None` if it is gone or is none.
     pub fn jitdump(&self, path: &[u8], process: &JitProcess) -> Option<Jitdump> {
         let path = file_path(path);
         let inside = if self.config().symfs.is_none() { process.inside(&path) } else { Vec::new() };
         let places = inside.into_iter().chain([rooted(self.config(), &path)]);
         let bytes = places.into_iter().find_map(|path| Bytes::open(&path).ok())?;
-        Jitdump::read(&bytes)
+        Jitdump::read(bytes)
     }
 
-    /// What `process` wrote to `/tmp/perf-PID.map`, here or in its container. `None` if there is no
-    /// such file, or none to be believed: `Warnings` say why.
+    /// The `/tmp/perf-PID.map` of `process`, here or in its container. `None` if there is no such
+    /// file, or none that is believed; [`Warnings`](super::Warnings) say why.
     pub fn perf_map(&self, process: &JitProcess) -> Option<PerfMap> {
         if self.config().symfs.is_some() {
-            // The files of another machine are copies: who wrote them, and when, is lost.
+            // The files of another machine are copies, so their owners and times are lost.
             let path = PathBuf::from(format!("/tmp/perf-{}.map", process.pid));
             let bytes = Bytes::open(&rooted(self.config(), &path)).ok()?;
             return Some(PerfMap::read(&bytes));
         }
         let mut doubts = Vec::new();
-        for path in process.places() {
+        for path in process.candidates() {
             match process.open(&path) {
                 Ok(Ok(bytes)) => return Some(PerfMap::read(&bytes)),
                 Ok(Err(doubt)) => doubts.push((path, doubt)),
                 Err(_) => {}
             }
         }
-        doubts.into_iter().take(1).for_each(|(path, doubt)| self.doubt(&path, doubt));
+        if let Some((path, doubt)) = doubts.first() {
+            self.doubt(path, *doubt);
+        }
         None
     }
 }
 
-/// The name of a folder that is open.
+/// The path of an open folder.
 #[cfg(unix)]
 fn open_folder(folder: &File) -> Option<PathBuf> {
     use std::os::fd::AsRawFd as _;
@@ -157,7 +159,7 @@ fn open_folder(_: &File) -> Option<PathBuf> {
     None
 }
 
-/// The user a file belongs to.
+/// The user who owns a file.
 #[cfg(unix)]
 fn owner(file: &std::fs::Metadata) -> Option<u32> {
     Some(std::os::unix::fs::MetadataExt::uid(file))
@@ -172,7 +174,7 @@ fn owner_of(path: &Path) -> Option<u32> {
     owner(&std::fs::metadata(path).ok()?)
 }
 
-/// The user who reads.
+/// The user who runs us.
 fn reader() -> Option<u32> {
     owner_of(Path::new("/proc/self"))
 }
@@ -213,9 +215,9 @@ mod tests {
     #[test]
     fn a_container_s_own_number_comes_first() {
         let mut process = JitProcess::new(4711);
-        assert_eq!(process.places(), [Path::new("/tmp/perf-4711.map")]);
+        assert_eq!(process.candidates(), [Path::new("/tmp/perf-4711.map")]);
         process.inner = Some(1);
-        assert_eq!(process.places()[0], Path::new("/tmp/perf-1.map"));
+        assert_eq!(process.candidates()[0], Path::new("/tmp/perf-1.map"));
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("perf-1.map"), "1000 10 f\n").unwrap();
         process.tmp = Some(Arc::new(File::open(folder.path()).unwrap()));

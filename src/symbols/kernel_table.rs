@@ -1,43 +1,60 @@
-//! All functions of the running kernel, sorted: for a recorder, which meets them one after the other.
+//! The functions of a kernel, from its list of symbols.
+//!
+//! A line of `/proc/kallsyms` has an address, a letter for the kind, a name, and the kernel module
+//! if the symbol belongs to one. Symbols have no sizes, so one ends where the next begins. perf
+//! chooses the last of several aliases in the file, and so do we.
 
-use std::io;
 use std::ops::Range;
 
-use super::kallsyms::{RUNNING, read};
-use super::kernel_line::{KernelSymbol, Line, lines};
+use bstr::{BStr, BString, ByteSlice};
 
-/// The table. Memory: 16 bytes a symbol and their names, some 8 MB.
+use super::kallsyms::{KernelSymbols, Reference};
+
+/// A symbol of the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelSymbol {
+    /// The name in the file.
+    pub name: BString,
+    /// Where it starts, in the addresses of the recorded kernel.
+    pub start: u64,
+    /// Where the next one starts.
+    pub end: u64,
+    /// The kernel module that it belongs to, without brackets; empty for the kernel itself.
+    pub module: BString,
+}
+
+/// All symbols of a kernel in order of their addresses. They take 24 bytes each and their names, in
+/// all about 12 MB.
 #[derive(Default)]
 pub(crate) struct KernelTable {
     rows: Vec<Row>,
     names: Vec<u8>,
 }
 
-/// A line, its name apart.
+/// One symbol.
 struct Row {
     address: u64,
     name: Range<u32>,
+    /// In lower case.
     kind: u8,
 }
 
 impl KernelTable {
-    /// Of the kernel that runs. Empty for whom `kptr_restrict` keeps the addresses from.
-    pub(crate) fn running() -> io::Result<KernelTable> {
-        Ok(KernelTable::of(&read(RUNNING.as_ref())?))
-    }
-
-    fn of(text: &[u8]) -> KernelTable {
-        let (mut rows, mut names) = (Vec::new(), Vec::new());
+    /// Reads the text of a list. The table is empty if all addresses are zero, because
+    /// `kptr_restrict` hides them.
+    pub(super) fn read(text: &[u8]) -> KernelTable {
+        let mut rows = Vec::new();
+        let mut names = Vec::new();
         lines(text, |line| {
             let start = names.len() as u32;
-            names.extend_from_slice(line.rest);
+            names.extend_from_slice(line.name);
             let name = start..names.len() as u32;
             rows.push(Row { address: line.address, name, kind: line.kind });
         });
         if rows.iter().all(|row| row.address == 0) {
             rows.clear();
         }
-        // Those at one address stay in their order.
+        // The sort is stable: aliases stay in their order.
         rows.sort_by_key(|row| row.address);
         KernelTable { rows, names }
     }
@@ -45,49 +62,205 @@ impl KernelTable {
     /// The function at `address`.
     pub(crate) fn at(&self, address: u64) -> Option<KernelSymbol> {
         let behind = self.rows.partition_point(|row| row.address <= address);
-        let line = self.line(behind.checked_sub(1)?)?;
-        line.symbol_at(address, self.line(behind))
+        let row = self.rows.get(behind.checked_sub(1)?)?;
+        let (name, module) = self.name(row);
+        let end = match self.rows.get(behind) {
+            Some(next) if self.name(next).1.is_empty() == module.is_empty() => next.address,
+            // The last symbol of the kernel does not extend to the first module, nor to the end of
+            // memory.
+            _ => (row.address | 0xfff).saturating_add(1).saturating_add(0x1000),
+        };
+        (matches!(row.kind, b't' | b'w') && address < end).then(|| KernelSymbol {
+            name: name.into(),
+            start: row.address,
+            end,
+            module: module.into(),
+        })
     }
 
-    fn line(&self, at: usize) -> Option<Line<'_>> {
-        let Row { address, name, kind } = self.rows.get(at)?;
-        let rest = self.names.get(name.start as usize..name.end as usize)?;
-        Some(Line { address: *address, kind: *kind, rest })
+    /// The function at each of `addresses`. The kernel moves at every boot; `reference` says where
+    /// it was when it was recorded.
+    pub(super) fn symbols(
+        &self,
+        addresses: &[u64],
+        reference: Option<Reference<'_>>,
+    ) -> KernelSymbols {
+        let moved = reference.and_then(|reference| {
+            Some(reference.address.wrapping_sub(self.address_of(reference.name)?))
+        });
+        let moved = moved.unwrap_or(0);
+        let symbol = |address: &u64| {
+            let mut symbol = self.at(address.wrapping_sub(moved))?;
+            symbol.start = symbol.start.wrapping_add(moved);
+            symbol.end = symbol.end.wrapping_add(moved);
+            Some(symbol)
+        };
+        let symbols = addresses.iter().map(symbol).collect();
+        KernelSymbols { symbols, hidden: self.rows.is_empty() }
+    }
+
+    /// The address of the first symbol called `name`.
+    pub(super) fn address_of(&self, name: &BStr) -> Option<u64> {
+        let row = self.rows.iter().find(|row| self.name(row).0 == name)?;
+        (row.address != 0).then_some(row.address)
+    }
+
+    /// The name of a symbol, and the kernel module that it belongs to.
+    fn name(&self, row: &Row) -> (&[u8], &[u8]) {
+        let name = self.names.get(row.name.start as usize..row.name.end as usize);
+        let name = name.unwrap_or_default();
+        match name.split_once_str("\t[") {
+            Some((name, module)) => (name, module.strip_suffix(b"]").unwrap_or(module)),
+            None => (name, b""),
+        }
     }
 }
 
+/// One line.
+struct Line<'a> {
+    address: u64,
+    /// In lower case.
+    kind: u8,
+    /// The name, and after a tab the module in brackets.
+    name: &'a [u8],
+}
+
+/// Calls `each` with every line that is a symbol of text, of data, or weak, as perf selects them.
+fn lines<'a>(text: &'a [u8], mut each: impl FnMut(Line<'a>)) {
+    for line in text.lines() {
+        let Some((address, digits)) = address(line) else { continue };
+        if let Some([b' ', kind, b' ', name @ ..]) = line.get(digits..)
+            && matches!(kind, b't' | b'T' | b'w' | b'W' | b'd' | b'D' | b'b' | b'B')
+        {
+            each(Line { address, kind: kind.to_ascii_lowercase(), name });
+        }
+    }
+}
+
+/// The address at the start of a line, and its number of digits: 16 in the kernel's own list,
+/// seldom fewer.
+fn address(line: &[u8]) -> Option<(u64, usize)> {
+    let digit = |byte: &u8| DIGITS[usize::from(*byte)];
+    let whole = |address: u64, byte| address << 4 | u64::from(digit(byte));
+    let all = line.first_chunk::<16>();
+    if let Some(all) = all.filter(|all| all.iter().fold(0, |any, byte| any | digit(byte)) < 16) {
+        let over = line.get(16).is_some_and(|byte| digit(byte) < 16);
+        return (!over).then(|| (all.iter().fold(0, whole), 16));
+    }
+    let digits = line.iter().take_while(|byte| digit(byte) < 16).count();
+    (1..16).contains(&digits).then(|| (line[..digits].iter().fold(0, whole), digits))
+}
+
+/// The value of each hexadecimal digit. All other bytes have a high bit.
+const DIGITS: [u8; 256] = {
+    let mut digits = [0x80; 256];
+    let mut value = 0;
+    while value < 16 {
+        let byte = b"0123456789abcdef"[value];
+        digits[byte as usize] = value as u8;
+        digits[byte.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
 #[cfg(test)]
 mod tests {
-    use super::super::kallsyms::find;
-    use super::*;
     use proptest::prelude::*;
 
+    use super::*;
+
+    fn find(text: &[u8], addresses: &[u64], reference: Option<Reference<'_>>) -> KernelSymbols {
+        KernelTable::read(text).symbols(addresses, reference)
+    }
+
+    const TEXT: &[u8] = b"0000000000000000 A fixed_percpu_data\n\
+        ffffffff81000000 T _stext\nffffffff81000000 T _text\n\
+        ffffffff81000100 t do_one\nffffffff81000100 T do_one_alias\n\
+        what is this\n\
+        ffffffff81000200 D data\nffffffff81000300 W weak\n\
+        ffffffffc0000000 t init_module\t[loop]\nffffffffc0000010 t loop_add\t[loop]\n\
+        ffffffffc0009000 t bpf_prog_1\t[bpf]\n";
+
+    fn names(addresses: &[u64], reference: Option<Reference<'_>>) -> Vec<String> {
+        let found = find(TEXT, addresses, reference);
+        let show = |symbol: Option<KernelSymbol>| {
+            symbol.map_or("-".into(), |symbol| format!("{} {}", symbol.name, symbol.module))
+        };
+        found.symbols.into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn the_last_alias_names_what_lies_before_the_next_symbol() {
+        let base = 0xffff_ffff_8100_0000;
+        assert_eq!(
+            names(&[5, base, base + 0xff, base + 0x100, base + 0x250, base + 0x300], None),
+            ["-", "_text ", "_text ", "do_one_alias ", "-", "weak "]
+        );
+        // The end of the kernel, and modules.
+        let modules = 0xffff_ffff_c000_0000;
+        assert_eq!(
+            names(
+                &[base + 0x1300, base + 0x10_0000, modules + 1, modules + 0x10, modules + 0x9001],
+                None
+            ),
+            ["weak ", "-", "init_module loop", "loop_add loop", "bpf_prog_1 bpf"]
+        );
+    }
+
+    #[test]
+    fn a_kernel_that_moved_is_followed() {
+        let reference = Reference { name: b"_text".into(), address: 0xffff_ffff_9000_0000 };
+        assert_eq!(names(&[0xffff_ffff_9000_0104], Some(reference)), ["do_one_alias "]);
+        assert_eq!(names(&[0xffff_ffff_8100_0104], Some(reference)), ["-"]);
+    }
+
+    #[test]
+    fn hidden_addresses_are_noticed() {
+        let found = find(b"0000000000000000 T _text\n0000000000000000 t f\n", &[1], None);
+        assert_eq!(found, KernelSymbols { symbols: vec![None], hidden: true });
+    }
+
     proptest! {
-        /// Scanning the text for given addresses, as readers do, finds the same.
+        /// The twin keeps the whole text of each row.
         #[test]
-        fn searching_equals_scanning(
-            rows in proptest::collection::vec((0u64..60, prop::sample::select(&b"tTwdA"[..]), any::<bool>()), 1..40),
+        fn the_table_equals_its_twin(
+            lines in proptest::collection::vec((0u64..60, prop::sample::select(&b"tTwdA"[..]), any::<bool>()), 1..40),
             mut addresses in proptest::collection::vec(0u64..70, 0..20),
         ) {
             addresses.sort_unstable();
             addresses.dedup();
             let mut text = String::new();
-            for (at, (address, kind, module)) in rows.into_iter().enumerate() {
-                let (address, kind) = (address * 0x400, char::from(kind));
-                text += &format!("{address:016x} {kind} f{at}{}\n", if module { "\t[m]" } else { "" });
+            let mut table = Vec::new();
+            for (at, (address, kind, module)) in lines.into_iter().enumerate() {
+                let address = address * 0x400;
+                let kind = char::from(kind);
+                let module = if module { "m" } else { "" };
+                let tail = if module.is_empty() { String::new() } else { format!("\t[{module}]") };
+                text += &format!("{address:016x} {kind} f{at}{tail}\n");
+                if kind != 'A' {
+                    table.push((address, kind, format!("f{at}"), module));
+                }
             }
+            table.sort_by_key(|row| row.0);
             let addresses: Vec<u64> = addresses.into_iter().map(|address| address * 0x400 + 7).collect();
-            let table = KernelTable::of(text.as_bytes());
-            let searched: Vec<_> = addresses.iter().map(|&address| table.at(address)).collect();
-            prop_assert_eq!(searched, find(text.as_bytes(), &addresses, None).symbols);
+            let found = find(text.as_bytes(), &addresses, None);
+            for (&address, found) in addresses.iter().zip(&found.symbols) {
+                let past = table.partition_point(|row| row.0 <= address);
+                let row = past.checked_sub(1).and_then(|at| table.get(at));
+                // Among the symbols that come next at one address, the first in the file decides.
+                let next = table.get(past);
+                let wanted = row.filter(|(start, kind, _, module)| {
+                    let end = start / 4096 * 4096 + 8192;
+                    matches!(kind, 't' | 'T' | 'w')
+                        && (next.is_some_and(|next| next.3.is_empty() == module.is_empty()) || address < end)
+                });
+                let hidden = table.iter().all(|row| row.0 == 0);
+                prop_assert_eq!(
+                    found.as_ref().map(|found| found.name.to_string()),
+                    wanted.filter(|_| !hidden).map(|(_, _, name, _)| name.clone())
+                );
+            }
         }
-    }
-
-    #[test]
-    fn a_function_ends_where_the_next_begins() {
-        let table = KernelTable::of(b"0000000000001000 t a\n0000000000001010 d b\n");
-        let end = |address| table.at(address).map(|symbol| symbol.end);
-        assert_eq!((end(0xfff), end(0x1000), end(0x1010)), (None, Some(0x1010), None));
-        assert_eq!(KernelTable::of(b"0000000000000000 t a\n").at(1), None, "hidden");
     }
 }

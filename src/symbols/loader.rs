@@ -1,8 +1,8 @@
 //! Finds the file of a recorded module: by its path, in the process that mapped it, by its build
-//! id, from a server.
+//! id, or on a server.
 //!
-//! `identity.rs` says how a file is known to be the recorded one. A file that is not is not used,
-//! and that is counted.
+//! `identity.rs` says how a file is recognised as the recorded one. Any other file is not used,
+//! with a warning.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,55 @@ use super::config::Config;
 use super::debug_file::{attach, by_build_id, fetch, lacks};
 use super::debuginfod::{Artifact, Debuginfod};
 use super::identity::{Identity, Stamp, same_build};
+use super::kernel_table::KernelTable;
 use super::module::Module;
 use super::origin::Origin;
-use super::path::{file_path, is_anonymous, is_deleted, relative};
-use super::running::running;
+use super::path::{file_path, is_anonymous, is_deleted, relative, running};
 use super::vdso;
-use super::warnings::{Doubt, Lack, Warnings};
+
 use crate::lock::lock;
+
+/// Why names are missing. The files have their recorded names, each once, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Warnings {
+    /// The file is not the recorded build, or it changed since, so its names were not used.
+    pub mismatched: Vec<BString>,
+    /// The recording was made on another machine and has no build id of the file, so the file of
+    /// that name here was not used.
+    pub elsewhere: Vec<BString>,
+    /// The file does not exist, or is not an ELF file.
+    pub missing: Vec<BString>,
+    /// The kernel hides the addresses of its functions: `kernel.kptr_restrict`, and at 0 also
+    /// `kernel.perf_event_paranoid`.
+    pub kernel_hidden: bool,
+    /// Maps of JITs that are not believed, and why.
+    pub doubted: Vec<(PathBuf, Doubt)>,
+}
+
+/// Why a module has no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// There are only files of other builds.
+    Mismatched,
+    /// There is only this machine's file of that name, but the recording is from another machine.
+    Elsewhere,
+    /// There is no file.
+    Missing,
+}
+
+/// Why a JIT's map is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doubt {
+    /// It was written before the process executed its program, so an earlier process of this number
+    /// wrote it.
+    Older,
+    /// It was written after another process got the number.
+    Newer,
+    /// Its owner is neither the process's user, nor the reader, nor root.
+    Stranger,
+    /// It is a link, a pipe or a device.
+    NoFile,
+}
 
 /// A path and a build id.
 type Build = (BString, Vec<u8>);
@@ -40,15 +82,15 @@ pub struct Loader {
     /// The kernel's own file, once it was looked for.
     pub(super) vmlinux: OnceLock<Option<Module>>,
     recorded: Mutex<Recorded>,
-    /// What was opened by its path.
+    /// The modules that were opened by their paths.
     opened: Mutex<HashMap<(PathBuf, Stamp), Arc<Module>>>,
-    /// What was looked for by path and build id where files are kept by build id.
+    /// The modules that were looked up by their build ids.
     kept: Mutex<HashMap<Build, Option<Arc<Module>>>>,
-    /// Whether processes are in containers: each has many modules.
+    /// Whether a process is in a container. Each process has many modules.
     contained: Mutex<HashMap<u32, bool>>,
     warnings: Mutex<Warnings>,
-    /// Lists of the kernel's symbols that were read: a recording that is still going on asks again and again.
-    pub(super) kernels: Mutex<HashMap<PathBuf, Arc<Vec<u8>>>>,
+    /// The lists of kernels' symbols that were read. While a recording goes on, it asks many times.
+    pub(super) kernels: Mutex<HashMap<PathBuf, Arc<KernelTable>>>,
 }
 
 impl Loader {
@@ -63,7 +105,7 @@ impl Loader {
         &self.config
     }
 
-    /// Learns on which machine modules were recorded, before they are asked for.
+    /// Sets the machine of the recording, before the first module is asked for.
     pub fn learn(&self, origin: Origin) {
         let mut recorded = lock(&self.recorded);
         if recorded.origin != origin {
@@ -72,24 +114,23 @@ impl Loader {
         }
     }
 
-    /// Whether a kernel without a build id is the one that runs here: the recording says so.
+    /// Whether the recording says that its kernel is the running one.
     pub(super) fn has_kernel_of_here(&self) -> bool {
         self.config.symfs.is_none() && lock(&self.recorded).origin.has_kernel_of_here()
     }
 
-    /// Whether a kernel without a build id is another than the one that runs here: the recording
-    /// says so.
+    /// Whether the recording says that its kernel is not the running one.
     pub(super) fn has_other_kernel(&self) -> bool {
         lock(&self.recorded).origin.has_other_kernel()
     }
 
-    /// The module that was recorded as `identity` in process `pid`, together with the files that
-    /// belong to it; `None` if it is not found.
+    /// The module that was recorded as `identity` in process `pid`, with its debug files. `None` if
+    /// it is not found.
     pub fn module(&self, identity: &Identity, pid: Option<u32>) -> Option<Arc<Module>> {
         let path = identity.path.as_slice();
         let found = self.find(identity, pid);
         if let Err(lack) = found
-            // What a JIT maps as a mark is no module.
+            // A JIT maps its dump so that recorders notice it, but that is not a module.
             && !is_anonymous(path)
             && !path.ends_with(b".dump")
         {
@@ -102,12 +143,12 @@ impl Loader {
         *lock(&self.contained).entry(pid).or_insert_with(|| in_container(pid))
     }
 
-    /// Forgets of a process what another program may have changed: it executes one.
+    /// Forgets about a process what may have changed, because it executes another program.
     pub fn forget(&self, pid: u32) {
         lock(&self.contained).remove(&pid);
     }
 
-    /// Asks for the debugging information of `module`, which is about to be needed, if it is not here and may be asked for.
+    /// Downloads the debugging information of `module` if it is not here and downloads are allowed.
     pub fn complete(&self, module: &Module) {
         if let Some(debuginfod) = &self.debuginfod
             && lacks(module)
@@ -117,12 +158,12 @@ impl Loader {
         }
     }
 
-    /// What went wrong so far.
+    /// The warnings so far.
     pub fn warnings(&self) -> Warnings {
         lock(&self.warnings).clone()
     }
 
-    /// Remembers why the module called `name` has no file.
+    /// Warns that the module called `name` has no file.
     pub(super) fn warn(&self, name: &[u8], lack: Lack) {
         let mut warnings = lock(&self.warnings);
         let list = match lack {
@@ -136,13 +177,13 @@ impl Loader {
         }
     }
 
-    /// Remembers that the file of the module called `name` was overwritten while it was in use, so
-    /// that its names are another build's.
+    /// Warns that the file of the module called `name` was overwritten while it was in use, so its
+    /// names are those of another build.
     pub(crate) fn warn_overwritten(&self, name: &[u8]) {
         self.warn(name, Lack::Mismatched);
     }
 
-    /// Remembers that a map of a JIT is not believed.
+    /// Warns that a JIT's map is not believed.
     pub(super) fn doubt(&self, map: &Path, doubt: Doubt) {
         let doubted = &mut lock(&self.warnings).doubted;
         let fresh = (map.to_owned(), doubt);
@@ -152,7 +193,7 @@ impl Loader {
         }
     }
 
-    /// Remembers that the kernel keeps its addresses from us.
+    /// Warns that the kernel hides its addresses.
     pub(super) fn warn_hidden(&self) {
         lock(&self.warnings).kernel_hidden = true;
     }
@@ -166,7 +207,8 @@ impl Loader {
         let recorded = file_path(&identity.path);
         let pid_here = pid.filter(|_| self.config.symfs.is_none());
         let running = pid_here.map(|pid| running(pid, &recorded, identity.range));
-        for place in self.places(identity, pid).into_iter().chain(running.into_iter().flatten()) {
+        let candidates = self.candidates(identity, pid).into_iter();
+        for place in candidates.chain(running.into_iter().flatten()) {
             let Some(stamp) = Stamp::of(&place) else { continue };
             if stamp.took_the_path(identity) {
                 return Err(Lack::Mismatched);
@@ -180,21 +222,22 @@ impl Loader {
         self.find_by_build_id(identity).ok_or(lack)
     }
 
-    /// Our own vdso, if it is the recorded one, or a copy that perf kept.
+    /// Our own vdso if it is the recorded one, or a copy that perf kept.
     fn find_vdso(&self, identity: &Identity) -> Result<Arc<Module>, Lack> {
         let is_elsewhere = identity.build_id.is_none() && lock(&self.recorded).is_elsewhere;
         let here = vdso::module().filter(|it| !is_elsewhere && self.is_it(it, identity));
         here.map(Arc::new).or_else(|| self.find_by_build_id(identity)).ok_or(Lack::Missing)
     }
 
-    /// Whether the build id, if it is known, and the machine are the recorded ones.
+    /// Whether a module has the recorded build id, if that is known, and can run on the recorded
+    /// machine.
     fn is_it(&self, module: &Module, identity: &Identity) -> bool {
         let wanted = identity.build_id.as_deref();
         wanted.is_none_or(|id| module.build_id().is_some_and(|its| same_build(id, its)))
             && lock(&self.recorded).origin.runs(module.machine)
     }
 
-    /// Opens a file that may be the recorded one by its path.
+    /// Opens a file that has the recorded path.
     fn open(&self, identity: &Identity, place: PathBuf, stamp: Stamp) -> Result<Arc<Module>, Lack> {
         let is_elsewhere = lock(&self.recorded).is_elsewhere;
         let is_proven = identity.build_id.is_some() || self.config.symfs.is_some();
@@ -206,7 +249,7 @@ impl Loader {
         let module = match known {
             Some(known) => known,
             None => {
-                // Without the lock: mapping and looking around takes time, and twice does no harm.
+                // The lock is free meanwhile: opening takes time, and doing it twice does no harm.
                 let mut module = Module::open(&key.0).map_err(|_| Lack::Missing)?;
                 if !self.is_it(&module, identity) {
                     return Err(Lack::Mismatched);
@@ -226,7 +269,7 @@ impl Loader {
         Ok(module)
     }
 
-    /// Looks where files are kept by build id: debug directories, perf's cache, servers.
+    /// Looks in the places that have files by build id: debug directories, perf's cache, servers.
     fn find_by_build_id(&self, identity: &Identity) -> Option<Arc<Module>> {
         let id = identity.build_id.as_deref()?;
         let key = (identity.path.clone(), id.to_vec());
@@ -245,13 +288,13 @@ impl Loader {
         lock(&self.kept).entry(key).or_insert(found).clone()
     }
 
-    /// Where the file may be by its path, best first. Debug files are looked for beside it, so its
-    /// own path comes before links to it.
-    fn places(&self, identity: &Identity, pid: Option<u32>) -> Vec<PathBuf> {
+    /// Where the file may be by its path, best first. Its own path comes before links to it,
+    /// because debug files may be beside it.
+    fn candidates(&self, identity: &Identity, pid: Option<u32>) -> Vec<PathBuf> {
         let path = identity.path.as_slice();
         let is_deleted = is_deleted(path);
         let mut places = Vec::new();
-        // Another file may have taken a deleted one's name: only a build id can tell.
+        // A new file may have the name of a deleted one. Only a build id can tell them apart.
         if !is_anonymous(path) && (!is_deleted || identity.build_id.is_some()) {
             let plain = file_path(path.strip_suffix(b" (deleted)").unwrap_or(path));
             if let Some(root) = &self.config.symfs {
@@ -268,7 +311,8 @@ impl Loader {
     }
 }
 
-/// Whether a running process sees other files than we do: other mounts, or another root (`chroot`).
+/// Whether a running process sees other files than we do, through other mounts or another root
+/// (`chroot`).
 fn in_container(pid: u32) -> bool {
     let link = |process: &str, what| std::fs::read_link(format!("/proc/{process}/{what}")).ok();
     ["ns/mnt", "root"].into_iter().any(|what| {
@@ -282,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_file_is_not_looked_for() {
+    fn names_that_are_no_files_are_not_looked_for() {
         let loader = Loader::new(Config::default());
         for name in ["[heap]", "[stack]", "//anon", "/memfd:x (deleted)", "", "relative"] {
             assert!(loader.module(&Identity::of_path(name.as_bytes()), None).is_none());
@@ -301,6 +345,6 @@ mod tests {
         assert_eq!(config.debug_directories().next(), Some("/target/usr/lib/debug".into()));
         let loader = Loader::new(config);
         let identity = Identity::of_path(b"/usr/bin/../bin/x");
-        assert_eq!(loader.places(&identity, Some(1)), [Path::new("/target/usr/bin/bin/x")]);
+        assert_eq!(loader.candidates(&identity, Some(1)), [Path::new("/target/usr/bin/bin/x")]);
     }
 }

@@ -1,23 +1,24 @@
-//! Names for addresses: symbol tables, DWARF inlines, the kernel's, JITs', and demangling.
+//! Names addresses: by symbol tables, DWARF, the kernel's list and JITs, and demangles the names.
 //!
 //! ```text
-//!  what was recorded                     what names it
+//!  recorded                              named by
 //!  /usr/bin/rg, build-id, pid ─▶ Loader ─▶ Module ─ .symtab, .dynsym ─ table ┐
-//!  [vdso] ───────────────────────┘          │     ─ .plt ───────────── plt   ├─▶ Functions: the functions at each
-//!    debug files, .dwp, shared files ───────┘     ─ .debug_info ───── dwarf  ┘    address, innermost first
+//!  [vdso] ───────────────────────┘          │     ─ .plt ───────────── plt   ├─▶ Functions
+//!    debug files, .dwp, shared files ───────┘     ─ .debug_info ───── dwarf  ┘
 //!  [kernel.kallsyms] ──▶ Loader::kernel ─▶ KernelSymbols
 //!  perf-PID.map, jit-PID.dump ─▶ Loader ─▶ PerfMap, Jitdump
 //! ```
 //!
-//! Everything is asked in batches. A profile has far fewer distinct addresses than a module has symbols, so a table is
-//! never sorted: it is read once, and each symbol looks for the sorted addresses it could name. DWARF is walked
-//! only in the units that hold an address, each once, all at the same time.
+//! Addresses are looked up in batches. A profile has far fewer distinct addresses than a module has
+//! symbols, so a table is never sorted: it is read once, and each symbol looks for the sorted
+//! addresses that it could name. DWARF is walked only in units that hold an address, each once and
+//! all in parallel.
 //!
-//! Addresses are those of the file's own address space, as its symbols have them; [`Module::address_of`] makes one of
-//! a place in the file. A perf.data file from another system is read like any other: nothing here depends on the
-//! system it runs on, only the vdso and running processes are Linux's.
+//! Addresses are those of the file's own symbols; [`Module::address_of`] converts an offset in the
+//! file. A perf.data file from another system is read like any other. Only the vdso and running
+//! processes need Linux.
 //!
-//! Damaged files never fail: what cannot be read has fewer names, and is counted ([`Functions::broken_units`],
+//! Damaged files never fail. They yield fewer names, which is counted ([`Functions::broken_units`],
 //! [`Warnings`]). Start with [`module`](Module), then read `table` and `dwarf`.
 //!
 //! ```no_run
@@ -46,27 +47,21 @@ mod entries;
 mod extent;
 mod gopclntab;
 mod identity;
-mod jit;
-mod jit_code;
 mod jit_process;
+mod jitdump;
 mod kallsyms;
-mod kernel_line;
-#[cfg(target_os = "linux")]
 mod kernel_table;
 mod loader;
-mod map;
 mod module;
-mod naming;
 mod origin;
 mod path;
+mod perf_map;
 mod plt;
-mod running;
 mod split;
 mod table;
 mod units;
 mod vdso;
 mod vmlinux;
-mod warnings;
 
 #[cfg(target_os = "linux")]
 pub(crate) use build_ids::BuildIds;
@@ -75,18 +70,16 @@ pub use config::Config;
 pub use demangle::demangle;
 pub use elf::Segment;
 pub use identity::{Identity, Inode};
-pub use jit::{Jitdump, PerfMap};
-pub(crate) use jit_code::JitCode;
 pub use jit_process::JitProcess;
+pub use jitdump::Jitdump;
 #[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;
 pub use kallsyms::{KernelSymbols, Reference};
-pub use kernel_line::KernelSymbol;
+pub use kernel_table::KernelSymbol;
 #[cfg(target_os = "linux")]
 pub(crate) use kernel_table::KernelTable;
-pub use loader::Loader;
-pub use module::{Function, Functions, Module};
-pub use naming::Naming;
+pub use loader::{Doubt, Loader, Warnings};
+pub use module::{Function, Functions, Module, Naming};
 pub use origin::Origin;
+pub use perf_map::PerfMap;
 pub use vmlinux::Vmlinux;
-pub use warnings::{Doubt, Warnings};

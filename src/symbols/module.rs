@@ -1,4 +1,4 @@
-//! A module: the mapped file, the files that hold its debugging information, and the functions at its addresses.
+//! A module: its mapped file, its debug files, and the functions at its addresses.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,8 +14,8 @@ use super::demangle;
 use super::dwarf::{Dwarf, Found};
 use super::elf::{Elf, Segment, address_of, unxz};
 use super::identity::Stamp;
-use super::map::Bytes;
-use super::naming::Naming;
+use crate::mapped::Bytes;
+
 use super::plt;
 use super::split::Split;
 use super::table::{Search, Symbol};
@@ -25,8 +25,29 @@ use crate::error::{Error, Result};
 use crate::intern::Interner;
 use crate::sample::is_start;
 
-/// Of a module whose sections unpack to no more than so many bytes they are kept, for it may be asked again.
+/// Unpacked sections are kept for the next query if they have at most this many bytes.
 const KEPT: usize = 64 << 20;
+
+/// How the functions at an address are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// Include the functions that were inlined.
+    pub inlines: bool,
+    /// Name as `perf script` 6.1 does. With inlined functions, all names are those of addr2line,
+    /// also the outermost. Only a function with the name of the symbol itself is not marked as
+    /// inlined. Stubs are counted, and their code is not read.
+    pub as_perf: bool,
+    /// Recognise `_start` and `clone` by their code if they have lost their names:
+    /// `symbols/code.rs`.
+    pub starts: bool,
+}
+
+impl Naming {
+    /// Only the function of the symbol.
+    pub const SYMBOLS: Naming = Naming { inlines: false, as_perf: false, starts: false };
+    /// All functions.
+    pub const INLINES: Naming = Naming { inlines: true, ..Naming::SYMBOLS };
+}
 
 /// A mapped ELF file and the files that belong to it.
 pub struct Module {
@@ -34,25 +55,25 @@ pub struct Module {
     main: Bytes,
     /// Holds `.symtab` and `.debug_info` if the module itself does not.
     pub(super) debug: Option<Bytes>,
-    /// What debug files share (`.gnu_debugaltlink`).
+    /// The file that several debug files share (`.gnu_debugaltlink`).
     pub(super) shared: Option<Bytes>,
     /// The module's split units (`.dwp`).
     pub(super) package: Option<Bytes>,
-    /// `debug` and `shared`, where they had to be fetched.
+    /// `debug` and `shared`, if they were downloaded.
     pub(super) fetched: OnceLock<(Option<Bytes>, Option<Bytes>)>,
-    /// `.gnu_debugdata`, unpacked: the symbols a distribution leaves in a stripped module.
+    /// `.gnu_debugdata`, unpacked: the symbols that a distribution leaves in a stripped module.
     mini: OnceLock<Option<Vec<u8>>>,
-    /// The sections with its DWARF that are compressed.
+    /// Its compressed sections of DWARF, unpacked.
     unpacked: OnceLock<Unpacked>,
-    /// Where the table of Go's functions is, if it was made by Go.
+    /// Where the table of Go's functions is, if this is a program of Go.
     go: OnceLock<Option<gopclntab::Place>>,
     build_id: Option<Vec<u8>>,
-    /// The file when it was opened, if it is one.
+    /// The state of the file when it was opened, if it is a file.
     pub(super) stamp: Option<Stamp>,
     segments: Vec<Segment>,
     /// `EM_X86_64` and the like.
     pub(super) machine: u16,
-    /// Where a program is entered.
+    /// The address of the entry point.
     pub(super) entry: u64,
 }
 
@@ -63,18 +84,19 @@ pub struct Function<'a> {
     pub name: &'a BStr,
     /// Whether it was inlined into the next one.
     pub inlined: bool,
-    /// Where its symbol starts, in the file's own address space; of an inlined function, where the symbol it is
-    /// inlined into starts. `None` where only DWARF knows the function.
+    /// Where its symbol starts, in the file's own address space. For an inlined function, this is
+    /// the symbol that it is inlined into. `None` if only DWARF knows the function.
     pub start: Option<u64>,
 }
 
-/// The functions at each of the addresses that were asked for.
+/// The functions at each address of a query.
 #[derive(Default)]
 pub struct Functions {
     names: Interner,
     all: Vec<(u32, bool, Option<u64>)>,
     ends: Vec<usize>,
-    /// Units of DWARF that could not be read to their end, or whose split part is missing: inlines may lack.
+    /// How many units of DWARF could not be read to their end, or lack their split part, so inlined
+    /// functions may be missing.
     pub broken_units: usize,
 }
 
@@ -95,14 +117,14 @@ impl Functions {
         self.ends.len()
     }
 
-    /// Whether no address was asked for.
+    /// Whether there are no addresses.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 }
 
 impl Module {
-    /// Maps the file at `path`, which stands alone: [`Loader`](super::Loader) finds the files that belong to it.
+    /// Maps the file at `path` alone. [`Loader`](super::Loader) also finds its debug files.
     pub fn open(path: &Path) -> Result<Module> {
         let bytes =
             Bytes::open(path).map_err(Error::io(|| format!("cannot read {}", path.display())))?;
@@ -120,7 +142,8 @@ impl Module {
             return Err(Error::Format { input, expected: "an ELF file".into() });
         };
         let Elf { machine, entry, .. } = elf;
-        let (build_id, segments) = (elf.build_id().map(<[u8]>::to_vec), elf.segments.clone());
+        let build_id = elf.build_id().map(<[u8]>::to_vec);
+        let segments = elf.segments.clone();
         drop(elf);
         Ok(Module {
             path: path.to_owned(),
@@ -140,30 +163,30 @@ impl Module {
         })
     }
 
-    /// Where it was found.
+    /// The path where it was found.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file's bytes, for unwinding.
+    /// The file's bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.main
     }
 
-    /// Whether the file was overwritten in place since it was opened, so that its bytes are another
-    /// build's by now.
+    /// Whether the file was overwritten in place since it was opened, so its bytes are now those of
+    /// another build.
     pub(crate) fn is_overwritten(&self) -> bool {
         let was = self.stamp.filter(|_| matches!(self.main, Bytes::Mapped(_)));
         was.is_some_and(|was| Stamp::of(&self.path).is_some_and(|now| now.overwrites(&was)))
     }
 
-    /// Whether it has names that its build id does not cover: GNU ld covers all but `.symtab`.
+    /// Whether it has names that its build id does not cover. GNU ld leaves out `.symtab`.
     pub(super) fn has_names_beside_build_id(&self) -> bool {
         let Some(elf) = Elf::parse(&self.main) else { return false };
-        elf.section(b".symtab").is_some() && with_dwarf(Some(&elf), None).is_none()
+        elf.section(b".symtab").is_some() && !elf.has_dwarf()
     }
 
-    /// What identifies this build, if it says so.
+    /// The identity of this build, if it has one.
     pub fn build_id(&self) -> Option<&[u8]> {
         self.build_id.as_deref()
     }
@@ -173,7 +196,7 @@ impl Module {
         &self.segments
     }
 
-    /// Where a section that is not packed lies: its address, in the file's own address space, and its place in
+    /// The address of an uncompressed section, in the file's own address space, and its range in
     /// [`bytes`](Module::bytes). `None` if there is none of that name.
     pub fn section(&self, name: &[u8]) -> Option<(u64, std::ops::Range<usize>)> {
         let elf = Elf::parse(&self.main)?;
@@ -182,7 +205,8 @@ impl Module {
         Some((section.address, start..start + section.data.len()))
     }
 
-    /// The content of the section called `name`, unpacked, be it in the module or in its debug file; empty if there is none.
+    /// The unpacked content of the section called `name`, in the module or in its debug file. Empty
+    /// if there is none.
     pub fn content(&self, name: &str) -> Cow<'_, [u8]> {
         let files = [Some(&*self.main), self.debug.as_deref()];
         let mut contents =
@@ -190,25 +214,26 @@ impl Module {
         contents.find(|content| !content.is_empty()).unwrap_or_default()
     }
 
-    /// The address, in the file's own address space, of the byte at `offset` of the file: a sampled address less the
-    /// start of its mapping plus the mapping's offset.
+    /// The address, in the file's own address space, of the byte at `offset` of the file. For a
+    /// sampled address, `offset` is its distance from the start of its map, plus the map's offset.
     pub fn address_of(&self, offset: u64) -> Option<u64> {
         address_of(&self.segments, offset)
     }
 
-    /// The functions at each of `addresses`, which are sorted, distinct, and of the file's own address space; with
-    /// those that were inlined there as `naming` says.
+    /// The functions at each of `addresses`, which are sorted, distinct, and in the file's own
+    /// address space.
     ///
-    /// The outermost function has the name of the symbol table, by perf's choice among aliases, else the name DWARF
-    /// gives it; inlined functions have the names of DWARF. Damaged files yield fewer names, never an error.
+    /// The outermost function has the name of the symbol table, with perf's choice among aliases,
+    /// or else that of DWARF. Inlined functions have the names of DWARF. Damaged files yield fewer
+    /// names, never an error.
     pub fn functions(&self, addresses: &[u64], naming: Naming) -> Functions {
         let main = Elf::parse(&self.main);
         let fetched = self.fetched.get().and_then(|(debug, _)| debug.as_ref());
         let debug = self.debug.as_ref().or(fetched).and_then(|debug| Elf::parse(debug));
-        let (main, debug) = (main.as_ref(), debug.as_ref());
-        let has_table =
-            |elf: &&Elf<'_>| elf.section(b".symtab").is_some_and(|table| !table.data.is_empty());
-        // A full table holds all that the others have.
+        let main = main.as_ref();
+        let debug = debug.as_ref();
+        let has_table = |elf: &&Elf<'_>| elf.has(b".symtab");
+        // A full table holds everything that the others have.
         let full = main.filter(has_table).or(debug.filter(has_table));
         let mini = if full.is_none() { self.mini(main) } else { None };
         let mini = mini.and_then(Elf::parse);
@@ -224,22 +249,21 @@ impl Module {
                 }
                 search.finish(naming.as_perf)
             },
-            || match naming.inlines {
-                true => self.inlines(main, debug, addresses),
-                false => Found::default(),
+            || {
+                if naming.inlines { self.inlines(main, debug, addresses) } else { Found::default() }
             },
         );
         let mut out = Functions { broken_units: found.broken, ..Functions::default() };
         let mut chains = found.chains.into_iter();
-        let mut names: HashMap<Cow<'_, [u8]>, u32> = HashMap::new();
-        // What a distribution leaves in a stripped module is all that `.dynsym` does not have.
+        let mut interned: HashMap<Cow<'_, [u8]>, u32> = HashMap::new();
+        // `.gnu_debugdata` has everything that `.dynsym` lacks.
         let has_all = full.is_some() || mini.is_some();
         let mut extents: HashMap<u64, u64> = HashMap::new();
         let mut go = None;
-        // Few profiles have a sample in a stub: relocations are read for the first.
+        // Few profiles have a sample in a stub. The first one reads the relocations.
         let mut stubs = None;
         for (&address, symbol) in addresses.iter().zip(symbols) {
-            // A stripped file has lost the symbols that would say where one without a size ends.
+            // In a stripped file, the next symbol does not show where one without a size ends.
             let symbol = symbol.filter(|symbol| {
                 let is_known = symbol.size > 0 || has_all || naming.as_perf;
                 let end = || main.map_or(u64::MAX, |elf| extent::end_of(elf, symbol.start));
@@ -262,17 +286,18 @@ impl Module {
                 let start = if naming.starts && !is_start { self.start_at(address) } else { None };
                 start.map(|(name, start)| (Cow::Borrowed(name), start))
             };
-            let outermost = match naming.as_perf {
-                // `_init` has no size there: it reaches over the header of `.plt` to its first stub.
-                true => stub().or(named.filter(|_| {
+            let outermost = if naming.as_perf {
+                // `_init` has no size there, so it extends over the header of `.plt` to its first
+                // stub.
+                stub().or(named.filter(|_| {
                     let stubs = main.and_then(|elf| plt::section(elf, address));
                     stubs.is_none_or(|section| section.name == b".plt")
-                })),
-                // What has no size reaches over all that follows it.
-                false if symbol.is_none_or(|symbol| symbol.size == 0) => {
-                    start().or(named).or_else(stub)
-                }
-                false => named,
+                }))
+            } else if symbol.is_none_or(|symbol| symbol.size == 0) {
+                // A symbol without a size extends over everything that follows.
+                start().or(named).or_else(stub)
+            } else {
+                named
             };
             let named_by_go = named_by_go.map(|(name, start)| (Cow::Borrowed(name), Some(start)));
             let outermost = named_by_go.or(outermost);
@@ -281,23 +306,23 @@ impl Module {
             let start = outermost.as_ref().and_then(|(_, start)| *start);
             let mut intern = |name: Option<Cow<'_, [u8]>>| {
                 let name = name.unwrap_or(Cow::Borrowed(b"[unknown]"));
-                names.get(&name).copied().unwrap_or_else(|| {
+                interned.get(&name).copied().unwrap_or_else(|| {
                     let id = out.names.intern(&demangle(&name));
-                    names.insert(Cow::Owned(name.into_owned()), id);
+                    interned.insert(Cow::Owned(name.into_owned()), id);
                     id
                 })
             };
             let by_addr2line = naming.as_perf && is_by_addr2line(&chain, symbol.as_ref());
-            let told = chain.iter().map(|name| chain.alias.as_ref().or(name.as_ref()).map(owned));
+            let names = chain.iter().map(|name| chain.alias.as_ref().or(name.as_ref()).map(owned));
             if by_addr2line {
                 let base = intern(outermost.map(|(name, _)| name));
-                for name in told.rev() {
+                for name in names.rev() {
                     let id = intern(name);
                     out.all.push((id, id != base, start));
                 }
             } else {
-                let is_known = outermost.is_some() || told.len() > 0;
-                for name in told.skip(1).rev() {
+                let is_known = outermost.is_some() || names.len() > 0;
+                for name in names.skip(1).rev() {
                     out.all.push((intern(name), true, start));
                 }
                 if is_known {
@@ -309,13 +334,13 @@ impl Module {
         out
     }
 
-    /// The table of its functions that Go leaves in a stripped program.
+    /// The table of functions that Go leaves in a stripped program.
     fn go<'a>(&'a self, elf: &Elf<'a>) -> Option<gopclntab::GoTable<'a>> {
         let place = self.go.get_or_init(|| gopclntab::Place::find(elf, &self.main));
         place.as_ref()?.table(elf, &self.main)
     }
 
-    /// Where the function at `address` starts, by the table that Go leaves in a stripped program.
+    /// Where the function at `address` starts, by that table.
     pub(crate) fn go_start(&self, address: u64) -> Option<u64> {
         let elf = Elf::parse(&self.main)?;
         let (_, start) = self.go(&elf)?.at(address)?;
@@ -328,13 +353,13 @@ impl Module {
         self.mini.get_or_init(unpack).as_deref()
     }
 
-    /// Keeps what was unpacked, or gives it back if it is large.
+    /// Keeps unpacked sections, or returns them if they are large.
     fn keep(&self, unpacked: Unpacked) -> Option<Unpacked> {
         let is_small = unpacked.values().map(Vec::len).sum::<usize>() <= KEPT;
         if is_small { self.unpacked.set(unpacked).err() } else { Some(unpacked) }
     }
 
-    /// Unpacks what holds its DWARF if that is not done yet and it will be kept: it takes longer than what is asked then.
+    /// Unpacks the sections of its DWARF ahead of the first query, if they will be kept.
     pub(crate) fn prepare(&self) {
         let main = Elf::parse(&self.main);
         let debug = self.debug.as_ref().and_then(|debug| Elf::parse(debug));
@@ -346,7 +371,7 @@ impl Module {
         }
     }
 
-    /// The chains DWARF knows.
+    /// The chains that DWARF gives.
     fn inlines(&self, main: Option<&Elf<'_>>, debug: Option<&Elf<'_>>, addresses: &[u64]) -> Found {
         let Some(elf) = with_dwarf(main, debug) else { return Found::default() };
         let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
@@ -370,8 +395,8 @@ impl Module {
     }
 }
 
-/// Whether addr2line names all functions of an address by DWARF. A lone function that has no linkage name there, though its
-/// symbol is one, is named by the symbol.
+/// Whether addr2line takes the names of all functions of an address from DWARF. A lone function
+/// whose symbol is mangled, but which has no linkage name, is named by the symbol.
 fn is_by_addr2line(chain: &Chain, symbol: Option<&Symbol<'_>>) -> bool {
     let is_mangled = |name: &[u8]| name.starts_with(b"_Z") || name.starts_with(b"_R");
     match chain.as_slice() {
@@ -385,7 +410,7 @@ fn owned(name: &Arc<[u8]>) -> Cow<'static, [u8]> {
     Cow::Owned(name.to_vec())
 }
 
-/// The sections the walk reads. `.debug_line` and locations are none of them.
+/// The sections that the walk reads. It does not need `.debug_line` and locations.
 const READ: [SectionId; 9] = [
     SectionId::DebugAbbrev,
     SectionId::DebugAddr,
@@ -398,23 +423,19 @@ const READ: [SectionId; 9] = [
     SectionId::DebugStrOffsets,
 ];
 
-/// What compressed sections hold.
+/// The content of compressed sections.
 type Unpacked = HashMap<SectionId, Vec<u8>>;
 
-/// The one that holds the DWARF: the module's own comes before that of its debug file.
+/// The file with the DWARF, preferably the module itself. A stripped module and its debug file have
+/// headers of sections whose content only the other one has.
 fn with_dwarf<'e, 'd>(
     main: Option<&'e Elf<'d>>,
     debug: Option<&'e Elf<'d>>,
 ) -> Option<&'e Elf<'d>> {
-    // A stripped module and its debug file have headers of sections whose content only the other has.
-    let has_dwarf = |elf: &&Elf<'_>| {
-        let sections = [b".debug_info".as_slice(), b".zdebug_info"];
-        sections.iter().filter_map(|name| elf.section(name)).any(|info| !info.data.is_empty())
-    };
-    main.filter(has_dwarf).or(debug.filter(has_dwarf))
+    [main, debug].into_iter().flatten().find(|elf| elf.has_dwarf())
 }
 
-/// Unpacks in parallel.
+/// Unpacks the compressed sections in parallel.
 fn unpack(elf: &Elf<'_>) -> Unpacked {
     let unpack = |id: SectionId| match elf.content(id.name()) {
         Cow::Owned(bytes) => Some((id, bytes)),
@@ -423,7 +444,7 @@ fn unpack(elf: &Elf<'_>) -> Unpacked {
     READ.into_par_iter().filter_map(unpack).collect()
 }
 
-/// The sections, the compressed ones from `unpacked`.
+/// The sections of DWARF. The compressed ones come from `unpacked`.
 fn load<'a>(elf: &Elf<'a>, unpacked: &'a Unpacked) -> Sections<'a> {
     let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
     let content = |id: SectionId| match unpacked.get(&id) {

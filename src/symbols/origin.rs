@@ -1,16 +1,16 @@
-//! The machine that a recording was made on: whether it is this one, and which files run there.
+//! Compares the machine of a recording with this one, and says which files run there.
 
 use bstr::{BString, ByteSlice};
 use object::elf;
 
-/// The machine that a recording was made on, as far as the recording tells.
+/// The machine of a recording, as the recording describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The machine's name.
     pub hostname: Option<BString>,
     /// The kernel's release: `6.1.0-13-amd64`.
     pub release: Option<BString>,
-    /// The architecture as `uname -m` has it.
+    /// The architecture as `uname -m` prints it.
     pub arch: Option<BString>,
 }
 
@@ -34,8 +34,8 @@ impl Origin {
         self.hostname.is_some() && self.hostname != here.hostname || self.has_other_arch(&here)
     }
 
-    /// Whether the recording says that it was made on this machine, by the kernel that runs here
-    /// now or by one of the same release.
+    /// Whether the recording says that it was made on this machine, with a kernel of the release
+    /// that runs here now.
     pub fn has_kernel_of_here(&self) -> bool {
         let here = Origin::here();
         let is_same = |its: &Option<BString>, ours| its.is_some() && its == ours;
@@ -44,7 +44,7 @@ impl Origin {
             && !self.has_other_arch(&here)
     }
 
-    /// Whether the recording says that another kernel than the one that runs here was recorded.
+    /// Whether the recording says that its kernel is not the one that runs here.
     pub(super) fn has_other_kernel(&self) -> bool {
         let here = Origin::here();
         self.release.is_some() && self.release != here.release || self.has_other_arch(&here)
@@ -56,14 +56,14 @@ impl Origin {
         !machines(self).is_empty() && machines(self) != machines(here)
     }
 
-    /// Whether files of `machine`, an ELF header's `e_machine`, run there.
+    /// Whether files with this `e_machine` in their ELF header run there.
     pub(super) fn runs(&self, machine: u16) -> bool {
         let machines = self.arch.as_ref().map_or(&[][..], |arch| machines(arch));
         machines.is_empty() || machines.contains(&machine)
     }
 }
 
-/// The kinds of ELF files that an architecture runs; none if it is not known.
+/// The `e_machine`s that an architecture runs; none if it is unknown.
 fn machines(arch: &[u8]) -> &'static [u16] {
     const X86: &[u16] = &[elf::EM_X86_64.0, elf::EM_386.0];
     const ARM: &[u16] = &[elf::EM_AARCH64.0, elf::EM_ARM.0];

@@ -1,14 +1,15 @@
-//! `memcpy@plt`: the stubs through which a module calls functions of others.
+//! Names the stubs through which a module calls functions of others: `memcpy@plt`.
 //!
-//! A stub has no symbol. Its instructions say which slot of the GOT it jumps through, and a relocation says whose
-//! address the dynamic linker puts there. Sources: the psABIs of x86-64, i386 and AArch64, "Procedure Linkage Table".
+//! A stub has no symbol. Its instructions name the slot of the GOT that it jumps through, and a
+//! relocation names the function whose address the dynamic linker puts there. Sources: the psABIs
+//! of x86-64, i386 and AArch64, "Procedure Linkage Table".
 
 use std::collections::HashMap;
 
 use bstr::ByteSlice;
 use object::elf;
 
-use super::elf::{Elf, Section};
+use super::elf::{Elf, Section, number};
 
 /// The stub that holds an address.
 pub(super) struct Stub {
@@ -18,13 +19,13 @@ pub(super) struct Stub {
     pub start: u64,
 }
 
-/// The longest stub, in bytes; stubs are aligned to it or to half of it.
+/// The size of the longest stub in bytes. Stubs are aligned to it or to half of it.
 const SIZE: u64 = 16;
 
-/// The stubs of a module, by what its relocations say.
+/// The stubs of a module.
 pub(super) struct Stubs<'e, 'd> {
     elf: &'e Elf<'d>,
-    /// For each slot the table of its symbol and the symbol's index in it.
+    /// The table of each slot's symbol, and the symbol's index in it.
     slots: HashMap<u64, (u32, u64)>,
     /// The same for each relocation of `.rela.plt`, in order.
     in_order: Vec<(u32, u64)>,
@@ -33,7 +34,8 @@ pub(super) struct Stubs<'e, 'd> {
 impl<'e, 'd> Stubs<'e, 'd> {
     /// Reads the relocations that have symbols.
     pub(super) fn new(elf: &'e Elf<'d>) -> Self {
-        let (mut slots, mut in_order) = (HashMap::new(), Vec::new());
+        let mut slots = HashMap::new();
+        let mut in_order = Vec::new();
         let width = if elf.wide { 8 } else { 4 };
         for section in &elf.sections {
             // SHT_RELA and SHT_REL: place, symbol and type, and with RELA an addend.
@@ -44,11 +46,8 @@ impl<'e, 'd> Stubs<'e, 'd> {
             };
             let in_plt = section.name.ends_with(b".plt");
             for entry in section.data.chunks_exact(size) {
-                let (Some(place), Some(info)) =
-                    (number(elf, entry.get(..width)), number(elf, entry.get(width..width * 2)))
-                else {
-                    continue;
-                };
+                let place = number(&entry[..width], elf.big);
+                let info = number(&entry[width..width * 2], elf.big);
                 let symbol = if elf.wide { info >> 32 } else { info >> 8 };
                 if in_plt {
                     in_order.push((section.link, symbol));
@@ -78,14 +77,16 @@ impl<'e, 'd> Stubs<'e, 'd> {
             let name = [self.name(table, symbol)?, b"@plt".as_slice()].concat();
             Some(Stub { name, start })
         });
-        // The resolver's own stub, and those for functions that are chosen at run time and have no symbol.
+        // The stub of the resolver, and those of functions that are chosen at run time, have no
+        // symbol.
         let into = (address - section.address) / SIZE * SIZE;
         named.or_else(|| {
             Some(Stub { name: b"@plt".to_vec(), start: section.address.checked_add(into)? })
         })
     }
 
-    /// The stub at `address` as perf 6.1 has it: the nth of `.plt` jumps to what the nth relocation is for.
+    /// The stub at `address` as perf 6.1 names it: the nth stub of `.plt` belongs to the nth
+    /// relocation.
     pub(super) fn counted(&self, address: u64) -> Option<Stub> {
         let section = self.elf.section(b".plt")?;
         let header = if self.elf.machine == elf::EM_AARCH64.0 { 2 * SIZE } else { SIZE };
@@ -101,7 +102,7 @@ impl<'e, 'd> Stubs<'e, 'd> {
         let table = self.elf.sections.get(table as usize)?;
         let strings = self.elf.sections.get(table.link as usize)?.data;
         let row = usize::try_from(symbol).ok()?.checked_mul(if self.elf.wide { 24 } else { 16 })?;
-        let name = number(self.elf, table.data.get(row..)?.get(..4))?;
+        let name = number(table.data.get(row..)?.get(..4)?, self.elf.big);
         let name = strings.get(usize::try_from(name).ok()?..)?;
         let name = name.get(..name.find_byte(0)?)?;
         (!name.is_empty()).then_some(name)
@@ -116,18 +117,7 @@ pub(super) fn section<'e, 'd>(elf: &'e Elf<'d>, address: u64) -> Option<&'e Sect
     })
 }
 
-/// Four or eight bytes in the file's order.
-fn number(elf: &Elf<'_>, bytes: Option<&[u8]>) -> Option<u64> {
-    let bytes = bytes?;
-    Some(match (bytes.len(), elf.big) {
-        (4, false) => u32::from_le_bytes(bytes.try_into().ok()?).into(),
-        (4, true) => u32::from_be_bytes(bytes.try_into().ok()?).into(),
-        (_, false) => u64::from_le_bytes(bytes.try_into().ok()?),
-        (_, true) => u64::from_be_bytes(bytes.try_into().ok()?),
-    })
-}
-
-/// What the instructions of a stub refer to.
+/// The target of a stub's instructions.
 enum Target {
     /// The slot of the GOT at this address.
     Slot(u64),
@@ -138,7 +128,7 @@ enum Target {
 fn target(elf: &Elf<'_>, code: &[u8], start: u64) -> Option<Target> {
     let word = |at: usize| Some(u32::from_le_bytes(*code.get(at..)?.first_chunk::<4>()?));
     if elf.machine == elf::EM_X86_64.0 || elf.machine == elf::EM_386.0 {
-        // endbr64 or endbr32 where indirect branches are tracked, bnd where bounds are.
+        // endbr64 or endbr32 if indirect branches are tracked, bnd if bounds are.
         let mut at = if matches!(code, [0xf3, 0x0f, 0x1e, 0xfa | 0xfb, ..]) { 4 } else { 0 };
         at += usize::from(code.get(at) == Some(&0xf2));
         return match (code.get(at)?, code.get(at + 1)?) {
@@ -151,7 +141,8 @@ fn target(elf: &Elf<'_>, code: &[u8], start: u64) -> Option<Target> {
                 let got = elf.section(b".got.plt").or_else(|| elf.section(b".got"))?.address;
                 Some(Target::Slot(got.wrapping_add(word(at + 2)? as i32 as u64) & 0xffff_ffff))
             }
-            // `push index`, of a lazy stub whose jump is in .plt.sec; i386 pushes the offset in bytes.
+            // `push index` is in a lazy stub, whose jump is in .plt.sec. i386 pushes the offset in
+            // bytes.
             (0x68, _) if elf.machine == elf::EM_X86_64.0 => {
                 Some(Target::Index(word(at + 1)?.into()))
             }
@@ -160,9 +151,10 @@ fn target(elf: &Elf<'_>, code: &[u8], start: u64) -> Option<Target> {
         };
     }
     if elf.machine == elf::EM_AARCH64.0 {
-        // bti c, where branch targets are marked; then adrp x16, page; ldr x17, [x16, offset].
+        // bti c if branch targets are marked; then adrp x16, page; ldr x17, [x16, offset].
         let at = if word(0)? == 0xd503_245f { 4 } else { 0 };
-        let (adrp, ldr) = (word(at)?, word(at + 4)?);
+        let adrp = word(at)?;
+        let ldr = word(at + 4)?;
         if adrp & 0x9f00_001f != 0x9000_0010 || ldr & 0xffc0_03ff != 0xf940_0211 {
             return None;
         }

@@ -1,6 +1,7 @@
-//! Split DWARF: units whose DIEs were left in `.dwo` files by the compiler, or packed into one `.dwp` file.
+//! Reads split DWARF: the DIEs of its units are in `.dwo` files, or packed into one `.dwp` file.
 //!
-//! The module keeps a skeleton of such a unit: its ranges, its id, and the name of the file. Format: DWARF 5, 7.3.2.
+//! The module keeps a skeleton of such a unit: its ranges, its id, and the name of the file.
+//! Format: DWARF 5, section 7.3.2.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -10,21 +11,22 @@ use gimli::{AttributeValue, DwarfPackageSections, DwarfSections, EndianSlice, Ru
 
 use super::chain::{Chain, File, find};
 use super::elf::Elf;
-use super::map::Bytes;
 use super::units::{Sections, Unit, Units, open};
+use crate::mapped::Bytes;
 
-/// Where the split units of a module are found.
+/// Where the split units of a module are.
 pub(super) struct Split<'a> {
     package: Option<DwarfPackageSections<Cow<'a, [u8]>>>,
     endian: RunTimeEndian,
-    /// The module's own directory: a moved build has its `.dwo` files beside it.
+    /// The module's own directory. If a build was moved, its `.dwo` files are beside it.
     directory: &'a Path,
-    /// Units whose file was not found or is of another build.
+    /// How many units have no file, or one of another build.
     missing: AtomicUsize,
 }
 
 impl<'a> Split<'a> {
-    /// Looks into `package`, the module's `.dwp` file, then for `.dwo` files where they were compiled and in `directory`.
+    /// Looks into `package`, the module's `.dwp` file, then for `.dwo` files in the directories of
+    /// the compilation and in `directory`.
     pub(super) fn new(
         package: Option<&Elf<'a>>,
         endian: RunTimeEndian,
@@ -43,8 +45,8 @@ impl<'a> Split<'a> {
         self.missing.load(Ordering::Relaxed)
     }
 
-    /// The chains of the split unit that belongs to `skeleton`, and whether it could be read to its end; `None` if it is
-    /// nowhere.
+    /// The chains of the split unit of `skeleton`, and whether it could be read to its end. `None`
+    /// if it is not found.
     pub(super) fn find(
         &self,
         parent: &Sections<'_>,
@@ -94,7 +96,8 @@ impl<'a> Split<'a> {
         walk(sections, skeleton, addresses)
     }
 
-    /// Where the `.dwo` file may be: as named, relative to the directory of the compilation, and beside the module.
+    /// Where the `.dwo` file may be: at its path, relative to the directory of the compilation, and
+    /// beside the module.
     fn files(&self, parent: &Sections<'_>, skeleton: &Unit<'_>) -> Vec<PathBuf> {
         let name = || -> Option<PathBuf> {
             let value: AttributeValue<_> = skeleton.dwo_name().ok()??;

@@ -1,11 +1,12 @@
-//! Symbol tables, read once against the sorted addresses instead of being sorted themselves.
+//! Looks up addresses in symbol tables, which it reads once and does not sort.
 //!
-//! A table has hundreds of thousands of symbols and a profile asks for a few hundred addresses, so each symbol looks for
-//! the addresses it could name, and most find none. perf's rules say which of several symbols is chosen.
+//! A table has hundreds of thousands of symbols, but a profile has a few hundred addresses. So each
+//! symbol looks for the sorted addresses that it could name, and most find none. perf's rules
+//! choose among several symbols.
 //!
 //! ```text
-//!  symbol  [start ─────── end)         the symbol without a size ends where the next one starts
-//!  queries ─────q₁────q₂──────q₃──▶    q₁ and q₂ are in it; q₃ remembers it as the nearest before it
+//!  symbol    [start ─────── end)         a symbol without a size ends where the next one starts
+//!  addresses ─────a₁────a₂──────a₃──▶    it holds a₁ and a₂, and is the nearest one before a₃
 //! ```
 
 use std::cmp::Reverse;
@@ -16,10 +17,11 @@ use object::elf;
 use super::demangle;
 use super::elf::Elf;
 
-/// A hostile table could make every symbol hold every address; after so many comparisons only nearest symbols count.
+/// The most comparisons. In a hostile table every symbol may hold every address; after this many,
+/// only nearest symbols count.
 const MOST_VISITS: u64 = 100_000_000;
 
-/// A symbol as it stands in the table.
+/// A symbol of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Symbol<'d> {
     /// Still mangled.
@@ -34,7 +36,8 @@ pub(super) struct Symbol<'d> {
 }
 
 impl Symbol<'_> {
-    /// perf's choice among symbols that start at one address; the greatest wins, the first of equals.
+    /// perf's choice among symbols that start at one address: the greatest rank wins, and the first
+    /// of equals.
     fn rank(&self) -> impl Ord + use<> {
         let name = demangle(self.name);
         let underscores = name.iter().take_while(|&&byte| byte == b'_').count();
@@ -47,12 +50,12 @@ impl Symbol<'_> {
     }
 }
 
-/// Calls `each` with every symbol of the table called `name` (`.symtab`, `.dynsym`) that can name code.
-/// Format: the System V ABI, "Symbol Table".
+/// Calls `each` with every symbol of the table called `name` (`.symtab`, `.dynsym`) that can name
+/// code. Format: the System V ABI, "Symbol Table".
 pub(super) fn symbols<'d>(elf: &Elf<'d>, name: &[u8], mut each: impl FnMut(Symbol<'d>, u16)) {
     let Some(table) = elf.section(name) else { return };
     let strings = elf.sections.get(table.link as usize).map_or(b"".as_slice(), |names| names.data);
-    // Which of the two layouts and byte orders is known at compile time inside the loop.
+    // The layout and the byte order are constants inside the loop.
     match (elf.wide, elf.big) {
         (true, false) => scan(table.data, wide::<false>, strings, elf.machine, &mut each),
         (true, true) => scan(table.data, wide::<true>, strings, elf.machine, &mut each),
@@ -69,7 +72,8 @@ fn wide<const BIG: bool>(raw: &[u8; 24]) -> Raw {
     let [a, b, c, d, info, other, e, f, value @ .., _, _, _, _, _, _, _, _] = *raw;
     let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, size @ ..] = *raw;
     if BIG {
-        let (value, size) = (u64::from_be_bytes(value), u64::from_be_bytes(size));
+        let value = u64::from_be_bytes(value);
+        let size = u64::from_be_bytes(size);
         return Raw(
             u32::from_be_bytes([a, b, c, d]),
             info,
@@ -79,7 +83,8 @@ fn wide<const BIG: bool>(raw: &[u8; 24]) -> Raw {
             size,
         );
     }
-    let (value, size) = (u64::from_le_bytes(value), u64::from_le_bytes(size));
+    let value = u64::from_le_bytes(value);
+    let size = u64::from_le_bytes(size);
     Raw(u32::from_le_bytes([a, b, c, d]), info, other, u16::from_le_bytes([e, f]), value, size)
 }
 
@@ -88,7 +93,8 @@ fn narrow<const BIG: bool>(raw: &[u8; 16]) -> Raw {
     let [a, b, c, d, e, f, g, h, i, j, k, l, info, other, m, n] = *raw;
     let word = |bytes| if BIG { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
     let section = if BIG { u16::from_be_bytes([m, n]) } else { u16::from_le_bytes([m, n]) };
-    let (value, size) = (word([e, f, g, h]), word([i, j, k, l]));
+    let value = word([e, f, g, h]);
+    let size = word([i, j, k, l]);
     Raw(word([a, b, c, d]), info, other, section, value.into(), size.into())
 }
 
@@ -104,16 +110,19 @@ fn scan<'d, const SIZE: usize>(
     for raw in table.as_chunks::<SIZE>().0 {
         let Raw(name, info, other, section, value, size) = read(raw);
         let kind = info & 15;
-        // perf's elf_sym__is_function and elf_sym__is_label; 0 is an undefined symbol, 0xfff1 an absolute one.
+        // These are perf's elf_sym__is_function and elf_sym__is_label. Section 0 means undefined,
+        // 0xfff1 absolute.
         let function = kind == 2 || kind == 10;
         let label = kind == 0 && section != 0xfff1 && !matches!(other & 3, 1 | 2);
         if section == 0 || name == 0 || !(function || label) {
             continue;
         }
-        // The name is only looked at when the symbol is near an address: most pages of the strings stay untouched.
+        // The name is read only if the symbol is near an address, so most pages of the strings stay
+        // untouched.
         let start = if arm && function { value & !1 } else { value };
         let name = strings.get(name as usize..).unwrap_or_default();
-        let (global, weak) = (info >> 4 == 1, info >> 4 == 2);
+        let global = info >> 4 == 1;
+        let weak = info >> 4 == 2;
         each(Symbol { name, start, size, function, weak, global }, section);
     }
 }
@@ -123,7 +132,8 @@ pub(super) struct Search<'a, 'd> {
     addresses: &'a [u64],
     /// The symbol with a size that holds the address and starts last.
     within: Vec<Option<Symbol<'d>>>,
-    /// The symbol that starts last between the address before and this one, and where its section ends.
+    /// The symbol that starts last between the previous address and this one, and where its section
+    /// ends.
     nearest: Vec<Option<(Symbol<'d>, u64)>>,
     visits: u64,
 }
@@ -148,7 +158,7 @@ impl<'a, 'd> Search<'a, 'd> {
         });
     }
 
-    /// Offers one symbol whose name may still have the rest of the string table behind it.
+    /// Offers one symbol. Its name may still extend to the end of the string table.
     #[inline(always)]
     fn symbol(&mut self, symbol: Symbol<'d>, end: u64) {
         let from = self.addresses.partition_point(|&address| address < symbol.start);
@@ -182,14 +192,15 @@ impl<'a, 'd> Search<'a, 'd> {
         }
     }
 
-    /// The symbol of each address; of perf's, those without a size do not end with their section.
+    /// The symbol of each address. For perf, symbols without a size do not end with their section.
     pub(super) fn finish(self, as_perf: bool) -> Vec<Option<Symbol<'d>>> {
         let mut before: Option<(Symbol<'d>, u64)> = None;
         let pairs = self.addresses.iter().zip(self.within.into_iter().zip(self.nearest));
         pairs
             .map(|(&address, (within, nearest))| {
                 before = nearest.or(before);
-                // A symbol without a size names what lies between it and the next symbol, in its section.
+                // A symbol without a size names everything up to the next symbol or the end of its
+                // section.
                 let label =
                     before.filter(|(symbol, end)| symbol.size == 0 && (as_perf || address < *end));
                 within.or(label.map(|(symbol, _)| symbol))
@@ -204,7 +215,8 @@ fn better(symbol: &Symbol<'_>, than: Option<&Symbol<'_>>) -> bool {
     })
 }
 
-/// Marks of assemblers that name no code: `$x`, `$d.7` tell code from data, `.L0 ` is a local label.
+/// Whether this is an assembler's mark and not a name: `$x` and `$d.7` separate code from data,
+/// `.L0 ` is a local label.
 fn is_mark(name: &[u8]) -> bool {
     name.starts_with(b".L")
         || name.strip_prefix(b"$").is_some_and(|rest| {
@@ -221,18 +233,23 @@ mod tests {
     fn both_layouts_are_read_in_both_orders() {
         let fields = |raw: Raw| (raw.0, raw.1, raw.2, raw.3, raw.4, raw.5);
         let wanted = (1, 0x12, 3, 4, 5, 6);
-        let mut bytes = [0; 24];
-        (bytes[0], bytes[4], bytes[5], bytes[6], bytes[8], bytes[16]) = (1, 0x12, 3, 4, 5, 6);
-        assert_eq!(fields(wide::<false>(&bytes)), wanted);
-        let mut bytes = [0; 24];
-        (bytes[3], bytes[4], bytes[5], bytes[7], bytes[15], bytes[23]) = (1, 0x12, 3, 4, 5, 6);
-        assert_eq!(fields(wide::<true>(&bytes)), wanted);
-        let mut bytes = [0; 16];
-        (bytes[0], bytes[4], bytes[8], bytes[12], bytes[13], bytes[14]) = (1, 5, 6, 0x12, 3, 4);
-        assert_eq!(fields(narrow::<false>(&bytes)), wanted);
-        let mut bytes = [0; 16];
-        (bytes[3], bytes[7], bytes[11], bytes[12], bytes[13], bytes[15]) = (1, 5, 6, 0x12, 3, 4);
-        assert_eq!(fields(narrow::<true>(&bytes)), wanted);
+        // The fields at their last or first bytes, in the order of the layout.
+        let wide_little = [(0, 1), (4, 0x12), (5, 3), (6, 4), (8, 5), (16, 6)];
+        let wide_big = [(3, 1), (4, 0x12), (5, 3), (7, 4), (15, 5), (23, 6)];
+        let narrow_little = [(0, 1), (4, 5), (8, 6), (12, 0x12), (13, 3), (14, 4)];
+        let narrow_big = [(3, 1), (7, 5), (11, 6), (12, 0x12), (13, 3), (15, 4)];
+        assert_eq!(fields(wide::<false>(&raw(wide_little))), wanted);
+        assert_eq!(fields(wide::<true>(&raw(wide_big))), wanted);
+        assert_eq!(fields(narrow::<false>(&raw(narrow_little))), wanted);
+        assert_eq!(fields(narrow::<true>(&raw(narrow_big))), wanted);
+    }
+
+    fn raw<const SIZE: usize>(bytes: [(usize, u8); 6]) -> [u8; SIZE] {
+        let mut raw = [0; SIZE];
+        for (at, byte) in bytes {
+            raw[at] = byte;
+        }
+        raw
     }
 
     fn chosen(symbols: &[(&'static str, u64, u64, &str)], address: u64) -> Option<&'static str> {
@@ -240,7 +257,9 @@ mod tests {
         let mut search = Search::new(&addresses);
         for &(name, start, size, flags) in symbols {
             let has = |flag| flags.contains(flag);
-            let (function, weak, global) = (!has('n'), has('w'), has('g'));
+            let function = !has('n');
+            let weak = has('w');
+            let global = has('g');
             let name = name.as_bytes();
             search.symbol(Symbol { name, start, size, function, weak, global }, 0x1000);
         }
@@ -256,7 +275,7 @@ mod tests {
             (("a", 0x10, 8, "g"), ("bb", 0x10, 8, "")),
             (("malloc", 0x10, 8, "g"), ("__libc_malloc", 0x10, 8, "g")),
             (("longer", 0x10, 8, "g"), ("short", 0x10, 8, "g")),
-            // The inner of two, whatever it is.
+            // The inner one of two always wins.
             (("inner", 0x11, 4, "w"), ("outer", 0x10, 8, "g")),
         ] {
             assert_eq!(chosen(&[a, b], 0x12), Some(a.0));

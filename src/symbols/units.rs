@@ -1,7 +1,7 @@
-//! The units of a file's DWARF: opened when they are touched, and found by the addresses they hold code for.
+//! Opens the units of a file's DWARF on demand, and finds them by the addresses of their code.
 //!
-//! gimli's own `Unit::new` wants a readable `.debug_line`, which nobody here reads: without it inlines would vanish in
-//! silence. [`open()`] leaves it alone.
+//! gimli's own `Unit::new` needs a readable `.debug_line`; otherwise inlined functions would
+//! silently disappear. Nobody here reads it, so [`open()`] ignores it.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -14,15 +14,16 @@ use gimli::{
 };
 use rayon::prelude::*;
 
-pub(super) type Reader<'d> = EndianSlice<'d, RunTimeEndian>;
-pub(super) type Sections<'d> = gimli::Dwarf<Reader<'d>>;
-pub(super) type Unit<'d> = gimli::Unit<Reader<'d>>;
-pub(super) type Value<'d> = AttributeValue<Reader<'d>>;
+pub(super) type Slice<'d> = EndianSlice<'d, RunTimeEndian>;
+pub(super) type Sections<'d> = gimli::Dwarf<Slice<'d>>;
+pub(super) type Unit<'d> = gimli::Unit<Slice<'d>>;
+pub(super) type Value<'d> = AttributeValue<Slice<'d>>;
 
-/// Range lists are shared by reference, so a small file can name endlessly many; more than this in a unit is hostile.
+/// The most ranges of a unit. Range lists are shared by reference, so a small hostile file may have
+/// endlessly many.
 const MOST_RANGES: u64 = 4_000_000;
 
-/// The attributes that say which code a DIE stands for.
+/// The attributes that say which code a DIE describes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bounds<'d> {
     low: Option<Value<'d>>,
@@ -69,7 +70,7 @@ impl<'d> Bounds<'d> {
             && let Some(begin) = sections.attr_address(unit, low)?
         {
             match high {
-                // A tombstone as the begin wraps around and is no range.
+                // A tombstone as the begin wraps around, which gives no range.
                 AttributeValue::Udata(size) => range(begin, begin.wrapping_add(size)),
                 _ => {
                     if let Some(end) = sections.attr_address(unit, high)? {
@@ -81,18 +82,18 @@ impl<'d> Bounds<'d> {
         Ok(())
     }
 
-    /// A fresh budget for [`each`](Self::each).
+    /// The budget of a unit for [`each`](Self::each).
     pub(super) fn budget() -> u64 {
         MOST_RANGES
     }
 }
 
-/// Which of the sorted `addresses` lie in `range`, as indices.
+/// The indices of the sorted `addresses` that are in `range`.
 #[inline]
 pub(super) fn held(addresses: &[u64], range: &Range<u64>) -> Range<usize> {
     let from = addresses.partition_point(|&address| address < range.start);
     let rest = addresses.get(from..).unwrap_or_default();
-    // The common answer is none, which needs no second search.
+    // Mostly there are none, which needs no second search.
     match rest.first() {
         Some(&first) if first < range.end => {
             from..from + rest.partition_point(|&address| address < range.end)
@@ -101,12 +102,13 @@ pub(super) fn held(addresses: &[u64], range: &Range<u64>) -> Range<usize> {
     }
 }
 
-/// A unit ready to be read, and the bounds its root states.
+/// Opens a unit. Also returns the bounds that its root states.
 pub(super) fn open<'d>(
     sections: &Sections<'d>,
-    header: UnitHeader<Reader<'d>>,
+    header: UnitHeader<Slice<'d>>,
 ) -> gimli::Result<(Unit<'d>, Bounds<'d>)> {
-    let (encoding, file) = (header.encoding(), sections.file_type);
+    let encoding = header.encoding();
+    let file = sections.file_type;
     let mut unit = gimli::Unit {
         abbreviations: sections.abbreviations(&header)?,
         name: None,
@@ -126,7 +128,8 @@ pub(super) fn open<'d>(
     let abbreviations = unit.abbreviations.clone();
     let mut entries = unit.header.entries_raw(&abbreviations, None)?;
     let root = entries.read_abbreviation()?.ok_or(gimli::Error::MissingUnitDie)?;
-    let (mut bounds, mut directory) = (Bounds::default(), None);
+    let mut bounds = Bounds::default();
+    let mut directory = None;
     for spec in root.attributes() {
         let attribute = entries.read_attribute(*spec)?;
         bounds.take(attribute.name(), || attribute.value());
@@ -140,7 +143,7 @@ pub(super) fn open<'d>(
             _ => {}
         }
     }
-    // Only now, as these may be indices into tables whose bases stood further on.
+    // These may be indices into tables whose bases come later, so they are read last.
     unit.comp_dir = directory.and_then(|value| sections.attr_string(&unit, value).ok());
     if let Some(low) = bounds.low
         && let Some(address) = sections.attr_address(&unit, low)?
@@ -159,8 +162,8 @@ pub(super) struct Units<'d> {
 
 struct Lazy<'d> {
     offset: usize,
-    header: UnitHeader<Reader<'d>>,
-    /// Apart, as few are opened and a unit is half a kilobyte.
+    header: UnitHeader<Slice<'d>>,
+    /// Boxed, because few are opened and a unit has half a kilobyte.
     opened: OnceLock<Option<Box<(Unit<'d>, Bounds<'d>)>>>,
 }
 
@@ -169,7 +172,9 @@ impl<'d> Units<'d> {
     pub(super) fn list(sections: &mut Sections<'d>) -> Units<'d> {
         // Abbreviations that units share are parsed once.
         sections.populate_abbreviations_cache(AbbreviationsCacheStrategy::Duplicates);
-        let (mut all, mut headers, mut broken) = (Vec::new(), sections.units(), false);
+        let mut all = Vec::new();
+        let mut headers = sections.units();
+        let mut broken = false;
         loop {
             match headers.next() {
                 Ok(Some(header)) => {
@@ -213,14 +218,15 @@ impl<'d> Units<'d> {
         Some((unit, offset.to_unit_offset(&unit.header)?))
     }
 
-    /// The units `.debug_aranges` names for `addresses`, as (address, end of the range, unit), and all units it
-    /// speaks of. Ranges of removed code start at 0 and name nobody.
+    /// The units that `.debug_aranges` names for `addresses`, and all units that it lists. Ranges
+    /// of removed code start at 0 and are ignored.
     pub(super) fn by_aranges(
         &self,
         sections: &Sections<'d>,
         addresses: &[u64],
     ) -> (Vec<Claim>, HashSet<usize>) {
-        let (mut claims, mut spoken_of) = (Vec::new(), HashSet::new());
+        let mut claims = Vec::new();
+        let mut spoken_of = HashSet::new();
         let mut headers = sections.debug_aranges.headers();
         while let Ok(Some(header)) = headers.next() {
             let offset = header.debug_info_offset().0;
@@ -244,7 +250,8 @@ impl<'d> Units<'d> {
         (claims, spoken_of)
     }
 
-    /// The units whose roots say that they hold one of `addresses`, among those `wanted`; and those that say nothing.
+    /// The `wanted` units whose roots say that they hold one of `addresses`, and those whose roots
+    /// say nothing.
     pub(super) fn by_roots(
         &self,
         sections: &Sections<'d>,
@@ -258,11 +265,12 @@ impl<'d> Units<'d> {
                 UnitType::Compilation | UnitType::Skeleton(_) | UnitType::SplitCompilation(_)
             );
             let (opened, bounds) = self.get(sections, unit).filter(|_| holds_code)?;
-            let (mut claims, mut budget) = (Vec::new(), Bounds::budget());
+            let mut claims = Vec::new();
+            let mut budget = Bounds::budget();
             let read = bounds.each(sections, opened, &mut budget, |range| {
                 claims.extend(held(addresses, &range).map(|at| Claim { at, end: range.end, unit }));
             });
-            // A unit whose ranges are empty or broken has said something, too: that no address is its.
+            // Empty or broken ranges also mean something: the unit holds no address.
             let silent = bounds.ranges.is_none() && bounds.high.is_none() && read.is_ok();
             Some((claims, silent.then_some(unit)))
         };

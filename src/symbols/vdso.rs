@@ -1,27 +1,28 @@
-//! The vdso: the module the kernel maps into every process, which is in no file.
+//! Reads the vdso, a module that the kernel maps into every process and that has no file.
 //!
-//! All processes of one boot share it, so our own copy has the names of theirs. Source: vdso(7).
+//! All processes of one boot share it, so our own copy has their names. Source: vdso(7).
 
 use std::path::Path;
 
 use super::module::Module;
 
-/// Our own vdso; `None` where the system has none, or will not show it.
+/// Our own vdso. `None` if the system has none or does not show it.
 pub(super) fn module() -> Option<Module> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     // 7ffd1a5d3000-7ffd1a5d5000 r-xp 00000000 00:00 0                          [vdso]
     let line = maps.lines().find(|line| line.ends_with("[vdso]"))?;
     let (start, end) = line.split_once(' ')?.0.split_once('-')?;
-    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    let start = u64::from_str_radix(start, 16).ok()?;
+    let end = u64::from_str_radix(end, 16).ok()?;
     Module::from_bytes(Path::new("[vdso]"), memory(start, end.checked_sub(start)?)?).ok()
 }
 
-/// A part of our own memory, as the kernel hands it out: no pointer is followed here.
+/// A part of our own memory, read from a file so that no pointer is needed.
 fn memory(start: u64, size: u64) -> Option<Vec<u8>> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = std::fs::File::open("/proc/self/mem").ok()?;
     file.seek(SeekFrom::Start(start)).ok()?;
-    // A vdso is two pages; more than a megabyte is something else.
+    // A vdso has two pages. More than a megabyte is something else.
     let mut bytes = vec![0; usize::try_from(size).ok().filter(|&size| size <= 1 << 20)?];
     file.read_exact(&mut bytes).ok()?;
     Some(bytes)

@@ -1,7 +1,8 @@
-//! The kernel's own file, `vmlinux`, where there is one: it has what kallsyms has not, inlined functions.
+//! Finds the kernel's own file, `vmlinux`, which has the inlined functions that kallsyms lacks.
 //!
-//! Distributions ship it with their debug packages; kernel developers have it in their build directory. One that was
-//! named is taken at its word unless the recording tells another build-id; one that is found has to have the right one.
+//! Distributions ship it in their debug packages; kernel developers have it in their build
+//! directory. A file that the user named is used unless the recording has another build-id. A file
+//! that we find must have the right one.
 
 use std::path::{Path, PathBuf};
 
@@ -10,23 +11,23 @@ use super::debug_file::by_build_id;
 use super::elf::Elf;
 use super::identity::same_build;
 use super::kallsyms::{Reference, running_build_id};
+use super::loader::Lack;
 use super::loader::Loader;
 use super::module::Module;
 use super::path::relative;
 use super::table;
-use super::warnings::Lack;
 
-/// A vmlinux, and how far the recorded kernel lay from its addresses.
+/// A vmlinux, and how far the recorded kernel was moved from its addresses.
 pub struct Vmlinux<'a> {
     /// The file.
     pub module: &'a Module,
-    /// What is added to an address of the file.
+    /// The distance from an address of the file to that of the recorded kernel.
     pub moved: u64,
 }
 
 impl Loader {
-    /// The file of the recorded kernel: that of `--vmlinux`, else one with its build-id in the usual places. `None`
-    /// without a `reference` that says where the kernel was.
+    /// The file of the recorded kernel: that of `--vmlinux`, or one with its build-id in the usual
+    /// places. `None` without a `reference` that says where the kernel was.
     pub fn vmlinux(
         &self,
         build_id: Option<&[u8]>,
@@ -66,13 +67,13 @@ impl Loader {
             is_running.then(running_build_id)?
         };
         let id = build_id.map(<[u8]>::to_vec).or_else(running)?;
-        let files = places(self, &id).into_iter().filter_map(|path| Module::open(&path).ok());
+        let files = candidates(self, &id).into_iter().filter_map(|path| Module::open(&path).ok());
         files.into_iter().find(|module| is(module, &id) && has_names(module))
     }
 }
 
 /// Where packages and `make modules_install` put it.
-fn places(loader: &Loader, id: &[u8]) -> Vec<PathBuf> {
+fn candidates(loader: &Loader, id: &[u8]) -> Vec<PathBuf> {
     let config = loader.config();
     let mut places = by_build_id(id, config);
     if let Ok(release) = std::fs::read_to_string("/proc/sys/kernel/osrelease") {
@@ -92,8 +93,7 @@ fn places(loader: &Loader, id: &[u8]) -> Vec<PathBuf> {
 }
 
 fn has_names(module: &Module) -> bool {
-    let table = Elf::parse(module.bytes());
-    table.is_some_and(|elf| elf.section(b".symtab").is_some_and(|table| !table.data.is_empty()))
+    Elf::parse(module.bytes()).is_some_and(|elf| elf.has(b".symtab"))
 }
 
 /// The address of the symbol called `wanted`.

@@ -11,7 +11,7 @@ use bstr::BString;
 use gimli::{BaseAddresses, EhFrame, EndianSlice, LittleEndian, UnwindContext};
 use hashbrown::HashMap as FastMap;
 
-use crate::symbols::{JitCode, Loader};
+use crate::symbols::{Jitdump, Loader};
 
 use super::cfi;
 use super::exits::ExitFinder;
@@ -45,7 +45,7 @@ pub(super) struct Generated {
     /// The code in memory, by process.
     running: HashMap<u32, Known>,
     /// By the path of the dump; `None` if there is none.
-    dumps: HashMap<BString, Option<JitCode>>,
+    dumps: HashMap<BString, Option<Jitdump>>,
     /// By the path of the dump and the number of the code in it.
     dumped: HashMap<(BString, usize), Known>,
     /// The generation of the memory of running processes in which the dumps were read.
@@ -84,7 +84,7 @@ impl Generated {
             return exits;
         }
         let Some((path, code)) = dump_of(&mut self.dumps, from) else { return Arc::default() };
-        let Some(number) = code.find(lookup, from.time) else { return Arc::default() };
+        let Some(number) = code.code_at(lookup, from.time) else { return Arc::default() };
         let known = self.dumped.entry((path.clone(), number)).or_default();
         if let Some(exits) = known.exits.get(&ip) {
             return exits.clone();
@@ -92,7 +92,7 @@ impl Generated {
         let exits = match described(code, number, lookup, &mut self.context) {
             Some(row) => vec![GeneratedExit { row, is_described: true }],
             None => read_exits(&mut known.finder, ip, |address| {
-                padded(code.bytes_at(code.find(address, from.time)?, address)?)
+                padded(code.bytes_at(code.code_at(address, from.time)?, address)?)
             }),
         };
         let exits: Arc<[GeneratedExit]> = exits.into();
@@ -108,7 +108,7 @@ impl Generated {
             self.dumps_read = generation;
         }
         let (_, code) = dump_of(&mut self.dumps, from)?;
-        let number = code.find(lookup, from.time)?;
+        let number = code.code_at(lookup, from.time)?;
         described(code, number, lookup, &mut self.context)
     }
 
@@ -128,7 +128,7 @@ impl Generated {
             Some(memory) => memory.code(from.pid, start)?,
             None => {
                 let (_, code) = dump_of(&mut self.dumps, from)?;
-                let number = code.find(address - 1, from.time)?;
+                let number = code.code_at(address - 1, from.time)?;
                 padded(code.bytes_at(number, start)?)?
             }
         };
@@ -137,9 +137,9 @@ impl Generated {
 }
 
 fn dump_of<'a>(
-    dumps: &'a mut HashMap<BString, Option<JitCode>>,
+    dumps: &'a mut HashMap<BString, Option<Jitdump>>,
     from: Source<'a>,
-) -> Option<(&'a BString, &'a JitCode)> {
+) -> Option<(&'a BString, &'a Jitdump)> {
     let path = from.dump?;
     if !dumps.contains_key(path) {
         dumps.insert(path.clone(), from.loader.jit_code(path));
@@ -165,7 +165,7 @@ fn read_exits(
 /// code, whatever address they give: perf writes code and tables into a new file, so it never
 /// mattered.
 fn described(
-    code: &JitCode,
+    code: &Jitdump,
     number: usize,
     address: u64,
     context: &mut UnwindContext<usize>,

@@ -1,8 +1,9 @@
-//! The DIEs of a unit that say where code is, in their order; the others, which are nine in ten, are passed over.
+//! Walks the DIEs of a unit that have code, in order, and skips the others, which are nine in ten.
 //!
-//! To pass over a DIE one must know how long it is, which its abbreviation says but for parts of varying length. What it says is worked out
-//! once for each abbreviation, so that most DIEs cost a look-up and an addition. Where the code of most functions begins and ends stands at fixed
-//! places, too, so that those elsewhere need not be read. The rest is gimli's.
+//! To skip a DIE, its length must be known. The abbreviation gives it, except for parts of varying
+//! length. That is computed once for each abbreviation, so most DIEs cost one look-up and one
+//! addition. The bounds of most functions are at fixed offsets too, so functions elsewhere need not
+//! be read. gimli does the rest.
 //!
 //! Format: DWARF 5, sections 7.5.2 and 7.5.6.
 
@@ -16,9 +17,10 @@ use gimli::{
     constants as c,
 };
 
-use super::units::{Reader, Unit};
+use super::elf::number as fixed_number;
+use super::units::{Slice, Unit};
 
-/// Codes from here on, which no compiler needs, are looked up each time.
+/// Codes from here on are looked up each time. No compiler needs them.
 const MOST_CODES: usize = 1 << 16;
 
 /// A walk through the DIEs of a unit.
@@ -27,16 +29,17 @@ pub(super) struct Entries<'a, 'd> {
     /// From the first DIE on.
     bytes: &'d [u8],
     is_big_endian: bool,
-    /// Where the first DIE is in the unit.
+    /// The offset of the first DIE in the unit.
     start: usize,
     at: usize,
     depth: isize,
-    /// What abbreviations say, by code: what is asked of every DIE, and the rest.
+    /// The part of each abbreviation that every DIE needs, by code.
     layouts: Vec<Layout>,
+    /// The rest of each abbreviation, by code.
     details: Vec<Details>,
-    /// The parts of varying length of all of them.
+    /// The parts of varying length of all abbreviations.
     parts: Vec<Part>,
-    /// Where the DIE that was answered last starts, and its code, unless it was read.
+    /// The offset and the code of the last DIE that was returned, unless it was read.
     pending: Option<(usize, usize, Layout)>,
 }
 
@@ -45,12 +48,12 @@ pub(super) struct Entry {
     pub offset: UnitOffset,
     /// How deep it is in the tree.
     pub depth: isize,
-    /// The least depth of all DIEs behind the entry before, this one included.
+    /// The least depth of all DIEs after the previous entry, including this one.
     pub lowest: isize,
-    /// It is a function; otherwise a call that was inlined.
+    /// It is a function, not an inlined call.
     pub is_function: bool,
     pub has_children: bool,
-    /// Its code and its sibling, if they are seen without reading it.
+    /// Its code and its sibling, if they are known without reading it.
     pub code: Option<(Range<u64>, Option<UnitOffset>)>,
 }
 
@@ -60,7 +63,7 @@ struct Layout {
     has_children: bool,
     /// There are no parts of varying length.
     is_fixed: bool,
-    /// The bytes before the first of them.
+    /// How many bytes there are before the first part of varying length.
     fixed: u32,
 }
 
@@ -77,13 +80,13 @@ enum Kind {
 struct Details {
     /// The parts of varying length, if the end can be found without gimli.
     parts: Option<(u32, u32)>,
-    /// Where, before them, the address of the code and its length are, and how wide that is.
+    /// The offsets of the address and the length of the code, and the size of that length.
     code: Option<(u32, u32, usize)>,
-    /// Where the reference to the sibling is.
+    /// The offset of the reference to the sibling.
     sibling: Option<u32>,
 }
 
-/// A part of varying length, and how many bytes follow before the next one.
+/// A part of varying length, and the number of bytes between it and the next one.
 #[derive(Clone, Copy)]
 struct Part {
     length: Length,
@@ -94,16 +97,16 @@ struct Part {
 enum Length {
     /// A number as LEB128.
     Number,
-    /// A block that follows its length, of so many bytes.
+    /// A block after its length, which has this many bytes.
     Block(usize),
-    /// A block that follows its length, as LEB128.
+    /// A block after its length as LEB128.
     LongBlock,
     /// Text up to a zero.
     Text,
 }
 
 impl<'a, 'd> Entries<'a, 'd> {
-    /// All of `unit`.
+    /// Walks `unit` from its first DIE.
     pub(super) fn new(unit: &'a Unit<'d>) -> gimli::Result<Self> {
         let start = unit.header.root_offset();
         let reader = unit.header.range_from(start..)?;
@@ -158,11 +161,11 @@ impl<'a, 'd> Entries<'a, 'd> {
         Ok(None)
     }
 
-    /// Reads the attributes of the entry that was answered last.
+    /// Reads the attributes of `entry`, the last one that was returned.
     pub(super) fn read(
         &mut self,
         entry: &Entry,
-        mut each: impl FnMut(gimli::Attribute<Reader<'d>>),
+        mut each: impl FnMut(gimli::Attribute<Slice<'d>>),
     ) -> gimli::Result<()> {
         let (mut raw, specs) = self.raw(entry.offset)?;
         for spec in specs {
@@ -173,42 +176,45 @@ impl<'a, 'd> Entries<'a, 'd> {
         Ok(())
     }
 
-    /// Goes on behind the children of `entry`, the one that was answered last, at its sibling. False if that is no place behind it.
+    /// Continues after the children of `entry`, the last one that was returned, at its sibling.
+    /// False if the sibling is not behind it.
     pub(super) fn jump(&mut self, entry: &Entry, sibling: UnitOffset) -> bool {
         let Some(to) = sibling.0.checked_sub(self.start) else { return false };
         let is_behind = self.at < to && to < self.bytes.len();
         if is_behind {
-            (self.at, self.depth, self.pending) = (to, entry.depth, None);
+            self.at = to;
+            self.depth = entry.depth;
+            self.pending = None;
         }
         is_behind
     }
 
-    /// The DIE at `offset`, behind its code, and what its attributes are.
+    /// gimli's reader at the attributes of the DIE at `offset`, and the list of these attributes.
     fn raw(
         &self,
         offset: UnitOffset,
-    ) -> gimli::Result<(EntriesRaw<'a, Reader<'d>>, &'a [AttributeSpecification])> {
+    ) -> gimli::Result<(EntriesRaw<'a, Slice<'d>>, &'a [AttributeSpecification])> {
         let mut raw = self.unit.entries_raw(Some(offset))?;
         let abbreviation = raw.read_abbreviation()?.ok_or(Error::InvalidAbbreviationCode(0))?;
         Ok((raw, abbreviation.attributes()))
     }
 
-    /// Where the code of the DIE is whose attributes are next, and its sibling.
+    /// The code and the sibling of the DIE whose attributes are next.
     fn code(&self, code: usize) -> Option<(Range<u64>, Option<UnitOffset>)> {
         let details = self.details.get(code)?;
         let (low, high, wide) = details.code?;
         let number = |place: u32, wide: usize| {
             let from = self.at + place as usize;
-            self.bytes.get(from..from + wide).map(|bytes| self.fixed_number(bytes))
+            Some(fixed_number(self.bytes.get(from..from + wide)?, self.is_big_endian))
         };
         let low = number(low, 8)?;
         let sibling = details.sibling.and_then(|place| number(place, 4));
         let sibling = sibling.and_then(|offset| usize::try_from(offset).ok()).map(UnitOffset);
-        // A tombstone as the begin wraps around and is no range.
+        // A tombstone as the begin wraps around, which gives no range.
         Some((low..low.wrapping_add(number(high, wide)?), sibling))
     }
 
-    /// Passes over the attributes of a DIE, of which the code was read.
+    /// Skips the attributes of a DIE whose code was read.
     #[inline(always)]
     fn pass(&mut self, offset: usize, code: usize, layout: Layout) -> gimli::Result<()> {
         self.at += layout.fixed as usize;
@@ -236,7 +242,7 @@ impl<'a, 'd> Entries<'a, 'd> {
                 Length::Block(wide) => {
                     let length = rest.get(..wide).ok_or_else(cut)?;
                     self.at += wide;
-                    self.fixed_number(length)
+                    fixed_number(length, self.is_big_endian)
                 }
                 Length::LongBlock => self.number()?,
                 Length::Text => memchr::memchr(0, rest).ok_or_else(cut)? as u64 + 1,
@@ -247,7 +253,7 @@ impl<'a, 'd> Entries<'a, 'd> {
         Ok(())
     }
 
-    /// A number as LEB128; of one beyond 64 bits, the lowest of them.
+    /// A number as LEB128, cut to its lowest 64 bits.
     #[inline(always)]
     fn number(&mut self) -> gimli::Result<u64> {
         let first = *self.bytes.get(self.at).ok_or_else(cut)?;
@@ -256,7 +262,8 @@ impl<'a, 'd> Entries<'a, 'd> {
     }
 
     fn long_number(&mut self, first: u8) -> gimli::Result<u64> {
-        let (mut number, mut shift) = (u64::from(first & 0x7f), 7);
+        let mut number = u64::from(first & 0x7f);
+        let mut shift = 7;
         loop {
             let byte = *self.bytes.get(self.at).ok_or_else(cut)?;
             self.at += 1;
@@ -270,26 +277,22 @@ impl<'a, 'd> Entries<'a, 'd> {
         }
     }
 
-    fn fixed_number(&self, bytes: &[u8]) -> u64 {
-        let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-        match self.is_big_endian {
-            true => bytes.iter().fold(0, add),
-            false => bytes.iter().rev().fold(0, add),
-        }
-    }
-
-    /// What the abbreviation of a code says.
+    /// Computes the layout of an abbreviation.
     #[cold]
     fn learn(&mut self, code: usize) -> gimli::Result<Layout> {
         let unknown = Error::InvalidAbbreviationCode(code as u64);
         let abbreviation = self.unit.abbreviations.get(code as u64).ok_or(unknown)?;
         let mut layout = Layout { has_children: abbreviation.has_children(), ..Layout::default() };
         let mut details = Details::default();
-        let (first, mut has_code, mut is_plain, mut is_odd) =
-            (self.parts.len(), false, true, code >= MOST_CODES);
-        let (mut low, mut high) = (None, None);
+        let first = self.parts.len();
+        let mut has_code = false;
+        let mut is_plain = true;
+        let mut is_odd = code >= MOST_CODES;
+        let mut low = None;
+        let mut high = None;
         for spec in abbreviation.attributes() {
-            let (form, wide) = (spec.form(), spec.size(&self.unit.header));
+            let form = spec.form();
+            let wide = spec.size(&self.unit.header);
             let place = (self.parts.len() == first).then_some(layout.fixed);
             match spec.name() {
                 c::DW_AT_low_pc => {
@@ -334,13 +337,14 @@ impl<'a, 'd> Entries<'a, 'd> {
             let many = self.layouts.len().max(code + 1);
             self.layouts.resize(many, Layout::default());
             self.details.resize(many, Details::default());
-            (self.layouts[code], self.details[code]) = (layout, details);
+            self.layouts[code] = layout;
+            self.details[code] = details;
         }
         Ok(layout)
     }
 }
 
-/// How to find the end of a part of this form, if the form alone tells.
+/// How to find the end of a part of this form, if the form alone decides that.
 fn length(form: c::DwForm) -> Option<Length> {
     Some(match form {
         c::DW_FORM_udata
@@ -361,7 +365,7 @@ fn length(form: c::DwForm) -> Option<Length> {
     })
 }
 
-/// The unit ends inside of a DIE.
+/// The unit ends inside a DIE.
 #[cold]
 fn cut() -> Error {
     Error::UnexpectedEof(ReaderOffsetId(0))

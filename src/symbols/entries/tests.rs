@@ -1,4 +1,4 @@
-//! Units of any bytes: gimli is the twin.
+//! Compares the walk with gimli's on units of any bytes.
 
 use gimli::{AttributeValue, EndianSlice, RunTimeEndian, SectionId};
 use proptest::prelude::*;
@@ -45,7 +45,8 @@ const FORMS: [c::DwForm; 18] = [
 type Seen = (usize, isize, Option<Range<u64>>, Option<usize>);
 
 fn by_us(unit: &Unit<'_>) -> (Vec<Seen>, bool) {
-    let (mut entries, mut seen) = (Entries::new(unit).unwrap(), Vec::new());
+    let mut entries = Entries::new(unit).unwrap();
+    let mut seen = Vec::new();
     loop {
         match entries.next() {
             Ok(Some(entry)) => {
@@ -57,11 +58,12 @@ fn by_us(unit: &Unit<'_>) -> (Vec<Seen>, bool) {
     }
 }
 
-/// All of it read by gimli. Code that lies at its usual places is told by us, too.
+/// The same read by gimli.
 fn by_gimli(unit: &Unit<'_>, seen: &mut Vec<Seen>) -> gimli::Result<()> {
     let mut entries = unit.entries_raw(None)?;
     while !entries.is_empty() {
-        let (offset, depth) = (entries.next_offset(), entries.next_depth());
+        let offset = entries.next_offset();
+        let depth = entries.next_depth();
         let Some(abbreviation) = entries.read_abbreviation()? else { continue };
         let specs = abbreviation.attributes();
         let has = |name| specs.iter().any(|spec| spec.name() == name);
@@ -70,7 +72,9 @@ fn by_gimli(unit: &Unit<'_>, seen: &mut Vec<Seen>) -> gimli::Result<()> {
         if is_seen {
             seen.push((offset.0, depth, None, None));
         }
-        let (mut low, mut high, mut sibling) = (None, None, None);
+        let mut low = None;
+        let mut high = None;
+        let mut sibling = None;
         for spec in specs {
             let attribute = entries.read_attribute(*spec)?;
             match (attribute.name(), attribute.value()) {
@@ -82,7 +86,8 @@ fn by_gimli(unit: &Unit<'_>, seen: &mut Vec<Seen>) -> gimli::Result<()> {
         }
         if let (true, Some(low), Some(high)) = (is_seen, low, high) {
             let (_, _, code, its) = seen.last_mut().unwrap();
-            (*code, *its) = (Some(low..low.wrapping_add(high)), sibling);
+            *code = Some(low..low.wrapping_add(high));
+            *its = sibling;
         }
     }
     Ok(())
@@ -128,7 +133,7 @@ proptest! {
         prop_assert!(!is_whole || ours.len() == theirs.len());
         for (our, their) in ours.iter().zip(&theirs) {
             prop_assert_eq!((our.0, our.1), (their.0, their.1));
-            // What gimli could not read to its end has no code there.
+            // An entry that gimli could not read to its end has no code there.
             if our.2.is_some() && their.2.is_some() {
                 prop_assert_eq!((&our.2, our.3), (&their.2, their.3));
             }
