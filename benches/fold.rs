@@ -31,7 +31,7 @@ fn ours(text: &[u8]) -> Vec<u8> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let merge = Merge::new(Writer::new(Vec::new(), "memory"));
     let mut folder = Folder::new(Config::default(), "text", merge);
-    let mut reader = script::Reader::new(script::Config::default());
+    let mut reader = script::Reader::new(&script::Config::default());
     reader.read(text, "text", &mut frames, &mut folder, &mut tally).unwrap();
     folder.finish(&mut frames, &mut tally).unwrap();
     folder.into_next().into_next().into_inner()

@@ -12,6 +12,7 @@
 //! A *source* pushes [`sample::Sample`]s or [`folded::Folded`] stacks, a *stage* is a sink that owns the next sink, a
 //! *writer* is a sink that prints. Start with [`sample`].
 
+mod backend;
 pub mod cargo;
 pub mod cli;
 pub mod diff;
@@ -40,3 +41,5 @@ pub mod tally;
 pub mod unit;
 mod unwind;
 mod windows;
+
+pub use backend::Backend;

@@ -25,7 +25,8 @@ libfuzzer_sys::fuzz_target!(|code: &[u8]| {
     let mut folder = Folder::new(fold::Config::default(), "fuzz", merge);
     let reader = Box::new(Cursor::new(svg.into_bytes()));
     let input = Input { name: "fuzz".into(), reader, path: None, progress: Arc::default() };
-    let fed = Source::new(Config::default()).feed([input], &mut folder, &mut frames, &mut tally);
+    let config = Config::default();
+    let fed = Source::new(&config).feed([input], &mut folder, &mut frames, &mut tally);
     if fed.is_ok() {
         let _ = folder.finish(&mut frames, &mut tally);
     }

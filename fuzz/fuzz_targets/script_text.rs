@@ -24,7 +24,7 @@ fn fold(text: impl Read) -> Option<Vec<u8>> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let merge = Merge::new(Writer::new(Vec::new(), "memory"));
     let mut folder = Folder::new(Config::default(), "fuzz", merge);
-    script::Reader::new(script::Config::default())
+    script::Reader::new(&script::Config::default())
         .read(text, "fuzz", &mut frames, &mut folder, &mut tally)
         .ok()?;
     folder.finish(&mut frames, &mut tally).ok()?;
@@ -34,7 +34,7 @@ fn fold(text: impl Read) -> Option<Vec<u8>> {
 fn copy(text: &[u8]) -> Option<Vec<u8>> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let mut writer = script::Writer::new(Vec::new(), "memory");
-    script::Reader::new(script::Config { places: true, text: true, addresses: false })
+    script::Reader::new(&script::Config { places: true, text: true, ..script::Config::default() })
         .read(text, "fuzz", &mut frames, &mut writer, &mut tally)
         .ok()?;
     writer.finish(&mut frames, &mut tally).ok()?;

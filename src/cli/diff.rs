@@ -119,11 +119,11 @@ impl DiffArgs {
         let progress = Arc::default();
         let _shown = Shown::start(Self::NAME, &name, &progress, !self.quiet);
         let input = input::Input { name: name.clone(), reader, path, progress };
-        let config = input::Config { recording: self.recording.config(), ..Default::default() };
+        let config = input::Config { script: self.recording.config(), ..Default::default() };
         let folding = fold::Config { no_unit: self.no_unit, ..fold::Config::default() };
         let mut folder = Folder::new(folding, name, differ.part());
         let mut mine = Tally::default();
-        let folded = Source::new(config)
+        let folded = Source::new(&config)
             .feed([input], &mut folder, frames, &mut mine)
             .and_then(|()| folder.finish(frames, &mut mine));
         tally.absorb(mine);

@@ -209,7 +209,7 @@ fn filter_script(
     let asks =
         script::Config { text: true, places: !config.edits.is_empty(), ..Default::default() };
     let mut filter = SampleFilter::new(config, script::Writer::new(output, name));
-    script::Reader::new(asks).read(reader, input, &mut frames, &mut filter, &mut tally)?;
+    script::Reader::new(&asks).read(reader, input, &mut frames, &mut filter, &mut tally)?;
     filter.finish(&mut frames, &mut tally)?;
     Ok(tally)
 }

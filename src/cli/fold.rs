@@ -19,6 +19,7 @@ use crate::fold::{self, Folder, Merge};
 use crate::folded::{FoldedSink, Writer};
 use crate::input::{self, Format, Source};
 use crate::sample::{FrameTable, SampleSink};
+use crate::script;
 use crate::tally::Tally;
 
 /// Fold samples into one line for each distinct stack.
@@ -121,7 +122,6 @@ impl FoldArgs {
         fold::Config {
             kernel: self.kernel || self.all,
             jit: self.jit || self.all,
-            addresses: self.addrs,
             pid: self.pid || config.pid,
             tid: self.tid || config.tid,
             no_unit: self.no_unit,
@@ -133,13 +133,12 @@ impl FoldArgs {
         self.nthreads.unwrap_or_else(input::threads)
     }
 
-    fn source_config(&self) -> input::Config {
+    fn input_config(&self) -> input::Config {
         let named = |wanted: &String| Format::all().find(|format| format.name() == wanted);
         input::Config {
             format: self.format.as_ref().and_then(named),
             lenient: false,
-            recording: self.recording.config(),
-            addresses: self.addrs,
+            script: script::Config { addresses: self.addrs, ..self.recording.config() },
             inferno: self.inferno_compat,
             threads: self.threads(),
         }
@@ -192,7 +191,8 @@ impl FoldArgs {
             shown = Some(Shown::start(Self::NAME, &name, &progress, !self.quiet));
             input::Input { name, reader, path, progress }
         });
-        let source = Source::new(self.source_config());
+        let config = self.input_config();
+        let source = Source::new(&config);
         source.feed(inputs, &mut folder, &mut frames, &mut tally)?;
         folder.finish(&mut frames, &mut tally)?;
         Ok((folder.into_next().into_next(), tally))
@@ -236,7 +236,7 @@ mod tests {
     fn no_flags_are_the_defaults() {
         let args = FoldArgs::try_parse_from(["fg-fold"]).unwrap();
         assert_eq!(args.fold_config(), fold::Config::default());
-        assert_eq!(input::Config { threads: 0, ..args.source_config() }, input::Config::default());
+        assert_eq!(input::Config { threads: 0, ..args.input_config() }, input::Config::default());
     }
 
     #[test]
@@ -244,7 +244,8 @@ mod tests {
         let line = "fg-fold --addrs --all --jit --kernel --pid --tid -q -vvv --event-filter cycles -n 2 --skip-after main x";
         let args = FoldArgs::try_parse_from(line.split(' ')).unwrap();
         let config = args.fold_config();
-        assert!(config.kernel && config.jit && config.addresses && config.pid && config.tid);
+        assert!(config.kernel && config.jit && config.pid && config.tid);
+        assert!(args.input_config().script.addresses);
         assert_eq!((config.event, config.skip_after), (Some("cycles".into()), vec!["main".into()]));
     }
 }

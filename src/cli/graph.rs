@@ -107,7 +107,7 @@ impl GraphOptions {
         logger::install(name, false, 0);
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;
-        record.backend = self.recording.backend.into();
+        record.backend = self.recording.backend;
         // Before anything runs, so that an output that cannot be written does not cost a recording.
         let targets = self.targets()?;
         let path = self.outputs.first().cloned().unwrap_or_default();
@@ -212,8 +212,8 @@ impl GraphOptions {
             return Err(Failure::Usage(what.into()).into());
         }
         Ok(pipeline::Config {
-            source: input::Config {
-                recording: self.recording.config(),
+            input: input::Config {
+                script: self.recording.config(),
                 threads: input::threads(),
                 ..input::Config::default()
             },
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(parse("").record.config().unwrap(), record::Config::default());
         assert_eq!(parse("").outputs, [Path::new("flamegraph.svg")]);
         let mut pipeline = parse("").pipeline(None).unwrap();
-        assert_eq!(std::mem::take(&mut pipeline.source.threads), input::threads());
+        assert_eq!(std::mem::take(&mut pipeline.input.threads), input::threads());
         assert_eq!(pipeline, pipeline::Config::default());
     }
 
@@ -305,7 +305,7 @@ mod tests {
         );
         let words = graph.post_process_words().unwrap();
         let config = graph.pipeline(words).unwrap();
-        assert!(config.source.recording.no_inline && config.render.inverted);
+        assert!(config.input.script.no_inline && config.render.inverted);
         assert_eq!(config.fold.skip_after, ["a", "b"]);
         assert_eq!((config.render.min_width, config.render.width), (2.0, Some(700)));
         assert_eq!(config.render.colors, "aqua".parse().unwrap());

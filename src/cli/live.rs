@@ -40,8 +40,8 @@ pub fn draw(
     let keep = keep.map(Keep::create).transpose()?;
     let (sender, reader) = pipeline::channel();
     // To tell it by its first bytes would take waiting for 64 KB of them.
-    pipeline.source.format = Some(Format::PerfData);
-    pipeline.source.recording.live = true;
+    pipeline.input.format = Some(Format::PerfData);
+    pipeline.input.script.live = true;
     let input = input::Input {
         name: "the recording".into(),
         reader: Box::new(reader),

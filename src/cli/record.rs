@@ -11,8 +11,8 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, value_parser};
 
 use super::io::{Output, say};
-use super::script::BackendArg;
 use super::{Done, Failure, Program, signals};
+use crate::backend::Backend;
 use crate::record::{Config, Destination, Ended, Notice, Workload, perf, recorder};
 
 /// How to record.
@@ -169,8 +169,8 @@ pub struct RecordArgs {
     output: Option<PathBuf>,
 
     /// Recorder on Linux; -c and the variable PERF also select perf
-    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = BackendArg::Native)]
-    backend: BackendArg,
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = Backend::Native)]
+    backend: Backend,
 
     /// Keep copied stacks as they are, as perf does: 64 KB per sample instead of 0.25 KB
     #[arg(long)]
@@ -248,7 +248,7 @@ impl Program for RecordArgs {
             return Err(Failure::Usage(no_command(&self.command)).into());
         }
         let (workload, mut config) = (self.workload(), self.record.config()?);
-        (config.backend, config.raw_stacks) = (self.backend.into(), self.raw_stacks);
+        (config.backend, config.raw_stacks) = (self.backend, self.raw_stacks);
         config.kernel_symbols = self.kernel_symbols;
         let control = self.control.as_ref().and_then(|fifos| fifos.split_once(','));
         config.control = control.map(|(commands, answers)| (commands.into(), answers.into()));

@@ -333,7 +333,7 @@ impl Program for RenderArgs {
         });
         let source =
             input::Config { lenient: true, threads: input::threads(), ..input::Config::default() };
-        let (mut pictures, tally) = pipeline::draw_all(inputs, &name, source, is_chart, pictures)?;
+        let (mut pictures, tally) = pipeline::draw_all(inputs, &name, &source, is_chart, pictures)?;
         let palette_map = pictures.take_palette_map();
         pictures.into_outs().into_iter().try_for_each(Output::commit)?;
         palette_map.as_ref().map_or(Ok(()), palette_map::write)?;

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::builder::PossibleValue;
+use clap::{Args, Parser, ValueEnum};
 
 use super::io::{Input, Output, report};
 use super::logger;
 use super::program::{Done, Program};
 use super::progress::Shown;
 use super::select::Select;
+use crate::backend::Backend;
 use crate::error::Error;
 use crate::filter;
 use crate::input::{self, Format, read_start, recording};
@@ -72,8 +74,8 @@ pub struct RecordingArgs {
     no_inline: bool,
 
     /// Reader of perf.data; flamegraph also records with it
-    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = BackendArg::Native)]
-    pub backend: BackendArg,
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = Backend::Native)]
+    pub backend: Backend,
 
     /// Name frames as perf 6.1 does even if it is wrong, for comparisons
     #[arg(long)]
@@ -102,27 +104,22 @@ pub struct RecordingArgs {
     debuginfod: Option<u32>,
 }
 
-/// Who does what perf can do, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum BackendArg {
-    /// flamepipe itself
-    Native,
-    /// The perf program
-    Perf,
-}
+impl ValueEnum for Backend {
+    fn value_variants<'a>() -> &'a [Backend] {
+        &[Backend::Native, Backend::Perf]
+    }
 
-impl From<BackendArg> for crate::record::Backend {
-    fn from(backend: BackendArg) -> Self {
-        match backend {
-            BackendArg::Native => crate::record::Backend::Auto,
-            BackendArg::Perf => crate::record::Backend::Perf,
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Backend::Native => PossibleValue::new("native").help("flamepipe itself"),
+            Backend::Perf => PossibleValue::new("perf").help("The perf program"),
+        })
     }
 }
 
 impl RecordingArgs {
     /// What is meant.
-    pub fn config(&self) -> recording::Config {
+    pub fn config(&self) -> script::Config {
         let mut symbols = symbols::Config {
             symfs: self.symfs.clone(),
             kallsyms: self.kallsyms.clone(),
@@ -131,18 +128,12 @@ impl RecordingArgs {
             ..Default::default()
         };
         symbols.debug_dirs.extend(self.debug_dir.iter().cloned());
-        let backend = match self.backend {
-            BackendArg::Native => recording::Backend::Native,
-            BackendArg::Perf => recording::Backend::Perf,
-        };
-        recording::Config {
-            backend,
+        script::Config {
+            backend: self.backend,
             no_inline: self.no_inline,
             perf_compat: self.perf_compat,
-            live: false,
-            pids: false,
-            header: false,
             symbols,
+            ..script::Config::default()
         }
     }
 }
@@ -176,15 +167,15 @@ impl Program for ScriptArgs {
                 let mut sink = sink(select.unwrap_or_default(), &mut output);
                 let mut frames = FrameTable::default();
                 // What perf scripts is passed on as it is.
-                let wanted = script::Config { places: true, text: true, addresses: false };
-                recording::read(&config, recording, wanted, &mut frames, &mut sink, &mut tally)?;
+                (config.places, config.text) = (true, true);
+                recording::read(&config, recording, &mut frames, &mut sink, &mut tally)?;
                 sink.finish(&mut frames, &mut tally)?;
             }
             Some(Format::Script) => match select {
                 Some(select) => {
                     let (mut frames, mut sink) = (FrameTable::default(), sink(select, &mut output));
-                    let wanted = script::Config { text: true, ..script::Config::default() };
-                    let mut reader = script::Reader::new(wanted);
+                    config.text = true;
+                    let mut reader = script::Reader::new(&config);
                     reader.read(whole, &name, &mut frames, &mut sink, &mut tally)?;
                     sink.finish(&mut frames, &mut tally)?;
                 }
@@ -222,7 +213,7 @@ mod tests {
         let config = |args: &[&str]| {
             ScriptArgs::parse_from([&["fg-script"], args].concat()).recording.config()
         };
-        assert_eq!(config(&[]), recording::Config::default());
+        assert_eq!(config(&[]), script::Config::default());
         assert!(config(&["--no-inline"]).no_inline);
     }
 }

@@ -43,8 +43,6 @@ pub struct Config {
     pub kernel: bool,
     /// Mark frames of run-time generated code with `_[j]`.
     pub jit: bool,
-    /// Name unknown frames by their address too: `[libc.so.6 <7f53>]`. The source must keep the addresses apart.
-    pub addresses: bool,
     /// Put the process into the root frame: `java-123`.
     pub pid: bool,
     /// Put process and thread into the root frame: `java-123/456`.

@@ -54,7 +54,7 @@ fn name<'a>(
     config: &Config,
 ) -> Cow<'a, [u8]> {
     let mut name: Cow<'a, [u8]> =
-        if symbol == b"[unknown]" { unknown(frame, config).into() } else { symbol.into() };
+        if symbol == b"[unknown]" { unknown(frame).into() } else { symbol.into() };
     let end = arguments_start(&name);
     // `;` separates frames.
     if memchr::memchr(b';', &name).is_some() {
@@ -85,18 +85,19 @@ pub fn readable(symbol: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// `[libc.so.6]`, with addresses `[libc.so.6 <7f53952bc77>]`; `[unknown]` where not even the module is known.
-fn unknown(frame: &Frame<'_>, config: &Config) -> Vec<u8> {
+/// `[libc.so.6]`, and with the address, if the source keeps addresses apart, `[libc.so.6 <7f53952bc77>]`; `[unknown]` if
+/// not even the module is known.
+fn unknown(frame: &Frame<'_>) -> Vec<u8> {
     let module: &[u8] = match frame.module.as_bytes() {
-        b"[unknown]" if config.addresses => b"unknown",
+        b"[unknown]" if frame.address.is_some() => b"unknown",
         b"[unknown]" => return b"[unknown]".to_vec(),
         module => module.rfind_byte(b'/').map_or(module, |slash| &module[slash + 1..]),
     };
     let mut name = Vec::with_capacity(module.len() + 24);
     name.push(b'[');
     name.extend_from_slice(module);
-    if config.addresses {
-        name.extend_from_slice(format!(" <{:x}>", frame.address.unwrap_or(0)).as_bytes());
+    if let Some(address) = frame.address {
+        name.extend_from_slice(format!(" <{address:x}>").as_bytes());
     }
     name.push(b']');
     name
@@ -165,10 +166,13 @@ mod tests {
 
     fn all(symbol: &str, module: &str, java: bool, config: &Config) -> Vec<String> {
         let kind = Kind::of_module(module.as_bytes());
-        let frame =
-            Frame { symbol: symbol.into(), module: module.into(), kind, address: Some(0x7f) };
+        let frame = Frame { symbol: symbol.into(), module: module.into(), kind, address: None };
+        all_of(&frame, java, config)
+    }
+
+    fn all_of(frame: &Frame<'_>, java: bool, config: &Config) -> Vec<String> {
         let mut out = Vec::new();
-        names(&frame, java, config, |name| out.push(name.to_str_lossy().into_owned()));
+        names(frame, java, config, |name| out.push(name.to_str_lossy().into_owned()));
         out
     }
 
@@ -248,8 +252,13 @@ mod tests {
         );
         assert_eq!(all("[unknown]", "/lib/libc.so.6", false, &marked), ["[libc.so.6]"]);
         assert_eq!(all("[unknown]", "[unknown]", false, &marked), ["[unknown]"]);
-        let addresses = Config { addresses: true, ..Config::default() };
-        assert_eq!(all("[unknown]", "/lib/libc.so.6", false, &addresses), ["[libc.so.6 <7f>]"]);
-        assert_eq!(all("[unknown]", "[unknown]", false, &addresses), ["[unknown <7f>]"]);
+        for (module, name) in
+            [("/lib/libc.so.6", "[libc.so.6 <7f>]"), ("[unknown]", "[unknown <7f>]")]
+        {
+            let address = Some(0x7f);
+            let kind = Kind::User;
+            let frame = Frame { symbol: "[unknown]".into(), module: module.into(), kind, address };
+            assert_eq!(all_of(&frame, false, &marked), [name]);
+        }
     }
 }

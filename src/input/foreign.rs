@@ -1,23 +1,10 @@
-//! Formats of other profilers, which become folded text as a whole: the list of them.
+//! A format of another profiler, which becomes folded text as a whole.
 
 use std::fmt;
 use std::io::Read;
 
-use super::{bpftrace, inferno};
 use crate::error::Result;
 use crate::tally::Tally;
-
-/// All of them, in the order in which an input is tried.
-static ALL: [Foreign; 8] = [
-    bpftrace::BPFTRACE,
-    inferno::DTRACE,
-    inferno::XCTRACE,
-    inferno::SAMPLE,
-    inferno::VTUNE,
-    inferno::VSPROF,
-    inferno::GHCPROF,
-    inferno::RECURSIVE,
-];
 
 /// A format of another profiler.
 #[derive(Clone, Copy)]
@@ -33,10 +20,6 @@ pub struct Foreign {
 type Fold = fn(&Foreign, &mut dyn Read, &str, &mut Tally) -> Result<Vec<u8>>;
 
 impl Foreign {
-    pub(super) fn all() -> impl Iterator<Item = &'static Foreign> {
-        ALL.iter()
-    }
-
     /// Folded text out of `input`, which errors call `name`.
     pub(super) fn fold(
         &self,

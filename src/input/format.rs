@@ -5,12 +5,25 @@ use bstr::ByteSlice;
 use super::foreign::Foreign;
 use super::start::{TELLING, telling_lines};
 use super::stranger::Stranger;
+use super::{bpftrace, inferno};
 use crate::error::Error;
 use crate::folded;
 use crate::graph;
 use crate::perf_data;
 use crate::script::header::Header;
 use crate::script::line;
+
+/// The formats of other profilers, in the order in which an input is tried.
+static FOREIGN: [Foreign; 8] = [
+    bpftrace::BPFTRACE,
+    inferno::DTRACE,
+    inferno::XCTRACE,
+    inferno::SAMPLE,
+    inferno::VTUNE,
+    inferno::VSPROF,
+    inferno::GHCPROF,
+    inferno::RECURSIVE,
+];
 
 /// A format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +44,7 @@ impl Format {
     /// All formats.
     pub fn all() -> impl Iterator<Item = Format> {
         let ours = [Format::Script, Format::PerfData, Format::Folded, Format::Svg];
-        ours.into_iter().chain(Foreign::all().map(Format::Foreign))
+        ours.into_iter().chain(FOREIGN.iter().map(Format::Foreign))
     }
 
     /// What `--format` calls it.
@@ -68,7 +81,8 @@ impl Format {
         if Stranger::of(start).is_some() {
             return None;
         }
-        Foreign::all()
+        FOREIGN
+            .iter()
             .find(|foreign| (foreign.is)(whole))
             .map(Format::Foreign)
             .or_else(|| is_nameless_script(whole).then_some(Format::Script))

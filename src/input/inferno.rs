@@ -11,7 +11,7 @@ use inferno::collapse::{
 
 use super::foreign::Foreign;
 use crate::error::{Error, Result};
-use crate::fold::Config;
+use crate::fold;
 use crate::folded::{Folded, FoldedSink};
 use crate::sample::{Frame, FrameTable};
 use crate::tally::{Count, Loss, Tally};
@@ -76,17 +76,18 @@ fn fold<C: Collapse + Default>(
 pub(super) fn script(
     input: impl Read,
     name: &str,
-    config: &Config,
+    folds: &fold::Config,
+    addresses: bool,
     threads: usize,
 ) -> Result<Vec<u8>> {
     let mut options = perf::Options::default();
-    options.annotate_jit = config.jit;
-    options.annotate_kernel = config.kernel;
-    options.include_addrs = config.addresses;
-    options.include_pid = config.pid;
-    options.include_tid = config.tid;
-    options.event_filter = config.event.as_ref().map(|event| event.to_string());
-    options.skip_after = config.skip_after.iter().map(|symbol| symbol.to_string()).collect();
+    options.annotate_jit = folds.jit;
+    options.annotate_kernel = folds.kernel;
+    options.include_addrs = addresses;
+    options.include_pid = folds.pid;
+    options.include_tid = folds.tid;
+    options.event_filter = folds.event.as_ref().map(|event| event.to_string());
+    options.skip_after = folds.skip_after.iter().map(|symbol| symbol.to_string()).collect();
     options.nthreads = threads.max(1);
     let mut folded = Vec::new();
     let input = BufReader::with_capacity(1 << 17, input);

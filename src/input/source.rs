@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::fold::{Folder, Stage, Worker, fold_all};
 use crate::folded::{self, FoldedSink};
 use crate::graph;
-use crate::sample::{FrameTable, SampleSink};
+use crate::sample::FrameTable;
 use crate::script;
 use crate::tally::Tally;
 
@@ -22,14 +22,12 @@ pub struct Config {
     pub format: Option<Format>,
     /// Take what has odd lines before its first stack for folded stacks; otherwise it is refused.
     pub lenient: bool,
-    /// How perf.data is scripted.
-    pub recording: recording::Config,
-    /// Keep unknown frames apart by their address.
-    pub addresses: bool,
     /// How many threads may fold large files of text, and recordings; 0 and 1 are one.
     pub threads: usize,
     /// Fold perf-script text as inferno does, by inferno.
     pub inferno: bool,
+    /// How samples are made of perf.data and perf-script text.
+    pub script: script::Config,
 }
 
 /// How many threads fold at the same time here: one for each CPU.
@@ -38,21 +36,18 @@ pub fn threads() -> usize {
 }
 
 /// Feeds inputs, one after the other, into a stage, but for files of text and recordings, which several threads may fold at once.
-pub struct Source {
-    config: Config,
+pub struct Source<'a> {
+    config: &'a Config,
     reader: script::Reader,
     /// Those that wait until it is known which others follow; only one of the two holds any.
     texts: Vec<TextFile>,
     recordings: Vec<Input>,
 }
 
-impl Source {
+impl<'a> Source<'a> {
     /// A source without inputs yet.
-    pub fn new(config: Config) -> Self {
-        let reader = script::Reader::new(script::Config {
-            addresses: config.addresses,
-            ..script::Config::default()
-        });
+    pub fn new(config: &'a Config) -> Self {
+        let reader = script::Reader::new(&config.script);
         Source { config, reader, texts: Vec::new(), recordings: Vec::new() }
     }
 
@@ -123,7 +118,13 @@ impl Source {
             Format::Script if self.config.inferno => {
                 let folds =
                     stage.as_folder().map(|folder| folder.config().clone()).unwrap_or_default();
-                let text = inferno::script(whole, name, &folds, self.config.threads)?;
+                let text = inferno::script(
+                    whole,
+                    name,
+                    &folds,
+                    self.config.script.addresses,
+                    self.config.threads,
+                )?;
                 inferno::read(&text, frames, stage.next_mut(), tally)
             }
             Format::PerfData if self.config.inferno => Err(Error::Unsupported {
@@ -133,11 +134,11 @@ impl Source {
             Format::Script => self.reader.read(whole, name, frames, stage, tally),
             Format::PerfData => {
                 // Who writes the stream may still be recording. What is folded can be named late, what is written cannot.
-                let mut config = self.config.clone();
-                config.recording.live |= path.is_none() && stage.as_folder().is_some();
+                let mut config = self.config.script.clone();
+                config.live |= path.is_none() && stage.as_folder().is_some();
                 let reader = Box::new(whole);
                 let recording = Input { name: name.into(), reader, path, progress };
-                read_recording(&config, recording, stage, frames, tally)
+                recording::read(&config, recording, frames, stage, tally)
             }
             Format::Folded => folded::read(
                 io::BufReader::with_capacity(1 << 17, whole),
@@ -178,12 +179,12 @@ impl Source {
         let recordings = std::mem::take(&mut self.recordings);
         if recordings.len() < 2 || stage.as_folder().is_none() {
             return recordings.into_iter().try_for_each(|recording| {
-                read_recording(&self.config, recording, stage, frames, tally)
+                recording::read(&self.config.script, recording, frames, stage, tally)
             });
         }
         let Some(folder) = stage.as_folder() else { return Ok(()) };
         let threads = self.config.threads.min(recordings.len());
-        let workers = (0..threads).map(|_| ByItself(&self.config));
+        let workers = (0..threads).map(|_| ByItself(&self.config.script));
         fold_all(recordings, workers, folder, frames, tally)
     }
 
@@ -197,8 +198,7 @@ impl Source {
         let files = std::mem::take(&mut self.texts);
         let threads = text::worth(&files, self.config.threads);
         if let (2.., Some(folder)) = (threads, stage.as_folder()) {
-            let config = reader_config(&self.config);
-            return text::fold(&files, threads, config, folder, frames, tally);
+            return text::fold(&files, threads, &self.config.script, folder, frames, tally);
         }
         for file in files {
             let (open, part) = (file.open()?, 0..file.len);
@@ -209,7 +209,7 @@ impl Source {
 }
 
 /// Folds recordings, each by itself.
-struct ByItself<'a>(&'a Config);
+struct ByItself<'a>(&'a script::Config);
 
 impl Worker<Input> for ByItself<'_> {
     fn fold<S: FoldedSink>(
@@ -219,20 +219,6 @@ impl Worker<Input> for ByItself<'_> {
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
-        read_recording(self.0, recording, folder, frames, tally)
+        recording::read(self.0, recording, frames, folder, tally)
     }
-}
-
-fn read_recording(
-    config: &Config,
-    recording: Input,
-    sink: &mut impl SampleSink,
-    frames: &mut FrameTable,
-    tally: &mut Tally,
-) -> Result<()> {
-    recording::read(&config.recording, recording, reader_config(config), frames, sink, tally)
-}
-
-fn reader_config(config: &Config) -> script::Config {
-    script::Config { addresses: config.addresses, ..script::Config::default() }
 }

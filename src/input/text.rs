@@ -50,7 +50,7 @@ pub(super) fn worth(files: &[TextFile], threads: usize) -> usize {
 pub(super) fn fold<S: FoldedSink>(
     files: &[TextFile],
     threads: usize,
-    config: script::Config,
+    config: &script::Config,
     folder: &mut Folder<S>,
     frames: &mut FrameTable,
     tally: &mut Tally,
@@ -151,7 +151,7 @@ mod tests {
         let merge = Merge::new(Writer::new(Vec::new(), "memory"));
         let folder = Folder::new(Config::default(), "text", merge);
         let (mut folder, config) = (folder.parallel(true), script::Config::default());
-        fold(files, threads, config, &mut folder, &mut frames, &mut tally).unwrap();
+        fold(files, threads, &config, &mut folder, &mut frames, &mut tally).unwrap();
         let _ = folder.finish(&mut frames, &mut tally);
         (folder.into_next().into_next().into_inner(), tally)
     }
@@ -161,7 +161,7 @@ mod tests {
         let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
         let merge = Merge::new(Writer::new(Vec::new(), "memory"));
         let mut folder = Folder::new(Config::default(), "text", merge);
-        let mut reader = script::Reader::new(script::Config::default());
+        let mut reader = script::Reader::new(&script::Config::default());
         reader
             .read(texts.concat().as_bytes(), "text", &mut frames, &mut folder, &mut tally)
             .unwrap();

@@ -29,7 +29,7 @@ use crate::tally::Tally;
 #[derive(Debug, Default, PartialEq)]
 pub struct Config {
     /// How it is read.
-    pub source: input::Config,
+    pub input: input::Config,
     /// How it is folded.
     pub fold: fold::Config,
     /// A program that the folded stacks pass through: its words, the first of which is its name.
@@ -51,7 +51,8 @@ pub fn draw<W: Write>(
     config: Config,
     targets: Vec<Target<W>>,
 ) -> Result<(Vec<W>, Tally)> {
-    let Config { source, fold, post_process, render, command } = config;
+    let Config { input: source, fold, post_process, render, command } = config;
+    let source = &source;
     let is_chart = render.order == Order::Time;
     let input = recording.name.clone();
     match post_process {
@@ -85,7 +86,7 @@ pub fn draw<W: Write>(
 pub fn draw_all<S: FoldedSink>(
     inputs: impl IntoIterator<Item = Input>,
     name: &str,
-    source: input::Config,
+    source: &input::Config,
     is_chart: bool,
     next: S,
 ) -> Result<(S, Tally)> {
@@ -102,7 +103,7 @@ pub fn draw_all<S: FoldedSink>(
 fn folded<S: FoldedSink>(
     inputs: impl IntoIterator<Item = Input>,
     name: &str,
-    source: input::Config,
+    source: &input::Config,
     fold: fold::Config,
     next: S,
 ) -> Result<(S, Tally)> {
@@ -114,7 +115,7 @@ fn folded<S: FoldedSink>(
 fn sorted<S: FoldedSink>(
     inputs: impl IntoIterator<Item = Input>,
     name: &str,
-    source: input::Config,
+    source: &input::Config,
     fold: fold::Config,
     next: S,
 ) -> Result<(S, Tally)> {
@@ -127,12 +128,13 @@ fn sorted<S: FoldedSink>(
 fn chart<S: FoldedSink>(
     inputs: impl IntoIterator<Item = Input>,
     name: &str,
-    mut source: input::Config,
+    source: &input::Config,
     fold: fold::Config,
     next: S,
 ) -> Result<(S, Tally)> {
-    source.recording.pids = true;
-    let (lanes, tally) = run(inputs, source, Lanes::new(fold, name, next))?;
+    let mut source = source.clone();
+    source.script.pids = true;
+    let (lanes, tally) = run(inputs, &source, Lanes::new(fold, name, next))?;
     Ok((lanes.into_next(), tally))
 }
 
@@ -165,7 +167,7 @@ impl<S: FoldedSink> Stage for PastMerge<S> {
 /// Feeds all inputs into `stage`, and finishes it.
 fn run<S: Stage>(
     inputs: impl IntoIterator<Item = Input>,
-    source: input::Config,
+    source: &input::Config,
     mut stage: S,
 ) -> Result<(S, Tally)> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());

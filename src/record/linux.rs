@@ -127,7 +127,7 @@ fn check_off_cpu(config: &Config) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Backend;
+    use crate::backend::Backend;
 
     #[test]
     fn what_goes_with_off_cpu() {

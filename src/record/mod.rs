@@ -14,6 +14,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 
 mod blondie;
@@ -44,7 +45,7 @@ pub enum Workload {
 /// How it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Who records; Linux only.
+    /// Who records; Linux only. perf does, too, if `PERF` names it or a custom command is given.
     pub backend: Backend,
     /// Samples a second and processor, in Hz.
     pub frequency: u32,
@@ -86,7 +87,7 @@ impl Default for Config {
     /// As flamegraph 0.6.15 records.
     fn default() -> Config {
         Config {
-            backend: Backend::Auto,
+            backend: Backend::Native,
             frequency: 997,
             period: None,
             events: Vec::new(),
@@ -105,16 +106,6 @@ impl Default for Config {
             cwd: None,
         }
     }
-}
-
-/// Who records on Linux.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Backend {
-    /// The kernel, through perf_event_open(2); perf where `PERF` names it, a custom command is given, or only perf knows how.
-    #[default]
-    Auto,
-    /// The perf program.
-    Perf,
 }
 
 /// What a recorder tells before and while it works.

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use super::child::{self, Exit, Stdout};
 use super::lookup::check_runnable;
-use super::{Backend, Config, Destination, Ended, Notice, Recorder, Workload, privileged, program};
+use super::{Config, Destination, Ended, Notice, Recorder, Workload, privileged, program};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 
 /// `perf record`, by the name of its program.

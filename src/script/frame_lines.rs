@@ -24,7 +24,10 @@ use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
 
 /// What was learnt of frame lines.
 pub(super) struct FrameLines {
-    config: Config,
+    /// [`Config::places`]
+    places: bool,
+    /// [`Config::addresses`]
+    addresses: bool,
     lines: Lines,
     callers: Callers,
     /// Unknown frames at addresses, of those who tell them apart.
@@ -49,9 +52,10 @@ struct Ahead {
 
 impl FrameLines {
     /// Nothing was learnt yet.
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         FrameLines {
-            config,
+            places: config.places,
+            addresses: config.addresses,
             lines: Lines::new(config.places),
             callers: Callers::default(),
             addressed: HashMap::new(),
@@ -74,7 +78,7 @@ impl FrameLines {
         sample: &mut Pending,
         frames: &mut FrameTable,
     ) -> Option<usize> {
-        if self.config.places || !sample.stack.is_empty() {
+        if self.places || !sample.stack.is_empty() {
             return None;
         }
         let end = self.callers.end(chunk, at)?;
@@ -128,10 +132,10 @@ impl FrameLines {
             kind = Kind::Kernel;
         }
         let mut frame = frames.intern(Frame { symbol, module, kind, address: None });
-        if self.config.addresses {
+        if self.addresses {
             frame = self.with_address(frame, address, frames);
         }
-        if self.config.places {
+        if self.places {
             sample.places.push(Place { address, offset });
         }
         sample.stack.push(frame);
@@ -248,14 +252,14 @@ impl FrameLines {
         if frame == unknown && Kind::is_kernel_address(line::address(address.trim_ascii_start())) {
             frame = in_kernel;
         }
-        if self.config.addresses {
+        if self.addresses {
             frame = self.with_address(frame, line::address(address.trim_ascii_start()), frames);
         }
         sample.stack.push(frame);
     }
 
     fn note_place(&mut self, id: u32, address: &[u8], sample: &mut Pending) {
-        if self.config.places {
+        if self.places {
             let address = line::address(address.trim_ascii_start());
             sample.places.push(Place { address, offset: self.lines.offset(id) });
         }

@@ -1,6 +1,5 @@
 //! perf.data → perf-script text by the perf program.
 
-use std::ffi::OsString;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,21 +7,9 @@ use std::thread;
 
 use bstr::ByteSlice;
 
+use super::Config;
 use crate::error::{Error, Result};
 use crate::tally::{Loss, Tally};
-
-/// How the perf program is to script.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Config {
-    /// The program; `None` is the environment's PERF, or `perf`.
-    pub program: Option<OsString>,
-    /// Leave inlined frames out, which spares an addr2line for each address.
-    pub no_inline: bool,
-    /// Tell the process of each sample, too.
-    pub pids: bool,
-    /// Write what the recording says about itself first, as comments.
-    pub header: bool,
-}
 
 /// What is to be scripted.
 pub enum Recording<'a> {
@@ -86,11 +73,7 @@ pub fn script<T>(
 }
 
 fn command(config: &Config) -> Command {
-    let program = config
-        .program
-        .clone()
-        .or_else(|| std::env::var_os("PERF"))
-        .unwrap_or_else(|| "perf".into());
+    let program = std::env::var_os("PERF").unwrap_or_else(|| "perf".into());
     let mut command = Command::new(program);
     // --force reads recordings that belong to another user, as those made with --root may.
     // Of chains deeper than 127 frames it would leave out the root.

@@ -24,7 +24,8 @@ use crate::windows::Windows;
 
 /// Reads perf-script text. What it learns about lines is good for the next input, if it has the same frame table.
 pub struct Reader {
-    config: Config,
+    /// [`Config::text`]
+    text: bool,
     frame_lines: FrameLines,
     last: Last,
     sample: Pending,
@@ -42,9 +43,9 @@ pub struct Reader {
 
 impl Reader {
     /// A reader that gives what `config` asks for.
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: &Config) -> Self {
         Reader {
-            config,
+            text: config.text,
             frame_lines: FrameLines::new(config),
             last: Last::default(),
             sample: Pending::default(),
@@ -134,7 +135,7 @@ impl Reader {
             self.other_line(at..end, to)?;
             at = end;
         }
-        if self.config.text && self.sample.open {
+        if self.text && self.sample.open {
             self.sample.text.extend_from_slice(&chunk[self.text_from..]);
         }
         Ok(())
@@ -149,7 +150,7 @@ impl Reader {
         let line = &to.chunk[at.clone()];
         if line.starts_with(b"#") {
             // Who folds asks which events there are.
-            if !self.config.text && event::is_line(line) {
+            if !self.text && event::is_line(line) {
                 return to.sink.text(line);
             }
             return self.pass_on(line, to);
@@ -278,14 +279,14 @@ impl Reader {
             return Ok(());
         }
         self.sample.open = false;
-        let text = match self.config.text {
+        let text = match self.text {
             true => to.chunk.get(self.text_from..end).unwrap_or_default(),
             false => b"",
         };
         if self.sample.is_doubtful() {
             to.tally.odd(&self.doubtful);
             let text = self.sample.lend(text).text;
-            return if self.config.text { to.sink.text(text) } else { Ok(()) };
+            return if self.text { to.sink.text(text) } else { Ok(()) };
         }
         let is_flat = u64::from(self.sample.single);
         let sample = self.sample.lend(text);
@@ -296,7 +297,7 @@ impl Reader {
 
     /// Text that is no sample; inside a sample it is part of the sample's text.
     fn pass_on<S: SampleSink + ?Sized>(&self, line: &[u8], to: &mut To<'_, S>) -> Result<()> {
-        match self.config.text && !self.sample.open {
+        match self.text && !self.sample.open {
             true => to.sink.text(line),
             false => Ok(()),
         }
@@ -384,10 +385,10 @@ mod tests {
                 expected.push(stack);
                 text += "\n";
             }
-            for config in [Config { text: true, ..Config::default() }, Config { places: true, text: true, addresses: false }] {
+            for config in [Config { text: true, ..Config::default() }, Config { places: true, text: true, ..Config::default() }] {
                 let (mut seen, mut tally) = (Seen::default(), Tally::default());
                 let mut frames = FrameTable::default();
-                Reader::new(config).read(text.as_bytes(), "text", &mut frames, &mut seen, &mut tally).unwrap();
+                Reader::new(&config).read(text.as_bytes(), "text", &mut frames, &mut seen, &mut tally).unwrap();
                 prop_assert_eq!(&seen.0, &expected);
                 prop_assert_eq!(&seen.1[..], text.as_bytes());
                 prop_assert_eq!(tally.lost(crate::tally::Loss::Odd).items, odd);

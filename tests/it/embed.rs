@@ -26,7 +26,8 @@ fn fold(input: &[u8]) -> Vec<u8> {
     let reader = Box::new(std::io::Cursor::new(input.to_vec()));
     let input =
         input::Input { name: "input".into(), reader, path: None, progress: Default::default() };
-    let source = input::Source::new(input::Config::default());
+    let config = input::Config::default();
+    let source = input::Source::new(&config);
     source.feed([input], &mut folder, &mut frames, &mut tally).unwrap();
     folder.finish(&mut frames, &mut tally).unwrap();
     folder.into_next().into_next().into_inner()

@@ -25,39 +25,60 @@ mod program;
 mod splits;
 mod texts;
 
+/// What the folder and the reader before it are told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct How {
+    pub(crate) fold: Config,
+    pub(crate) addresses: bool,
+}
+
+impl From<&How> for How {
+    fn from(how: &How) -> How {
+        how.clone()
+    }
+}
+
+impl From<&Config> for How {
+    fn from(fold: &Config) -> How {
+        How { fold: fold.clone(), addresses: false }
+    }
+}
+
 /// Folds perf-script text in-process, to stacks alone.
-pub(crate) fn fold(text: impl std::io::Read, config: &Config) -> (BString, Tally) {
-    fold_told(text, &Config { no_unit: true, ..config.clone() })
+pub(crate) fn fold(text: impl std::io::Read, how: impl Into<How>) -> (BString, Tally) {
+    let How { fold, addresses } = how.into();
+    fold_told(text, &How { fold: Config { no_unit: true, ..fold }, addresses })
 }
 
 /// The same, with the unit.
-pub(crate) fn fold_told(text: impl std::io::Read, config: &Config) -> (BString, Tally) {
+pub(crate) fn fold_told(text: impl std::io::Read, how: impl Into<How>) -> (BString, Tally) {
+    let How { fold, addresses } = how.into();
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    let mut folder =
-        Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
-    let wants = script::Config { addresses: config.addresses, ..script::Config::default() };
-    script::Reader::new(wants).read(text, "text", &mut frames, &mut folder, &mut tally).unwrap();
+    let mut folder = Folder::new(fold, "text", Merge::new(Writer::new(Vec::new(), "memory")));
+    let wants = script::Config { addresses, ..script::Config::default() };
+    script::Reader::new(&wants).read(text, "text", &mut frames, &mut folder, &mut tally).unwrap();
     // Text without a single stack is refused, which is no matter here.
     let _ = folder.finish(&mut frames, &mut tally);
     (folder.into_next().into_next().into_inner().into(), tally)
 }
 
 /// The same, each line by itself.
-fn fold_line_by_line(text: &[u8], config: &Config) -> BString {
+fn fold_line_by_line(text: &[u8], how: impl Into<How>) -> BString {
+    let How { fold, addresses } = how.into();
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    let config = Config { no_unit: true, ..config.clone() };
-    let mut folder =
-        Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
-    tally.read.items = naive_reader::read(text, config.addresses, &mut frames, &mut folder);
+    let fold = Config { no_unit: true, ..fold };
+    let mut folder = Folder::new(fold, "text", Merge::new(Writer::new(Vec::new(), "memory")));
+    tally.read.items = naive_reader::read(text, addresses, &mut frames, &mut folder);
     let _ = folder.finish(&mut frames, &mut tally);
     folder.into_next().into_next().into_inner().into()
 }
 
-fn inferno(text: &[u8], config: &Config) -> BString {
+fn inferno(text: &[u8], how: impl Into<How>) -> BString {
+    let How { fold: config, addresses } = how.into();
     let mut options = oracle::Options::default();
     options.annotate_jit = config.jit;
     options.annotate_kernel = config.kernel;
-    options.include_addrs = config.addresses;
+    options.include_addrs = addresses;
     options.include_pid = config.pid;
     options.include_tid = config.tid;
     options.event_filter = config.event.as_ref().map(|event| event.to_string());
@@ -68,19 +89,21 @@ fn inferno(text: &[u8], config: &Config) -> BString {
     out.into()
 }
 
-pub(crate) fn configs() -> impl Strategy<Value = Config> {
+pub(crate) fn configs() -> impl Strategy<Value = How> {
     let event = prop::option::of(prop_oneof![Just("cycles"), Just("instructions"), Just("faults")]);
     let after = prop::collection::vec(prop_oneof![Just("main"), Just("core::fmt::write")], 0..2);
     (any::<[bool; 5]>(), event, after).prop_map(
-        |([kernel, jit, addresses, pid, tid], event, after)| Config {
-            kernel,
-            jit,
+        |([kernel, jit, addresses, pid, tid], event, after)| How {
+            fold: Config {
+                kernel,
+                jit,
+                pid,
+                tid,
+                event: event.map(Into::into),
+                skip_after: after.into_iter().map(Into::into).collect(),
+                ..Config::default()
+            },
             addresses,
-            pid,
-            tid,
-            event: event.map(Into::into),
-            skip_after: after.into_iter().map(Into::into).collect(),
-            ..Config::default()
         },
     )
 }
@@ -213,17 +236,17 @@ impl std::io::Read for Slow<'_> {
 
 proptest! {
     #[test]
-    fn equals_the_naive_folder(text in script_text(), config in configs()) {
-        let naive: BString = naive::fold(text.as_bytes(), &config).into();
-        prop_assert_eq!(fold(text.as_bytes(), &config).0, naive);
+    fn equals_the_naive_folder(text in script_text(), how in configs()) {
+        let naive: BString = naive::fold(text.as_bytes(), &how.fold, how.addresses).into();
+        prop_assert_eq!(fold(text.as_bytes(), &how).0, naive);
     }
 
     #[test]
-    fn equals_inferno_where_inferno_is_right(text in script_text(), config in configs()) {
-        let (ours, tally) = fold(text.as_bytes(), &config);
+    fn equals_inferno_where_inferno_is_right(text in script_text(), mut how in configs()) {
+        let (ours, tally) = fold(text.as_bytes(), &how);
         // inferno folds the event that happens first.
-        let event = tally.folded.map(|event| flamepipe::fold::base_event(&event).into());
-        let theirs = inferno(text.as_bytes(), &Config { event, ..config });
+        how.fold.event = tally.folded.map(|event| flamepipe::fold::base_event(&event).into());
+        let theirs = inferno(text.as_bytes(), &how);
         prop_assert_eq!(ours, theirs);
     }
 
@@ -234,7 +257,7 @@ proptest! {
         let (slow, slow_tally) = fold(Slow(text.as_bytes(), step), &config);
         prop_assert_eq!(&whole, &slow);
         prop_assert_eq!(tally, slow_tally);
-        let naive: BString = naive::fold(text.as_bytes(), &config).into();
+        let naive: BString = naive::fold(text.as_bytes(), &config, false).into();
         prop_assert_eq!(whole, naive);
     }
 
@@ -284,16 +307,16 @@ fn real_recordings_fold_as_inferno_folds_them() {
         let text = kernels.replace_all(&text, &b"(program)"[..]);
         let alone = |bit: u32| {
             let on = |which| bit == which || bit == 7;
-            Config {
+            let fold = Config {
                 kernel: on(0),
                 jit: on(1),
-                addresses: on(2),
                 pid: on(3),
                 tid: on(4),
                 event: if on(5) { event.map(Into::into) } else { None },
                 skip_after: on(6).then(|| "do_syscall_64".into()).into_iter().collect(),
                 ..Config::default()
-            }
+            };
+            How { fold, addresses: on(2) }
         };
         for bit in 0..=8 {
             let config = alone(bit);

@@ -24,14 +24,15 @@ struct Sample {
     java: bool,
     wanted: bool,
     period: u64,
+    addresses: bool,
     /// Names, leaf first.
     stack: Vec<Vec<u8>>,
     cut: bool,
     any: bool,
 }
 
-/// Folds perf-script text whose modules hold no blanks.
-pub(crate) fn fold(text: &[u8], config: &Config) -> Vec<u8> {
+/// Folds perf-script text whose modules hold no blanks. `addresses`: unknown frames are kept apart by theirs.
+pub(crate) fn fold(text: &[u8], config: &Config, addresses: bool) -> Vec<u8> {
     let mut sums = BTreeMap::<Vec<u8>, u64>::new();
     let event: Option<Vec<u8>> = match &config.event {
         Some(event) => Some(event.to_vec()),
@@ -68,7 +69,7 @@ pub(crate) fn fold(text: &[u8], config: &Config) -> Vec<u8> {
                 root.extend(format!("-{}", or_unknown(field("pid"))).bytes());
             }
             let period = field("period").map_or(1, |period| period.parse().unwrap());
-            let mut open = Sample { root, java, wanted, period, ..Sample::default() };
+            let mut open = Sample { root, java, wanted, period, addresses, ..Sample::default() };
             let rest = parts.name("rest").map_or(&b""[..], |rest| rest.as_bytes().trim_ascii());
             if !rest.is_empty() && frame(rest, &mut open, config) {
                 add(Some(open), &mut sums);
@@ -126,7 +127,8 @@ fn frame(line: &[u8], sample: &mut Sample, config: &Config) -> bool {
         symbol => symbol,
     };
     let module = &parts["module"];
-    let address = u64::from_str_radix(&parts["pc"].to_str_lossy(), 16).ok();
+    let address =
+        u64::from_str_radix(&parts["pc"].to_str_lossy(), 16).ok().filter(|_| sample.addresses);
     let kind = Kind::of_module(module);
     let frame = Frame { symbol: symbol.into(), module: module.into(), kind, address };
     let mut names = Vec::new();

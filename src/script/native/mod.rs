@@ -22,13 +22,14 @@ mod warnings;
 
 use bstr::{BString, ByteSlice};
 
+use super::Config;
 use crate::error::Result;
 use crate::event;
 use crate::perf_data::{CpuMode, Features, Item, Reader, Record, Shares};
 use crate::sample::{
     FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start, printable,
 };
-use crate::symbols::{self, Loader, Origin};
+use crate::symbols::{Loader, Origin};
 use crate::tally::{Count, Loss, Tally};
 use crate::unwind::{Processes, Spaces};
 
@@ -36,25 +37,6 @@ use deferred::{Deferred, Held};
 use nameless::Nameless;
 use places::Places;
 use stack::Builder;
-
-/// How a recording is scripted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Config {
-    /// Leave inlined frames out.
-    pub no_inline: bool,
-    /// Fill in [`Sample::places`].
-    pub places: bool,
-    /// Keep unknown frames apart by their address.
-    pub addresses: bool,
-    /// The recording is still going on: name what is there while there is time.
-    pub live: bool,
-    /// Name frames as perf 6.1 does, where it is wrong: see [`recording::Config`](crate::input::recording::Config).
-    pub perf_compat: bool,
-    /// Push what the recording says about itself as text first, as `perf script --header` writes it.
-    pub header: bool,
-    /// Where to look for modules and their debug files.
-    pub symbols: symbols::Config,
-}
 
 /// How many samples wait for their names at most.
 const BATCH: usize = 64 << 10;

@@ -8,9 +8,9 @@ use crate::error::Result;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
 use crate::symbols::{Functions, Loader, Naming};
 
-use super::Config;
 use super::answers::{Answer, Jit, KernelNames, unpadded};
 use crate::sample::printable;
+use crate::script::Config;
 use crate::unwind::At;
 use crate::unwind::ModuleId;
 use crate::unwind::{Found, Spaces};

@@ -1,25 +1,27 @@
 //! `--inferno-compat`: inferno's answer, whatever it is.
 
-use super::{BString, Dir, configs, inferno, odd_text, script_text};
+use super::{BString, Dir, How, configs, inferno, odd_text, script_text};
 use bstr::ByteSlice;
 use flamepipe::fold::{Config, Folder, Merge};
 use flamepipe::folded::Writer;
 use flamepipe::input;
 use flamepipe::sample::{FrameTable, SampleSink};
+use flamepipe::script;
 use flamepipe::tally::Tally;
 use proptest::prelude::*;
 
 /// Folds `text` with `threads` as `--inferno-compat` does; `None` where that is refused.
-fn compat(text: &[u8], config: &Config, threads: usize) -> Option<BString> {
+fn compat(text: &[u8], how: impl Into<How>, threads: usize) -> Option<BString> {
+    let How { fold, addresses } = how.into();
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let format = Some(input::Format::Script);
-    let how = input::Config { inferno: true, format, threads, ..input::Config::default() };
-    let mut folder =
-        Folder::new(config.clone(), "text", Merge::new(Writer::new(Vec::new(), "memory")));
+    let script = script::Config { addresses, ..script::Config::default() };
+    let how = input::Config { inferno: true, format, threads, script, ..input::Config::default() };
+    let mut folder = Folder::new(fold, "text", Merge::new(Writer::new(Vec::new(), "memory")));
     let reader = Box::new(std::io::Cursor::new(text.to_vec()));
     let input =
         input::Input { name: "text".into(), reader, path: None, progress: Default::default() };
-    input::Source::new(how).feed([input], &mut folder, &mut frames, &mut tally).ok()?;
+    input::Source::new(&how).feed([input], &mut folder, &mut frames, &mut tally).ok()?;
     let _ = folder.finish(&mut frames, &mut tally);
     Some(folder.into_next().into_next().into_inner().into())
 }
@@ -38,7 +40,8 @@ proptest! {
 #[test]
 fn its_errors_are_there_too() {
     let text = "a;b 12 app 7 [001] 1.5: 10 sched:sched_switch: \n\t  10 A::operator->(int)+0x1 (/a)\n\t 12  ([unknown])\n\n";
-    for config in [Config::default(), Config { addresses: true, tid: true, ..Config::default() }] {
+    let with_tid = Config { tid: true, ..Config::default() };
+    for config in [How::default(), How { fold: with_tid, addresses: true }] {
         let theirs = inferno(text.as_bytes(), &config);
         assert!(theirs.starts_with(b"a;b"), "{theirs}");
         assert_eq!(compat(text.as_bytes(), &config, 1), Some(theirs));
