@@ -92,7 +92,15 @@ pub enum Error {
         /// What could have stood there, as a phrase.
         expected: String,
     },
-    /// A request that cannot be met, by its nature or on this machine.
+    /// What was asked for makes no sense, alone or with the rest.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong, as a sentence.
+        what: String,
+        /// What to ask for instead; may be empty.
+        remedy: String,
+    },
+    /// An option that a recorder or a renderer does not have.
     #[error("{what}")]
     Unsupported {
         /// What cannot be done, as a sentence.
@@ -100,6 +108,56 @@ pub enum Error {
         /// What the user can do instead; may be empty.
         remedy: String,
     },
+    /// The system does not record this, for lack of rights or of hardware.
+    #[error("{what}")]
+    Refused {
+        /// What cannot be recorded, and why, as a sentence.
+        what: String,
+        /// What would allow it, or do instead; may be empty.
+        remedy: String,
+    },
+    /// Only the perf program can record or read this. Nothing was pushed yet: whoever has perf can begin anew with it.
+    #[error("{what}")]
+    NeedsPerf {
+        /// What is beyond us, as a sentence.
+        what: String,
+        /// How to have perf do it.
+        remedy: String,
+    },
+    /// There is no such process.
+    #[error("there is no process {0}")]
+    NoProcess(u32),
+    /// The input is a file of a known kind that no stage reads.
+    #[error("{input} {why}")]
+    Unreadable {
+        /// The input's name.
+        input: String,
+        /// What it is, as a phrase: `is JSON, which cannot be read`.
+        why: String,
+        /// How to make something of it that can be read.
+        remedy: String,
+    },
+    /// What a condition, or a graph, needs to know is not in the input.
+    #[error("{items} have no {field}")]
+    NoField {
+        /// What was looked at: `the samples`.
+        items: String,
+        /// What it lacks: `CPU`.
+        field: String,
+        /// Where that can be had.
+        remedy: String,
+    },
+    /// A sum became larger than its number can be.
+    #[error("the weights of {of} add up to more than {most}")]
+    Overflow {
+        /// Whose weights.
+        of: String,
+        /// The largest sum.
+        most: u64,
+    },
+    /// A regular expression that cannot be read, or is too large.
+    #[error(transparent)]
+    Pattern(#[from] regex::Error),
     /// What was asked for does not name exactly one thing.
     #[error("{what}{}", listed(candidates))]
     Choice {
@@ -121,6 +179,12 @@ impl Error {
         move |source| Error::Io { doing: doing().into(), source }
     }
 
+    /// The [`Error::NeedsPerf`] of a recording called `input`; `why` goes on after its name.
+    pub(crate) fn needs_perf(input: &str, why: &str) -> Error {
+        let remedy = "read it with perf script (--backend perf)".into();
+        Error::NeedsPerf { what: format!("{input} {why}"), remedy }
+    }
+
     /// What the user can do about it, as a sentence, where there is something to do.
     pub fn remedy(&self) -> Option<&str> {
         match self {
@@ -135,8 +199,14 @@ impl Error {
             Error::NoCallChains { .. } => {
                 Some("record call graphs: fg-record always does, perf needs `perf record -g`")
             }
+            Error::NoProcess(_) => Some("`pgrep -l NAME` lists processes"),
             Error::Spawn { remedy, .. }
+            | Error::Usage { remedy, .. }
             | Error::Unsupported { remedy, .. }
+            | Error::Refused { remedy, .. }
+            | Error::NeedsPerf { remedy, .. }
+            | Error::Unreadable { remedy, .. }
+            | Error::NoField { remedy, .. }
             | Error::Choice { remedy, .. } => (!remedy.is_empty()).then_some(remedy),
             _ => None,
         }

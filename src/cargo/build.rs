@@ -241,12 +241,13 @@ fn is_of(artifact: &Artifact, target: &Target) -> bool {
 /// The path of what is to be run.
 ///
 /// # Errors
-/// [`Error::Unsupported`] if it is a library, as an example may be.
+/// [`Error::Choice`] if it is a library, as an example may be.
 pub fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<&'a Path> {
     match &artifact.executable {
         Some(path) => Ok(path.as_std_path()),
-        None => Err(Error::Unsupported {
+        None => Err(Error::Choice {
             what: format!("{} is a library, which cannot be run", target.name),
+            candidates: Vec::new(),
             remedy: "name a bin, an example, a test or a bench".into(),
         }),
     }

@@ -171,7 +171,7 @@ impl Program for FilterArgs {
                 let what =
                     format!("--min-weight and --top need folded stacks, but {name} has samples");
                 let remedy = "fold them first: fg-fold | fg-filter --top 10".into();
-                return Err(Error::Unsupported { what, remedy }.into());
+                return Err(Error::Usage { what, remedy }.into());
             }
             Format::Script => filter_script(reader, &name, config, &mut output)?,
             _ => filter_folded(reader, &name, config, weights, &mut output)?,

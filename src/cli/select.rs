@@ -66,10 +66,8 @@ impl Select {
 
 /// The event `name`, with or without `:u`, `:ppp` and their like.
 fn with_modifiers(name: &str) -> Result<Pattern, Error> {
-    let broken =
-        |error: regex::Error| Error::Unsupported { what: error.to_string(), remedy: String::new() };
     let pattern = format!(r"\A{}(:[A-Za-z]{{1,8}})?\z", regex::escape(name));
-    Ok(Regex::new(&pattern).map_err(broken)?.into())
+    Ok(Regex::new(&pattern)?.into())
 }
 
 /// The names in a list of events: commas between slashes belong to a name, `cpu/event=0x3c,umask=0/`.

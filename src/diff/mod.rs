@@ -157,10 +157,9 @@ impl<S: FoldedSink> FoldedSink for Differ<S> {
             self.weights.resize(stack + 1, [0; 2]);
         }
         for sum in [&mut self.weights[stack][self.profile], &mut self.totals[self.profile]] {
-            *sum = sum.checked_add(weight).ok_or_else(|| Error::Unsupported {
-                what: format!("the weights of a profile add up to more than {}", u64::MAX),
-                remedy: String::new(),
-            })?;
+            *sum = sum
+                .checked_add(weight)
+                .ok_or_else(|| Error::Overflow { of: "a profile".into(), most: u64::MAX })?;
         }
         Ok(())
     }

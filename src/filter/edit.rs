@@ -47,7 +47,7 @@ impl Edit {
         check_name(name)?;
         if name.is_empty() {
             let what = "a group needs a name".into();
-            return Err(Error::Unsupported { what, remedy: String::new() });
+            return Err(Error::Usage { what, remedy: String::new() });
         }
         Ok(Edit::Group(name.into(), which.about_frames()?))
     }
@@ -56,11 +56,7 @@ impl Edit {
     /// also before a mark such as `_[i]` or ` (.llvm.123)`.
     pub fn strip_hashes() -> Result<Edit> {
         let hash = Regex::new(r"(?-u)::h[0-9a-f]{16}(_\[[a-z]\]|[^0-9A-Za-z_:]|$)");
-        let broken = |error: regex::Error| Error::Unsupported {
-            what: error.to_string(),
-            remedy: String::new(),
-        };
-        Edit::rename(hash.map_err(broken)?, b"$1")
+        Edit::rename(hash?, b"$1")
     }
 }
 
@@ -70,7 +66,7 @@ fn check_name(name: &[u8]) -> Result<()> {
     }
     let what = format!("{:?} cannot be a frame's name", name.as_bstr());
     let remedy = "omit `;` and newlines, which end frames and lines".into();
-    Err(Error::Unsupported { what, remedy })
+    Err(Error::Usage { what, remedy })
 }
 
 /// One frame of a stack under edit.

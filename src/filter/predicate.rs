@@ -55,7 +55,7 @@ impl Predicate {
             return Ok(self);
         }
         let what = "edits look at single frames: only frame, module and kind may be used".into();
-        Err(Error::Unsupported { what, remedy: String::new() })
+        Err(Error::Usage { what, remedy: String::new() })
     }
 
     /// Whether all it asks about is frames, so that it can be asked of a single one.
@@ -152,8 +152,9 @@ impl Judge {
     /// Fails if there is a question that not one item could answer.
     pub(super) fn check_told(&self, items: &str, remedy: &str) -> Result<()> {
         self.questions(&mut |question| match question.asked && !question.told {
-            true => Err(Error::Unsupported {
-                what: format!("the {items} have no {}", question.ask.field()),
+            true => Err(Error::NoField {
+                items: format!("the {items}"),
+                field: question.ask.field().into(),
                 remedy: remedy.into(),
             }),
             false => Ok(()),
@@ -163,8 +164,9 @@ impl Judge {
     /// Fails if there is a question about one of `fields`.
     pub(super) fn refuse(&self, fields: &[&str], items: &str, remedy: &str) -> Result<()> {
         self.questions(&mut |question| match fields.contains(&question.ask.field()) {
-            true => Err(Error::Unsupported {
-                what: format!("{items} have no {}", question.ask.field()),
+            true => Err(Error::NoField {
+                items: items.into(),
+                field: question.ask.field().into(),
                 remedy: remedy.into(),
             }),
             false => Ok(()),

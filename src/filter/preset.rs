@@ -72,11 +72,7 @@ impl Preset {
         let mut edits = vec![Edit::Hide(Predicate::Any(rules))];
         if self == Preset::Async {
             let closure = Regex::new(r"(::\{\{closure\}\}|::\{closure#\d+\})+");
-            let broken = |error: regex::Error| Error::Unsupported {
-                what: error.to_string(),
-                remedy: String::new(),
-            };
-            edits.push(Edit::rename(closure.map_err(broken)?, b"")?);
+            edits.push(Edit::rename(closure?, b"")?);
         }
         Ok(edits)
     }

@@ -184,9 +184,12 @@ impl<S: FoldedSink> Lanes<S> {
     fn diagnose(&self, others: &[(BString, Count)]) -> Result<()> {
         let input = self.input.clone();
         if self.no_time.items > 0 {
-            let what = format!("the samples of {input} have no time, which a flame chart needs");
             let remedy = "use fg-script, or `perf script` with `time` in its -F".into();
-            return Err(Error::Unsupported { what, remedy });
+            return Err(Error::NoField {
+                items: format!("the samples of {input}"),
+                field: "time, which a flame chart needs".into(),
+                remedy,
+            });
         }
         if self.no_stack.items > 0 {
             return Err(Error::NoCallChains { input, samples: self.no_stack.items });

@@ -63,8 +63,11 @@ pub fn plain(name: &str, reader: Bytes) -> Result<(Bytes, bool)> {
         let Some(coding) = coding else { return Ok((whole, layer > 0)) };
         reader = undo(coding, whole).map_err(Error::io(reading))?;
     }
-    let what = format!("{name} is compressed more than {LAYERS} times");
-    Err(Error::Unsupported { what, remedy: "decompress it first".into() })
+    Err(Error::Unreadable {
+        input: name.into(),
+        why: format!("is compressed more than {LAYERS} times"),
+        remedy: "decompress it first".into(),
+    })
 }
 
 /// Whether an input that starts so is packed or encoded.
@@ -81,8 +84,9 @@ fn refuse_others(name: &str, start: &[u8]) -> Result<()> {
         (b"\x04\x22\x4d\x18", "lz4", "lz4 -dc"),
     ];
     match OTHERS.iter().find(|(sign, ..)| start.starts_with(sign)) {
-        Some((_, packer, unpack)) => Err(Error::Unsupported {
-            what: format!("{name} is compressed with {packer}, which cannot be read"),
+        Some((_, packer, unpack)) => Err(Error::Unreadable {
+            input: name.into(),
+            why: format!("is compressed with {packer}, which cannot be read"),
             remedy: format!("decompress it in the pipeline with `{unpack}`"),
         }),
         None => Ok(()),

@@ -92,7 +92,7 @@ pub(super) fn script(
     let mut folded = Vec::new();
     let input = BufReader::with_capacity(1 << 17, input);
     let collapse = || perf::Folder::from(options).collapse(input, &mut folded);
-    let done = catch_unwind(AssertUnwindSafe(collapse)).map_err(|_| Error::Unsupported {
+    let done = catch_unwind(AssertUnwindSafe(collapse)).map_err(|_| Error::Usage {
         what: format!("inferno panics on {name}"),
         remedy: "fold it without --inferno-compat".into(),
     })?;

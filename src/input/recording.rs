@@ -48,8 +48,7 @@ pub fn read(
         by_us(config, reader, frames, sink, &mut ours)
     });
     match done {
-        // Nothing was pushed yet: perf can begin anew.
-        Err(Error::Unsupported { what, .. }) if ours.read.items == 0 => {
+        Err(Error::NeedsPerf { what, .. }) => {
             log::warn!("{what}; reading it with perf script");
             let recording = Input { name, reader, path: Some(path), progress };
             by_perf(config, recording, frames, sink, tally)
@@ -63,10 +62,7 @@ pub fn read(
 
 fn open(path: &Path, name: &str) -> Result<perf_data::Reader> {
     if path.is_dir() {
-        return Err(Error::Unsupported {
-            what: format!("{name} is a directory of `perf record --threads`"),
-            remedy: "read it with perf script (--backend perf)".into(),
-        });
+        return Err(Error::needs_perf(name, "is a directory of `perf record --threads`"));
     }
     let file = File::open(path).map_err(Error::io(|| format!("cannot read {name}")))?;
     perf_data::Reader::open(&file, name)

@@ -127,8 +127,9 @@ impl<'a> Source<'a> {
                 )?;
                 inferno::read(&text, frames, stage.next_mut(), tally)
             }
-            Format::PerfData if self.config.inferno => Err(Error::Unsupported {
-                what: format!("{name} is perf.data, which inferno does not read"),
+            Format::PerfData if self.config.inferno => Err(Error::Unreadable {
+                input: name.clone(),
+                why: "is perf.data, which inferno does not read".into(),
                 remedy: "convert it to text with fg-script, and fold that".into(),
             }),
             Format::Script => self.reader.read(whole, name, frames, stage, tally),

@@ -94,8 +94,11 @@ impl Stranger {
 
     /// The error of an input called `name`.
     pub(crate) fn refuse(self, name: &str) -> Error {
-        let what = format!("{name} is {}, which cannot be read", self.what);
-        Error::Unsupported { what, remedy: self.remedy.into() }
+        Error::Unreadable {
+            input: name.into(),
+            why: format!("is {}, which cannot be read", self.what),
+            remedy: self.remedy.into(),
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Header {
             Some(BIG) => Endian::Big,
             _ if bytes.is_empty() => return Err(Error::Empty { input: name.into() }),
             Some(_) if is_old(bytes) => {
-                return Err(Error::Unsupported {
+                return Err(Error::NeedsPerf {
                     what: format!("{name} is a perf.data file from before Linux 3.3"),
                     remedy: "record it again, or read it with perf script (--backend perf)".into(),
                 });
@@ -138,7 +138,7 @@ mod tests {
         assert!(sniff(b"PERFFILE\x68") && is_old(b"PERFFILE") && !is_old(b"PERFILE2"));
         assert!(!sniff(b"PERFILE") && !sniff(b"rg 12 3.4: cycles:"));
         assert!(matches!(Header::parse(b"", "x"), Err(Error::Empty { .. })));
-        assert!(matches!(Header::parse(b"PERFFILE\0", "x"), Err(Error::Unsupported { .. })));
+        assert!(matches!(Header::parse(b"PERFFILE\0", "x"), Err(Error::NeedsPerf { .. })));
         assert!(matches!(Header::parse(b"main;f 1\n", "x"), Err(Error::Format { .. })));
         assert!(matches!(Header::parse(b"PERFILE2\x68\0\0", "x"), Err(Error::Corrupt { .. })));
         let pipe = b"2ELIFREP\0\0\0\0\0\0\0\x10";

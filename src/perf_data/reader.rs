@@ -127,7 +127,7 @@ impl Reader {
                 let source = Source::Stream { input, window };
                 Ok(Reader::new(name, source, Session::new(endian)))
             }
-            Err(error @ Error::Unsupported { .. }) => Err(error),
+            Err(error @ Error::NeedsPerf { .. }) => Err(error),
             Err(error) if !header::sniff(window.bytes()) => Err(error),
             _ => {
                 let mut spool = || -> io::Result<Bytes> {

@@ -55,8 +55,8 @@ mod windows {
         ) -> Result<Ended> {
             let line = command(workload, config)?;
             tell(Notice::Line(&child::shown(line)));
-            let failed = |error: blondie::Error| Error::Unsupported {
-                what: format!("blondie cannot record: {error:?}"),
+            let failed = |error: blondie::Error| Error::Refused {
+                what: format!("blondie cannot record: {}", said(error)),
                 remedy: "run it as an administrator".into(),
             };
             let mut command = child::command(line, config, Stdio::inherit())?;
@@ -79,6 +79,24 @@ mod windows {
             written.map_err(Error::io(|| "cannot write the recording"))?;
             // blondie keeps the status to itself.
             Ok(Ended { status: 0, interrupted: false, elsewhere: None })
+        }
+    }
+
+    /// blondie's errors have no words of their own.
+    fn said(error: blondie::Error) -> String {
+        use blondie::Error::{
+            NotAnAdmin, Other, SpawnErr, UnknownError, UnsupportedOsVersion,
+            WaitOnChildErrAbandoned, WaitOnChildErrTimeout, Write,
+        };
+        match error {
+            NotAnAdmin => "only an administrator may".into(),
+            Write(error) => format!("the stacks cannot be written: {error}"),
+            SpawnErr(error) => format!("the program cannot be started: {error}"),
+            WaitOnChildErrAbandoned => "the program was abandoned".into(),
+            WaitOnChildErrTimeout => "the program did not end in time".into(),
+            Other(_, said, _) => said,
+            UnsupportedOsVersion => "it needs Windows 7 or later".into(),
+            UnknownError => "it does not say why".into(),
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn run(
 /// `line` as a command, with the environment and the working directory that `config` has for the workload: a profiler
 /// passes its own on.
 pub(super) fn command(line: &[OsString], config: &Config, stdout: Stdio) -> Result<Command> {
-    let (program, arguments) = line.split_first().ok_or_else(|| Error::Unsupported {
+    let (program, arguments) = line.split_first().ok_or_else(|| Error::Usage {
         what: "there is no command to run".into(),
         remedy: String::new(),
     })?;

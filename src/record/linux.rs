@@ -80,7 +80,7 @@ impl Recorder for Linux {
                 } else {
                     "perf may support it: install perf (package linux-perf or linux-tools), or set PERF to its path"
                 };
-                Err(Error::Unsupported { what, remedy: remedy.into() })
+                Err(Error::NeedsPerf { what, remedy: remedy.into() })
             }
         }
     }

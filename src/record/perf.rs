@@ -163,7 +163,7 @@ pub fn custom_output(config: &Config) -> Result<Option<PathBuf>> {
     let mut output = None;
     while let Some(word) = words.next() {
         let value = if word == "-o" || word == "--output" {
-            Some(words.next().ok_or_else(|| Error::Unsupported {
+            Some(words.next().ok_or_else(|| Error::Usage {
                 what: format!("the custom command ends with {word}"),
                 remedy: "write the name of the file after it".into(),
             })?)
@@ -180,12 +180,12 @@ fn custom_words(config: &Config) -> Result<Option<Vec<String>>> {
     let Some(custom) = &config.custom else { return Ok(None) };
     let words = shlex::split(custom);
     if words.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Error::Unsupported {
+        return Err(Error::Usage {
             what: "the custom command is empty".into(),
             remedy: "write the arguments for perf, such as `record -g`".into(),
         });
     }
-    words.map(Some).ok_or_else(|| Error::Unsupported {
+    words.map(Some).ok_or_else(|| Error::Usage {
         what: format!("the custom command has an open quote or ends with a backslash: {custom}"),
         remedy: "quote it as in a shell".into(),
     })
@@ -245,7 +245,7 @@ fn is_root() -> bool {
 
 /// `level` is the setting's value: above 2 (Debian, Android) nothing is allowed, at 2 only one's own user code.
 fn paranoid(level: &str) -> Error {
-    Error::Unsupported {
+    Error::Refused {
         what: format!(
             "perf recorded nothing and gave the reason above; if the kernel refused it: {PARANOID} is {level}"
         ),
@@ -303,7 +303,7 @@ mod tests {
         );
         let perf = Perf { program: "perf".into(), large_rings: true };
         let open = command_line(&perf, &command(), &custom("record 'x"), Path::new("-"));
-        assert!(matches!(open, Err(Error::Unsupported { .. })));
+        assert!(matches!(open, Err(Error::Usage { .. })));
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl<'a> Events<'a> {
         self.ids.all_open(thread, sys::now());
         if self.rings.is_empty() {
             let what = "no CPU can be recorded".into();
-            return Err(Error::Unsupported { what, remedy: String::new() }.into());
+            return Err(Error::Refused { what, remedy: String::new() }.into());
         }
         Ok(true)
     }
@@ -191,7 +191,7 @@ impl<'a> Events<'a> {
                     self.events.iter_mut().for_each(Event::without_kernel);
                 }
                 Some(libc::EOPNOTSUPP) if self.wanted.call_graph == CallGraph::Lbr => {
-                    return Err(Error::Unsupported {
+                    return Err(Error::Refused {
                         what: "this CPU does not record branches (lbr), or its virtual machine \
                                hides them"
                             .into(),

@@ -87,10 +87,7 @@ pub(super) fn descendants(pids: &[u32]) -> Vec<u32> {
 /// Checks that there is such a process.
 pub(super) fn check(pid: u32) -> Result<()> {
     if has_ended(pid) {
-        return Err(Error::Unsupported {
-            what: format!("there is no process {pid}"),
-            remedy: "`pgrep -l NAME` lists processes".into(),
-        });
+        return Err(Error::NoProcess(pid));
     }
     Ok(())
 }

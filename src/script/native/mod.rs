@@ -50,7 +50,7 @@ const ENOUGH: usize = 64;
 /// Reads a recording to its end and pushes its samples into `sink`, which is not finished.
 ///
 /// # Errors
-/// [`Error::Unsupported`](crate::error::Error::Unsupported), before any sample is pushed, where only perf can help.
+/// [`Error::NeedsPerf`](crate::error::Error::NeedsPerf), before any sample is pushed, where only perf can help.
 ///
 /// Memory: a batch of samples as numbers, the distinct addresses and their names, and what of the modules' symbols is looked at.
 pub fn script(

@@ -14,20 +14,16 @@ pub(super) fn check_stacks(reader: &Reader) -> Result<()> {
         return Ok(());
     }
     let arch = arch.unwrap_or_else(|| std::env::consts::ARCH.into());
-    unsupported(reader, &format!("has user stacks of {arch}, which cannot be unwound"))
+    Err(Error::needs_perf(
+        reader.name(),
+        &format!("has user stacks of {arch}, which cannot be unwound"),
+    ))
 }
 
 /// Fails if a recording without samples has a trace of which they could be made.
 pub(super) fn check_trace(reader: &Reader) -> Result<()> {
     match reader.features().traced {
-        true => unsupported(reader, "has an instruction trace and no samples"),
+        true => Err(Error::needs_perf(reader.name(), "has an instruction trace and no samples")),
         false => Ok(()),
     }
-}
-
-fn unsupported(reader: &Reader, why: &str) -> Result<()> {
-    Err(Error::Unsupported {
-        what: format!("{} {why}", reader.name()),
-        remedy: "read it with perf script (--backend perf)".into(),
-    })
 }
