@@ -94,6 +94,8 @@ fn make_pages(dir: &Dir) {
     let samples = "one 1/1 10.000: 1000000 cpu-clock: \n\t1 a (x)\n\none 1/1 10.001: 1000000 cpu-clock: \n\t1 b (x)\n\n\
                    two 1/2 10.005: 1000000 cpu-clock: \n\t1 c (x)\n\t2 a (x)\n\n";
     draw("chart", samples.as_bytes(), &["--flamechart"]);
+    let deep = format!("main;{}leaf 3\n", "again;".repeat(20_000));
+    draw("deep", deep.as_bytes(), &[]);
     draw("sequence", b"main;a 3\nmain;b 1\nmain;a 2\n", &["--no-sort"]);
     draw("million", million().as_bytes(), &[]);
     let page = dir.read("profile.html");

@@ -207,6 +207,48 @@ test("the table sorts, filters, and leads to callers and callees", async (contex
   assert.equal(await current(page), "Graph");
 });
 
+test("a search becomes a filter, by mouse and by keys", async (context) => {
+  const page = await open(context, "profile");
+  const search = async (pattern) => {
+    await page.fill("#find", pattern);
+    await page.locator("canvas").dispatchEvent("pointerdown");
+    await page.$eval("#find", (find) => find.blur());
+  };
+  await search("memcpy");
+  await page.click("text=Keep only their stacks");
+  await press(page, "ArrowUp");
+  assert.equal(await selected(page), "main, 30.0 ms, 100 %");
+  await search("write");
+  await press(page, "e", "ArrowUp");
+  assert.equal(await selected(page), "main, 20.0 ms, 100 %");
+  await page.click('[aria-label="Remove the filter: only memcpy"]');
+  await page.click('[aria-label="Remove the filter: without write"]');
+  await search("^app");
+  await press(page, "h", "ArrowUp", "ArrowUp");
+  assert.equal(await selected(page), "parse_line, 40.0 ms, 40.0 %");
+  await press(page, "Enter");
+  assert.deepEqual(await path(page), ["all", "main", "parse_line"]);
+  await page.reload();
+  await page.waitForFunction(() => document.querySelectorAll("#path button").length === 3);
+  await page.goBack();
+  await page.goBack();
+  assert.equal(await page.$$eval("#filters .chip", (chips) => chips.length), 0);
+});
+
+test("recursion is folded", async (context) => {
+  const page = await open(context, "deep");
+  await press(page, "ArrowUp", "ArrowUp", "ArrowUp");
+  assert.match(await selected(page), /^again/);
+  await press(page, "r", "ArrowUp", "ArrowUp", "ArrowUp");
+  assert.match(await selected(page), /^leaf/);
+  await press(page, "r", "Home");
+  await page.fill("#find", "leaf");
+  await press(page, "Enter", "Tab");
+  assert.match(await selected(page), /^leaf/);
+  await press(page, "x");
+  assert.equal(await current(page), "Function");
+});
+
 test("callers are above a function, callees below", async (context) => {
   const page = await open(context, "profile");
   await press(page, "ArrowUp", "ArrowUp", "x");
@@ -284,7 +326,7 @@ test("it is dark where the system is", async (context) => {
   const page = await open(context, "profile", { colorScheme: "dark" });
   assert.equal(await page.getAttribute("html", "data-theme"), "dark");
   await page.emulateMedia({ colorScheme: "light" });
-  assert.equal(await page.getAttribute("html", "data-theme"), "light");
+  await page.waitForSelector('html[data-theme="light"]');
 });
 
 test("names do no harm, whatever is in them", async (context) => {

@@ -49,12 +49,10 @@ function hash(text) {
   return (value ^ (value >>> 15)) >>> 0;
 }
 
-// The modules of a profile with what they weigh themselves, the heaviest first, how wide the widest
-// function of each is, and the colour of each name. A module has the same colour in all graphs,
-// unless a heavier one has taken it.
-function byModule(names, { self, total }) {
+// The module of each name, with what its functions weigh themselves and how wide the widest is.
+function modulesOf(names, { self, total }) {
   const modules = new Map();
-  const of = names.map((name, id) => {
+  return names.map((name, id) => {
     const key = id ? moduleOf(name) : "";
     const module = modules.get(key) ?? { name: key, weight: 0, widest: 0 };
     modules.set(key, module);
@@ -62,18 +60,28 @@ function byModule(names, { self, total }) {
     module.widest = Math.max(module.widest, total[id]);
     return module;
   });
-  const sorted = [...modules.values()].sort((a, b) => b.weight - a.weight || b.widest - a.widest || (a.name < b.name ? -1 : 1));
+}
+
+// All modules, the heaviest first.
+function heaviest(modules) {
+  const byWeight = (a, b) => b.weight - a.weight || b.widest - a.widest || (a.name < b.name ? -1 : 1);
+  return [...new Set(modules)].sort(byWeight);
+}
+
+// The colour of each name by its module. A module has the same colour in all graphs, unless a heavier
+// one has taken it.
+function byModule(names, modules) {
   const taken = new Set();
-  for (const module of sorted) {
+  for (const module of heaviest(modules)) {
     module.slot = module.name ? hash(module.name) % HUES.length : NO_MODULE;
     while (module.name && taken.has(module.slot) && taken.size < HUES.length) {
       module.slot = (module.slot + 1) % HUES.length;
     }
     taken.add(module.slot);
   }
-  const colour = Uint8Array.from(names, (name, id) => of[id].slot * SHADES + (hash(name) % SHADES));
+  const colour = Uint8Array.from(names, (name, id) => modules[id].slot * SHADES + (hash(name) % SHADES));
   colour[0] = ROOT;
-  return { colour, modules: sorted };
+  return colour;
 }
 
 function byName(names) {

@@ -1,3 +1,10 @@
+// The filters that a search can become: the name in the state, what they do, the button and the key.
+const FILTERS = [
+  ["only", "only", "Keep only their stacks", "k"],
+  ["without", "without", "Leave their stacks out", "e"],
+  ["hide", "hidden", "Hide these frames", "h"],
+];
+
 // Mouse, keyboard and menus: what they do to the state and the panes.
 
 class Controls {
@@ -60,6 +67,7 @@ class Controls {
     this.$("exact").setAttribute("aria-pressed", state.exact);
     if (isTable) this.table.show(view, (key) => this.go({ sort: key }, false));
     this.path();
+    this.filters();
     this.found(isSearch);
     this.select(view.active, view.active?.selected ?? 0, false);
   }
@@ -137,7 +145,7 @@ class Controls {
     const { view } = this;
     const pane = view.active;
     const steps = [];
-    for (let i = pane?.focus ?? 0; i > 0; i = pane.tree.parent[i]) steps.unshift(i);
+    for (let i = pane?.focus ?? 0; i > 0 && steps.length < DEEPEST; i = pane.tree.parent[i]) steps.unshift(i);
     if (steps.length) steps.unshift(0);
     const shown = steps.map((node) => {
       const whole = node ? view.nameOf(pane.tree, node) : view.state.view === "function" ? view.state.fn : "all";
@@ -148,6 +156,38 @@ class Controls {
     });
     this.$("path").replaceChildren(...shown);
     this.$("path").scrollLeft = 1e6;
+  }
+
+  // What is filtered, and what could be done with the matches of the search.
+  filters() {
+    const { state, isMatch } = this.view;
+    const button = (text, key, act) => {
+      const made = element("button", text);
+      if (key) made.title = `Key: ${key}`;
+      made.addEventListener("click", act);
+      return made;
+    };
+    const chip = ([name, text]) => {
+      const made = element("span", text, "chip");
+      const remove = button("×", "", () => this.go({ [name]: "", zoom: "" }));
+      remove.setAttribute("aria-label", `Remove the filter: ${text} ${state[name]}`);
+      made.append(element("bdi", state[name]), remove);
+      return made;
+    };
+    const shown = FILTERS.filter(([name]) => state[name]).map(chip);
+    if (isMatch) {
+      shown.push("Matches:");
+      for (const [name, , text, key] of FILTERS) shown.push(button(text, key, () => this.filter(name)));
+    }
+    this.$("filters").replaceChildren(...shown);
+  }
+
+  // Makes a filter of the search, beside the one that is there.
+  filter(name) {
+    const { state, isMatch } = this.view;
+    if (!isMatch) return;
+    const pattern = state[name] ? `(?:${state[name]})|(?:${state.find})` : state.find;
+    this.go({ [name]: pattern, find: "", zoom: "" });
   }
 
   // What the search found.
@@ -231,7 +271,9 @@ class Controls {
     $("following").addEventListener("click", () => this.next(1));
     $("options").addEventListener("change", ({ target }) => {
       const isFlag = typeof DEFAULTS[target.name] === "boolean";
-      this.go({ [target.name]: isFlag ? target.value === "1" : target.value }, false);
+      const value = isFlag ? target.value === "1" : target.value;
+      // Folded or not, a frame has another place in the tree.
+      this.go({ [target.name]: value, ...(target.name === "fold" && { zoom: "" }) }, false);
     });
     document.addEventListener("pointerdown", (event) => {
       if (!$("options").contains(event.target)) $("options").open = false;

@@ -5,21 +5,34 @@
 // Where to go from nodes of `tree` that were reached with some weights: `reached` has the nodes and a
 // column for each kind of weight.
 function callersOf(tree, reached) {
+  const node = [];
   const kept = [];
   for (let i = 0; i < reached.node.length; i++) {
-    if (tree.parent[reached.node[i]] > 0) kept.push(i);
+    const caller = passed(tree, tree.parent[reached.node[i]]);
+    if (caller <= 0) continue;
+    node.push(caller);
+    kept.push(i);
   }
-  const callers = { node: Int32Array.from(kept, (i) => tree.parent[reached.node[i]]) };
+  const callers = { node: Int32Array.from(node) };
   for (const kind of tree.kinds) callers[kind] = Float64Array.from(kept, (i) => reached[kind][i]);
   return callers;
+}
+
+// The nearest node, from one towards the root, that is not passed over.
+function passed(tree, node) {
+  while (node > 0 && tree.passesOver(node)) node = tree.parent[node];
+  return node;
 }
 
 function calleesOf(tree, reached) {
   const { first, next, name } = tree;
   const found = [];
-  for (const at of reached.node) {
-    for (let child = first[at]; child >= 0; child = next[child]) {
-      if (name[child]) found.push(child);
+  const pending = Array.from(reached.node);
+  while (pending.length) {
+    for (let child = first[pending.pop()]; child >= 0; child = next[child]) {
+      if (!name[child]) continue;
+      if (tree.passesOver(child)) pending.push(child);
+      else found.push(child);
     }
   }
   return whole(tree, found);
@@ -132,9 +145,10 @@ class Merged {
 function fromLeaves(tree) {
   const leaves = [];
   for (let i = 1; i < tree.name.length; i++) {
-    if (!tree.isIdle(i) && tree.kinds.some((kind) => tree.own[kind][i] > 0)) leaves.push(i);
+    if (!tree.isIdle?.[i] && tree.kinds.some((kind) => tree.own[kind][i] > 0)) leaves.push(i);
   }
-  const reached = { node: Int32Array.from(leaves, (i) => (tree.name[i] ? i : tree.parent[i])) };
+  const node = Int32Array.from(leaves, (i) => passed(tree, tree.name[i] ? i : tree.parent[i]));
+  const reached = { node };
   for (const kind of tree.kinds) reached[kind] = Float64Array.from(leaves, (i) => tree.own[kind][i]);
   let isFirst = true;
   const next = (tree, reached) => {

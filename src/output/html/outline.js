@@ -1,6 +1,11 @@
 // The tree behind the canvas, for screen readers and the keyboard: what is selected, the path to it,
 // its siblings' number and what it calls. The selected item has the focus.
 
+// Nobody listens to more callers.
+const DEEPEST = 100;
+const MOST_CHILDREN = 20;
+const MOST_SIBLINGS = 1000;
+
 class Outline {
   constructor(element) {
     this.element = element;
@@ -9,7 +14,7 @@ class Outline {
   show(view, pane) {
     const { tree, selected } = pane;
     const path = [];
-    for (let i = selected; i >= 0; i = tree.parent[i]) path.unshift(i);
+    for (let i = selected; i >= 0 && path.length < DEEPEST; i = tree.parent[i]) path.unshift(i);
     this.element.replaceChildren();
     let into = this.element;
     for (const node of path) {
@@ -28,7 +33,7 @@ class Outline {
     this.last.setAttribute("aria-selected", "true");
     tree.open(selected);
     const children = childrenOf(tree, selected);
-    for (const child of children.slice(0, 20)) into.append(this.item(view, pane, child));
+    for (const child of children.slice(0, MOST_CHILDREN)) into.append(this.item(view, pane, child));
   }
 
   item(view, pane, node) {
@@ -56,8 +61,7 @@ function childrenOf(tree, node) {
   const children = [];
   for (let child = tree.first[node]; child >= 0; child = tree.next[child]) {
     if (tree.name[child] && tree.total[child] > 0) children.push(child);
-    // Nobody steps through more.
-    if (children.length === 1000) break;
+    if (children.length === MOST_SIBLINGS) break;
   }
   return children;
 }

@@ -11,6 +11,15 @@ function matching(pattern, isExact, names) {
   return isMatch;
 }
 
+// The same for a filter, which an address may tell wrong: then it filters nothing.
+function filtering(pattern, isExact, names) {
+  try {
+    return matching(pattern, isExact, names);
+  } catch {
+    return null;
+  }
+}
+
 // What matches at a node and above it, each sample once: the outermost matches, in the order of the
 // data, and their weight.
 function matchesBelow(tree, root, isMatch) {

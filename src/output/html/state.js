@@ -11,6 +11,10 @@ const DEFAULTS = {
   fn: "", // the function whose callers and callees are shown
   find: "", // what is searched for
   exact: false, // case counts
+  only: "", // what stacks must have to count
+  without: "", // what they must not have
+  hide: "", // frames that are passed over
+  fold: false, // a function that calls itself is one frame
   sort: "self", // the column of the table
   theme: "", // "dark" or "light"; empty is that of the system
 };

@@ -35,21 +35,42 @@ class Tree {
   }
 
   // Sets what nodes weigh by themselves: `total` is as wide as they are drawn, and those of a
-  // differential have a weight `before` and `after` too. A lane of a flame chart has gaps in which its
-  // thread was not seen; they are drawn, but count for nothing else.
-  weigh(own, hasLanes) {
+  // differential have a weight `before` and `after` too. The nodes that `isIdle` marks are drawn, but
+  // count for nothing else.
+  weigh(own, isIdle) {
     this.own = own;
     this.kinds = Object.keys(own);
     for (const kind of this.kinds) this[kind] = this.sums(own[kind]);
-    this.hasLanes = hasLanes;
     this.self = own.total;
-    this.busy = this.total;
-    if (hasLanes) this.busy = this.sums(own.total.map((weight, i) => (this.isIdle(i) ? 0 : weight)));
+    this.isIdle = isIdle;
+    this.busy = isIdle ? this.sums(own.total.map((weight, i) => (isIdle[i] ? 0 : weight))) : this.total;
   }
 
-  // Whether the own weight of a node is a gap in a lane.
-  isIdle(i) {
-    return this.hasLanes && (this.depth[i] === 1 || (this.depth[i] === 2 && this.name[i] === 0));
+  // Marks what is left out: all but the stacks with a match of `only`, and those with a match of
+  // `without`. Either may be null.
+  leftOut(only, without) {
+    const { name, end } = this;
+    const marks = new Uint8Array(name.length);
+    let kept = only ? 0 : name.length;
+    let dropped = 0;
+    for (let i = 0; i < name.length; i++) {
+      if (only && i >= kept && only[name[i]]) kept = end[i];
+      if (without && i >= dropped && without[name[i]]) dropped = end[i];
+      marks[i] = i >= kept || i < dropped ? 1 : 0;
+    }
+    return marks;
+  }
+
+  // Marks the gaps of lanes, in which their threads were not seen.
+  gaps() {
+    return Uint8Array.from(this.name, (name, i) => this.depth[i] === 1 || (this.depth[i] === 2 && name === 0));
+  }
+
+  // Whether merged trees pass over a node, which leaves its callees to its caller: it is hidden, or it
+  // calls itself and recursion is folded.
+  passesOver(i) {
+    const { name } = this;
+    return (this.hidden && this.hidden[name[i]]) || (this.foldsRecursion && name[i] === name[this.parent[i]]);
   }
 
   // Puts siblings in order: "weight", "name" (as in the data) or "time" (the other way round).
@@ -131,7 +152,7 @@ class Tree {
       while (stack.length >= depth[i]) active[stack.pop()]--;
       const id = name[i] || name[this.parent[i]];
       stack.push(id);
-      if (!this.isIdle(i)) sums.self[id] += this.self[i];
+      if (!this.isIdle?.[i]) sums.self[id] += this.self[i];
       if (active[id]++ > 0) continue;
       for (const kind of this.kinds) sums[kind][id] += (kind === "total" ? busy : this[kind])[i];
     }

@@ -11,27 +11,42 @@ class View {
     this.active = null;
     this.isMatch = null;
     this.isQueued = false;
-    this.onChange = () => {};
+    this.tree.weigh(this.ownWeights(), null);
+    this.arrange();
+    this.lanes = lanesOf(graph, this.tree);
     this.weigh();
     this.colourNames();
   }
 
-  // Sets the widths of the boxes.
+  // Sets what counts, and so the widths of the boxes.
   weigh() {
     const { graph, tree, state } = this;
-    const { self: after, before } = graph;
-    if (before) {
-      const larger = () => after.map((weight, i) => Math.max(weight, before[i]));
-      const total = state.width === "both" ? larger() : state.width === "before" ? before : after;
-      tree.weigh({ total, before, after }, false);
+    const match = (pattern) => filtering(pattern, state.exact, graph.names);
+    const [only, without] = [match(state.only), match(state.without)];
+    const out = only || without ? tree.leftOut(only, without) : null;
+    tree.hidden = match(state.hide);
+    tree.foldsRecursion = state.fold;
+    const own = this.ownWeights();
+    if (this.isSequence) {
+      // What is left out of a chart leaves its place empty.
+      const gaps = this.lanes && tree.gaps();
+      tree.weigh(own, out && gaps ? out.map((mark, i) => mark | gaps[i]) : out ?? gaps);
     } else {
-      tree.weigh({ total: after }, false);
+      const kept = (weights) => (out ? weights.map((weight, i) => (out[i] ? 0 : weight)) : weights);
+      for (const kind of Object.keys(own)) own[kind] = kept(own[kind]);
+      tree.weigh(own, null);
     }
     this.arrange();
-    this.lanes = lanesOf(graph, tree);
-    if (this.lanes) tree.weigh({ total: after }, true);
     this.functionSums = null;
     this.made = new Map();
+  }
+
+  ownWeights() {
+    const { self: after, before } = this.graph;
+    if (!before) return { total: after };
+    const larger = () => after.map((weight, i) => Math.max(weight, before[i]));
+    const { width } = this.state;
+    return { total: width === "both" ? larger() : width === "before" ? before : after, before, after };
   }
 
   arrange() {
@@ -53,9 +68,22 @@ class View {
   }
 
   colourNames() {
-    const { colour, modules } = byModule(this.graph.names, this.functions);
-    this.modules = modules;
-    this.colours = { module: colour, name: byName(this.graph.names) };
+    const { names } = this.graph;
+    this.moduleOfName = modulesOf(names, this.functions);
+    this.colours = { module: byModule(names, this.moduleOfName), name: byName(names) };
+  }
+
+  // The modules with what they weigh now, the heaviest first.
+  get modules() {
+    return this.once("modules", () => {
+      const { self, total } = this.functions;
+      for (const module of this.moduleOfName) module.weight = module.widest = 0;
+      this.moduleOfName.forEach((module, id) => {
+        module.weight += self[id];
+        module.widest = Math.max(module.widest, total[id]);
+      });
+      return heaviest(this.moduleOfName);
+    });
   }
 
   // Merged trees are made once.
@@ -68,10 +96,12 @@ class View {
   show(state) {
     const old = this.state;
     this.state = state;
-    if (state.width !== old.width) this.weigh();
+    const changed = (...names) => names.some((name) => state[name] !== old[name]);
+    if (changed("width", "only", "without", "hide", "fold")) this.weigh();
     this.arrange();
-    if (state.find !== old.find || state.exact !== old.exact || !this.panes.length) this.find();
-    const key = ["view", "flip", "width", "order", "fn"].map((name) => state[name]).join("\n");
+    if (changed("find", "exact")) this.find();
+    const shaping = ["view", "flip", "width", "order", "fn", "only", "without", "hide", "fold"];
+    const key = shaping.map((name) => state[name]).join("\n");
     if (key !== this.shownKey) {
       this.panes = this.makePanes();
       this.active = this.panes[this.panes.length - 1] ?? null;
@@ -117,7 +147,8 @@ class View {
       case "table":
         return [];
       default: {
-        const shown = this.isSequence ? this.once("roots", () => fromRoots(tree)) : tree;
+        const isMerged = this.isSequence || state.hide || state.fold;
+        const shown = isMerged ? this.once("roots", () => fromRoots(tree)) : tree;
         return [new Pane(shown, { name: "graph", isUp })];
       }
     }
