@@ -87,7 +87,7 @@ function legend(view, theme, search) {
   const isSeen = (module) => module.weight > all / 500 || module.widest > all / 20;
   return view.modules.filter(isSeen).slice(0, 12).map((module) => {
     const made = element("button");
-    const name = module.name || "no module told";
+    const name = module.name || "no module";
     const share = module.weight > 0 ? ` ${percent(module.weight, all)}` : "";
     made.append(swatch(module.slot * SHADES + 1), name.slice(0, 40) + share);
     made.title = `Search for ${name}`;
