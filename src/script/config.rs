@@ -1,27 +1,29 @@
-//! How recordings, and text of them, become samples.
+//! The settings of all readers of recordings and of perf-script text.
 
 use crate::backend::Backend;
 use crate::symbols;
 
-/// How recordings, and text of them, become samples. Whoever reads takes it by reference.
+/// How recordings and their text become samples. All readers take it by reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Who reads perf.data.
+    /// The program that reads perf.data.
     pub backend: Backend,
     /// Leave inlined frames out.
     pub no_inline: bool,
-    /// Keep unknown frames apart by their address: [`Frame::address`](crate::sample::Frame::address). fold names them by it.
+    /// Distinguish unknown frames by their addresses:
+    /// [`Frame::address`](crate::sample::Frame::address). fold names them by it.
     pub addresses: bool,
     /// Name and lose frames as perf 6.1 does even if it is wrong, so that the rest can be compared.
     /// For example, a call that ends a function is named after the next function, and no mark says
     /// that a stack was cut. docs/DIFFERENCES.md marks all of it with a star.
     pub perf_compat: bool,
-    /// Tell the process of each sample. We always do; `perf script` does only if it is asked to.
+    /// Print the process of each sample. We always do; `perf script` does it only on demand.
     pub pids: bool,
-    /// Begin with what the recording says about itself: [`SampleSink::text`](crate::sample::SampleSink::text) is given
-    /// comment lines, as `perf script --header` writes them.
+    /// Begin with the description of the recording:
+    /// [`SampleSink::text`](crate::sample::SampleSink::text) gets the comment lines of `perf script
+    /// --header`.
     pub header: bool,
-    /// The recording is still going on: name what is there while there is time. Not with perf.
+    /// The recording still goes on, so name addresses meanwhile. Not with perf.
     pub live: bool,
     /// The sink needs [`Sample::places`](crate::sample::Sample::places).
     pub places: bool,

@@ -1,4 +1,4 @@
-//! The first line of a sample in perf-script text.
+//! Reads the first line of a sample in perf-script text.
 //!
 //! ```text
 //! java 25607 4794564.109216: cycles:
@@ -10,8 +10,9 @@
 //! app  1925.671328:   10309278 cpu-clock:                        with `-F -tid`
 //! ```
 //!
-//! A comm may hold anything, digits and colons too, so the line is read around its time, `12.345678:`, the
-//! one field nothing else looks like; only lines without a time are read from the left.
+//! A comm may hold anything, digits and colons too. So the line is read from its time,
+//! `12.345678:`, because no other field looks like that. Only lines without a time are read from
+//! the left.
 
 use std::ops::Range;
 
@@ -19,29 +20,29 @@ use bstr::{BStr, ByteSlice};
 
 use super::numbers::{is_time, leading_number, leading_time, nanoseconds, number, position};
 
-/// What a sample's first line says.
+/// The first line of a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header<'a> {
     /// The thread's name, trimmed.
     pub comm: &'a BStr,
-    /// The process; perf prints it only when asked to (`-F pid`), as `pid/tid`.
+    /// The process, if perf prints it (`-F pid`), as `pid/tid`.
     pub pid: Option<u32>,
-    /// The thread; `None` where perf prints -1.
+    /// The thread; `None` if perf prints -1.
     pub tid: Option<u32>,
     /// The CPU.
     pub cpu: Option<u32>,
-    /// Nanoseconds.
+    /// In nanoseconds.
     pub time: Option<u64>,
-    /// What the sample stands for.
+    /// How many units of the event the sample stands for.
     pub period: Option<u64>,
-    /// The event with its modifiers, without the colon that ends it.
+    /// The event with its modifiers, without the final colon.
     pub event: &'a BStr,
-    /// What follows the event, trimmed: a tracepoint's payload, or the only frame.
+    /// The trimmed text after the event: a tracepoint's payload, or the only frame.
     pub rest: &'a BStr,
 }
 
 impl<'a> Header<'a> {
-    /// Takes a line apart; `None` if it is no sample's first line.
+    /// Parses a line. `None` if it is not the first line of a sample.
     pub fn parse(line: &'a [u8]) -> Option<Header<'a>> {
         let line = line.trim_ascii_end();
         let mut header = Header::default();
@@ -64,7 +65,7 @@ impl<'a> Header<'a> {
             return Some(header);
         }
         let header = Header::parse(line)?;
-        // What has no thread is a sample only because of what follows the time.
+        // Without a thread, only the rest of the line shows that this is a sample.
         let has_thread = header.pid.is_some() || header.tid.is_some();
         if let Some((start, _)) = find_time(line).filter(|(start, _)| *start > 0 && has_thread) {
             let blanks = line.len() - line.trim_ascii_start().len();
@@ -105,7 +106,7 @@ impl<'a> Header<'a> {
                 (self.pid, self.tid) = thread;
                 self.comm = comm.trim_ascii().as_bstr();
             }
-            // `-F -tid`: only a time and an event prove that this is a sample.
+            // With `-F -tid`, only a time and an event show that this is a sample.
             None if self.time.is_some() && !self.event.is_empty() => {
                 self.comm = who.trim_ascii().as_bstr();
             }
@@ -114,8 +115,7 @@ impl<'a> Header<'a> {
         Some(())
     }
 
-    /// `     257597 cycles:uppp: rest`; `None` for what perf prints of other records,
-    /// `PERF_RECORD_LOST lost 12`.
+    /// ` 257597 cycles:uppp: rest`. `None` for other records, such as `PERF_RECORD_LOST lost 12`.
     fn parse_what(&mut self, what: &'a [u8]) -> Option<()> {
         let what = what.trim_ascii_start();
         if what.starts_with(b"PERF_RECORD_") {
@@ -140,7 +140,7 @@ impl<'a> Header<'a> {
         }
         match event.strip_suffix(b":") {
             Some(mut name) => {
-                // Old perf prints no blank between the colon and nothing: `cycles:`; `::` would be an empty modifier.
+                // An old perf prints `cycles:` at the end of a line. `::` is an empty modifier.
                 while let Some(shorter) = name.strip_suffix(b":") {
                     name = shorter;
                 }
@@ -153,8 +153,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// What stood before the time in the last samples: most follow one of the same thread on the same CPU, and where several
-/// threads take turns, one of theirs.
+/// What stood before the time in the last samples: most follow one of the same thread on the same
+/// CPU, and where several threads take turns, one of theirs.
 #[derive(Default)]
 pub struct Last {
     known: Vec<Known>,
@@ -208,7 +208,7 @@ impl Known {
     }
 }
 
-/// Where the time stands, without its colon: the first word of the form `12.345678:`.
+/// The range of the time without its colon: the first word of the form `12.345678:`.
 fn find_time(line: &[u8]) -> Option<(usize, usize)> {
     memchr::memchr_iter(b':', line).find_map(|end| {
         let start = line[..end].iter().rposition(|&byte| is_blank(byte))? + 1;
@@ -216,7 +216,7 @@ fn find_time(line: &[u8]) -> Option<(usize, usize)> {
     })
 }
 
-/// For lines without a time: the first word of digits ends the left half, and so does a `[cpu]` behind it.
+/// Splits a line without a time after the first word of digits, or after a `[cpu]` behind that.
 fn split_after_thread(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.trim_ascii_start();
     let mut at = 0;
@@ -243,7 +243,7 @@ fn thread_of(word: &[u8]) -> Option<(Option<u32>, Option<u32>)> {
     }
 }
 
-/// simpleperf separates fields by tabs, too.
+/// Whether a byte separates fields. simpleperf also uses tabs.
 fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
@@ -277,7 +277,7 @@ mod tests {
         }
     }
 
-    /// As `parse_what` would be written if nobody waited for it.
+    /// The obvious form of `parse_what`.
     fn slow_what(what: &[u8]) -> (Option<u64>, &[u8]) {
         let what = what.trim_ascii_start();
         if !what.is_empty() && what.iter().all(u8::is_ascii_digit) {

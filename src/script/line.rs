@@ -1,4 +1,4 @@
-//! A frame line of perf-script text, taken apart.
+//! Reads a frame line of perf-script text.
 //!
 //! ```text
 //!     7f533952bc77 _dl_check_map_versions+0x597 (/usr/lib/ld-2.28.so)
@@ -10,26 +10,29 @@
 //!     401136 main                               with `-F -dso`
 //! ```
 //!
-//! Symbols and paths may both hold blanks and parentheses; what tells them apart is tried from the surest sign on.
+//! Both symbols and paths may hold blanks and parentheses. The signs that separate them are tried
+//! in order of certainty.
 
 use bstr::{BStr, ByteSlice};
 
-/// Where perf's address column ends: a tab and `%16lx`.
+/// The end of perf's address column: a tab and `%16lx`.
 pub const ADDRESS_END: usize = 17;
 
-/// What stands behind the address of a frame line.
+/// The part of a frame line behind the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Without its offset; a single blank where perf printed none, as every folder since stackcollapse-perf.pl names it.
+    /// The symbol without its offset. If perf printed none, a single blank, as in every folder
+    /// since stackcollapse-perf.pl.
     pub symbol: &'a BStr,
-    /// How far into the symbol; `None` where perf did not say.
+    /// The offset in the symbol, if perf printed it.
     pub offset: Option<u64>,
-    /// What stands between the parentheses.
+    /// The text between the parentheses.
     pub module: &'a BStr,
 }
 
 impl<'a> Frame<'a> {
-    /// Takes apart what follows the address, such as `main+0x87 (/usr/bin/python3.11)`; `None` if it is no frame.
+    /// Parses the text behind the address, such as `main+0x87 (/usr/bin/python3.11)`. `None` if it
+    /// is not a frame.
     pub fn parse(text: &'a [u8]) -> Option<Frame<'a>> {
         let text = text.trim_ascii_end();
         let open = module_start(text)?;
@@ -45,8 +48,8 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// The same without a module: `main+0x87`, or nothing. Whoever asks knows that an address
-    /// stands before it.
+    /// The same without a module: `main+0x87`, or nothing. The caller has seen an address before
+    /// it.
     pub fn without_module(text: &'a [u8]) -> Frame<'a> {
         let (symbol, offset) = match text.trim_ascii() {
             b"" => (&b"[unknown]"[..], None),
@@ -56,15 +59,15 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Splits a frame line into its address and what follows it. simpleperf writes a tab between them.
+/// Splits a frame line into its address and the rest. simpleperf writes a tab between them.
 pub fn split_address(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.trim_ascii_start();
     let end = line.iter().position(|&byte| byte == b' ' || byte == b'\t')?;
     Some((&line[..end], &line[end + 1..]))
 }
 
-/// Splits a frame line without a module, or with nothing but an address, which then is long enough
-/// to be one or where perf puts addresses.
+/// Splits a frame line without a module, or with only an address. The address must be long, or be
+/// in perf's column.
 pub fn split_bare(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let indent = line.len() - line.trim_ascii_start().len();
     let begins_with_tab = line.starts_with(b"\t");
@@ -77,7 +80,7 @@ pub fn split_bare(line: &[u8]) -> Option<(&[u8], &[u8])> {
     is_sure.then_some((address, tail))
 }
 
-/// What perf writes below a frame for `-F +srcline`, and below a sample for `-F +insn`:
+/// Whether perf writes this line below a frame for `-F +srcline`, or below a sample for `-F +insn`:
 /// two blanks and `main.c:12`, `??:0` or `libc.so.6[2724a]`; ` insn: 66 0f ef c0`.
 pub fn is_note(line: &[u8]) -> bool {
     let Some(text) = line.trim_ascii_end().strip_prefix(b" ") else { return false };
@@ -96,27 +99,27 @@ pub fn is_note(line: &[u8]) -> bool {
     is_line || is_address().unwrap_or(false)
 }
 
-/// Whether `word` is an address: hex digits only.
+/// Whether `word` has only hex digits.
 pub fn is_address(word: &[u8]) -> bool {
     !word.is_empty() && word.len() <= 16 && word.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// The value of an address; 0 for what is none.
+/// The value of an address; 0 if it is not one.
 pub fn address(word: &[u8]) -> u64 {
     word.to_str().ok().and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0)
 }
 
-/// Where the `(` of the module stands.
+/// The index of the module's `(`.
 fn module_start(text: &[u8]) -> Option<usize> {
     if !text.ends_with(b")") {
         return None;
     }
     let word = text.rfind_byteset(b" \t").map_or(0, |blank| blank + 1);
     if text[word..].starts_with(b"(") && is_balanced(&text[word..]) {
-        // The usual case; a line without any symbol has two blanks before the module, or it is no frame line.
+        // The usual case. A frame without a symbol has two blanks before the module.
         return (word > 0).then_some(word);
     }
-    // A path with blanks: `+0x6 (/tmp/my program (deleted))`. An offset cannot be part of a path's beginning.
+    // A path with blanks: `+0x6 (/tmp/my program (deleted))`. A path cannot begin with an offset.
     after_offset(text)
         .or_else(|| balanced_start(text))
         .or_else(|| text.rfind(" (").map(|at| at + 1))
@@ -183,14 +186,14 @@ fn hex(digits: &[u8]) -> Option<u64> {
         .try_fold(value(first)?, |sum, &digit| sum.checked_mul(16)?.checked_add(value(digit)?))
 }
 
-/// What stands before `+0x87` at the end of `text`, and the digits behind it.
+/// Splits `text` at a final `+0x87` into the part before it and the digits.
 fn at_offset(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let digits = text.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (before, digits) = text.split_at(text.len() - digits);
     Some((before.strip_suffix(b"+0x")?, digits))
 }
 
-/// The last `+0x`. It is near the end, so looking for a `+` from there beats a general search.
+/// The last `+0x`. It is near the end, so a search from there is fast.
 fn rfind_offset(text: &[u8]) -> Option<usize> {
     memchr::memrchr_iter(b'+', text).find(|&at| text[at..].starts_with(b"+0x"))
 }

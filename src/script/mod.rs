@@ -1,13 +1,13 @@
-//! Samples out of recordings and text.
+//! Reads samples from recordings and from perf-script text, and writes them as text.
 //!
-//! [`Reader`] turns perf-script text into samples and [`Writer`] turns samples into perf-script text; [`perf`] asks
-//! the perf program to script a recording. fg-script(5) is the contract of the text.
+//! [`Reader`] turns text into samples, and [`Writer`] samples into text. [`native`] reads perf.data
+//! itself; [`perf`] lets the perf program do that. fg-script(5) is the contract of the text.
 //!
 //! ```text
 //! python3 14854 [001]  1526.501428:     500000 cpu-clock:ppp:                 header::Header
 //!                20ca3 mmap64+0x13 (/usr/lib/x86_64-linux-gnu/libc.so.6)     line::Frame, leaf first
 //!                 61f7 main+0x87 (/usr/bin/python3.11)
-//!                                                                            a blank line ends the sample
+//!                                                                            a blank line
 //! ```
 
 mod callers;

@@ -1,8 +1,8 @@
-//! Numbers and times as perf-script text has them, read from bytes.
+//! Reads numbers and times of perf-script text.
 //!
-//! A header has five of them, which is much of what reading it takes where the frames are known already.
+//! A header has five of them, which take much of the time to read it.
 
-/// The value of a word of digits that fits; a header has five of them, so this is plain arithmetic on bytes.
+/// The value of a word of digits, if it fits.
 pub(super) fn number<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
     let mut value: u64 = 0;
     for &digit in digits {
@@ -15,7 +15,7 @@ pub(super) fn number<N: TryFrom<u64>>(digits: &[u8]) -> Option<N> {
     if digits.is_empty() { None } else { N::try_from(value).ok() }
 }
 
-/// `1526.501428`, or `12`, in nanoseconds; digits beyond the ninth are cut off.
+/// `1526.501428` or `12` in nanoseconds. Digits of the fraction after the ninth are ignored.
 pub(crate) fn nanoseconds(seconds: &[u8]) -> Option<u64> {
     const SECOND: u64 = 1_000_000_000;
     let Some(dot) = position(seconds, b'.') else {
@@ -31,10 +31,11 @@ pub(crate) fn nanoseconds(seconds: &[u8]) -> Option<u64> {
     whole.checked_mul(SECOND)?.checked_add(nanos)
 }
 
-/// The number of the digits that `text` starts with, if there are some and it fits, and how many they are.
+/// The value of the digits at the start of `text`, if there are some and it fits, and their number.
 #[inline]
 pub(super) fn leading_number(text: &[u8]) -> (Option<u64>, usize) {
-    let (mut value, mut len) = (0u64, 0);
+    let mut value = 0u64;
+    let mut len = 0;
     while let Some(digit) = text.get(len).map(|byte| byte.wrapping_sub(b'0')).filter(|&d| d <= 9) {
         value = value.wrapping_mul(10).wrapping_add(digit.into());
         len += 1;
@@ -47,7 +48,7 @@ pub(super) fn leading_number(text: &[u8]) -> (Option<u64>, usize) {
     }
 }
 
-/// The time that `text` starts with, `1526.501428:`, and where its colon is.
+/// The time at the start of `text`, `1526.501428:`, and the index of its colon.
 pub(super) fn leading_time(text: &[u8]) -> Option<(Option<u64>, usize)> {
     let (seconds, dot) = leading_number(text);
     let fraction = text.get(dot..)?.strip_prefix(b".")?;
@@ -65,16 +66,16 @@ pub(super) fn leading_time(text: &[u8]) -> Option<(Option<u64>, usize)> {
     Some((time, end))
 }
 
-/// `1526.501428`
+/// Whether `word` looks like `1526.501428`.
 pub(super) fn is_time(word: &[u8]) -> bool {
     let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
     position(word, b'.').is_some_and(|dot| digits(&word[..dot]) && digits(&word[dot + 1..]))
 }
 
-/// Of ten.
+/// The powers of ten.
 const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
-/// Where `byte` is. Words are short: a plain loop is done before a wide search has begun.
+/// The index of `byte`. Words are short, so a plain loop is faster than memchr.
 pub(super) fn position(word: &[u8], byte: u8) -> Option<usize> {
     word.iter().position(|&other| other == byte)
 }

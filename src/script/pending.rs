@@ -1,28 +1,28 @@
-//! The sample that is being read, until its last line was.
+//! Collects the lines of the sample that is being read.
 
 use bstr::ByteSlice;
 
 use super::header::Header;
 use crate::sample::{FrameId, Place, Sample};
 
-/// A sample that owns its words, as its lines may lie in two chunks.
+/// A sample that owns its words, because its lines may be in two chunks.
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) open: bool,
-    /// Its only frame stood on its first line: where it was, or the address that it accessed if
-    /// frames follow.
+    /// There is a frame on its first line. If others follow, this one is the address that it
+    /// accessed.
     pub(super) single: bool,
     comm: Vec<u8>,
     event: Vec<u8>,
     numbers: Sample<'static>,
     pub(super) stack: Vec<FrameId>,
     pub(super) places: Vec<Place>,
-    /// What of its text lies in chunks before.
+    /// The part of its text that was in earlier chunks.
     pub(super) text: Vec<u8>,
 }
 
 impl Pending {
-    /// Begins anew with what `header` tells.
+    /// Begins a sample with this header.
     pub(super) fn start(&mut self, header: &Header<'_>) {
         self.open = true;
         self.single = false;
@@ -37,13 +37,12 @@ impl Pending {
         self.numbers = Sample { pid, tid, cpu, time, period, ..Sample::default() };
     }
 
-    /// Whether nothing proves that its first line was one of a sample: it has neither a time, an
-    /// event nor a frame.
+    /// Whether the first line may not be that of a sample, because it has no time, event or frame.
     pub(super) fn is_doubtful(&self) -> bool {
         self.stack.is_empty() && self.event.is_empty() && self.numbers.time.is_none()
     }
 
-    /// Forgets the frame that stood on its first line: those of its stack follow.
+    /// Drops the frame on the first line, because the stack follows.
     pub(super) fn drop_single(&mut self) {
         if std::mem::take(&mut self.single) {
             self.stack.drain(..self.stack.len().min(1));
@@ -51,7 +50,7 @@ impl Pending {
         }
     }
 
-    /// As sinks take it; `text` is the end of its text.
+    /// The sample for a sink. `text` is the end of its text.
     pub(super) fn lend<'a>(&'a mut self, text: &'a [u8]) -> Sample<'a> {
         if !self.text.is_empty() {
             self.text.extend_from_slice(text);

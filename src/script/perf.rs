@@ -1,4 +1,4 @@
-//! perf.data → perf-script text by the perf program.
+//! Lets the perf program turn perf.data into perf-script text.
 
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::Config;
 use crate::error::{Error, Result};
 use crate::tally::{Loss, Tally};
 
-/// What is to be scripted.
+/// A recording.
 pub enum Recording<'a> {
     /// A perf.data file.
     File(PathBuf),
@@ -19,10 +19,12 @@ pub enum Recording<'a> {
     Stream(Box<dyn Read + Send + 'a>),
 }
 
-/// Scripts `recording`, called `name` in errors, and hands the text to `read`, which must read it to its end.
+/// Scripts `recording`, called `name` in errors, and passes the text to `read`, which must read it
+/// to its end.
 ///
-/// perf runs beside us and its text streams; only a perf.data *file* that arrives as a stream goes through a temporary
-/// file, as perf seeks in it. What perf says it lost goes into `tally`.
+/// perf runs in parallel and streams its text. Only a perf.data *file* that arrives as a stream is
+/// copied to a temporary file, because perf seeks in it. The losses that perf reports go into
+/// `tally`.
 pub fn script<T>(
     config: &Config,
     recording: Recording<'_>,
@@ -43,7 +45,7 @@ pub fn script<T>(
     })?;
     let (outcome, said) = thread::scope(|scope| {
         if let (Some(mut stream), Some(mut stdin)) = (stream, child.stdin.take()) {
-            // If perf stops reading, its status tells why; nothing is gained from the broken pipe.
+            // If perf stops reading, its status says why, so the broken pipe is ignored.
             scope.spawn(move || io::copy(&mut stream, &mut stdin).is_ok());
         }
         let stderr = child.stderr.take();
@@ -55,19 +57,19 @@ pub fn script<T>(
             }
         };
         if outcome.is_err() {
-            // Nobody reads its text any more.
+            // Nobody reads its text now.
             let _ = child.kill();
         }
         (outcome, listener.join().unwrap_or_default())
     });
     let done = outcome?;
     end(child, &program, &said).map_err(|error| match file.and_then(|file| cut_short(&file)) {
-        // perf says nothing of use about such files, if it does not crash.
+        // perf crashes on such files, or its message does not help.
         Some((at, problem)) => Error::Corrupt { input: name.into(), at, problem },
         None => error,
     })?;
     tally.lose(Loss::Lost, lost_samples(&said), 0);
-    // All that perf has to say about a stream that ends in the middle of a record.
+    // This is perf's only message if a stream ends in the middle of a record.
     tally.lose(Loss::CutShort, u64::from(said.contains_str("unexpected end of event stream")), 0);
     Ok(done)
 }
@@ -75,14 +77,14 @@ pub fn script<T>(
 fn command(config: &Config) -> Command {
     let program = std::env::var_os("PERF").unwrap_or_else(|| "perf".into());
     let mut command = Command::new(program);
-    // --force reads recordings that belong to another user, as those made with --root may.
-    // Of chains deeper than 127 frames it would leave out the root.
+    // --force reads recordings of another user, such as those made with --root. By default, perf
+    // leaves out the root of chains with more than 127 frames.
     command.args(["script", "--force", "--max-stack", "8192"]);
     if config.no_inline {
         command.arg("--no-inline");
     }
     if config.pids {
-        // Once a field is added, tracepoints lose the frames that they have by default.
+        // If a field is added, tracepoints lose their default fields.
         command.args(["-F", "+pid,+ip,+sym,+symoff,+dso"]);
     }
     if config.header {
@@ -93,7 +95,8 @@ fn command(config: &Config) -> Command {
 
 type Placed<'a> = (PathBuf, Option<Box<dyn Read + Send + 'a>>, Option<tempfile::NamedTempFile>);
 
-/// Where perf finds the recording: the path for its `-i`, what is to be written to its stdin, and a temporary file.
+/// Where perf finds the recording: the path for its `-i`, the stream for its stdin, and a temporary
+/// file.
 fn place<'a>(recording: Recording<'a>, name: &str) -> Result<Placed<'a>> {
     let mut stream = match recording {
         Recording::File(path) => return Ok((path, None, None)),
@@ -103,7 +106,7 @@ fn place<'a>(recording: Recording<'a>, name: &str) -> Result<Placed<'a>> {
     let reading = || format!("cannot read {name}");
     (&mut stream).take(16).read_to_end(&mut start).map_err(Error::io(reading))?;
     let rest = io::Cursor::new(start.clone()).chain(stream);
-    // The header of a stream is its magic and its own size, 16; a file's is longer.
+    // The header of a stream is its magic and its own size, 16. That of a file is longer.
     if start
         .get(8..16)
         .is_some_and(|size| size == 16u64.to_le_bytes() || size == 16u64.to_be_bytes())
@@ -128,10 +131,10 @@ fn end(mut child: Child, program: &str, said: &[u8]) -> Result<()> {
     Err(Error::Child { program: format!("{program} script"), status, said })
 }
 
-/// Where a perf.data file ends and what its header promises, if that is more.
+/// Where a perf.data file ends, and the problem, if its header states a larger size.
 ///
-/// The header is magic, its own size, the size of an attribute, and three sections, each an offset and a size, of which the
-/// second is the data (perf.data-file-format.txt).
+/// The header has a magic number, its own size, the size of an attribute, and three sections, each
+/// with an offset and a size. The second section is the data (perf.data-file-format.txt).
 fn cut_short(file: &Path) -> Option<(String, String)> {
     let mut file = std::fs::File::open(file).ok()?;
     let len = file.metadata().ok()?.len();
@@ -151,10 +154,11 @@ fn cut_short(file: &Path) -> Option<(String, String)> {
     (end > len).then_some((format!("byte {len}"), problem))
 }
 
-/// The end of what perf says: it can say a line for each address.
+/// The end of perf's messages. perf may print one for each address.
 fn last_words(mut stderr: impl Read) -> Vec<u8> {
     const KEPT: usize = 2048;
-    let (mut words, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut words = Vec::new();
+    let mut buffer = [0; 4096];
     while let Ok(n @ 1..) = stderr.read(&mut buffer) {
         words.extend_from_slice(&buffer[..n]);
         words.drain(..words.len().saturating_sub(KEPT));
@@ -162,8 +166,8 @@ fn last_words(mut stderr: impl Read) -> Vec<u8> {
     words
 }
 
-/// `Processed 1195 samples and lost 49.46%!`, or, where it was less, `Processed 11270 events and lost 3 chunks!`, each of
-/// which is a sample or more.
+/// The losses in `Processed 1195 samples and lost 49.46%!`, or in `Processed 11270 events and lost
+/// 3 chunks!` if there were fewer. A chunk has at least one sample.
 fn lost_samples(said: &[u8]) -> u64 {
     let between = |start: &str, end: &str| {
         let (_, rest) = said.split_once_str(start)?;

@@ -1,4 +1,4 @@
-//! Samples → perf-script text, in the form of `perf script` with its default fields.
+//! Writes samples as perf-script text, with the default fields of `perf script`.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::sample::{FrameTable, Kind, Place, Sample, SampleSink};
 use crate::tally::Tally;
 
-/// Writes perf-script text; a sample that still has the text it was read from is written as that.
+/// Writes perf-script text. A sample that still has its original text is written unchanged.
 pub struct Writer<W> {
     out: W,
     output: String,
@@ -14,12 +14,12 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// A writer to `out`, which errors call `output`.
+    /// Writes to `out`, which errors call `output`.
     pub fn new(out: W, output: impl Into<String>) -> Self {
         Writer { out, output: output.into(), buffer: Vec::new() }
     }
 
-    /// What was written to.
+    /// The inner writer.
     pub fn into_inner(self) -> W {
         self.out
     }
@@ -51,10 +51,9 @@ impl<W: Write> SampleSink for Writer<W> {
     }
 }
 
-/// Appends `sample` as text, blank line included.
-///
-/// `python3 14854/14855 [001]  1526.501428:     500000 cpu-clock:ppp: ` and a line for each frame; the columns are
-/// those of perf 6.1. Frames without a place get address 0 and no offset.
+/// Appends `sample` as text, including the blank line: `python3 14854/14855 [001] 1526.501428:
+/// 500000 cpu-clock:ppp: ` and a line for each frame, with the columns of perf 6.1. Frames without
+/// a place get address 0 and no offset.
 fn format(out: &mut Vec<u8>, frames: &FrameTable, sample: &Sample<'_>) {
     out.extend_from_slice(sample.comm);
     // Writing to a Vec cannot fail.
@@ -68,7 +67,8 @@ fn format(out: &mut Vec<u8>, frames: &FrameTable, sample: &Sample<'_>) {
         let _ = write!(out, " [{cpu:03}]");
     }
     if let Some(time) = sample.time {
-        let (seconds, nanos) = (time / 1_000_000_000, time % 1_000_000_000);
+        let seconds = time / 1_000_000_000;
+        let nanos = time % 1_000_000_000;
         let _ = match nanos % 1000 {
             0 => write!(out, " {seconds:>5}.{:06}: ", nanos / 1000),
             _ => write!(out, " {seconds:>5}.{nanos:09}: "),

@@ -1,17 +1,17 @@
-//! Stacks whose user part the kernel records later: `perf record --call-graph fp,defer`, since
-//! Linux 6.19.
+//! Holds samples whose user part the kernel records later: `perf record --call-graph fp,defer`,
+//! since Linux 6.19.
 //!
 //! ```text
 //!  SAMPLE  kernel part, PERF_CONTEXT_USER_DEFERRED, cookie ─▶ held ┐
 //!  SAMPLE  another one in the same system call, same cookie ─▶ held ┼─▶ whole
-//!  CALLCHAIN_DEFERRED  cookie, user part: on the way back to user space ┘
+//!  CALLCHAIN_DEFERRED  cookie, user part, on the way back to user space ┘
 //! ```
 //!
 //! Such a record belongs to all samples of its thread with its cookie. A thread has one cookie at a
-//! time, and it can be sampled once more behind the record, before it is back in user space. So the
-//! last record of each thread is kept, too.
+//! time. It may be sampled again after the record, before it is back in user space, so the last
+//! record of each thread is kept too.
 //!
-//! Memory: the samples that wait, at most [`MOST`], and a call chain for each thread that lives.
+//! Memory: at most [`MOST`] waiting samples, and a call chain for each living thread.
 //!
 //! Source: `PERF_RECORD_CALLCHAIN_DEFERRED` in `include/uapi/linux/perf_event.h`.
 
@@ -19,11 +19,11 @@ use std::collections::HashMap;
 
 use super::Waiting;
 
-/// So many samples wait for their user parts. perf has no bound; this is a minute of a thread that
-/// stays in the kernel, at 997 Hz.
+/// The most samples that wait for their user parts: at 997 Hz, a minute of a thread that stays in
+/// the kernel. perf has no limit.
 const MOST: usize = 64 << 10;
 
-/// Samples that wait, and the records that came last.
+/// The waiting samples, and the last record of each thread.
 #[derive(Default)]
 pub(super) struct Deferred {
     held: HashMap<Option<u32>, Vec<Held>>,
@@ -34,16 +34,16 @@ pub(super) struct Deferred {
 /// A sample without its user part.
 pub(super) struct Held {
     pub(super) cookie: u64,
-    /// Once for each event that it counts for.
+    /// One for each event that it counts for.
     pub(super) waiting: Vec<Waiting>,
-    /// The kernel's part, as ids of places.
+    /// The kernel's part, as ids of addresses.
     pub(super) stack: Vec<u32>,
-    /// Where the thread was, if that was in user space.
+    /// The thread's address, if that was in user space.
     pub(super) user: Option<u64>,
 }
 
 impl Deferred {
-    /// Keeps a sample of thread `tid`. The answer are those that cannot wait any longer.
+    /// Keeps a sample of thread `tid`. Returns samples that cannot wait any longer.
     pub(super) fn hold(&mut self, tid: Option<u32>, held: Held) -> Vec<Held> {
         let others = if self.count < MOST { Vec::new() } else { self.end() };
         self.held.entry(tid).or_default().push(held);
@@ -51,27 +51,26 @@ impl Deferred {
         others
     }
 
-    /// The user part for a sample of thread `tid` with this cookie, if it is there already.
-    pub(super) fn told(&self, tid: Option<u32>, cookie: u64) -> Option<&[u64]> {
+    /// The user part for a sample of thread `tid` with this cookie, if it has already arrived.
+    pub(super) fn arrived(&self, tid: Option<u32>, cookie: u64) -> Option<&[u64]> {
         let (last, chain) = self.last.get(&tid)?;
         (*last == cookie).then_some(chain)
     }
 
-    /// The user part of thread `tid` with this cookie has come. The answer are all samples of the
-    /// thread: a thread that got another cookie has left the kernel since, so what has not this one
-    /// waits in vain.
-    pub(super) fn tell(&mut self, tid: Option<u32>, cookie: u64, chain: Vec<u64>) -> Vec<Held> {
+    /// Takes the user part of thread `tid` with this cookie. Returns all samples of the thread: it
+    /// left the kernel, so those with another cookie wait in vain.
+    pub(super) fn arrive(&mut self, tid: Option<u32>, cookie: u64, chain: Vec<u64>) -> Vec<Held> {
         self.last.insert(tid, (cookie, chain));
         self.take(tid)
     }
 
-    /// The thread is over. The answer are its samples, which wait in vain.
+    /// Handles the end of a thread. Returns its samples, which wait in vain.
     pub(super) fn exit(&mut self, tid: u32) -> Vec<Held> {
         self.last.remove(&Some(tid));
         self.take(Some(tid))
     }
 
-    /// Nothing more will come. The answer are all samples that wait, by thread.
+    /// Handles the end of the recording. Returns all waiting samples, by thread.
     pub(super) fn end(&mut self) -> Vec<Held> {
         self.count = 0;
         let mut threads: Vec<_> = self.held.drain().collect();

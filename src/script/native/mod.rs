@@ -1,22 +1,23 @@
-//! perf.data → samples by ourselves: no perf, no addr2line.
+//! Makes samples of perf.data without perf and addr2line.
 //!
 //! ```text
-//! perf_data::Reader ─Item─▶ unwind::Spaces   who runs what: maps, comms, forks, execs
-//!                           stack::Stacks    kernel chain, then the user stack: frame pointers, branches or unwind
-//!                           places::Places   every distinct address once, named in batches
-//!                    ─Sample, in order, when the addresses of its batch have names─▶ SampleSink
+//! perf_data::Reader ─Item─▶ unwind::Spaces          maps, comms, forks and execs of processes
+//!                           stack::Builder          the kernel's chain, then the user's stack
+//!                           addresses::Addresses    each distinct address once, named in batches
+//!                    ─Sample, in order, once its addresses have names─▶ SampleSink
 //! ```
 //!
-//! Names are asked for in batches, as symbol tables and DWARF are read fastest that way: samples wait, as numbers, until
-//! 64 Ki of them are there or the recording ends. An address is resolved once, whatever the number of batches; of a recording that is still going
-//! on, code that is made at run time again, as JITs tell of it when it suits them.
+//! Addresses are named in batches, because symbol tables and DWARF are read fastest that way.
+//! Samples wait as numbers until there are 64 Ki of them or the recording ends. An address is
+//! resolved once, whatever the number of batches. While a recording goes on, generated code is
+//! resolved again, because JITs write their names late.
 
-mod answers;
+mod addresses;
+mod coverage;
 mod deferred;
 mod nameless;
+mod naming;
 mod needs_perf;
-mod places;
-mod seen;
 mod stack;
 mod warnings;
 
@@ -25,7 +26,7 @@ use bstr::{BString, ByteSlice};
 use super::Config;
 use crate::error::Result;
 use crate::event;
-use crate::perf_data::{CpuMode, Features, Item, Reader, Record, Shares};
+use crate::perf_data::{CpuMode, Features, Item, RawSample, Reader, Record, Shares};
 use crate::sample::{
     FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start, printable,
 };
@@ -33,26 +34,31 @@ use crate::symbols::{Loader, Origin};
 use crate::tally::{Count, Loss, Tally};
 use crate::unwind::{Processes, Spaces};
 
+use addresses::Addresses;
+use coverage::Coverage;
 use deferred::{Deferred, Held};
 use nameless::Nameless;
-use places::Places;
 use stack::Builder;
 
-/// How many samples wait for their names at most.
+/// The most samples that wait for their names.
 const BATCH: usize = 64 << 10;
-/// And at first, while a recording goes on: what takes less than a second is named faster at its end, by all processors and at once.
-/// Then twice as many: so all that is looked up more than once because of it costs no more than once again, and half of the samples at
-/// most are left for the end.
+/// The first batch while a recording goes on. A workload of less than a second is named faster at
+/// its end, by all processors at once. Each batch has twice the size of the last. So looking up
+/// things again costs no more than looking them up once, and at most half of the samples are left
+/// for the end.
 const FIRST: usize = 1 << 10;
-/// When there are so many, it is known which modules matter: what is asked of them once is asked while the recording goes on.
+/// After this many samples the important modules are known, so they are prepared while the
+/// recording goes on.
 const ENOUGH: usize = 64;
 
 /// Reads a recording to its end and pushes its samples into `sink`, which is not finished.
 ///
 /// # Errors
-/// [`Error::NeedsPerf`](crate::error::Error::NeedsPerf), before any sample is pushed, where only perf can help.
+/// [`Error::NeedsPerf`](crate::error::Error::NeedsPerf), before any sample is pushed, if only perf
+/// can help.
 ///
-/// Memory: a batch of samples as numbers, the distinct addresses and their names, and what of the modules' symbols is looked at.
+/// Memory: a batch of samples as numbers, the distinct addresses and their names, and the pages of
+/// modules' symbols that are read.
 pub fn script(
     mut reader: Reader,
     config: &Config,
@@ -64,7 +70,7 @@ pub fn script(
     let mut script = Script {
         spaces: Spaces::new(None, reader.written()),
         builder: Builder::new(&reader, config.perf_compat),
-        places: Places::new(config),
+        addresses: Addresses::new(config),
         shares: Shares::default(),
         events: Vec::new(),
         waiting: Vec::new(),
@@ -73,21 +79,23 @@ pub fn script(
         monotonic: false,
         stacks: Vec::new(),
         deferred: Deferred::default(),
-        seen: seen::Sums::default(),
+        coverage: Coverage::default(),
         config,
         loader: &loader,
     };
     script.spaces.processes = Processes::new(config.live);
     let mut begun = false;
-    let (read, mut checked) = (tally.read.items, false);
+    let mut checked = false;
+    let read = tally.read.items;
     let mut batch = if config.live { FIRST } else { BATCH };
     let mut prepared = !config.live;
     loop {
-        // A stream tells its events once it has begun.
+        // The events of a stream are known once it has begun.
         if !checked && !reader.events().is_empty() {
             needs_perf::check_stacks(&reader)?;
             script.learn(reader.features());
-            // CLOCK_MONOTONIC, that of jitdumps: `perf record -k mono`, as perf-inject(1) wants it, too.
+            // 1 is CLOCK_MONOTONIC, the clock of jitdumps: `perf record -k mono`, which
+            // perf-inject(1) needs too.
             script.monotonic =
                 reader.events().iter().all(|e| e.attr.use_clockid() && e.attr.clockid == 1);
             checked = true;
@@ -98,7 +106,7 @@ pub fn script(
             prepared = true;
             script.learn(reader.features());
             script.spaces.processes.learn(&reader);
-            script.places.prepare(&script.spaces, &loader);
+            script.addresses.prepare(&script.spaces, &loader);
         }
         if script.waiting.len() >= batch {
             batch = (batch * 2).min(BATCH);
@@ -121,28 +129,28 @@ pub fn script(
     let unmatched = script.deferred.end();
     script.complete(unmatched, None, tally);
     script.flush(frames, sink, tally)?;
-    script.places.settle(&script.spaces, &loader, frames);
+    script.addresses.settle(&script.spaces, &loader, frames);
     reader.tally(tally);
-    script.seen.tally(tally);
-    let is_nameless = |place| {
-        let mut named = script.places.frames(place, None).iter();
+    script.coverage.tally(tally);
+    let is_nameless = |id| {
+        let mut named = script.addresses.frames(id, None).iter();
         named.any(|named| frames.symbol(named.frame) == "[unknown]")
     };
-    let hints = script.nameless.hints(&script.places, &script.spaces, &loader, is_nameless);
+    let hints = script.nameless.hints(&script.addresses, &script.spaces, &loader, is_nameless);
     warnings::say(&reader, &loader, &hints);
     let missing = loader.warnings();
     let unnamed = missing.mismatched.len() + missing.elsewhere.len();
     tally.lose(Loss::Mismatched, unnamed as u64, 0);
     tally.flat += script.bare;
-    let replaced = script.spaces.replaced() + script.places.replaced();
+    let replaced = script.spaces.replaced() + script.addresses.replaced();
     tally.lose(Loss::Replaced, replaced, 0);
-    let Script { spaces, places, .. } = script;
-    // Unmapping large files takes milliseconds, in which what was read can be drawn.
-    rayon::spawn(move || drop((spaces, places, loader)));
+    let Script { spaces, addresses, .. } = script;
+    // Unmapping large files takes milliseconds, during which the caller can draw the graph.
+    rayon::spawn(move || drop((spaces, addresses, loader)));
     Ok(())
 }
 
-/// Pushes the names of the events, if a reader would not know which of them comes first.
+/// Pushes the names of the events, if a reader cannot know which of them comes first.
 pub(crate) fn list_events(reader: &Reader, sink: &mut (impl SampleSink + ?Sized)) -> Result<()> {
     let names = reader.events().iter().map(|event| printable(event.name.as_bstr()));
     let names: Vec<_> = names.collect();
@@ -150,8 +158,8 @@ pub(crate) fn list_events(reader: &Reader, sink: &mut (impl SampleSink + ?Sized)
     if lines.is_empty() { Ok(()) } else { sink.text(&lines) }
 }
 
-/// Pushes what the recording says about itself, as far as it was asked for or decides what is
-/// folded.
+/// Pushes the description of the recording if it is wanted, and the list of events if it decides
+/// what is folded.
 fn begin(reader: &Reader, config: &Config, sink: &mut (impl SampleSink + ?Sized)) -> Result<()> {
     let description = if config.header { reader.features().describe() } else { Vec::new() };
     if !description.is_empty() {
@@ -166,7 +174,7 @@ fn begin(reader: &Reader, config: &Config, sink: &mut (impl SampleSink + ?Sized)
 struct Script<'a> {
     spaces: Spaces,
     builder: Builder,
-    places: Places,
+    addresses: Addresses,
     shares: Shares,
     /// The names of events by their index.
     events: Vec<BString>,
@@ -174,13 +182,13 @@ struct Script<'a> {
     /// Samples without a call chain.
     bare: u64,
     nameless: Nameless,
-    /// Times are those of jitdumps.
+    /// Times are on the clock of jitdumps.
     monotonic: bool,
-    /// The stacks of `waiting`, one behind the other, as ids of `places`.
+    /// The stacks of `waiting`, one after another, as ids of `addresses`.
     stacks: Vec<u32>,
     /// Samples whose user part comes later.
     deferred: Deferred,
-    seen: seen::Sums,
+    coverage: Coverage,
     config: &'a Config,
     loader: &'a Loader,
 }
@@ -198,7 +206,7 @@ struct Waiting {
 }
 
 impl Script<'_> {
-    /// Learns what the recording says about itself, as far as it has come.
+    /// Learns from the features of the recording that are known so far.
     fn learn(&mut self, features: &Features) {
         self.spaces.learn(features);
         let Features { hostname, os_release, arch, .. } = features;
@@ -214,83 +222,15 @@ impl Script<'_> {
         tally: &mut Tally,
     ) {
         match item.record {
-            Record::Sample(sample) => {
-                let (pid, tid) = (sample.pid.or(item.id.pid), sample.tid.or(item.id.tid));
-                if let Some(pid) = pid {
-                    self.spaces.processes.see(pid, sample.time);
-                }
-                let comm = self.spaces.comm(pid, tid);
-                let comm_name = self.spaces.comm_name(comm);
-                let (first, start) = (self.waiting.len(), self.stacks.len());
-                let is_bare = sample.callchain.is_none() && sample.stack_user.is_none();
-                let (events, waiting, bare) = (&mut self.events, &mut self.waiting, &mut self.bare);
-                let seen = &mut self.seen;
-                self.shares.of(item, |event, period| {
-                    seen.sample(event, period);
-                    if events.len() <= event.index {
-                        events.resize(event.index + 1, BString::default());
-                    }
-                    if events[event.index].is_empty() {
-                        events[event.index] = printable(event.name.as_bstr()).into_owned().into();
-                    }
-                    *bare += u64::from(is_bare);
-                    let (cpu, time) = (sample.cpu, sample.time);
-                    let head = Sample {
-                        comm: comm_name,
-                        pid,
-                        tid,
-                        cpu,
-                        time,
-                        event: events[event.index].as_bstr(),
-                        period: Some(period),
-                        ..Sample::default()
-                    };
-                    if !sink.wants(frames, &head) {
-                        tally.read += Count::one(period);
-                        return;
-                    }
-                    waiting.push(Waiting {
-                        comm,
-                        pid,
-                        tid,
-                        cpu,
-                        time,
-                        period,
-                        event: event.index,
-                        stack: (start, start),
-                    });
-                });
-                if waiting.len() == first {
-                    return;
-                }
-                let mode = item.head.mode();
-                let limit = item.event.map_or(0, |event| event.attr.max_stack);
-                let (builder, mut into) = self.into();
-                let cookie = builder.build(mode, &sample, limit, &mut into);
-                let Some(cookie) = cookie else {
-                    return self.set_stack(first, start);
-                };
-                let held = Held {
-                    cookie,
-                    waiting: self.waiting.split_off(first),
-                    stack: self.stacks.split_off(start),
-                    user: sample.ip.filter(|_| mode == CpuMode::User),
-                };
-                let early = self.deferred.told(tid, cookie).map(<[u64]>::to_vec);
-                if let Some(chain) = early {
-                    return self.complete(vec![held], Some((cookie, &chain)), tally);
-                }
-                let unmatched = self.deferred.hold(tid, held);
-                self.complete(unmatched, None, tally);
-            }
+            Record::Sample(sample) => self.sample(item, &sample, frames, sink, tally),
             Record::Callchain { cookie, chain } => {
                 let chain: Vec<u64> = chain.iter().collect();
-                let held = self.deferred.tell(item.id.tid, cookie, chain.clone());
+                let held = self.deferred.arrive(item.id.tid, cookie, chain.clone());
                 self.complete(held, Some((cookie, &chain)), tally);
             }
             Record::Read(read) => {
                 if let Some(event) = item.event {
-                    self.seen.count(event, &read);
+                    self.coverage.count(event, &read);
                 }
             }
             Record::Exit(task) => {
@@ -301,14 +241,12 @@ impl Script<'_> {
             Record::Comm { pid, tid, comm, exec } => {
                 if exec {
                     self.loader.forget(pid);
-                }
-                if exec {
                     self.spaces.processes.begins(pid, item.id.time);
                 }
                 self.spaces.rename(pid, tid, comm, exec);
             }
             Record::Fork(task) => {
-                self.seen.fork();
+                self.coverage.fork();
                 if task.pid != task.ppid {
                     self.spaces.processes.begins(task.pid, Some(task.time));
                 }
@@ -319,35 +257,113 @@ impl Script<'_> {
         }
     }
 
-    /// What builds stacks, and where they go.
-    fn into(&mut self) -> (&mut Builder, stack::Into<'_>) {
-        let into = stack::Into {
+    /// Takes a sample: finds its stack, and lets it wait for its names.
+    fn sample(
+        &mut self,
+        item: &Item<'_>,
+        sample: &RawSample<'_>,
+        frames: &FrameTable,
+        sink: &mut (impl SampleSink + ?Sized),
+        tally: &mut Tally,
+    ) {
+        let pid = sample.pid.or(item.id.pid);
+        let tid = sample.tid.or(item.id.tid);
+        if let Some(pid) = pid {
+            self.spaces.processes.see(pid, sample.time);
+        }
+        let comm = self.spaces.comm(pid, tid);
+        let comm_name = self.spaces.comm_name(comm);
+        let first = self.waiting.len();
+        let start = self.stacks.len();
+        let is_bare = sample.callchain.is_none() && sample.stack_user.is_none();
+        let Script { events, waiting, bare, coverage, shares, .. } = self;
+        shares.of(item, |event, period| {
+            coverage.sample(event, period);
+            if events.len() <= event.index {
+                events.resize(event.index + 1, BString::default());
+            }
+            if events[event.index].is_empty() {
+                events[event.index] = printable(event.name.as_bstr()).into_owned().into();
+            }
+            *bare += u64::from(is_bare);
+            let head = Sample {
+                comm: comm_name,
+                pid,
+                tid,
+                cpu: sample.cpu,
+                time: sample.time,
+                event: events[event.index].as_bstr(),
+                period: Some(period),
+                ..Sample::default()
+            };
+            if !sink.wants(frames, &head) {
+                tally.read += Count::one(period);
+                return;
+            }
+            waiting.push(Waiting {
+                comm,
+                pid,
+                tid,
+                cpu: sample.cpu,
+                time: sample.time,
+                period,
+                event: event.index,
+                stack: (start, start),
+            });
+        });
+        if self.waiting.len() == first {
+            return;
+        }
+        let mode = item.head.mode();
+        let limit = item.event.map_or(0, |event| event.attr.max_stack);
+        let (builder, mut target) = self.target();
+        let Some(cookie) = builder.build(mode, sample, limit, &mut target) else {
+            return self.set_stack(first, start);
+        };
+        let held = Held {
+            cookie,
+            waiting: self.waiting.split_off(first),
+            stack: self.stacks.split_off(start),
+            user: sample.ip.filter(|_| mode == CpuMode::User),
+        };
+        let early = self.deferred.arrived(tid, cookie).map(<[u64]>::to_vec);
+        if let Some(chain) = early {
+            return self.complete(vec![held], Some((cookie, &chain)), tally);
+        }
+        let unmatched = self.deferred.hold(tid, held);
+        self.complete(unmatched, None, tally);
+    }
+
+    /// The builder of stacks, and its target.
+    fn target(&mut self) -> (&mut Builder, stack::Target<'_>) {
+        let target = stack::Target {
             spaces: &mut self.spaces,
-            places: &mut self.places,
+            addresses: &mut self.addresses,
             loader: self.loader,
             stack: &mut self.stacks,
         };
-        (&mut self.builder, into)
+        (&mut self.builder, target)
     }
 
-    /// The samples from `first` on have the stack from `start` on.
+    /// Gives the stack from `start` on to the samples from `first` on.
     fn set_stack(&mut self, first: usize, start: usize) {
         let stack = (start, self.stacks.len());
         self.waiting[first..].iter_mut().for_each(|waiting| waiting.stack = stack);
     }
 
-    /// Lets samples go on that were held: with the user part that has come, if it is theirs.
-    fn complete(&mut self, held: Vec<Held>, told: Option<(u64, &[u64])>, tally: &mut Tally) {
+    /// Releases samples that were held, with the user part that `arrived` if it has their cookie.
+    fn complete(&mut self, held: Vec<Held>, arrived: Option<(u64, &[u64])>, tally: &mut Tally) {
         for Held { cookie, waiting, stack, user } in held {
-            let (first, start) = (self.waiting.len(), self.stacks.len());
+            let first = self.waiting.len();
+            let start = self.stacks.len();
             let pid = waiting.first().and_then(|waiting| waiting.pid).unwrap_or(0);
             self.waiting.extend(waiting);
             self.stacks.extend(stack);
-            let (builder, mut into) = self.into();
-            match told.filter(|(of, _)| *of == cookie) {
-                Some((_, chain)) => builder.append_deferred(pid, chain, &mut into),
+            let (builder, mut target) = self.target();
+            match arrived.filter(|(of, _)| *of == cookie) {
+                Some((_, chain)) => builder.append_deferred(pid, chain, &mut target),
                 None => {
-                    builder.append_missing(pid, user, &mut into);
+                    builder.append_missing(pid, user, &mut target);
                     tally.lose(Loss::NoUserStack, 1, 0);
                 }
             }
@@ -355,28 +371,29 @@ impl Script<'_> {
         }
     }
 
-    /// Names what has none yet and pushes what waits.
+    /// Names the new addresses and pushes the waiting samples.
     fn flush(
         &mut self,
         frames: &mut FrameTable,
         sink: &mut (impl SampleSink + ?Sized),
         tally: &mut Tally,
     ) -> Result<()> {
-        self.places.resolve(&self.spaces, self.loader, frames)?;
-        let (mut stack, mut places): (Vec<FrameId>, Vec<Place>) = (Vec::new(), Vec::new());
+        self.addresses.resolve(&self.spaces, self.loader, frames)?;
+        let mut stack: Vec<FrameId> = Vec::new();
+        let mut places: Vec<Place> = Vec::new();
         for waiting in self.waiting.drain(..) {
             stack.clear();
             places.clear();
             let time = waiting.time.filter(|_| self.monotonic);
-            let at = &self.stacks[waiting.stack.0..waiting.stack.1];
-            self.nameless.count(at, &self.places);
-            for &place in at {
-                // The loader's `_start` has no unwind information and no caller: nothing is cut off. A stack that is lost at
-                // once in `__GI___execve` went with the old program: what called it is no more.
-                if place == Places::TRUNCATED && begins_whole(&stack, frames) {
+            let ids = &self.stacks[waiting.stack.0..waiting.stack.1];
+            self.nameless.count(ids, &self.addresses);
+            for &id in ids {
+                // The loader's `_start` has no unwind information and no caller, so nothing is cut
+                // off. A stack that ends in `__GI___execve` lost its callers with the old program.
+                if id == Addresses::TRUNCATED && begins_whole(&stack, frames) {
                     continue;
                 }
-                for named in self.places.frames(place, time) {
+                for named in self.addresses.frames(id, time) {
                     stack.push(named.frame);
                     if self.config.places {
                         places.push(named.place);
@@ -403,7 +420,7 @@ impl Script<'_> {
     }
 }
 
-/// Whether a stack, leaf first, begins where its thread did.
+/// Whether a stack, leaf first, includes the start of its thread.
 fn begins_whole(stack: &[FrameId], frames: &FrameTable) -> bool {
     let mut outermost = stack.iter().rev().map(|&frame| frames.symbol(frame));
     let Some(first) = outermost.next() else { return false };

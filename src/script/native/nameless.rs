@@ -1,28 +1,27 @@
-//! Code that was made at run time and has no name: which program made it, and what would have it
-//! tell its names.
+//! Counts samples in generated code without names, and tells the user how the program that
+//! generated it can write them.
 
 use std::collections::BTreeMap;
 
-use super::places::Places;
+use super::addresses::Addresses;
 use crate::symbols::{Doubt, Loader};
 use crate::unwind::Spaces;
 
-/// A hint is worth its line from so many percent of all samples on.
+/// The least percentage of all samples for which a hint is given.
 const MUCH: u64 = 5;
 
-/// How many samples show code without a file, by place.
+/// How many samples are in code without a file, by the id of the address.
 #[derive(Default)]
 pub(super) struct Nameless {
     samples: u64,
-    places: BTreeMap<u32, u64>,
+    samples_at: BTreeMap<u32, u64>,
 }
 
-/// A program that makes code at run time, and how it is told to name it.
+/// A program that generates code, and how the user can make it write the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Runtime {
-    /// As people call it.
     name: &'static str,
-    /// What it has mapped: the beginning of a file's name.
+    /// The beginning of the name of a file that it maps.
     file: &'static str,
     hint: &'static str,
 }
@@ -45,7 +44,7 @@ const RUNTIMES: [Runtime; 10] = [
     Runtime { name: "python", file: "python", hint: "run it with -X perf (Python 3.12)" },
 ];
 
-/// What is said of a program that none of [`RUNTIMES`] is.
+/// Any other program.
 const UNKNOWN: Runtime = Runtime {
     name: "a program",
     file: "",
@@ -53,7 +52,7 @@ const UNKNOWN: Runtime = Runtime {
 };
 
 impl Runtime {
-    /// The one that has mapped files with these names; the first of the list counts, as Java can be
+    /// The one that maps files with these names. The first of the list wins, because Java can be
     /// embedded in Python.
     fn of<'a>(files: impl Iterator<Item = &'a [u8]> + Clone) -> Runtime {
         let has = |runtime: &&Runtime| {
@@ -72,25 +71,25 @@ impl Runtime {
 
 impl Nameless {
     /// Counts a sample with this stack, leaf first.
-    pub(super) fn count(&mut self, stack: &[u32], places: &Places) {
+    pub(super) fn count(&mut self, stack: &[u32], addresses: &Addresses) {
         self.samples += 1;
-        if let Some(&place) = stack.iter().find(|&&place| places.is_code(place)) {
-            *self.places.entry(place).or_default() += 1;
+        if let Some(&id) = stack.iter().find(|&&id| addresses.is_code(id)) {
+            *self.samples_at.entry(id).or_default() += 1;
         }
     }
 
-    /// What to say, when all places have the names that they will ever have: one line for each kind
-    /// of program. Nothing of a program that has a map, as it does already what the hint says.
+    /// A hint for each kind of program, once all addresses have their final names. A program with a
+    /// map needs no hint.
     pub(super) fn hints(
         &self,
-        places: &Places,
+        addresses: &Addresses,
         spaces: &Spaces,
         loader: &Loader,
         is_nameless: impl Fn(u32) -> bool,
     ) -> Vec<String> {
         let mut by_process: BTreeMap<u32, u64> = BTreeMap::new();
-        for (&place, &samples) in self.places.iter().filter(|(place, _)| is_nameless(**place)) {
-            if let Some(pid) = places.process(place, spaces) {
+        for (&id, &samples) in self.samples_at.iter().filter(|(id, _)| is_nameless(**id)) {
+            if let Some(pid) = addresses.process(id, spaces) {
                 *by_process.entry(pid).or_default() += samples;
             }
         }
@@ -99,7 +98,8 @@ impl Nameless {
             let (all, most, whose) = by_runtime.entry(Runtime::of(spaces.files(pid))).or_default();
             *all += samples;
             if samples > *most {
-                (*most, *whose) = (samples, pid);
+                *most = samples;
+                *whose = pid;
             }
         }
         let mut hints = Vec::new();
@@ -124,8 +124,7 @@ impl Nameless {
     }
 }
 
-/// Whether the process may well have a map, of a user whom we do not know to be its own: that was
-/// said.
+/// Whether the process has a map that is not believed because of its owner. A warning says so.
 fn is_stranger_s(pid: u32, loader: &Loader) -> bool {
     let name = format!("perf-{pid}.map");
     let doubted = loader.warnings().doubted;
@@ -137,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_known_by_what_they_map() {
+    fn programs_are_known_by_the_files_that_they_map() {
         let name = |files: &[&str]| Runtime::of(files.iter().map(|file| file.as_bytes())).name;
         assert_eq!(name(&["/usr/bin/node", "/lib/libc.so.6"]), "node");
         assert_eq!(name(&["/usr/lib/libnode.so.108"]), "node");
@@ -150,7 +149,7 @@ mod tests {
 
     #[test]
     fn hints_have_the_process_s_number() {
-        let nameless = Nameless { samples: 200, places: BTreeMap::new() };
+        let nameless = Nameless { samples: 200, samples_at: BTreeMap::new() };
         let hint = nameless.hint(RUNTIMES[0], 50, 4711);
         assert!(
             hint.starts_with("25 % of the samples") && hint.contains("jcmd 4711 Compiler.perfmap"),

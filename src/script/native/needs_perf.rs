@@ -1,11 +1,10 @@
-//! Recordings that we cannot make samples of, so that perf should: found out before the first sample is pushed.
+//! Refuses recordings that only perf can read, before the first sample is pushed.
 
 use crate::error::{Error, Result};
 use crate::perf_data::{Reader, sample_type};
-
 use crate::unwind::Machine;
 
-/// Fails where user stacks are to be unwound for an architecture whose registers and tables are not known here.
+/// Fails if user stacks must be unwound for an unknown architecture.
 pub(super) fn check_stacks(reader: &Reader) -> Result<()> {
     let arch = reader.features().arch.as_ref().map(|arch| arch.to_string());
     let stacks = sample_type::REGS_USER | sample_type::STACK_USER;
@@ -20,10 +19,11 @@ pub(super) fn check_stacks(reader: &Reader) -> Result<()> {
     ))
 }
 
-/// Fails if a recording without samples has a trace of which they could be made.
+/// Fails if a recording has no samples, but an instruction trace of which perf can make some.
 pub(super) fn check_trace(reader: &Reader) -> Result<()> {
-    match reader.features().traced {
-        true => Err(Error::needs_perf(reader.name(), "has an instruction trace and no samples")),
-        false => Ok(()),
+    if reader.features().traced {
+        let why = "has an instruction trace and no samples";
+        return Err(Error::needs_perf(reader.name(), why));
     }
+    Ok(())
 }

@@ -1,19 +1,17 @@
-//! The stack of one sample, leaf first: the kernel's part as it was recorded, then the user's by whatever was recorded of it.
+//! Builds the stack of one sample, leaf first: the kernel's recorded part, then the user's part
+//! from a chain, from branches or by unwinding.
 //!
-//! A call chain holds return addresses, which lie behind the call: the name asked for is that of the byte before, or a call that
-//! is a function's last instruction would be named after the next function. Only where a thread really was, the first
-//! address of each part, is exact.
+//! A call chain holds return addresses, which are behind the call. The function is looked up one
+//! byte before, because a call may be the last instruction of a function. Only the first address of
+//! each part is exact.
 
 use crate::perf_data::sample::{CONTEXT_KERNEL, CONTEXT_MAX, CONTEXT_USER, CONTEXT_USER_DEFERRED};
 use crate::perf_data::write::TRUNCATED;
 use crate::perf_data::{CpuMode, RawSample, Reader, Words};
 use crate::symbols::Loader;
 
-use super::places::Places;
-use crate::unwind::At;
-use crate::unwind::End;
-use crate::unwind::Spaces;
-use crate::unwind::{Machine, Registers};
+use super::addresses::Addresses;
+use crate::unwind::{At, End, Machine, Registers, Spaces};
 
 /// Builds stacks.
 pub(super) struct Builder {
@@ -22,25 +20,26 @@ pub(super) struct Builder {
     unwound: Vec<At>,
 }
 
-/// What a call chain says of the user's part of a stack.
+/// The user's part of a stack in a call chain.
 enum User {
-    /// Nothing.
+    /// It is missing.
     None,
-    /// The addresses.
+    /// It was there.
     Chain,
-    /// That it follows in the record with this cookie.
+    /// It follows in the record with this cookie.
     Deferred(u64),
 }
 
-/// Where a stack goes, and what it is made with.
-pub(super) struct Into<'a> {
+/// The stack that is being built, and the tables that it needs.
+pub(super) struct Target<'a> {
     pub(super) spaces: &'a mut Spaces,
-    pub(super) places: &'a mut Places,
+    pub(super) addresses: &'a mut Addresses,
     pub(super) loader: &'a Loader,
     pub(super) stack: &'a mut Vec<u32>,
 }
 
-/// `PERF_SAMPLE_BRANCH_CALL_STACK`-like recordings hold the calls themselves; there are at most this many.
+/// The most branches of a recording whose branches are the calls themselves
+/// (`PERF_SAMPLE_BRANCH_CALL_STACK`).
 const LBR_DEPTH: usize = 64;
 
 impl Builder {
@@ -50,40 +49,40 @@ impl Builder {
     }
 
     /// Appends the stack of `sample`, taken in `mode`, whose chain has at most `limit` addresses.
-    /// If the user part follows in a record of its own, the answer is the cookie of that record.
+    /// If the user part follows in a record of its own, returns the cookie of that record.
     pub(super) fn build(
         &mut self,
         mode: CpuMode,
         sample: &RawSample<'_>,
         limit: u16,
-        into: &mut Into<'_>,
+        target: &mut Target<'_>,
     ) -> Option<u64> {
         let pid = sample.pid.unwrap_or(0);
         let registers = self.machine.and_then(|machine| Registers::of(machine, sample));
         let Some(chain) = sample.callchain else {
             match (registers, sample.ip) {
                 (Some(registers), _) if mode == CpuMode::User => {
-                    self.unwind(pid, &registers, sample, into)
+                    self.unwind(pid, &registers, sample, target)
                 }
-                (_, Some(ip)) => into.add(pid, mode, At::exact(ip)),
+                (_, Some(ip)) => target.add(pid, mode, At::exact(ip)),
                 _ => {}
             }
-            // Registers were recorded that we do not know, as of a 32-bit program on AArch64.
+            // The recorded registers are unknown, as those of a 32-bit program on AArch64.
             let is_lost = registers.is_none() && sample.regs_user.is_some();
             if is_lost && mode == CpuMode::User && !self.perf_compat {
-                into.stack.push(Places::TRUNCATED);
+                target.stack.push(Addresses::TRUNCATED);
             }
             return None;
         };
-        // What was recorded of the user's stack itself says more than the chain. Registers without
-        // a stack only say where the thread was, which the chain does as well.
+        // A copy of the user's stack, or its branches, say more than the chain. Registers without a
+        // stack do not.
         let stack = sample.stack_user.filter(|stack| !stack.bytes.is_empty());
         let has_stack = registers.is_some() && stack.is_some();
-        let is_told = has_stack || has_call_branches(sample);
-        match self.append(pid, mode, chain.iter(), is_told, into) {
+        let has_better = has_stack || has_call_branches(sample);
+        match self.append(pid, mode, chain.iter(), has_better, target) {
             User::Chain => {
                 if is_full(chain, limit) && !self.perf_compat {
-                    into.stack.push(Places::TRUNCATED);
+                    target.stack.push(Addresses::TRUNCATED);
                 }
                 return None;
             }
@@ -94,37 +93,37 @@ impl Builder {
             let calls = branches.iter().take(LBR_DEPTH);
             for (i, branch) in calls.enumerate() {
                 if i == 0 {
-                    into.add(pid, CpuMode::User, At::exact(branch.to));
+                    target.add(pid, CpuMode::User, At::exact(branch.to));
                 }
-                into.add(pid, CpuMode::User, At::exact(branch.from));
+                target.add(pid, CpuMode::User, At::exact(branch.from));
             }
         } else if let Some(registers) = registers {
-            self.unwind(pid, &registers, sample, into);
+            self.unwind(pid, &registers, sample, target);
         }
         None
     }
 
-    /// Appends the user part of a stack whose sample only announced it. `chain` starts with a
-    /// marker, as every part does.
-    pub(super) fn append_deferred(&self, pid: u32, chain: &[u64], into: &mut Into<'_>) {
-        self.append(pid, CpuMode::User, chain.iter().copied(), false, into);
+    /// Appends the user part of a stack that came after its sample. `chain` starts with a marker,
+    /// as every part does.
+    pub(super) fn append_deferred(&self, pid: u32, chain: &[u64], target: &mut Target<'_>) {
+        self.append(pid, CpuMode::User, chain.iter().copied(), false, target);
     }
 
-    /// Appends what is known of a user part that never came: where the thread was, if that was in
+    /// Appends what is known of a user part that never came: the thread's address, if that was in
     /// user space.
-    pub(super) fn append_missing(&self, pid: u32, user: Option<u64>, into: &mut Into<'_>) {
+    pub(super) fn append_missing(&self, pid: u32, user: Option<u64>, target: &mut Target<'_>) {
         let chain = user.into_iter().chain([TRUNCATED]);
-        self.append(pid, CpuMode::User, chain, false, into);
+        self.append(pid, CpuMode::User, chain, false, target);
     }
 
-    /// Appends a call chain, without its user part if that `is_told` by something better.
+    /// Appends a call chain, without its user part if the sample `has_better`.
     fn append(
         &self,
         pid: u32,
         mut mode: CpuMode,
         mut chain: impl Iterator<Item = u64>,
-        is_told: bool,
-        into: &mut Into<'_>,
+        has_better: bool,
+        target: &mut Target<'_>,
     ) -> User {
         let mut first = true;
         let mut user = User::None;
@@ -136,11 +135,11 @@ impl Builder {
                     _ => CpuMode::Unknown,
                 };
                 first = true;
-                if mode == CpuMode::User && is_told {
+                if mode == CpuMode::User && has_better {
                     break;
                 }
                 if word == CONTEXT_USER_DEFERRED {
-                    // The kernel writes the cookie behind the marker and nothing behind that.
+                    // The kernel writes the cookie after the marker, and nothing else.
                     return chain.next().map_or(user, User::Deferred);
                 }
                 continue;
@@ -149,11 +148,11 @@ impl Builder {
                 user = User::Chain;
             }
             if word == TRUNCATED && !self.perf_compat {
-                into.stack.push(Places::TRUNCATED);
+                target.stack.push(Addresses::TRUNCATED);
                 continue;
             }
             let is_exact = first || self.perf_compat;
-            into.add(pid, mode, if is_exact { At::exact(word) } else { At::call(word) });
+            target.add(pid, mode, if is_exact { At::exact(word) } else { At::call(word) });
             first = false;
         }
         user
@@ -164,55 +163,58 @@ impl Builder {
         pid: u32,
         registers: &Registers,
         sample: &RawSample<'_>,
-        into: &mut Into<'_>,
+        target: &mut Target<'_>,
     ) {
         let stack = sample.stack_user.map_or(&b""[..], |stack| stack.bytes);
         if self.perf_compat {
-            into.places.expand_as_perf();
-            // perf forgets where the thread was, too.
+            target.addresses.expand_as_perf();
+            // perf also forgets the thread's own address.
             if stack.is_empty() {
                 return;
             }
         }
         self.unwound.clear();
-        let mut unwinder = into.spaces.unwinder(pid, into.loader);
+        let mut unwinder = target.spaces.unwinder(pid, target.loader);
         unwinder.as_perf = self.perf_compat;
         let end = unwinder.unwind(registers, stack, &mut self.unwound);
-        // As perf prints them: the call, not what follows it.
+        // perf prints the address of the call, not the one behind it.
         for at in &self.unwound {
-            into.add(pid, CpuMode::User, At::exact(at.lookup()));
+            target.add(pid, CpuMode::User, At::exact(at.lookup()));
         }
         if end == End::Lost && !self.perf_compat {
-            into.stack.push(Places::TRUNCATED);
+            target.stack.push(Addresses::TRUNCATED);
         }
     }
 }
 
-/// Whether the kernel had no room for one address more: it does not say that it cut a chain. One
-/// that was whole by chance ends where a thread starts.
+/// Whether a chain has as many addresses as it can have. The kernel does not say that it cut a
+/// chain. If it is complete by chance, it ends at the start of a thread.
 fn is_full(chain: Words<'_>, limit: u16) -> bool {
     const USUAL: u16 = 127;
     let limit = usize::from(if limit == 0 { USUAL } else { limit });
     chain.len() >= limit && chain.iter().filter(|&word| word < CONTEXT_MAX).count() == limit
 }
 
-/// Branches that are calls, recorded instead of a chain (`--call-graph lbr`), not those of `-b`, which come without a chain.
+/// Whether the branches are calls, recorded instead of a chain (`--call-graph lbr`). Those of `-b`
+/// come without a chain.
 fn has_call_branches(sample: &RawSample<'_>) -> bool {
     sample.callchain.is_some()
         && sample.branches.is_some_and(|branches| branches.iter().next().is_some())
 }
 
-impl Into<'_> {
+impl Target<'_> {
     fn add(&mut self, pid: u32, mode: CpuMode, at: At) {
         let id = match mode {
-            CpuMode::Kernel | CpuMode::GuestKernel | CpuMode::Hypervisor => self.places.kernel(at),
-            // Without a context an address tells by itself: the kernel has the upper half.
-            CpuMode::Unknown if at.address >> 63 == 1 => self.places.kernel(at),
+            CpuMode::Kernel | CpuMode::GuestKernel | CpuMode::Hypervisor => {
+                self.addresses.kernel(at)
+            }
+            // Without a context the address decides: the kernel has the upper half.
+            CpuMode::Unknown if at.address >> 63 == 1 => self.addresses.kernel(at),
             _ => {
                 let found = self.spaces.find(pid, at.lookup(), self.loader);
                 let spaces = &*self.spaces;
                 let is_called = || found.is_none_or(|found| spaces.is_called(found));
-                self.places.user(pid, at, found, is_called)
+                self.addresses.user(pid, at, found, is_called)
             }
         };
         self.stack.push(id);

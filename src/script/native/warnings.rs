@@ -1,13 +1,13 @@
-//! What the user should know about a recording and its modules, in a few short lines through `log`.
+//! Warns about the recording and its modules, in a few short lines through `log`.
 //!
-//! Counts are the tally's; these lines say what no count can: what is wrong with the recording, and which modules it was.
+//! The tally has the counts. These lines say what is wrong, and with which modules.
 
 use bstr::{BString, ByteSlice};
 
 use crate::perf_data::Reader;
 use crate::symbols::{Doubt, Loader};
 
-/// Says what `reader` and `loader` have to say, and gives the `hints`.
+/// Logs the warnings of `reader` and `loader`, and the `hints`.
 pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
     let name = reader.name();
     for warning in reader.warnings() {
@@ -62,7 +62,7 @@ pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
     }
 }
 
-/// The first few.
+/// The first few names, and the number of the others.
 fn listed(names: &[BString]) -> String {
     const SHOWN: usize = 3;
     let shown = names.iter().take(SHOWN).map(|name| name.to_str_lossy().escape_debug().to_string());

@@ -1,4 +1,4 @@
-//! Every distinct address of a recording, and the frames it stands for once it was resolved.
+//! Keeps each distinct address of a recording once, and resolves it to frames.
 
 use bstr::{BStr, ByteSlice};
 use hashbrown::HashMap as FastMap;
@@ -8,31 +8,29 @@ use crate::error::Result;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
 use crate::symbols::{Functions, Loader, Naming};
 
-use super::answers::{Answer, Jit, KernelNames, unpadded};
+use super::naming::{Jit, KernelNames, Names, unpadded};
 use crate::sample::printable;
 use crate::script::Config;
-use crate::unwind::At;
-use crate::unwind::ModuleId;
-use crate::unwind::{Found, Spaces};
+use crate::unwind::{At, Found, ModuleId, Spaces};
 
-/// A frame and where it lies.
+/// A frame and its place.
 #[derive(Clone, Copy)]
 pub(super) struct Named {
     pub(super) frame: FrameId,
     pub(super) place: Place,
 }
 
-/// A part of the frames that have names.
+/// A range of the frames that have names.
 type Range = (u32, u32);
 
-/// The table of places.
-pub(super) struct Places {
+/// The table of addresses. Their ids are indices.
+pub(super) struct Addresses {
     keys: Vec<Key>,
     ids: FastMap<Key, u32>,
-    /// Where the frames of each place stand in `named`; places from here on have none yet.
+    /// The frames of each address in `named`. New addresses have none yet.
     ranges: Vec<Range>,
     named: Vec<Named>,
-    /// Where other code lay at other times, if anywhere: from when on, and the frames then.
+    /// The frames of addresses whose code changed, each with the time from which they hold.
     then: FastMap<u32, Vec<(u64, Range)>>,
     no_inline: bool,
     naming: Naming,
@@ -40,9 +38,9 @@ pub(super) struct Places {
     live: bool,
     /// Which places are in code without a file.
     is_code: Vec<bool>,
-    /// Places whose frames stand in for others that are not known yet.
+    /// Addresses owner frames stand in for others that are not known yet.
     unsettled: Vec<u32>,
-    /// Places that a jitdump told of, which may tell of other code there yet.
+    /// Addresses that a jitdump told of, which may tell of other code there yet.
     dumped: Vec<u32>,
     /// How many names had control characters.
     replaced: u64,
@@ -50,30 +48,31 @@ pub(super) struct Places {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
-    whose: Whose,
-    /// The address whose name is asked for: in the module's own address space, or as sampled where there is no file.
+    owner: Owner,
+    /// The address that is looked up: in the module's own address space, or the sampled one if
+    /// there is no file.
     lookup: u64,
-    /// The address as it is shown.
+    /// The address that is shown.
     shown: u64,
-    /// How far before that address lies what is looked up: 1 for return addresses.
+    /// How far the lookup is before the shown address: 1 for return addresses.
     back: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Whose {
+enum Owner {
     Truncated,
     Kernel,
     Module(ModuleId),
-    /// Nothing is mapped there, as far as the recording tells.
+    /// The recording has no map there.
     Nowhere(u32),
 }
 
-impl Places {
-    /// The place that says that a stack goes on but was not captured.
+impl Addresses {
+    /// The id that marks a stack whose rest was not captured.
     pub(super) const TRUNCATED: u32 = 0;
 
     pub(super) fn new(config: &Config) -> Self {
-        let mut places = Places {
+        let mut table = Addresses {
             keys: Vec::new(),
             ids: FastMap::default(),
             ranges: Vec::new(),
@@ -93,11 +92,11 @@ impl Places {
             dumped: Vec::new(),
             replaced: 0,
         };
-        places.id(Key { whose: Whose::Truncated, lookup: 0, shown: 0, back: 0 });
-        places
+        table.id(Key { owner: Owner::Truncated, lookup: 0, shown: 0, back: 0 });
+        table
     }
 
-    /// Stacks are unwound, not recorded: perf expands their inlines.
+    /// Expands inlined functions as perf does for stacks that it unwinds.
     pub(super) fn expand_as_perf(&mut self) {
         self.naming.inlines = !self.no_inline;
     }
@@ -105,12 +104,12 @@ impl Places {
     pub(super) fn kernel(&mut self, at: At) -> u32 {
         let lookup = at.lookup();
         let back = at.address - lookup;
-        self.id(Key { whose: Whose::Kernel, lookup, shown: at.address, back })
+        self.id(Key { owner: Owner::Kernel, lookup, shown: at.address, back })
     }
 
-    /// The place of an address of process `pid`, where `found` lies. If it is that of a return
-    /// address, `is_called` says whether a call ends there: a coroutine and a signal's handler
-    /// return to the start of a function.
+    /// The id of an address of process `pid` in the map `found`. For a return address, `is_called`
+    /// says whether a call ends there, because a coroutine and a signal's handler return to the
+    /// start of a function.
     pub(super) fn user(
         &mut self,
         pid: u32,
@@ -118,29 +117,33 @@ impl Places {
         found: Option<Found>,
         is_called: impl FnOnce() -> bool,
     ) -> u32 {
-        let (lookup, back) = (at.lookup(), at.address - at.lookup());
+        let lookup = at.lookup();
+        let back = at.address - at.lookup();
         let key = match found {
             Some(found) => Key {
-                whose: Whose::Module(found.hit.module),
+                owner: Owner::Module(found.hit.module),
                 lookup: lookup_in(Some(found), lookup),
                 shown: found.in_file.wrapping_add(back),
                 back,
             },
-            None => Key { whose: Whose::Nowhere(pid), lookup, shown: at.address, back },
+            None => Key { owner: Owner::Nowhere(pid), lookup, shown: at.address, back },
         };
         let next = self.keys.len();
         let id = self.id(key);
         if back > 0 && id as usize == next && !is_called() {
             let key = &mut self.keys[next];
-            (key.lookup, key.back) = (lookup_in(found, at.address), 0);
+            key.lookup = lookup_in(found, at.address);
+            key.back = 0;
         }
         id
     }
 
-    /// The frames of a place that was resolved, leaf first, at a `time` of the clock of jitdumps, if it is known.
+    /// The frames of a resolved address, leaf first, at a `time` on the clock of jitdumps if that
+    /// is known.
     pub(super) fn frames(&self, id: u32, time: Option<u64>) -> &[Named] {
         let then = || {
-            let (time, frames) = (time?, self.then.get(&id)?);
+            let time = time?;
+            let frames = self.then.get(&id)?;
             let after = frames.partition_point(|&(from, _)| from <= time);
             Some(frames.get(after.saturating_sub(1))?.1)
         };
@@ -151,18 +154,17 @@ impl Places {
         }
     }
 
-    /// Whether a place is in code without a file: made at run time, as a rule. Of places that were
-    /// resolved.
+    /// Whether a resolved address is in code without a file, which is mostly generated.
     pub(super) fn is_code(&self, id: u32) -> bool {
         self.is_code.get(id as usize).copied().unwrap_or(false)
     }
 
-    /// The process that has the code at a place without a file.
+    /// The process that has the code at an address without a file.
     pub(super) fn process(&self, id: u32, spaces: &Spaces) -> Option<u32> {
-        match self.keys.get(id as usize)?.whose {
-            Whose::Nowhere(pid) => Some(pid),
-            Whose::Module(module) => Some(spaces.module(module).pid),
-            Whose::Truncated | Whose::Kernel => None,
+        match self.keys.get(id as usize)?.owner {
+            Owner::Nowhere(pid) => Some(pid),
+            Owner::Module(module) => Some(spaces.module(module).pid),
+            Owner::Truncated | Owner::Kernel => None,
         }
     }
 
@@ -174,22 +176,22 @@ impl Places {
         })
     }
 
-    /// Has owners of places do what they do only once, and what takes longest: unpack, read the kernel's list.
+    /// Lets owners do what takes longest and is done once: unpack sections, read the kernel's list.
     pub(super) fn prepare(&self, spaces: &Spaces, loader: &Loader) {
         let mut keys: Vec<&Key> = self.keys.iter().collect();
-        keys.sort_unstable_by_key(|key| key.whose);
-        keys.dedup_by_key(|key| key.whose);
-        keys.into_par_iter().for_each(|key| match key.whose {
-            Whose::Module(id) if self.naming.inlines => {
+        keys.sort_unstable_by_key(|key| key.owner);
+        keys.dedup_by_key(|key| key.owner);
+        keys.into_par_iter().for_each(|key| match key.owner {
+            Owner::Module(id) if self.naming.inlines => {
                 spaces.module(id).file.iter().for_each(|file| file.prepare());
             }
-            // What is wrong with it will be told when all are asked for.
-            Whose::Kernel => drop(KernelNames::ask(vec![key.lookup], false, spaces, loader)),
+            // An error will occur again when all addresses are resolved.
+            Owner::Kernel => drop(KernelNames::ask(vec![key.lookup], false, spaces, loader)),
             _ => {}
         });
     }
 
-    /// Gives frames to all places that have none yet, or may have others by now.
+    /// Names all addresses that have no frames yet, or may have other frames now.
     pub(super) fn resolve(
         &mut self,
         spaces: &Spaces,
@@ -200,26 +202,26 @@ impl Places {
         let mut fresh: Vec<u32> = (first as u32..self.keys.len() as u32).collect();
         fresh.append(&mut self.dumped);
         self.ranges.resize(self.keys.len(), (0, 0));
-        // Those of a module together, in the order of their addresses.
+        // Group the addresses of a module, in order.
         fresh.sort_unstable_by_key(|&id| {
-            (self.keys[id as usize].whose, self.keys[id as usize].lookup)
+            (self.keys[id as usize].owner, self.keys[id as usize].lookup)
         });
         let keys = std::mem::take(&mut self.keys);
-        let same = |a: &u32, b: &u32| keys[*a as usize].whose == keys[*b as usize].whose;
+        let same = |a: &u32, b: &u32| keys[*a as usize].owner == keys[*b as usize].owner;
         let groups: Vec<&[u32]> = fresh.chunk_by(same).collect();
-        // Side by side, as most of a program's addresses are in few modules, and the kernel's list takes its time.
+        // In parallel: most addresses are in few modules, and the kernel's list takes a while.
         let ask = |group: &&[u32]| self.ask(group, &keys, spaces, loader);
-        let answers: Vec<Result<Answer>> = groups.par_iter().map(ask).collect();
+        let answers: Vec<Result<Names>> = groups.par_iter().map(ask).collect();
         self.is_code.resize(keys.len(), false);
         for (group, answer) in groups.into_iter().zip(answers) {
             let answer = answer?;
-            if let Answer::Code(path, _) = &answer
+            if let Names::Code(path, _) = &answer
                 && is_memory(path)
             {
                 group.iter().for_each(|&id| self.is_code[id as usize] = true);
             }
             match answer {
-                Answer::Truncated => {
+                Names::Truncated => {
                     let frame = Frame {
                         symbol: Kind::TRUNCATED.into(),
                         module: "[unknown]".into(),
@@ -230,9 +232,9 @@ impl Places {
                         self.name(id, &keys, [(frame, None)].into_iter(), frames);
                     }
                 }
-                Answer::Code(path, jit) => self.name_by(group, &keys, path, &jit, frames),
-                Answer::Kernel(names) => self.name_kernel(group, &keys, spaces, &names, frames),
-                Answer::Module(path, addresses, functions) => {
+                Names::Code(path, jit) => self.name_by(group, &keys, path, &jit, frames),
+                Names::Kernel(names) => self.name_kernel(group, &keys, spaces, &names, frames),
+                Names::Module(path, addresses, functions) => {
                     self.name_module(group, &keys, path, (&addresses, &functions), frames);
                 }
             }
@@ -241,36 +243,36 @@ impl Places {
         Ok(())
     }
 
-    /// Asks whoever names the places of `group`, which are of one owner.
+    /// Gets the names of `group`, which has one owner.
     fn ask<'a>(
         &self,
         group: &[u32],
         keys: &[Key],
         spaces: &'a Spaces,
         loader: &Loader,
-    ) -> Result<Answer<'a>> {
-        let whose = group.first().map_or(Whose::Truncated, |&id| keys[id as usize].whose);
-        Ok(match whose {
-            Whose::Truncated => Answer::Truncated,
-            Whose::Nowhere(pid) => Answer::Code("[unknown]".into(), Jit::of(pid, spaces, loader)),
-            Whose::Kernel => {
+    ) -> Result<Names<'a>> {
+        let owner = group.first().map_or(Owner::Truncated, |&id| keys[id as usize].owner);
+        Ok(match owner {
+            Owner::Truncated => Names::Truncated,
+            Owner::Nowhere(pid) => Names::Code("[unknown]".into(), Jit::of(pid, spaces, loader)),
+            Owner::Kernel => {
                 let inlines = !self.no_inline && !self.naming.as_perf;
-                Answer::Kernel(KernelNames::ask(distinct(group, keys), inlines, spaces, loader)?)
+                Names::Kernel(KernelNames::ask(distinct(group, keys), inlines, spaces, loader)?)
             }
-            Whose::Module(id) => {
+            Owner::Module(id) => {
                 let mapped = spaces.module(id);
                 let path = mapped.path.as_bstr();
                 let Some(file) = &mapped.file else {
-                    return Ok(Answer::Code(path, Jit::of(mapped.pid, spaces, loader)));
+                    return Ok(Names::Code(path, Jit::of(mapped.pid, spaces, loader)));
                 };
                 let addresses = distinct(group, keys);
                 if file.is_overwritten() {
                     loader.warn_overwritten(path);
-                    return Ok(Answer::Module(path, addresses, Functions::default()));
+                    return Ok(Names::Module(path, addresses, Functions::default()));
                 }
                 loader.complete(file);
                 let functions = file.functions(&addresses, self.naming);
-                Answer::Module(path, addresses, functions)
+                Names::Module(path, addresses, functions)
             }
         })
     }
@@ -287,9 +289,10 @@ impl Places {
             let key = keys[id as usize];
             if let Some(functions) = names.functions(key.lookup) {
                 let named = functions.map(|(function, start)| {
-                    let (module, kind) = match function.inlined {
-                        true => ("inlined".into(), Kind::Inlined),
-                        false => ("[kernel.kallsyms]".into(), Kind::Kernel),
+                    let (module, kind) = if function.inlined {
+                        ("inlined".into(), Kind::Inlined)
+                    } else {
+                        ("[kernel.kallsyms]".into(), Kind::Kernel)
                     };
                     (Frame { symbol: function.name, module, kind, address: None }, start)
                 });
@@ -335,7 +338,8 @@ impl Places {
                 let (module, kind) =
                     if function.inlined { ("inlined".into(), Kind::Inlined) } else { (path, kind) };
                 let frame = Frame { symbol: function.name, module, kind, address: None };
-                // The symbol's start is in the module's address space, the place shown is one in the file.
+                // The start is in the module's own address space, but the shown address is in the
+                // file.
                 let start = function.start.map(|start| {
                     let offset = key.lookup.wrapping_sub(start).wrapping_add(key.back);
                     key.shown.wrapping_sub(offset)
@@ -346,7 +350,7 @@ impl Places {
         }
     }
 
-    /// Names places of code without a file.
+    /// Names addresses of code without a file.
     fn name_by(
         &mut self,
         group: &[u32],
@@ -367,11 +371,11 @@ impl Places {
                 self.then.insert(id, then);
             }
             let (mut last, start) = jit.frame(path, at);
-            // Asked again, of a process that is gone: what it told before is all there is.
+            // The process is gone and its names with it, so the earlier ones stay.
             if last.symbol == "[unknown]" && self.ranges[id as usize].1 > 0 {
                 continue;
             }
-            // The process may yet say what this is. No other frame has this name.
+            // The process may still write its names. No other frame has this placeholder.
             let stand_in = format!("\0{}", frames.len());
             if self.live && last.symbol == "[unknown]" {
                 last.symbol = stand_in.as_bytes().into();
@@ -383,14 +387,14 @@ impl Places {
         }
     }
 
-    /// Of a recording that went on: asks once more for what no process had told of when it was asked for. JITs write their maps when it
-    /// suits them, Java at its end.
+    /// Looks up addresses again that had no names while the recording went on. JITs write their
+    /// maps late, Java at its end.
     pub(super) fn settle(&mut self, spaces: &Spaces, loader: &Loader, frames: &mut FrameTable) {
         let mut ids = std::mem::take(&mut self.unsettled);
         let keys = std::mem::take(&mut self.keys);
-        ids.sort_by_key(|&id| keys[id as usize].whose);
-        for group in ids.chunk_by(|&a, &b| keys[a as usize].whose == keys[b as usize].whose) {
-            let Ok(Answer::Code(path, jit)) = self.ask(group, &keys, spaces, loader) else {
+        ids.sort_by_key(|&id| keys[id as usize].owner);
+        for group in ids.chunk_by(|&a, &b| keys[a as usize].owner == keys[b as usize].owner) {
+            let Ok(Names::Code(path, jit)) = self.ask(group, &keys, spaces, loader) else {
                 continue;
             };
             for &id in group {
@@ -428,9 +432,9 @@ impl Places {
     }
 }
 
-/// Whether maps call memory so that no file is behind: `//anon`, `[heap]`, `/memfd:doublemapper
-/// (deleted)`. A file that was not found is another matter, and so are a vdso and an address where
-/// nothing is mapped, which a broken stack leads to.
+/// Whether this is the name of memory without a file: `//anon`, `[heap]`, `/memfd:doublemapper
+/// (deleted)`. A missing file is different, and so are a vdso and an unmapped address, to which a
+/// broken stack leads.
 fn is_memory(path: &[u8]) -> bool {
     let prefixes: [&[u8]; 5] = [b"//", b"/memfd:", b"/SYSV", b"/anon_hugepage", b"/dev/zero"];
     match path {
@@ -439,15 +443,15 @@ fn is_memory(path: &[u8]) -> bool {
     }
 }
 
-impl Places {
+impl Addresses {
     /// How many names had control characters.
     pub(super) fn replaced(&self) -> u64 {
         self.replaced
     }
 
-    /// Gives `take` the frame with names that can be printed.
+    /// Passes the frame with printable names to `take`.
     fn printable<T>(&mut self, frame: Frame<'_>, take: impl FnOnce(Frame<'_>) -> T) -> T {
-        // A stand-in is no name, and goes.
+        // A placeholder is replaced later.
         if frame.symbol.starts_with(b"\0") {
             return take(frame);
         }
@@ -458,13 +462,13 @@ impl Places {
     }
 }
 
-/// The address by which `address` is looked up where `found` lies.
+/// The address to look up in the map `found`.
 fn lookup_in(found: Option<Found>, address: u64) -> u64 {
     let bias = found.and_then(|found| found.hit.bias);
     bias.map_or(address, |bias| address.wrapping_sub(bias))
 }
 
-/// The distinct addresses of a group, which is in their order.
+/// The distinct addresses of a sorted group.
 fn distinct(group: &[u32], keys: &[Key]) -> Vec<u64> {
     let mut addresses: Vec<u64> = group.iter().map(|&id| keys[id as usize].lookup).collect();
     addresses.dedup();

@@ -1,5 +1,5 @@
-//! What names the code of one owner: a module's symbols, the kernel's, a JIT's. All that is asked before frames are made of it, so that
-//! owners can be asked side by side.
+//! Gets the names of the addresses of one owner: a module, the kernel, or a JIT. Owners are asked
+//! in parallel, before frames are made of the names.
 
 use bstr::{BStr, ByteSlice};
 
@@ -10,10 +10,10 @@ use crate::symbols::{
 };
 use crate::unwind::Spaces;
 
-/// The answer of an owner to all that was asked of it.
-pub(super) enum Answer<'a> {
+/// The names of the addresses of one owner.
+pub(super) enum Names<'a> {
     Truncated,
-    /// Code without a file, or what its maps call it.
+    /// Code without a file, and the name of its map.
     Code(&'a BStr, Jit),
     Kernel(KernelNames),
     /// The module's name, and the functions at each of some addresses.
@@ -22,16 +22,17 @@ pub(super) enum Answer<'a> {
 
 /// The kernel's functions at some addresses.
 pub(super) struct KernelNames {
-    /// In their order, each once.
+    /// Sorted and distinct.
     addresses: Vec<u64>,
-    /// Those that its own file knows, which has them elsewhere by so much.
+    /// The functions in the kernel's own file, and the distance from its addresses to these.
     own: Option<(Functions, u64)>,
-    /// Those of the others that are listed.
+    /// The symbols of the others in the kernel's list.
     listed: KernelSymbols,
 }
 
 impl KernelNames {
-    /// Asks the kernel's own file, then its list, for `addresses`, which are in their order, each once.
+    /// Looks for `addresses`, which are sorted and distinct, in the kernel's own file, then in its
+    /// list.
     pub(super) fn ask(
         addresses: Vec<u64>,
         inlines: bool,
@@ -52,14 +53,15 @@ impl KernelNames {
         });
         let mut names = KernelNames { addresses, own, listed: KernelSymbols::default() };
         let is_known = |&at: &u64| names.functions(at).is_some() || kernel.recorded(at).is_some();
-        // The kernel's modules, and all of it where there is no file.
+        // The file, if there is one, lacks the kernel's modules.
         if !names.addresses.iter().all(is_known) {
             names.listed = loader.kernel(build_id, &names.addresses, reference)?;
         }
         Ok(names)
     }
 
-    /// The functions that the kernel's own file has at an address, innermost first, each with where its symbol starts.
+    /// The functions of the kernel's own file at an address, innermost first, each with the start
+    /// of its symbol.
     pub(super) fn functions(
         &self,
         address: u64,
@@ -70,7 +72,7 @@ impl KernelNames {
         (found.len() > 0).then(|| found.map(move |function| (function, start(&function))))
     }
 
-    /// The symbol that is listed at an address.
+    /// The symbol in the kernel's list at an address.
     pub(super) fn listed(&self, address: u64) -> Option<&KernelSymbol> {
         self.listed.symbols.get(self.place(address)?)?.as_ref()
     }
@@ -80,11 +82,11 @@ impl KernelNames {
     }
 }
 
-/// The name and the start of a function of the kernel, not of the padding before it, `__pfx_rep_movs_alternative`. Its address was looked up as
-/// one and is shown as another.
+/// The name and the start of a kernel function, given an address to look up and one to show. If the
+/// symbol is the padding before a function (`__pfx_rep_movs_alternative`), this is the function.
 ///
-/// Nothing is called from there, so what looks like a return address is where the kernel was itself interrupted: at the function's
-/// first byte, as by a page fault.
+/// Padding calls nothing. So this is not a return address, but the kernel was interrupted at the
+/// first byte of the function, for example by a page fault.
 pub(super) fn unpadded(symbol: &KernelSymbol, (lookup, shown): (u64, u64)) -> (&BStr, u64) {
     match symbol.name.strip_prefix(b"__pfx_") {
         Some(rest) if shown != lookup => (rest.into(), shown),
@@ -92,7 +94,7 @@ pub(super) fn unpadded(symbol: &KernelSymbol, (lookup, shown): (u64, u64)) -> (&
     }
 }
 
-/// What a process says of the code that it made.
+/// The names that a process wrote for the code that it generated.
 pub(super) struct Jit {
     map: Option<PerfMap>,
     dump: Option<Jitdump>,
@@ -107,14 +109,14 @@ impl Jit {
         Jit { map: loader.perf_map(&process), dump, module: format!("/tmp/perf-{pid}.map") }
     }
 
-    /// Whether the process says when its code changes.
+    /// Whether the process wrote a jitdump, which says when its code changes.
     pub(super) fn has_dump(&self) -> bool {
         self.dump.is_some()
     }
 
-    /// The frames of an address at which other code lay at other times, each from when on and with
-    /// where its function starts; none if it was the same code always. The address is looked up as
-    /// one and shown as another.
+    /// The frames of an address whose code changed, each with the time from which it holds and the
+    /// start of its function. None if the code never changed. `at` is the address to look up and
+    /// the one to show.
     pub(super) fn changes(
         &self,
         at: (u64, u64),
@@ -123,8 +125,7 @@ impl Jit {
         changes.into_iter().map(move |(time, name, start)| (time, self.named(name, start, at)))
     }
 
-    /// The frame of an address in what the maps call `path`, after all that is known, and where its
-    /// function starts.
+    /// The last known frame of an address in the map `path`, and the start of its function.
     pub(super) fn frame<'a>(&'a self, path: &'a BStr, at: (u64, u64)) -> (Frame<'a>, Option<u64>) {
         let dumped = self.dump.as_ref().and_then(|dump| dump.find(at.0, None));
         match dumped.or_else(|| self.map.as_ref()?.find(at.0)) {

@@ -1,42 +1,42 @@
-//! How much of the processor time that a workload used its samples stand for.
+//! Compares the processor time of the samples with the time that the workload used.
 //!
-//! The kernel begins to count anew for each thread: one that lives for less than a sampling
-//! interval is never sampled. What a clock counted in all threads is told by READ records, of
-//! fg-record once at the end, of `perf record -s` for each thread that ended.
+//! The kernel starts a new count for each thread, so a thread that lives for less than a sampling
+//! interval is never sampled. READ records say what a clock counted in all threads: fg-record
+//! writes one at the end, `perf record -s` one for each thread that ended.
 
 use crate::perf_data::{Event, Read};
 use crate::tally::{Loss, Seen, Tally};
 
-/// For each event, by its index.
+/// The sums of each event, by its index.
 #[derive(Default)]
-pub(super) struct Sums {
+pub(super) struct Coverage {
     events: Vec<Sum>,
-    /// How many threads and processes were started.
+    /// How many threads and processes started.
     threads: u64,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Sum {
-    /// What the samples stand for, and what the kernel counted: in nanoseconds, of clocks in all
-    /// modes.
+    /// The periods of the samples, in nanoseconds.
     sampled: u64,
+    /// The kernel's count, in nanoseconds, for clocks in all modes.
     counted: u64,
     interval: u64,
 }
 
-impl Sums {
-    /// A sample stands for `period`.
+impl Coverage {
+    /// Adds a sample with this `period`.
     pub(super) fn sample(&mut self, event: &Event, period: u64) {
         let sum = self.of(event);
         sum.sampled = sum.sampled.saturating_add(period);
     }
 
-    /// A thread was started.
+    /// Adds a thread that started.
     pub(super) fn fork(&mut self) {
         self.threads += 1;
     }
 
-    /// The kernel counted so much.
+    /// Adds the kernel's count.
     pub(super) fn count(&mut self, event: &Event, read: &Read<'_>) {
         let Some(value) = read.values().next().filter(|_| is_clock(event)) else { return };
         let rate = event.attr.period_or_freq;
@@ -54,7 +54,8 @@ impl Sums {
         &mut self.events[event.index]
     }
 
-    /// Tells it, if it is known. The samples that the recorder lost are told already.
+    /// Adds the result to `tally`, if it is known. Samples that the recorder lost are counted there
+    /// already.
     pub(super) fn tally(&self, tally: &mut Tally) {
         let Some(sum) = self.events.iter().find(|sum| sum.counted > 0) else { return };
         let lost = sum.interval.saturating_mul(tally.lost(Loss::Lost).items);
