@@ -157,8 +157,10 @@ impl Wait {
         drain: &mut Drain,
         events: &mut Events<'_>,
     ) -> io::Result<()> {
-        let (mut stopped, mut insisted): (Option<Instant>, _) = (None, false);
-        // What cannot be written ends the recording; the workload is waited for all the same.
+        // When the recording was ended, and after how many signals.
+        let mut stopped: Option<(Instant, usize)> = None;
+        let mut insisted = false;
+        // A recording that cannot be written ends; the workload is waited for all the same.
         let mut is_taken = true;
         loop {
             let woken = self.sleep(running.as_deref(), events);
@@ -168,10 +170,8 @@ impl Wait {
                 self.enabled = now;
                 events.enable()?;
             }
-            let mut new = 0;
             if woken.signal {
-                new = self.signals.read(&mut [0; 64])?;
-                self.seen += new;
+                self.seen += self.signals.read(&mut [0; 64])?;
             }
             self.is_over = self.duration.is_some_and(|duration| now - self.began >= duration);
             let mut is_time = self.is_over;
@@ -182,20 +182,20 @@ impl Wait {
             }
             is_time |= !is_taken;
             let pid = running.as_ref().map(|running| running.child.id());
-            match (stopped, pid) {
-                (None, _) if self.seen > 0 || is_time => {
-                    events.disable();
-                    stopped = Some(now);
-                    if let Some(pid) = pid.filter(|_| is_time || !sys::has_the_terminal()) {
-                        send(pid, SIGINT);
-                    }
+            if stopped.is_none() && (self.seen > 0 || is_time) {
+                events.disable();
+                stopped = Some((now, self.seen.min(1)));
+                if let Some(pid) = pid.filter(|_| is_time || !sys::has_the_terminal()) {
+                    send(pid, SIGINT);
                 }
-                (Some(_), Some(pid)) if new > 0 => send(pid, SIGKILL),
-                (Some(since), Some(pid)) if now - since >= GRACE && !insisted => {
+            }
+            if let (Some((since, signals)), Some(pid)) = (stopped, pid) {
+                if self.seen > signals {
+                    send(pid, SIGKILL);
+                } else if now - since >= GRACE && !insisted {
                     send(pid, SIGTERM);
                     insisted = true;
                 }
-                _ => {}
             }
             is_taken = is_taken && drain.round(events, false);
             let over = match &mut running {
