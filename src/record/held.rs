@@ -177,7 +177,13 @@ mod tests {
         let path = folder.path().join("begun");
         let held = shell(&format!("echo $$ > {}; exit 5", path.display()));
         let pid = held.pid;
-        thread::sleep(Duration::from_millis(50));
+        // It sleeps, and is still a copy of us.
+        let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        while !state().contains(") S ") {
+            thread::yield_now();
+        }
+        let program = |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+        assert_eq!(program(&pid.to_string()), program("self"));
         assert!(!path.exists());
         let status = held.release().unwrap().wait().unwrap();
         assert_eq!(status.code(), Some(5));

@@ -32,6 +32,12 @@ impl Dir {
         std::fs::read(self.path(name)).unwrap().into()
     }
 
+    /// A FIFO by which a program tells how far it is: to [`read`](Dir::read) it waits for that.
+    #[cfg(unix)]
+    pub fn fifo(&self, name: &str) {
+        assert!(Command::new("mkfifo").arg(self.path(name)).status().unwrap().success());
+    }
+
     /// The names in the directory, sorted: to see that nothing was left behind.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.0.path())
@@ -176,6 +182,19 @@ impl Outcome {
             self.shown, self.status
         )
     }
+}
+
+/// Waits for what no event tells. If it never comes, the test hangs, and libtest says which.
+pub fn wait_until(mut done: impl FnMut() -> bool) {
+    while !done() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// The processor time that this thread has used, in seconds. Where no file says it, it is 0.
+pub fn processor_time() -> f64 {
+    let used = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    used.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
 /// Says that a test cannot run on a machine like this, and why: nothing that could be installed

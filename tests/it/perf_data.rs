@@ -6,7 +6,7 @@ use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Dir, cannot_run};
+use crate::harness::{Dir, cannot_run, wait_until};
 use flamepipe::perf_data::seekable::Seekable;
 use flamepipe::perf_data::write::{NewSample, Writer, chains_only, with_limit};
 use flamepipe::perf_data::{CpuMode, FileId, Item, Mmap, Reader, Record, Shares, kind, sniff};
@@ -339,7 +339,7 @@ fn a_killed_recorder_leaves_a_readable_recording() {
             dir.cmd("perf").args(["record", "-q", "-F", "299", "-o", "perf.data"]).args(way);
         // One process that computes: what is short-lived may end before its first sample is due.
         let busy = "while :; do :; done";
-        perf.command.args(["timeout", "60", "sh", "-c", busy]).stderr(Stdio::null());
+        perf.command.args(["timeout", "600", "sh", "-c", busy]).stderr(Stdio::null());
         // A group of its own, so that the workload is killed with it.
         let Ok(mut child) = perf.command.process_group(0).spawn() else {
             return cannot_run("perf_data::killed", "no perf");
@@ -350,10 +350,10 @@ fn a_killed_recorder_leaves_a_readable_recording() {
             reader.is_some_and(|reader| by_us(reader).0.iter().any(|it| it.contains("SAMPLE")))
         };
         let mut early = None;
-        while early.is_none() && !has_sample() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+        wait_until(|| {
             early = child.try_wait().unwrap();
-        }
+            early.is_some() || has_sample()
+        });
         let group = format!("-{}", child.id());
         Command::new("kill").args(["-KILL", "--", &group]).status().unwrap();
         child.wait().unwrap();

@@ -22,7 +22,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use bstr::{BString, ByteSlice};
 
@@ -162,14 +161,12 @@ fn first_bytes(child: &mut Child) -> Vec<u8> {
     bytes
 }
 
-/// Reads what remains, within a time that only a hanging program needs.
+/// Reads what remains, to the end.
 fn finish(mut child: Child, mut stream: Vec<u8>) -> (Option<i32>, Vec<u8>, String) {
-    let begin = Instant::now();
     child.stdout.take().unwrap().read_to_end(&mut stream).unwrap();
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     let status = child.wait().unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(30), "it did not end: {said}");
     (status.code(), stream, said)
 }
 

@@ -9,7 +9,7 @@ use bstr::{BString, ByteSlice};
 use flamepipe::symbols::{Config, Identity, Loader, Module, Naming, demangle};
 use object::{Object, ObjectSection, ObjectSymbol};
 
-use crate::harness::{Dir, bin, cannot_run};
+use crate::harness::{Dir, bin, cannot_run, processor_time};
 
 mod places;
 mod stripped;

@@ -8,7 +8,8 @@ fn who_runs_on_in_the_background_is_named() {
         return;
     }
     let dir = Dir::new();
-    let script = "setsid sleep 60 </dev/null >/dev/null 2>&1 & echo $!; i=0; while [ $i -lt 9000 ]; do i=$((i + 1)); done";
+    let script = "setsid sleep 600 </dev/null >/dev/null 2>&1 & echo $!
+                  until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done";
     let options = ["-o", "x", "--", "sh", "-c", script];
     let outcome = dir.cmd("fg-record").args(options).run().success();
     let pid: u32 = outcome.stdout.to_str_lossy().trim().parse().unwrap();

@@ -53,7 +53,9 @@ fn is_named(dir: &Dir, command: &[&str]) {
 fn a_program_without_a_place_is_named() {
     let Some(dir) = prepare("a_program_without_a_place_is_named") else { return };
     is_named(&dir, &["./memory", "prog"]);
-    is_named(&dir, &["sh", "-c", "cp prog gone; ./gone & sleep 0.1; rm gone; wait"]);
+    let removed =
+        "cp prog gone; ./gone & until [ /proc/$!/exe -ef gone ]; do :; done; rm gone; wait";
+    is_named(&dir, &["sh", "-c", removed]);
 }
 
 #[test]
