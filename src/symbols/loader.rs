@@ -210,7 +210,8 @@ impl Loader {
         let candidates = self.candidates(identity, pid).into_iter();
         for place in candidates.chain(running.into_iter().flatten()) {
             let Some(stamp) = Stamp::of(&place) else { continue };
-            if stamp.took_the_path(identity) {
+            // Files of another root are copies, which have inodes of their own.
+            if self.config.symfs.is_none() && stamp.took_the_path(identity) {
                 return Err(Lack::Mismatched);
             }
             match self.open(identity, place, stamp) {
