@@ -18,6 +18,7 @@ mod diff;
 mod embed;
 mod filter;
 mod fold;
+mod golden;
 mod language;
 mod laws;
 mod movers;
