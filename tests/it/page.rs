@@ -64,6 +64,43 @@ fn a_page_in_a_browser() {
     run(test, "browser.test.mjs", &surroundings);
 }
 
+#[test]
+fn a_page_holds_what_an_svg_holds() {
+    let dir = Dir::new();
+    let folded = "# unit: ns 0\nmain;f 3\nmain;g</script> 1\n";
+    dir.write("x.folded", folded);
+    dir.cmd("fg-render").args(["-q", "-o", "x.html", "x.folded"]).stdout();
+    let page = dir.read("x.html");
+    assert_eq!(dir.cmd("fg-fold").args(["-q", "x.html"]).stdout(), folded);
+    let format = ["-q", "--format", "html", "x.folded"];
+    assert_eq!(dir.cmd("fg-render").args(format).stdout(), page);
+    let script = "main 1 10.000: 1000000 cpu-clock: \n\t1 f (x)\n\n";
+    dir.write("x.txt", script);
+    let several = ["--perfdata", "x.txt", "-o", "a.svg", "-o", "a.html", "-o", "b.html"];
+    dir.cmd("flamegraph").args(several).stdout();
+    let stacks = |name: &str| dir.cmd("fg-fold").args(["-q", name]).stdout();
+    assert_eq!(stacks("a.svg"), stacks("x.txt"));
+    assert_eq!(stacks("a.html"), stacks("x.txt"));
+    assert_eq!(dir.read("a.html"), dir.read("b.html"));
+    assert!(dir.read("a.svg").starts_with(b"<?xml"));
+}
+
+#[test]
+fn a_page_without_stacks_is_refused() {
+    let dir = Dir::new();
+    for (program, args) in [
+        ("fg-render", &["--no-embed", "--format", "html"][..]),
+        ("flamegraph", &["--no-embed", "-o", "a.svg", "-o", "x.html", "true"]),
+    ] {
+        let done = dir.cmd(program).args(args).stdin("main 1\n").run();
+        assert_eq!(done.status.code(), Some(2), "{}", done.everything());
+    }
+    assert!(dir.names().is_empty());
+    let done = dir.cmd("fg-render").args(["-o", "x.html"]).stdin("").run();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(dir.names().is_empty());
+}
+
 fn make_pages(dir: &Dir) {
     let draw = |name: &str, text: &[u8], args: &[&str]| {
         let page = format!("{name}.html");
