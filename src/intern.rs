@@ -1,7 +1,8 @@
-//! Byte strings, each stored once and named by a small number.
+//! Stores each distinct byte string once, under a small number.
 //!
-//! Everything that repeats in a profile (symbols, modules, whole lines of text) goes through an [`Interner`], so
-//! that memory grows with what is distinct and comparisons are comparisons of integers.
+//! Everything that repeats in a profile (symbols, modules, whole lines of text) goes through an
+//! [`Interner`]. So memory grows with the number of distinct strings, and comparing strings means
+//! comparing integers.
 
 use std::hash::BuildHasher;
 
@@ -10,24 +11,24 @@ use hashbrown::DefaultHashBuilder;
 use crate::prefetch::prefetch;
 use crate::slots::Slots;
 
-/// Room from the start on, in bytes. What is not used costs nothing, and allocations of this size grow by moving pages
-/// instead of bytes.
+/// The first capacity, in bytes. Unused pages cost nothing, and allocations of this size grow by
+/// moving pages instead of bytes.
 pub(crate) const ROOM: usize = 256 << 10;
 
 /// A set of byte strings with dense ids from 0 in order of first appearance.
 #[derive(Clone, Default)]
 pub struct Interner {
     bytes: Vec<u8>,
-    /// Where each string ends in `bytes`; it starts where the one before ends.
+    /// The end of each string in `bytes`. It starts at the end of the previous one.
     ends: Vec<usize>,
     ids: Slots,
     hasher: DefaultHashBuilder,
 }
 
 impl Interner {
-    /// The id of `string`, which is stored if it is new.
+    /// The id of `string`. Stores it if it is new.
     ///
-    /// Ids stop at `u32::MAX` strings; a profile that large would not fit memory.
+    /// There are at most `u32::MAX` ids. A larger profile would not fit into memory.
     #[inline]
     pub fn intern(&mut self, string: &[u8]) -> u32 {
         self.intern_hashed(string, self.hash(string))
@@ -54,17 +55,19 @@ impl Interner {
         id
     }
 
-    /// The string of `id`; empty if no string has it.
+    /// The string of `id`; empty if there is none.
     #[inline]
     pub fn get(&self, id: u32) -> &[u8] {
         get(&self.bytes, &self.ends, id)
     }
 
-    /// Interns every string of `other`; the answer says, by the other's id, which each has here.
+    /// Interns every string of `other`. Returns the new ids by the other's ids.
     pub(crate) fn absorb(&mut self, other: &Interner) -> Vec<u32> {
-        // Each waits for so many others, while its place is on its way, then where the string is that may be it, then that string.
+        // Each string waits for this many others, while its slot is fetched, then the end of the
+        // string there, then that string.
         const AHEAD: u32 = 12;
-        let (many, mut hashes) = (other.len() as u32, [0; AHEAD as usize]);
+        let many = other.len() as u32;
+        let mut hashes = [0; AHEAD as usize];
         let mut ids = Vec::with_capacity(other.len());
         for at in 0..many + AHEAD {
             let before = |steps: u32| at.checked_sub(steps).filter(|&due| due < many);
@@ -85,13 +88,14 @@ impl Interner {
         ids
     }
 
-    /// Has the place of `string` at hand when it will be interned.
+    /// Prefetches the slot of a string that will be interned.
     #[inline]
     pub(crate) fn prefetch_string(&self, string: &[u8]) {
         self.ids.prefetch(self.hash(string));
     }
 
-    /// Has at hand what leads to the string of `id`: where it is, if `links` is 1, before it is asked for with 0.
+    /// Prefetches one step of the way to the string of `id`: with 1 `links` its end, with 0 the
+    /// string.
     #[inline]
     pub(crate) fn prefetch(&self, id: u32, links: u8) {
         match links {
@@ -105,7 +109,7 @@ impl Interner {
         self.ends.len()
     }
 
-    /// Whether there is no string.
+    /// Whether there are no strings.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -118,10 +122,10 @@ fn get<'a>(bytes: &'a [u8], ends: &[usize], id: u32) -> &'a [u8] {
     ends.get(id).and_then(|&end| bytes.get(start..end)).unwrap_or_default()
 }
 
-/// Compares names, which are too short for a call to be worth while.
+/// Compares names inline, because they are too short for a call.
 #[inline]
 fn are_equal(a: &[u8], b: &[u8]) -> bool {
-    // Whole blocks, then the last one, some of whose bytes were compared already.
+    // Compares whole blocks, then the last block, which may overlap them.
     fn blocks<const N: usize>(a: &[u8], b: &[u8]) -> bool {
         let (blocks, _) = a.as_chunks::<N>();
         let (others, _) = b.as_chunks::<N>();
@@ -155,7 +159,8 @@ mod tests {
         fn absorbed_strings_are_interned(
             mine in prop::collection::vec("[ab]{0,3}", 0..20), theirs in prop::collection::vec("[ab]{0,3}", 0..20),
         ) {
-            let (mut one, mut other) = (Interner::default(), Interner::default());
+            let mut one = Interner::default();
+            let mut other = Interner::default();
             for (strings, interner) in [(mine, &mut one), (theirs, &mut other)] {
                 strings.iter().for_each(|string| {
                     interner.intern(string.as_bytes());

@@ -1,8 +1,8 @@
-//! Mutexes, also of threads that panicked: what they guard is whole between any two steps.
+//! Locks mutexes even if a thread panicked, because their data is consistent between any two steps.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What `mutex` guards.
+/// The data of `mutex`.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

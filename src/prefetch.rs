@@ -1,15 +1,16 @@
-//! Asking for memory before it is needed.
+//! Loads memory into the cache before it is needed.
 //!
-//! A table that is larger than the caches answers after a hundred nanoseconds. Who knows some look-ups ahead where it will look can wait for all
-//! of them at once.
+//! A look-up in a table that is larger than the caches takes a hundred nanoseconds. Code that knows
+//! its next look-ups can wait for all of them at once.
 
 #![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "no safe function prefetches"))]
 
-/// Has `place` brought into the cache, if the processor knows how to.
+/// Loads `place` into the cache, if the processor can do that.
 #[inline]
 pub(crate) fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which SSE has and so every x86-64: it changes nothing and cannot fault, whatever the address.
+    // SAFETY: every x86-64 has SSE and so this hint. It changes nothing and cannot fault at any
+    // address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast());

@@ -1,28 +1,33 @@
-//! Which small number a thing has: a table of hashes and numbers, where whoever has the things compares them.
+//! A hash table of small numbers. The caller owns the things that they stand for, and compares
+//! them.
 
 use crate::prefetch::prefetch;
 
-/// Numbers by hash. One look-up is one access to memory, mostly; what is not there is seldom compared with anything.
+/// Numbers by hash. A look-up mostly needs one access to memory. A missing thing is seldom compared
+/// with others.
 #[derive(Clone, Default)]
 pub(crate) struct Slots {
-    /// A power of two of them, at most three quarters taken. A number is in the first free one behind where its hash points.
+    /// Their count is a power of two, and at most three quarters are taken. A number is in the
+    /// first free slot from where its hash points.
     slots: Vec<Slot>,
     taken: usize,
 }
 
-/// The hash stays with the number: a growing table need not touch a thing, and most things differ by it.
+/// The hash is kept with the number, so a growing table does not touch the things. Most things also
+/// differ in it.
 #[derive(Clone, Copy)]
 struct Slot {
     hash: u32,
     number: u32,
 }
 
-/// The number that nothing has.
+/// The number of a free slot.
 const FREE: u32 = u32::MAX;
 const FEWEST: usize = 1 << 8;
 
 impl Slots {
-    /// The number of the thing with this hash of which `is_it` is true; `next`, which it gets, if there is none.
+    /// The number of the thing with this hash for which `is_it` is true. If there is none, adds it
+    /// as `next`.
     #[inline]
     pub(crate) fn find_or_add(&mut self, hash: u32, next: u32, is_it: impl Fn(u32) -> bool) -> u32 {
         if self.taken >= self.slots.len() / 4 * 3 {
@@ -37,7 +42,7 @@ impl Slots {
         slot.number
     }
 
-    /// Has the place of this hash at hand when it will be looked for.
+    /// Prefetches the slot of this hash.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u32) {
         if let Some(slot) = self.slots.get(hash as usize & self.slots.len().wrapping_sub(1)) {
@@ -45,7 +50,7 @@ impl Slots {
         }
     }
 
-    /// The number that is where this hash points, if it has it.
+    /// The number in the slot where this hash points, if it has this hash.
     #[inline]
     pub(crate) fn likely(&self, hash: u32) -> Option<u32> {
         let slot = self.slots.get(hash as usize & self.slots.len().wrapping_sub(1))?;
@@ -64,7 +69,7 @@ impl Slots {
     }
 }
 
-/// Where the thing is, or would be.
+/// The slot of the thing, or a free one for it.
 #[inline]
 fn place(slots: &[Slot], hash: u32, is_it: impl Fn(u32) -> bool) -> usize {
     let mask = slots.len() - 1;
@@ -83,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn things_of_one_hash_are_told_apart() {
+    fn things_of_one_hash_are_distinguished() {
         let mut slots = Slots::default();
         let things: Vec<String> = (0..3000).map(|i| format!("thing {i}")).collect();
         for round in 0..2 {

@@ -1,4 +1,4 @@
-//! Stacks of frames or names, each stored once and named by a small number.
+//! Stores each distinct stack of frames or names once, under a small number.
 
 use std::ops::Range;
 
@@ -6,13 +6,14 @@ use crate::intern::ROOM;
 use crate::prefetch::prefetch;
 use crate::slots::Slots;
 
-/// A set of stacks with dense numbers from 0 in order of first appearance. The elements are small numbers themselves.
+/// A set of stacks with dense numbers from 0, in order of first appearance. The elements are small
+/// numbers too.
 ///
-/// Memory: a stack's elements, and some 20 bytes for each stack.
+/// Memory: the elements, and about 20 bytes for each stack.
 #[derive(Clone)]
 pub(crate) struct Stacks<T> {
     elements: Vec<T>,
-    /// Where each stack ends in `elements`; it starts where its predecessor ends.
+    /// The end of each stack in `elements`. It starts at the end of the previous one.
     ends: Vec<usize>,
     slots: Slots,
     is_closed: bool,
@@ -25,14 +26,14 @@ impl<T> Default for Stacks<T> {
 }
 
 impl<T: Copy + Eq + Into<u32>> Stacks<T> {
-    /// The number of `stack`, which is stored if it is new.
+    /// The number of `stack`. Stores it if it is new.
     #[inline]
     pub(crate) fn intern(&mut self, stack: &[T]) -> usize {
         let hash = if self.is_closed { 0 } else { hash(stack) };
         self.intern_hashed(stack, hash)
     }
 
-    /// The same of a stack whose [`hash`] is known.
+    /// The same for a stack whose [`hash`] is known.
     #[inline]
     pub(crate) fn intern_hashed(&mut self, stack: &[T], hash: u32) -> usize {
         let id = self.ends.len();
@@ -52,13 +53,13 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
         id
     }
 
-    /// Has the place of a stack of this [`hash`] at hand when it will be looked for.
+    /// Prefetches the slot of a stack with this [`hash`].
     #[inline]
     pub(crate) fn prefetch_hash(&self, hash: u32) {
         self.slots.prefetch(hash);
     }
 
-    /// Has at hand what leads to the stack of a number: where it is, if `links` is 1, before it is asked for with 0.
+    /// Prefetches one step of the way to a stack: with 1 `links` its end, with 0 its elements.
     pub(crate) fn prefetch(&self, id: usize, links: u8) {
         if links > 0 {
             return self.ends.get(id).into_iter().for_each(prefetch);
@@ -68,7 +69,7 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
         self.elements.get(end.saturating_sub(1)).into_iter().for_each(prefetch);
     }
 
-    /// Frees what finds stacks: from now on each one that is interned is new.
+    /// Frees the hash table. From now on each stack that is interned is new.
     pub(crate) fn close(&mut self) {
         self.slots = Slots::default();
         self.is_closed = true;
@@ -84,19 +85,19 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
         get(&self.elements, &self.ends, id)
     }
 
-    /// Where the stack of a number is among all elements.
+    /// The range of a stack among all elements.
     pub(crate) fn range(&self, id: usize) -> Range<usize> {
         range(&self.ends, id)
     }
 }
 
-/// How many elements two stacks begin with in common.
+/// The length of the common prefix of two stacks.
 #[inline]
 pub(crate) fn common<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// A hash for a table that compares stacks before it believes one; two elements a step.
+/// A hash for a table that also compares the stacks. It takes two elements per step.
 #[inline]
 pub(crate) fn hash<T: Copy + Into<u32>>(stack: &[T]) -> u32 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_takes_each_for_new() {
+    fn a_closed_set_takes_each_stack_as_new() {
         let mut stacks = Stacks::default();
         assert_eq!([1, 1, 2u32].map(|stack| stacks.intern(&[stack])), [0, 0, 1]);
         stacks.close();

@@ -1,7 +1,8 @@
-//! What became of the input: how much was read, and what was skipped, lost, cut or left without a name.
+//! Counts what was read, and what was skipped, lost, cut or left without a name.
 //!
-//! Every stage adds its counts when it finishes, so that nothing is lost silently and law 8 holds: weight in =
-//! weight out + what the tally reports as left out. A program shows the tally once, as its quality line.
+//! Every stage adds its counts when it finishes. So nothing is lost silently, and law 8 holds:
+//! weight in = weight out + what the tally reports. A program shows the tally once, as its quality
+//! line.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
@@ -9,36 +10,37 @@ use std::ops::AddAssign;
 
 use bstr::{BStr, BString, ByteSlice};
 
-/// Why something that was in the input is not in the output, though nobody asked for it to be left out.
+/// Why an item of the input is not in the output, although nobody asked to drop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Loss {
     /// The recorder could not keep up.
     Lost,
-    /// A line or record that is not of the format.
+    /// A line or record does not have the expected format.
     Odd,
-    /// A sample of another event than the one that is folded: weights of two events cannot be added up.
+    /// A sample belongs to another event than the one that is folded. Weights of two events cannot
+    /// be added.
     OtherEvent,
-    /// A sample without a call chain.
+    /// A sample has no call chain.
     NoStack,
-    /// A sample whose user stack was to be recorded later, and never was.
+    /// The user stack of a sample was to be recorded later, and never was.
     NoUserStack,
-    /// A sample without a time, where time is what is drawn.
+    /// A sample of a flame chart has no time.
     NoTime,
     /// The input ended in the middle.
     CutShort,
-    /// Modules whose file here is another build or another machine's, so that its names were not
+    /// The file of a module is of another build or from another machine, so its names were not
     /// used.
     Mismatched,
-    /// Bytes that had to be replaced, as the output format cannot hold them.
+    /// Bytes of a name were replaced, because the output format cannot hold them.
     Replaced,
-    /// A weight that was a fraction, of which only the whole part counts.
+    /// A weight was a fraction, and only the whole part counts.
     Fraction,
-    /// A sum that does not fit its 64 bits.
+    /// A sum does not fit into 64 bits.
     Overflow,
 }
 
 impl Loss {
-    /// What stands after the number of `items`.
+    /// The words after the number of `items`.
     fn phrase(self, items: u64) -> &'static str {
         let (one, many) = match self {
             Loss::Lost => ("lost by the recorder", "lost by the recorder"),
@@ -69,7 +71,7 @@ impl Loss {
 pub struct Count {
     /// Samples, lines, records or names.
     pub items: u64,
-    /// The weight they carried, in units of the event.
+    /// Their weight, in units of the event.
     pub weight: u64,
 }
 
@@ -80,7 +82,7 @@ impl Count {
     }
 }
 
-/// Sums of weights stop at `u64::MAX`.
+/// Adds up. Sums of weights stop at `u64::MAX`.
 impl AddAssign for Count {
     fn add_assign(&mut self, other: Count) {
         self.items += other.items;
@@ -91,44 +93,43 @@ impl AddAssign for Count {
 /// The counts of a run. [`Display`] is the quality line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// What was read: samples, or lines of folded text, with their weight.
+    /// The items that were read: samples, or lines of folded text, with their weight.
     pub read: Count,
-    /// How many of the items read were stacks, folded before, each of which may stand for many samples.
+    /// How many of the items were folded stacks, each of which may stand for many samples.
     pub folded_before: u64,
-    /// How many of the samples read have no call chain, only the place where they were taken.
+    /// How many of the samples have only an address and no call chain.
     pub flat: u64,
-    /// What was left out because the user asked for it.
+    /// Items that were dropped because the user asked for it.
     pub filtered: Count,
-    /// What was left out for other reasons.
+    /// Items that were dropped for other reasons.
     losses: BTreeMap<Loss, Count>,
-    /// The event that was folded, where one was chosen.
+    /// The event that was folded, if one was chosen.
     pub folded: Option<BString>,
     /// The samples of events that were left out.
     others: BTreeMap<BString, u64>,
-    /// How much of the processor time was sampled, where the recording tells how much was used.
+    /// How much of the processor time was sampled, if the recording says how much was used.
     pub seen: Option<Seen>,
-    /// What sums up stacks; `None` where no stage looked at stacks.
-    pub stacks: Option<Stacks>,
-    /// The first few examples of odd input, as they stood there.
+    /// The quality of the stacks; `None` if no stage looked at stacks.
+    pub stacks: Option<StackQuality>,
+    /// The first examples of odd input.
     examples: Vec<BString>,
 }
 
-/// How much of the processor time that was used the samples stand for, in nanoseconds.
+/// How much of the used processor time was sampled, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// What the samples stand for.
+    /// The periods of all samples.
     pub sampled: u64,
-    /// What the kernel counted, without what the recorder lost.
+    /// The kernel's count, without the part that the recorder lost.
     pub counted: u64,
-    /// One sampling interval for each thread that was started: so much goes by before their first
-    /// samples.
+    /// One sampling interval for each thread that started, which passes before its first sample.
     pub by_start: u64,
 }
 
 impl Seen {
-    /// Why the profile is not that of the workload, if so much was missed.
+    /// Why the profile does not represent the workload, if too much was missed.
     fn problem(&self) -> Option<&'static str> {
-        // A sampling interval at the end of each of a few threads.
+        // A few threads miss a sampling interval at their end.
         const NOISE: u64 = 20_000_000;
         let missed = self.counted.saturating_sub(self.sampled);
         if missed <= NOISE {
@@ -145,21 +146,21 @@ impl Seen {
     }
 }
 
-/// How good the folded stacks are, by weight.
+/// The quality of the folded stacks, by weight.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stacks {
-    /// All that was folded.
+pub struct StackQuality {
+    /// All folded stacks.
     pub weight: u64,
-    /// Whose outermost frame is the start of a thread.
+    /// Stacks whose outermost frame is the start of a thread.
     pub rooted: u64,
-    /// That carry a [`Truncated`](crate::sample::Kind::Truncated) mark.
+    /// Stacks with a [`Truncated`](crate::sample::Kind::Truncated) mark.
     pub truncated: u64,
-    /// That were sampled in a function without a name, by module.
+    /// Stacks whose leaf is a function without a name, by module.
     pub unresolved: BTreeMap<BString, u64>,
 }
 
 impl Tally {
-    /// Counts what was left out.
+    /// Counts items that were dropped.
     pub fn lose(&mut self, loss: Loss, items: u64, weight: u64) {
         if items > 0 {
             *self.losses.entry(loss).or_default() += Count { items, weight };
@@ -180,7 +181,7 @@ impl Tally {
         }
     }
 
-    /// What was left out for `loss`.
+    /// The items that were dropped for `loss`.
     pub fn lost(&self, loss: Loss) -> Count {
         self.losses.get(&loss).copied().unwrap_or_default()
     }
@@ -195,7 +196,7 @@ impl Tally {
         self.examples.first().map(|example| example.as_bstr())
     }
 
-    /// Whether everything that was read is in the output with a name and a whole stack: what `--strict` asks for.
+    /// Whether everything is in the output with a name and a whole stack, as `--strict` demands.
     pub fn is_clean(&self) -> bool {
         self.losses.is_empty()
             && self.seen.is_none_or(|seen| seen.problem().is_none())
@@ -205,7 +206,7 @@ impl Tally {
                 .is_none_or(|stacks| stacks.truncated == 0 && stacks.unresolved.is_empty())
     }
 
-    /// Adds the counts of another run, as of another input or another worker.
+    /// Adds the counts of another input or another worker.
     pub fn absorb(&mut self, other: Tally) {
         self.read += other.read;
         self.flat += other.flat;
@@ -233,9 +234,9 @@ impl Tally {
     }
 }
 
-impl Stacks {
+impl StackQuality {
     /// Adds those of another part of the profile.
-    pub(crate) fn absorb(&mut self, other: Stacks) {
+    pub(crate) fn absorb(&mut self, other: StackQuality) {
         for (into, from) in [
             (&mut self.weight, other.weight),
             (&mut self.rooted, other.rooted),
@@ -268,7 +269,8 @@ impl Tally {
     }
 }
 
-/// The quality line: `3,291 samples · 98.8 % reach a thread root · 0.4 % unresolved (libfoo.so 0.3 %) · 2 odd lines…`.
+/// The quality line: `3,291 samples · 98.8 % reach a thread root · 0.4 % unresolved (libfoo.so 0.3
+/// %) · 2 odd lines…`.
 impl Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let samples = self.read.items.saturating_sub(self.folded_before);
@@ -366,7 +368,7 @@ mod tests {
             tally.leave_out(event.into(), Count { items, weight: 1000 });
         }
         tally.lose(Loss::Lost, 0, 0);
-        tally.stacks = Some(Stacks {
+        tally.stacks = Some(StackQuality {
             weight: 3000,
             rooted: 2964,
             truncated: 0,
@@ -383,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sampled_is_told_unless_it_is_noise() {
+    fn missed_time_is_reported_unless_it_is_noise() {
         let of = |sampled: u64, counted: u64, threads: u64| {
             let [sampled, counted, by_start] = [sampled, counted, threads].map(|ms| ms * 1_000_000);
             Tally { seen: Some(Seen { sampled, counted, by_start }), ..Tally::default() }
@@ -410,7 +412,7 @@ mod tests {
         let mut a = Tally::default();
         a.lose(Loss::Odd, 1, 0);
         let mut b = Tally {
-            stacks: Some(Stacks { weight: 2, rooted: 1, ..Stacks::default() }),
+            stacks: Some(StackQuality { weight: 2, rooted: 1, ..StackQuality::default() }),
             ..Tally::default()
         };
         b.odd(b"x");

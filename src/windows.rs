@@ -1,4 +1,5 @@
-//! Whole lines out of a file that is mapped, a window at a time: nothing is copied, and little of it is held.
+//! Reads whole lines of a mapped file, one window at a time, without copying and without holding
+//! the whole file.
 #![expect(unsafe_code, reason = "mapping a file is unsafe, as another process may change it")]
 
 use std::fs::File;
@@ -8,29 +9,31 @@ use std::ops::Range;
 use bstr::ByteSlice;
 use memmap2::{Mmap, MmapOptions};
 
-/// So much is mapped at once: a larger window is no faster, a smaller one is mapped too often.
+/// The size of a window. A larger one is not faster, and smaller ones are mapped too often.
 const WINDOW: u64 = 2 << 20;
 
-/// Windows begin at multiples of this, which all systems can map.
+/// Windows begin at multiples of this, as all systems allow.
 const GRAIN: u64 = 64 << 10;
 
 /// Cuts a part of a file into windows of whole lines.
 pub(crate) struct Windows<'a> {
     file: &'a File,
-    /// What is still to come; it starts where a line starts.
+    /// The part that is still to come. It starts at the start of a line.
     rest: Range<u64>,
     size: u64,
     window: Option<Mmap>,
 }
 
 impl<'a> Windows<'a> {
-    /// Windows of a `part` of `file`, which starts where a line starts; `None` if the file cannot be mapped.
+    /// Windows of a `part` of `file` that starts at the start of a line. `None` if the file cannot
+    /// be mapped.
     pub(crate) fn new(file: &'a File, part: Range<u64>) -> Option<Windows<'a>> {
         let windows = Windows { file, rest: part, size: WINDOW, window: None };
         windows.map(0..1).is_ok().then_some(windows)
     }
 
-    /// The next window: whole lines, of which only the last of the part may lack its newline. `None` at the end.
+    /// The next window of whole lines. Only the last line of the part may lack its newline. `None`
+    /// at the end.
     ///
     /// Memory: one window, or the longest line.
     pub(crate) fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
@@ -57,8 +60,9 @@ impl<'a> Windows<'a> {
 
     fn map(&self, part: Range<u64>) -> io::Result<Mmap> {
         let len = (part.end - part.start) as usize;
-        // SAFETY: the bytes are only ever read as bytes, of which every value is valid, and no decision rests on one being the same when it
-        // is read again. If the file is made shorter meanwhile, the system ends us with SIGBUS: nobody shortens a finished text.
+        // SAFETY: every value of a byte is valid, and no code relies on reading the same byte
+        // twice. If somebody shortens the file meanwhile, the system ends us with SIGBUS; nobody
+        // shortens a finished text.
         unsafe { MmapOptions::new().offset(part.start).len(len).populate().map(self.file) }
     }
 }

@@ -1,4 +1,4 @@
-//! The build: cargo's command line, the messages it answers with, and the executable among them.
+//! Builds a target: cargo's command line, its messages, and the executable among them.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use super::target::Target;
 use super::wanted::{Kind, UnitKind, is_library};
 use crate::error::{Error, Result};
 
-/// How a target is built. The default is cargo's, but optimised.
+/// How a target is built. The default is cargo's, but with optimisation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Build {
     /// The profile.
     pub profile: Profile,
     /// `--target`
     pub triple: Option<String>,
-    /// `--features`, each as typed: names with spaces or commas between.
+    /// `--features`, as typed: names with spaces or commas in between.
     pub features: Vec<String>,
     /// `--all-features`
     pub all_features: bool,
@@ -42,24 +42,24 @@ pub struct Build {
     pub ignore_rust_version: bool,
     /// `--quiet`: no progress from cargo.
     pub quiet: bool,
-    /// Whether the command line is to be said.
+    /// Print the command line.
     pub verbose: bool,
 }
 
-/// Which of cargo's profiles.
+/// A profile of cargo.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// `release`, or `bench` for what `cargo bench` runs.
+    /// `release`, or `bench` for a target of `cargo bench`.
     #[default]
     Optimised,
-    /// `dev`, or `test` for what `cargo test` runs.
+    /// `dev`, or `test` for a target of `cargo test`.
     Dev,
     /// `--profile`
     Named(String),
 }
 
 impl Build {
-    /// The name of the profile that `target` is built with, as a manifest has it.
+    /// The name of the profile for `target` in a manifest.
     pub fn profile_name(&self, target: &Target) -> &str {
         match (&self.profile, target.kind) {
             (Profile::Named(name), _) => name,
@@ -70,7 +70,7 @@ impl Build {
         }
     }
 
-    /// What `cargo metadata` takes as well: where the workspace is, and how it is read.
+    /// The arguments that `cargo metadata` takes too.
     pub fn shared_arguments(&self) -> Vec<OsString> {
         let mut line = Line::default();
         line.option("--manifest-path", self.manifest_path.as_deref());
@@ -82,7 +82,7 @@ impl Build {
         line.0
     }
 
-    /// cargo's whole command line for `target`, starting with the verb.
+    /// cargo's arguments for `target`, starting with the subcommand.
     pub fn arguments(&self, target: &Target) -> Vec<OsString> {
         let mut line = Line::default();
         match target.kind {
@@ -91,7 +91,7 @@ impl Build {
             Kind::Bench | Kind::UnitBench(_) => line.words(&["bench", "--no-run"]),
         }
         match self.profile_name(target) {
-            // What each verb does by itself.
+            // The default of each subcommand.
             "dev" if matches!(target.kind, Kind::Bin | Kind::Example) => {}
             "test" if self.profile == Profile::Dev => {}
             "bench" if self.profile == Profile::Optimised => {}
@@ -124,7 +124,7 @@ impl Build {
     }
 }
 
-/// A command line in the making.
+/// A command line that is being built.
 #[derive(Default)]
 struct Line(Vec<OsString>);
 
@@ -153,7 +153,7 @@ impl Line {
     }
 }
 
-/// A command line as a shell would take it.
+/// A command line as a shell takes it.
 pub fn shown(program: &OsStr, arguments: &[OsString]) -> String {
     let words = std::iter::once(program).chain(arguments.iter().map(OsString::as_os_str));
     let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
@@ -164,23 +164,24 @@ pub fn shown(program: &OsStr, arguments: &[OsString]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// What a build said it made.
+/// The messages of a build.
 #[derive(Debug, Default)]
 pub struct Built {
     /// Everything that was compiled, or was up to date.
     pub artifacts: Vec<Artifact>,
-    /// What the build scripts asked for.
+    /// The results of the build scripts.
     pub scripts: Vec<BuildScript>,
-    /// Lines that are no messages: what procedural macros print.
+    /// Lines that are not messages, such as the output of procedural macros.
     pub talk: Vec<String>,
 }
 
 impl Built {
-    /// Reads cargo's stream of messages, a JSON object a line. What is none is kept as [`Built::talk`].
+    /// Reads cargo's stream of messages, one JSON object per line. Other lines go into
+    /// [`Built::talk`].
     pub fn read(messages: &[u8]) -> Built {
         let mut built = Built::default();
         let messages = String::from_utf8_lossy(messages);
-        // Reading from memory does not fail, and a line that is no message is a `TextLine`.
+        // Reading from memory does not fail, and any other line is a `TextLine`.
         for message in Message::parse_stream(messages.as_bytes()).flatten() {
             match message {
                 Message::CompilerArtifact(artifact) => built.artifacts.push(artifact),
@@ -192,10 +193,10 @@ impl Built {
         built
     }
 
-    /// What was made of `target`.
+    /// The artifact of `target`.
     ///
     /// # Errors
-    /// [`Error::Choice`] if it is nothing, or several for as many platforms.
+    /// [`Error::Choice`] if there is none, or one for each of several platforms.
     pub fn artifact(&self, target: &Target) -> Result<&Artifact> {
         let found: Vec<&Artifact> =
             self.artifacts.iter().filter(|artifact| is_of(artifact, target)).collect();
@@ -238,7 +239,7 @@ fn is_of(artifact: &Artifact, target: &Target) -> bool {
         && artifact.profile.test == harness
 }
 
-/// The path of what is to be run.
+/// The path of the executable.
 ///
 /// # Errors
 /// [`Error::Choice`] if it is a library, as an example may be.
@@ -253,17 +254,17 @@ pub fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<&'a Pat
     }
 }
 
-/// The parts that the profile strips from an executable.
+/// The parts that are missing in an executable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stripped {
-    /// The names of its functions, and debug information with them.
+    /// The names of its functions, and with them the debug information.
     symbols: bool,
-    /// Its debug information, or it never had some.
+    /// The debug information, perhaps because it never had any.
     debuginfo: bool,
 }
 
 impl Stripped {
-    /// Of an ELF file; of others it is not known.
+    /// The missing parts of an ELF file. For other files, they are not known.
     pub fn of(executable: &Path) -> Stripped {
         use object::{File, Object, ObjectSection};
         let read = || {
@@ -280,8 +281,8 @@ impl Stripped {
     }
 }
 
-/// Advice for an `artifact` without debug information, or whose profile strips it. It names the
-/// profile that was really used.
+/// Advice if an `artifact` has no debug information or is stripped. It names the profile that was
+/// used.
 pub fn advice(
     build: &Build,
     target: &Target,
@@ -303,7 +304,7 @@ pub fn advice(
     let profile = build.profile_name(target);
     let variable: String =
         profile.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_uppercase() }).collect();
-    // `strip` goes first: without it, `debug` alone changes nothing.
+    // `strip` comes first, because `debug` alone changes nothing.
     let mut settings = Vec::new();
     if is_stripped {
         settings.push(("strip", "\"none\"", "STRIP=none"));
@@ -354,7 +355,8 @@ mod tests {
     fn each_kind_has_its_verb_and_profile() {
         let dev = Build { profile: Profile::Dev, ..Build::default() };
         let mine = Build { profile: Profile::Named("my-own".into()), ..Build::default() };
-        let (bin, lib) = (UnitKind::Bin, UnitKind::Lib);
+        let bin = UnitKind::Bin;
+        let lib = UnitKind::Lib;
         #[rustfmt::skip]
         let table = [
             (&Build::default(), Kind::Bin, "release", "build --profile release --bin x"),

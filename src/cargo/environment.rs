@@ -1,8 +1,9 @@
-//! The variables that `cargo run`, `cargo test` and `cargo bench` set for what they run.
+//! Sets the variables that `cargo run`, `cargo test` and `cargo bench` set.
 //!
-//! Programs find their files through `CARGO_MANIFEST_DIR` and their shared libraries through the library path, and fail
-//! without them. What cargo sets is listed in
-//! <https://doc.rust-lang.org/cargo/reference/environment-variables.html>; a test compares with a real `cargo run`.
+//! Programs find their files through `CARGO_MANIFEST_DIR` and their shared libraries through the
+//! library path, and fail without them. The list is in
+//! <https://doc.rust-lang.org/cargo/reference/environment-variables.html>; a test compares with a
+//! real `cargo run`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::settings::{Settings, Toolchain};
 use super::target::Target;
 use super::wanted::Kind;
 
-/// The variable in which the system's loader looks for shared libraries.
+/// The variable with the folders in which the system's loader looks for shared libraries.
 pub const LIBRARY_PATH: &str = if cfg!(windows) {
     "PATH"
 } else if cfg!(target_os = "macos") {
@@ -25,15 +26,15 @@ pub const LIBRARY_PATH: &str = if cfg!(windows) {
     "LD_LIBRARY_PATH"
 };
 
-/// Everything that the variables are made of.
+/// The facts that decide the variables.
 pub struct Surroundings<'a> {
     /// The workspace.
     pub metadata: &'a Metadata,
-    /// What is run.
+    /// The target that runs.
     pub target: &'a Target,
-    /// What was built.
+    /// The messages of the build.
     pub built: &'a Built,
-    /// The artifact that is run.
+    /// The artifact that runs.
     pub artifact: &'a Artifact,
     /// The compiler's facts.
     pub toolchain: &'a Toolchain,
@@ -43,7 +44,8 @@ pub struct Surroundings<'a> {
     pub inherited: &'a dyn Fn(&str) -> Option<OsString>,
 }
 
-/// The variables to set on top of what is inherited; of two with one name the later counts, as for a process.
+/// The variables to set in addition to the inherited ones. If two have one name, the later one
+/// counts.
 pub fn variables(around: &Surroundings<'_>) -> Vec<(OsString, OsString)> {
     let mut variables = Variables::default();
     if let Some(path) = library_path(around) {
@@ -69,7 +71,8 @@ pub fn variables(around: &Surroundings<'_>) -> Vec<(OsString, OsString)> {
         }
     }
     for variable in &around.settings.env {
-        // What cargo sets is not for the configuration to change, what the caller has set only by force.
+        // The configuration cannot change the variables of cargo, and those of the caller only by
+        // force.
         let ours = variables.0.iter().any(|(name, _)| *name == *variable.name);
         if !ours && (variable.force || (around.inherited)(&variable.name).is_none()) {
             variables.set(&variable.name, &variable.value);
@@ -78,7 +81,7 @@ pub fn variables(around: &Surroundings<'_>) -> Vec<(OsString, OsString)> {
     variables.0
 }
 
-/// The folder of the package that `target` is in.
+/// The folder of `target`'s package.
 pub fn package_root<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a Path> {
     let root = package(metadata, target)?.manifest_path.parent()?;
     Some(root.as_std_path())
@@ -88,8 +91,8 @@ fn package<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a Package> {
     metadata.packages.iter().find(|package| package.id == target.package)
 }
 
-/// The package's binaries, which its integration tests and benchmarks may want to run. Those that lack a required
-/// feature are named as well, though they are not built.
+/// The package's binaries, which its integration tests and benchmarks may run. A binary that lacks
+/// a required feature is included, although it is not built.
 fn binaries<'a>(around: &Surroundings<'a>) -> Vec<(&'a str, PathBuf)> {
     let executable = around.artifact.executable.as_ref().map(|path| path.as_std_path());
     let (Some(package), Some(executable)) = (package(around.metadata, around.target), executable)
@@ -119,7 +122,7 @@ impl Variables {
     }
 }
 
-/// `CARGO_MANIFEST_*` and `CARGO_PKG_*`; what the manifest does not have is empty, not unset.
+/// Sets `CARGO_MANIFEST_*` and `CARGO_PKG_*`. A field that the manifest lacks is empty, not unset.
 fn of_package(variables: &mut Variables, package: &Package) {
     if let Some(root) = package.manifest_path.parent() {
         variables.set("CARGO_MANIFEST_DIR", root.as_os_str());
@@ -146,21 +149,23 @@ fn of_package(variables: &mut Variables, package: &Package) {
     set("LICENSE_FILE", path(package.license_file.as_ref().map(|file| file.as_os_str())));
     set("README", path(package.readme.as_ref().map(|file| file.as_os_str())));
     let rust = package.rust_version.as_ref().map(|version| {
-        // Metadata has "1.85" of the manifest as 1.85.0; few write the zero.
+        // Metadata has 1.85.0 if the manifest has "1.85". Few manifests write the zero.
         let text = version.to_string();
         text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
     });
     set("RUST_VERSION", text(&rust).into());
 }
 
-/// Where the loader is to look: what build scripts have made, the built libraries, and the toolchain's.
+/// The folders for the loader: those of build scripts, of the built libraries, and of the
+/// toolchain.
 fn library_path(around: &Surroundings<'_>) -> Option<OsString> {
     let executable = around.artifact.executable.as_ref()?.as_std_path();
     let (root, deps) = output_folders(executable, around.metadata);
     let mut folders: Vec<PathBuf> = Vec::new();
     for script in &around.built.scripts {
         for path in &script.linked_paths {
-            // `native=/target/debug/build/x-0f/out`; those outside of the target folder are the system's business.
+            // `native=/target/debug/build/x-0f/out`. Cargo leaves out folders outside the target
+            // folder.
             let path = path.as_str();
             let kinds = ["native", "dependency", "crate", "framework", "all"];
             let path = match path.split_once('=') {
@@ -182,7 +187,7 @@ fn library_path(around: &Surroundings<'_>) -> Option<OsString> {
     let mut old: Vec<PathBuf> =
         inherited.iter().flat_map(|path| std::env::split_paths(path)).collect();
     if cfg!(target_os = "macos") && old.is_empty() {
-        // dyld's defaults, which hold only while the variable is unset.
+        // dyld's defaults, which apply only if the variable is unset.
         old.extend((around.inherited)("HOME").map(|home| Path::new(&home).join("lib")));
         old.extend(["/usr/local/lib".into(), "/usr/lib".into()]);
     }
@@ -191,13 +196,14 @@ fn library_path(around: &Surroundings<'_>) -> Option<OsString> {
     } else {
         folders.extend(old);
     }
-    // A folder with a `:` in it cannot be written down; cargo fails, we leave things as they are.
+    // A folder with a `:` cannot be in the list. Cargo fails then; we do not set the variable.
     std::env::join_paths(folders).ok()
 }
 
-/// The profile's folder (`target/release`) and its `deps`, of an executable in either or in `examples`.
+/// The profile's folder (`target/release`) and its `deps`, for an executable in one of them or in
+/// `examples`.
 ///
-/// With `build.build-dir` tests and dependencies are elsewhere, in a tree of the same shape.
+/// With `build.build-dir`, tests and dependencies are in another tree of the same shape.
 fn output_folders(executable: &Path, metadata: &Metadata) -> (PathBuf, PathBuf) {
     let folder = executable.parent().unwrap_or(Path::new(""));
     let inner = folder.ends_with("deps") || folder.ends_with("examples");

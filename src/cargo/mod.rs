@@ -1,15 +1,16 @@
-//! What cargo is asked to build, and how what it built is to be run.
+//! Lets cargo build a target, and says how to run it.
 //!
 //! ```text
 //!  cargo metadata ──▶ choose ──▶ cargo build --message-format=json ──▶ executable ──▶ Launch
-//!                    target.rs              build.rs                environment.rs, settings.rs
+//!                    target.rs              build.rs           environment.rs, settings.rs
 //! ```
 //!
-//! The target is the one `cargo run`, `cargo test` or `cargo bench` would take, and it is launched as they would launch
-//! it: the same arguments, environment, working directory and target runner. The choices are pure functions over what
-//! cargo prints; [`prepare`] starts cargo and, through [`settings`], asks it and the compiler how things are run.
+//! The target is the one that `cargo run`, `cargo test` or `cargo bench` would take, and it runs as
+//! they would run it: with the same arguments, environment, working directory and target runner.
+//! The choices are pure functions over cargo's output. [`prepare`] starts cargo and, through
+//! [`settings`], asks it and the compiler how programs are run.
 //!
-//! Not covered: packages outside of the workspace in `--package`, and patterns in names.
+//! Packages outside the workspace in `--package`, and patterns in names, are not supported.
 
 pub mod build;
 pub mod environment;
@@ -31,7 +32,7 @@ use settings::{Settings, Toolchain};
 use target::Target;
 use wanted::{Kind, Request};
 
-/// What is built and run. The default is what `cargo run --release` would run here.
+/// What to build and run. The default is that of `cargo run --release`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Which target.
@@ -43,23 +44,24 @@ pub struct Config {
 /// A command that is ready to be profiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
-    /// The executable, or the target runner that is given its path.
+    /// The executable, or the target runner, which gets its path.
     pub program: OsString,
-    /// Its arguments, those of the user among them.
+    /// All arguments, including those of the user.
     pub args: Vec<OsString>,
-    /// Variables to set on top of those that are inherited.
+    /// Variables to set in addition to the inherited ones.
     pub env: Vec<(OsString, OsString)>,
     /// Where to run it.
     pub cwd: PathBuf,
 }
 
-/// Builds what `config` asks for in `cwd`, and says how cargo would run it with `trailing` arguments.
+/// Builds the target of `config` in `cwd`, and returns how cargo would run it with `trailing`
+/// arguments.
 ///
-/// `say` is told what was chosen by itself, and if the executable has no debug information. Diagnostics of the build go
-/// to stderr as cargo writes them.
+/// `say` gets the choices that were made automatically, and a warning if the executable has no
+/// debug information. Diagnostics of the build go to stderr as cargo writes them.
 ///
 /// # Errors
-/// [`Error::Choice`] if no target, or more than one, could be meant; [`Error::Child`] if the build fails.
+/// [`Error::Choice`] if no target matches, or more than one; [`Error::Child`] if the build fails.
 pub fn prepare(
     config: &Config,
     cwd: &Path,
@@ -102,24 +104,25 @@ pub fn prepare(
         }
     };
     args.extend_from_slice(trailing);
-    // `cargo bench` appends it; without it criterion and the harness only test the benchmarks, once
-    // each. Many READMEs also write it by hand, and no harness accepts it twice.
+    // `cargo bench` appends --bench. Without it, criterion and the harness only test each benchmark
+    // once. Many READMEs also write it by hand, and no harness accepts it twice.
     let has_bench = trailing.iter().any(|argument| argument == "--bench");
     if target.kind.is_benchmarked() && !has_bench {
         args.push("--bench".into());
     }
     let cwd = match target.kind {
-        // `cargo run` stays where it is, `cargo test` and `cargo bench` go to the package.
+        // `cargo run` stays in the directory; `cargo test` and `cargo bench` change to the package.
         Kind::Bin | Kind::Example => cwd.to_owned(),
         _ => environment::package_root(&metadata, &target).unwrap_or(cwd).to_owned(),
     };
     Ok(Launch { program, args, env, cwd })
 }
 
-/// `cargo metadata` of the workspace alone. Its `workspace_default_members` are those of `cwd` or the manifest path.
+/// `cargo metadata` without dependencies. Its `workspace_default_members` are those of `cwd` or the
+/// manifest path.
 ///
 /// # Errors
-/// [`Error::Child`] with cargo's own words, such as that there is no Cargo.toml.
+/// [`Error::Child`] with cargo's own message, for example if there is no Cargo.toml.
 pub fn metadata(cargo: &OsStr, build: &Build, cwd: &Path) -> Result<Metadata> {
     let mut command = Command::new(cargo);
     command.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(cwd);

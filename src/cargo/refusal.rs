@@ -1,11 +1,11 @@
-//! Why no target was chosen: what there is instead, and the option that names it.
+//! Explains why no target was chosen: lists the existing ones, and the option that names one.
 
 use cargo_metadata::{Package, PackageId};
 
 use super::wanted::{Candidate, Wanted, candidates, of_kind};
 use crate::error::Error;
 
-/// There is nothing of the kind, or nothing of the name, in `home`, where it was looked for, or at all.
+/// No target in `home` or elsewhere has the kind or the name.
 pub(super) fn nothing(all: &[&Package], home: &[&Package], wanted: &Wanted) -> Error {
     let within = match home {
         [one] => format!("package {}", one.name),
@@ -37,7 +37,7 @@ pub(super) fn nothing(all: &[&Package], home: &[&Package], wanted: &Wanted) -> E
     }
 }
 
-/// Several could be meant: what they are, and what tells them apart.
+/// Several targets match. Lists them, and the option that distinguishes them.
 pub(super) fn several(found: &[Candidate<'_>], wanted: &Wanted) -> Error {
     let flag = match wanted {
         Wanted::UnitTest(..) => "--unit-test",
@@ -62,7 +62,7 @@ pub(super) fn several(found: &[Candidate<'_>], wanted: &Wanted) -> Error {
     Error::Choice { what: "several targets match".into(), candidates: shown(found, unit), remedy }
 }
 
-/// The option for a target called `name` of some other kind.
+/// The option for a target of another kind called `name`.
 fn namesake(all: &[&Package], name: &str) -> Option<&'static str> {
     let name = || name.to_owned();
     let kinds = [
@@ -75,7 +75,8 @@ fn namesake(all: &[&Package], name: &str) -> Option<&'static str> {
     found.map(|(flag, _)| *flag)
 }
 
-/// `alpha`, `lib alpha` where the kinds matter, `alpha in one` where the packages do.
+/// The targets for people: `alpha`; `lib alpha` with `kinds`; `alpha in one` if there are several
+/// packages.
 fn shown(found: &[Candidate<'_>], kinds: bool) -> Vec<String> {
     let first: Option<&PackageId> = found.first().map(|candidate| &candidate.package.id);
     let many = found.iter().any(|candidate| Some(&candidate.package.id) != first);

@@ -1,7 +1,9 @@
-//! cargo's configuration, as far as it says how things are run: `[env]` and `target.<triple>.runner`.
+//! Reads the parts of cargo's configuration that say how programs are run: `[env]` and
+//! `target.<triple>.runner`.
 //!
-//! `cargo config get` is the one that knows the files and how they are merged. It is not stable yet, so it is asked
-//! under `RUSTC_BOOTSTRAP`, which touches nothing but that question; if it goes away only the environment is heeded.
+//! `cargo config get` knows the files and merges them. It is not stable yet, so it needs
+//! `RUSTC_BOOTSTRAP`, which affects only this command. If it disappears, only the environment is
+//! used.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -16,14 +18,14 @@ use crate::error::{Error, Result};
 /// A lookup in an environment.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// What the configuration says about running.
+/// The parts of the configuration that say how programs are run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `[env]`
     pub env: Vec<Variable>,
-    /// `[target.X] runner`: X, which is a triple or `cfg(…)`, and the words.
+    /// The X and the words of `[target.X] runner`. X is a triple or `cfg(…)`.
     pub runners: Vec<(String, Vec<String>)>,
-    /// `build.target`, if it is one.
+    /// `build.target`, if there is only one.
     pub triple: Option<String>,
     /// `build.rustc`
     pub rustc: Option<String>,
@@ -36,12 +38,13 @@ pub struct Variable {
     pub name: String,
     /// Its value.
     pub value: String,
-    /// Whether it replaces what is inherited.
+    /// Whether it replaces an inherited variable.
     pub force: bool,
 }
 
 impl Settings {
-    /// Asks cargo for what holds in `cwd` under these `--config` options; `say` is told if it does not answer.
+    /// Asks cargo for the settings in `cwd` with these `--config` options. `say` gets a message if
+    /// that fails.
     pub fn read(
         cargo: &OsStr,
         options: &[String],
@@ -62,8 +65,8 @@ impl Settings {
         }
     }
 
-    /// Takes out of cargo's JSON what is needed; `resolve` makes an absolute path of one that is relative to the folder of
-    /// the file it is in.
+    /// Reads cargo's JSON. `resolve` makes a path absolute that is relative to its configuration
+    /// file.
     pub fn from_json(json: &Value, resolve: &dyn Fn(&str) -> PathBuf) -> Settings {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let resolved = |value: &str| resolve(value).to_string_lossy().into_owned();
@@ -80,7 +83,7 @@ impl Settings {
                 _ => Vec::new(),
             };
             let program = words.first_mut()?;
-            // `./run.sh` is beside the file's folder, `qemu` is found in PATH.
+            // `./run.sh` is relative to the configuration, but `qemu` is in PATH.
             if program.contains('/') || (cfg!(windows) && program.contains('\\')) {
                 *program = resolved(program);
             }
@@ -98,10 +101,10 @@ impl Settings {
         }
     }
 
-    /// The words of the target runner; none if the executable runs by itself.
+    /// The words of the target runner; none if there is no runner.
     ///
     /// # Errors
-    /// [`Error::Choice`] if several `cfg(…)` match, which cargo refuses too.
+    /// [`Error::Choice`] if several `cfg(…)` match, as in cargo.
     pub fn runner(&self, toolchain: &Toolchain, environment: Lookup<'_>) -> Result<Vec<OsString>> {
         let Some(triple) = &toolchain.triple else { return Ok(Vec::new()) };
         let variable =
@@ -132,7 +135,8 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-/// `value` beside the nearest configuration file that mentions it: the answer does not say where a value is from.
+/// The path `value`, relative to the nearest configuration file that mentions it. The JSON does not
+/// say which file a value is from.
 fn near(cwd: &Path, value: &str) -> PathBuf {
     let mentions = |folder: &&Path| {
         ["config.toml", "config"].iter().any(|name| {
@@ -143,19 +147,19 @@ fn near(cwd: &Path, value: &str) -> PathBuf {
     cwd.ancestors().find(mentions).unwrap_or(cwd).join(value)
 }
 
-/// What the compiler says about the platform that is built for.
+/// The compiler's facts about the platform.
 #[derive(Clone, Debug, Default)]
 pub struct Toolchain {
     /// The platform's name.
     pub triple: Option<String>,
-    /// Where its standard library is.
+    /// The folder of its standard library.
     pub libdir: Option<PathBuf>,
-    /// The conditions that hold on it.
+    /// The conditions that are true on it.
     pub cfgs: Vec<Cfg>,
 }
 
 impl Toolchain {
-    /// Asks the compiler that cargo would use; `say` is told if it does not answer.
+    /// Asks the compiler that cargo would use. `say` gets a message if that fails.
     pub fn ask(
         settings: &Settings,
         triple: Option<&str>,
@@ -171,7 +175,7 @@ impl Toolchain {
         let triple = triple.or_else(|| settings.triple.as_ref().map(OsString::from));
         let mut command = Command::new(rustc);
         command.args(["--print", "target-libdir", "--print", "cfg"]);
-        // `host-tuple` is cargo's word for no cross-compilation.
+        // `host-tuple` means no cross-compilation.
         if let Some(triple) = triple.filter(|triple| triple != "host-tuple") {
             command.arg("--target").arg(triple);
         }
@@ -186,7 +190,7 @@ impl Toolchain {
         }
     }
 
-    /// Reads the answer: a line with the folder, then one for each condition.
+    /// Reads the compiler's output: a line with the folder, then one for each condition.
     pub fn parse(answer: &str) -> Toolchain {
         let mut lines = answer.lines();
         let libdir = lines.next().filter(|line| !line.is_empty()).map(PathBuf::from);
@@ -203,7 +207,7 @@ impl Toolchain {
         Platform::from_str(platform).is_ok_and(|platform| platform.matches(name, &self.cfgs))
     }
 
-    /// The cargo binary itself, as cargo gives it to what it runs: not rustup's stand-in for it.
+    /// The cargo binary itself, not rustup's proxy. Cargo passes it to the programs that it runs.
     pub fn cargo(&self, environment: Lookup<'_>) -> Option<OsString> {
         environment("CARGO").or_else(|| {
             // <sysroot>/lib/rustlib/<triple>/lib

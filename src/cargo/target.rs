@@ -1,9 +1,10 @@
-//! Which target is meant: what `cargo run`, `cargo test` or `cargo bench` would take, as a pure function over metadata.
+//! Chooses the target that `cargo run`, `cargo test` or `cargo bench` would take, as a pure
+//! function over metadata.
 //!
-//! Cargo looks at the default members of the workspace, which `cargo metadata` has worked out for the working
-//! directory: the package one stands in, or at a root its `default-members`, the root package, or all of a virtual
-//! workspace. We do the same; only if there is nothing of the kind do we look at the rest of the workspace, where
-//! cargo would give up.
+//! Cargo looks at the default members of the workspace, which `cargo metadata` computes for the
+//! working directory: the package there, or at a root its `default-members`, the root package, or
+//! all members of a virtual workspace. So do we. If they have no target of the kind, cargo gives
+//! up, but we look at the rest of the workspace.
 
 use cargo_metadata::{Metadata, Package, PackageId};
 
@@ -14,24 +15,25 @@ use crate::error::{Error, Result};
 /// One target of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// What is made of it.
+    /// Its kind.
     pub kind: Kind,
     /// Its name.
     pub name: String,
     /// Its package.
     pub package: PackageId,
-    /// The package's name and version as `--package` takes them.
+    /// The package's name and version for `--package`.
     pub spec: String,
-    /// Whether cargo must be told the package. If it need not be, it is not, as features would be unified differently.
+    /// Whether cargo needs `--package`. Otherwise it is left out, because it changes how features
+    /// are unified.
     pub needs_spec: bool,
     /// Why it was chosen, if it was not named.
     pub chosen: Chosen,
 }
 
-/// What singled a target out.
+/// Why a target was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chosen {
-    /// The user.
+    /// The user named it.
     Named,
     /// The manifest's `default-run`.
     Default,
@@ -42,7 +44,7 @@ pub enum Chosen {
 }
 
 impl Target {
-    /// What to tell the user about a choice that nobody made.
+    /// A message about an automatic choice.
     pub fn announcement(&self) -> Option<String> {
         let why = match self.chosen {
             Chosen::Named | Chosen::Default => return None,
@@ -57,16 +59,16 @@ impl Target {
     }
 }
 
-/// The one target that is meant.
+/// Chooses the target.
 ///
 /// # Errors
-/// [`Error::Choice`] if it is none or several, with the candidates.
+/// [`Error::Choice`] with the candidates if none or several match.
 pub fn choose(metadata: &Metadata, request: &Request) -> Result<Target> {
     let all = metadata.workspace_packages();
     let (home, others) = match &request.package {
         Some(spec) => (named(&all, spec)?, Vec::new()),
         None => {
-            // Cargo before 1.71 does not say which they are.
+            // Cargo before 1.71 does not list the default members.
             let known = metadata.workspace_default_members.is_available();
             let home = if known { metadata.workspace_default_packages() } else { all.clone() };
             let rest = all.iter().copied().filter(|p| !home.iter().any(|h| h.id == p.id));
@@ -101,10 +103,11 @@ pub fn choose(metadata: &Metadata, request: &Request) -> Result<Target> {
     }
 }
 
-/// The `default-run` among them, if it is one.
+/// The `default-run` among the targets, if there is only one.
 fn default_run<'a>(found: &[Candidate<'a>]) -> Option<Candidate<'a>> {
     let mut defaults = found.iter().filter(|candidate| candidate.is_default_run());
-    let (first, second) = (defaults.next()?, defaults.next());
+    let first = defaults.next()?;
+    let second = defaults.next();
     let Candidate { package, target, kind } = *first;
     second.is_none().then_some(Candidate { package, target, kind })
 }

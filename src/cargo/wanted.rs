@@ -1,20 +1,20 @@
-//! Which kind of target is asked for, and the targets that it could mean.
+//! The target that the user asks for, and the targets that match.
 
 use cargo_metadata::{Package, TargetKind};
 
-/// Which target is asked for.
+/// The target that the user asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// Its kind, and its name if given.
+    /// Its kind, and its name if the user gave one.
     pub wanted: Wanted,
-    /// The package it is in: a name, `name@version`, or a package id.
+    /// Its package: a name, `name@version`, or a package id.
     pub package: Option<String>,
 }
 
 /// A kind of target, and a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Wanted {
-    /// What plain `cargo run` runs.
+    /// The target of plain `cargo run`.
     #[default]
     Run,
     /// `--bin`
@@ -31,7 +31,7 @@ pub enum Wanted {
     UnitBench(Option<String>, Option<UnitKind>),
 }
 
-/// Tells a binary from a library of the same name.
+/// Distinguishes a binary from a library of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitKind {
     /// A binary.
@@ -40,7 +40,7 @@ pub enum UnitKind {
     Lib,
 }
 
-/// What kind of executable is run.
+/// The kind of executable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A binary.
@@ -58,12 +58,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether `cargo bench` would run it, which passes `--bench`.
+    /// Whether `cargo bench` runs it, with `--bench`.
     pub fn is_benchmarked(self) -> bool {
         matches!(self, Kind::Bench | Kind::UnitBench(_))
     }
 
-    /// What such a target is called.
+    /// The word for such a target.
     pub(super) fn noun(self) -> &'static str {
         match self {
             Kind::Bin | Kind::UnitTest(UnitKind::Bin) | Kind::UnitBench(UnitKind::Bin) => "bin",
@@ -76,7 +76,7 @@ impl Kind {
 }
 
 impl Wanted {
-    /// The name that was given.
+    /// The name, if the user gave one.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
             Wanted::Run => None,
@@ -88,7 +88,7 @@ impl Wanted {
         }
     }
 
-    /// What becomes of `target`, if it is of a kind that is wanted.
+    /// The kind of executable of `target`, if it is of the wanted kind.
     fn kind_of(&self, target: &cargo_metadata::Target) -> Option<Kind> {
         let is = |kind| target.kind.contains(&kind);
         let unit = |wanted: &Option<UnitKind>| {
@@ -111,7 +111,7 @@ impl Wanted {
         }
     }
 
-    /// What was looked for, as it would be said.
+    /// The word for the wanted kind.
     pub(super) fn noun(&self) -> &'static str {
         match self {
             Wanted::Run | Wanted::Bin(_) => "bin",
@@ -127,13 +127,13 @@ impl Wanted {
     }
 }
 
-/// Whether it is what `--lib` means: `lib`, `proc-macro` and any of the crate types.
+/// Whether `--lib` means this target: `lib`, `proc-macro` and any of the crate types.
 pub(super) fn is_library(kinds: &[TargetKind]) -> bool {
     use TargetKind::{CDyLib, DyLib, Lib, ProcMacro, RLib, StaticLib};
     kinds.iter().any(|kind| matches!(kind, Lib | RLib | DyLib | CDyLib | StaticLib | ProcMacro))
 }
 
-/// A target that could be meant.
+/// A target that matches.
 pub(super) struct Candidate<'a> {
     pub(super) package: &'a Package,
     pub(super) target: &'a cargo_metadata::Target,
@@ -141,13 +141,13 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether it is what `cargo run` runs without a name, by the manifest.
+    /// Whether it is the manifest's `default-run`.
     pub(super) fn is_default_run(&self) -> bool {
         self.kind.noun() == "bin" && self.package.default_run.as_ref() == Some(&self.target.name)
     }
 }
 
-/// Everything of the kind that is wanted, whatever its name.
+/// All targets of the wanted kind, with any name.
 pub(super) fn of_kind<'a>(packages: &[&'a Package], wanted: &Wanted) -> Vec<Candidate<'a>> {
     let targets = packages.iter().flat_map(|package| {
         package.targets.iter().filter_map(|target| {
@@ -158,12 +158,12 @@ pub(super) fn of_kind<'a>(packages: &[&'a Package], wanted: &Wanted) -> Vec<Cand
     targets.collect()
 }
 
-/// What `wanted` could mean among `packages`.
+/// The targets of `packages` that match `wanted`.
 pub(super) fn candidates<'a>(packages: &[&'a Package], wanted: &Wanted) -> Vec<Candidate<'a>> {
     let mut found = of_kind(packages, wanted);
     found.retain(|candidate| match (wanted.name(), wanted) {
         (Some(name), _) => candidate.target.name == name,
-        // `test = false` in the manifest: cargo runs it only when named.
+        // If the manifest has `test = false`, cargo runs the target only by its name.
         (None, Wanted::UnitTest(..)) => candidate.target.test,
         (None, _) => true,
     });

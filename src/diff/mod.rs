@@ -1,7 +1,8 @@
-//! Two profiles become one with two weights a stack, `main;f 10 12`: before and after.
+//! Merges two profiles into one with two weights for each stack, before and after: `main;f 10 12`.
 //!
-//! As folded text that is what `difffolded.pl` and inferno-diff-folded write, in a fixed order and for names of any bytes.
-//! [`Movers`] says of each frame what changed, with all that it calls.
+//! `difffolded.pl` and inferno-diff-folded write the same folded text; ours has a fixed order and
+//! names of any bytes. [`Movers`] lists the change of each frame, including everything that it
+//! calls.
 
 mod movers;
 
@@ -14,22 +15,25 @@ use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
 use crate::unit::Unit;
 
-/// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless it is told not to.
+/// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless
+/// it is told not to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Scale the smaller profile to the total of the larger, for profiles taken under different
     /// load or for different times. Scaled weights are cut to whole numbers, so that small ones
     /// would become 0 if the larger profile were scaled.
     pub normalize: bool,
-    /// Replace hexadecimal numbers, `0x45ef2173` by `0x...`, so that addresses do not tell equal stacks apart.
+    /// Replace hexadecimal numbers, `0x45ef2173` by `0x...`, so that addresses do not tell equal
+    /// stacks apart.
     pub strip_hex: bool,
 }
 
-/// Takes the stacks of a first profile, then, after [`Differ::second`], of a second, and pushes each distinct stack
-/// once with both weights when it is finished, in order of the frames' names, behind the [unit](mod@crate::unit) if those that tell it agree.
+/// Takes the stacks of a first profile and, after [`Differ::second`], those of a second. At the end
+/// it pushes each distinct stack once with both weights, in order of the frames' names, after the
+/// [unit](mod@crate::unit) if both profiles agree about it.
 ///
-/// A line with two numbers is read as one of a plain profile: the first belongs to the name.
-/// Memory: the distinct stacks, 4 bytes a frame, and 16 bytes for their weights.
+/// In a line with two numbers, the first one belongs to the name. Memory: the distinct stacks, 4
+/// bytes per frame, and 16 bytes for the weights of each.
 pub struct Differ<S> {
     config: Config,
     next: S,
@@ -38,7 +42,7 @@ pub struct Differ<S> {
     totals: [u64; 2],
     /// 0 or 1.
     profile: usize,
-    /// What each frame is called without its hexadecimal numbers.
+    /// Each frame without its hexadecimal numbers.
     stripped: Vec<Option<FrameId>>,
     fractions: u64,
     unit: Unit,
@@ -62,7 +66,7 @@ impl<S: FoldedSink> Differ<S> {
         }
     }
 
-    /// The first profile is complete, the second follows.
+    /// Begins the second profile.
     pub fn second(&mut self) {
         self.profile = 1;
     }
@@ -72,13 +76,13 @@ impl<S: FoldedSink> Differ<S> {
         self.totals
     }
 
-    /// What each frame weighs in both profiles. Before the end, as the rest is pushed then.
+    /// The weights of each frame in both profiles. To be called before the end.
     pub fn movers(&self, frames: &FrameTable, scale: Scale) -> Movers {
         let stacks = self.weights.iter().enumerate();
         Movers::new(frames, scale, self.totals, stacks.map(|(id, &w)| (self.stacks.get(id), w)))
     }
 
-    /// A sink for one profile, whose end is not that of both.
+    /// A sink for one profile. Its end does not end the [`Differ`].
     pub fn part(&mut self) -> Part<'_, S> {
         Part(self)
     }
@@ -88,7 +92,7 @@ impl<S: FoldedSink> Differ<S> {
         self.next
     }
 
-    /// The stacks' numbers by the names of their frames.
+    /// The stacks' numbers in order of the names of their frames.
     fn in_order(&self, frames: &FrameTable) -> Vec<usize> {
         let mut used = vec![false; frames.len()];
         for frame in (0..self.weights.len()).flat_map(|id| self.stacks.get(id)) {
@@ -120,7 +124,7 @@ impl<S: FoldedSink> Differ<S> {
     }
 }
 
-/// The profile at hand of a [`Differ`].
+/// A sink for one profile of a [`Differ`].
 pub struct Part<'a, S>(&'a mut Differ<S>);
 
 impl<S: FoldedSink> FoldedSink for Part<'_, S> {
@@ -176,16 +180,17 @@ impl<S: FoldedSink> FoldedSink for Differ<S> {
         }
         let [before, after] = self.totals;
         let larger = before.max(after);
-        // A profile of nothing cannot be scaled.
-        let scaled = |weight: u64, total: u64| match total {
-            total if self.config.normalize && total != larger && total > 0 => {
-                (weight as f64 * larger as f64 / total as f64) as u64
+        let scaled = |weight: u64, total: u64| {
+            // An empty profile cannot be scaled.
+            if !self.config.normalize || total == larger || total == 0 {
+                return weight;
             }
-            _ => weight,
+            (weight as f64 * larger as f64 / total as f64) as u64
         };
         for id in self.in_order(frames) {
             let [first, second] = self.weights[id];
-            let (weight, second) = (scaled(first, before), scaled(second, after));
+            let weight = scaled(first, before);
+            let second = scaled(second, after);
             let stack = self.stacks.get(id);
             self.next.folded(frames, &Folded { stack, weight, after: Some(second), line: b"" })?;
         }
@@ -217,7 +222,8 @@ mod tests {
     use crate::folded::{Writer, read};
 
     fn diff(config: Config, before: &str, after: &str) -> String {
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut differ = Differ::new(config, Writer::new(Vec::new(), "memory"));
         read(before.as_bytes(), "before", &mut frames, &mut differ, &mut tally).unwrap();
         differ.second();
@@ -228,7 +234,8 @@ mod tests {
 
     #[test]
     fn each_stack_has_both_weights() {
-        let (before, after) = ("b 1\na;c 2\na;c 3\n", "d 7\na;c 11\nGC 0 4\n");
+        let before = "b 1\na;c 2\na;c 3\n";
+        let after = "d 7\na;c 11\nGC 0 4\n";
         assert_eq!(diff(Config::default(), before, after), "GC 0 0 4\na;c 5 11\nb 1 0\nd 0 7\n");
     }
 

@@ -1,7 +1,7 @@
-//! What each frame weighs in two profiles, with all that it calls, and how much that changed.
+//! Compares the weight of each frame in two profiles, including everything that it calls.
 //!
-//! A frame's total is the weight of the stacks it is on, once for each stack however often it recurses there; its own weight is that
-//! of the stacks it is the leaf of. So the parents of what changed have changed too.
+//! The total of a frame is the weight of all stacks with it; recursion counts once. Its own weight
+//! is that of the stacks whose leaf it is. So if a frame changes, its callers change too.
 
 use std::io::{self, Write};
 
@@ -12,45 +12,45 @@ use serde_json::json;
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::grouped;
 
-/// What weights are compared as.
+/// How weights are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scale {
-    /// Percent of their own profile, so that profiles of different length compare.
+    /// As percent of their own profile, so that profiles of different length can be compared.
     #[default]
     Shares,
-    /// Weights as they are.
+    /// As they are.
     Absolute,
 }
 
 /// A weight before and after.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Change {
-    /// In the first profile: percent of it, or a weight.
+    /// In the first profile, as percent or as a weight.
     pub before: f64,
-    /// In the second.
+    /// In the second profile.
     pub after: f64,
 }
 
 impl Change {
-    /// How much more it is after.
+    /// The difference.
     pub fn delta(self) -> f64 {
         self.after - self.before
     }
 }
 
-/// A frame and what it weighs.
+/// A frame and its weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mover {
     /// Its name.
     pub name: BString,
-    /// With all that it calls.
+    /// Including everything that it calls.
     pub total: Change,
-    /// Without.
+    /// Without its callees.
     pub own: Change,
 }
 
 impl Mover {
-    /// `new` or `vanished`, if the frame is in one of the profiles only; else empty.
+    /// `new` or `vanished` if the frame is in only one of the profiles; otherwise empty.
     pub fn mark(&self) -> &'static str {
         match (self.total.before == 0.0, self.total.after == 0.0) {
             (true, false) => "new",
@@ -60,9 +60,9 @@ impl Mover {
     }
 }
 
-/// The frames that changed, those that changed most first.
+/// The frames that changed, with the largest changes first.
 ///
-/// Memory: some 100 bytes for each distinct frame.
+/// Memory: about 100 bytes for each distinct frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Movers {
     /// What the numbers are.
@@ -80,7 +80,7 @@ impl Movers {
         totals: [u64; 2],
         stacks: impl Iterator<Item = (&'a [FrameId], [u64; 2])>,
     ) -> Movers {
-        // By name, as frames of several modules may share one.
+        // By name, because frames of several modules may share one.
         let mut ids = HashMap::new();
         let names: Vec<usize> = table
             .ids()
@@ -128,8 +128,8 @@ impl Movers {
         Movers { scale, totals, frames }
     }
 
-    /// Frames whose total grew by more than `limit`: points of percent or, of absolute weights, percent of the first
-    /// profile.
+    /// Frames whose total grew by more than `limit`, in percentage points. For absolute weights,
+    /// `limit` is in percent of the first profile.
     pub fn above(&self, limit: f64) -> impl Iterator<Item = &Mover> {
         let unit = match self.scale {
             Scale::Shares => 1.0,
@@ -138,7 +138,7 @@ impl Movers {
         self.frames.iter().filter(move |mover| mover.total.delta() > limit * unit)
     }
 
-    /// The first `most` frames as a table for people, with a heading.
+    /// Writes the first `most` frames as a table with a heading.
     pub fn write_text(&self, most: usize, out: &mut impl Write) -> io::Result<()> {
         writeln!(
             out,
@@ -157,7 +157,7 @@ impl Movers {
         Ok(())
     }
 
-    /// A change, with its sign, what was before and what is after.
+    /// A change with its sign, the value before and the value after.
     pub fn numbers(&self, change: Change) -> [String; 3] {
         let delta = change.delta();
         match self.scale {
@@ -174,7 +174,7 @@ impl Movers {
         }
     }
 
-    /// The same as JSON; bytes of names that are no UTF-8 are replaced.
+    /// Writes the first `most` frames as JSON. Bytes of names that are not UTF-8 are replaced.
     pub fn write_json(&self, most: usize, out: &mut impl Write) -> io::Result<()> {
         let change = |change: Change| {
             json!({

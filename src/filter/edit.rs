@@ -1,6 +1,7 @@
-//! What is done to the stacks that stay: cutting, renaming, leaving frames out.
+//! Edits stacks: cuts them, renames frames and removes them.
 //!
-//! Directions are those of a flame graph: the root is at the bottom, callees lie above their callers.
+//! Directions are those of a flame graph: the root is at the bottom, and callees are above their
+//! callers.
 
 use bstr::{BString, ByteSlice};
 use regex::bytes::Regex;
@@ -10,39 +11,42 @@ use super::predicate::{Judge, Predicate, Subject};
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable, Kind};
 
-/// One change to a stack. Its predicate is asked of one frame at a time, of which only frame, module and kind tell
-/// anything; where several frames match, the one nearest the root counts.
+/// One change to a stack. Its predicate may ask about symbol, module and kind of a frame. If
+/// several frames match, the one nearest to the root counts.
 #[derive(Clone, Debug)]
 pub enum Edit {
-    /// The matching frame becomes the root; stacks without one are left out.
+    /// Makes the matching frame the root, and drops stacks without one.
     RootAt(Predicate),
-    /// What lies below the matching frame (its callers) is cut off; stacks without one stay whole.
+    /// Cuts off the callers of the matching frame. Stacks without one stay whole.
     CutBelow(Predicate),
-    /// What lies above the matching frame (its callees) is cut off, so that it has their weight.
+    /// Cuts off the callees of the matching frame, which gets their weight.
     CutAbove(Predicate),
-    /// Matching frames are taken out; their weight stays with their callers.
+    /// Removes matching frames. Their weight stays with their callers.
     Hide(Predicate),
-    /// Runs of matching frames become one frame of this name; see [`Edit::group`].
+    /// Replaces runs of matching frames by one frame of this name; see [`Edit::group`].
     Group(BString, Predicate),
-    /// All that matches in a symbol is replaced; see [`Edit::rename`].
+    /// Replaces every match in a symbol; see [`Edit::rename`].
     Rename(Regex, BString),
-    /// A function that calls itself directly is shown once: `a;f;f;b` becomes `a;f;b`.
+    /// Shows a function that calls itself directly once: `a;f;f;b` becomes `a;f;b`.
     CollapseRecursion,
 }
 
 impl Edit {
-    /// Replaces every match of `pattern` in a symbol by `replacement`, in which `$1` or `${name}` stand for what a
-    /// group matched. A frame whose name becomes empty is taken out.
+    /// Replaces every match of `pattern` in a symbol by `replacement`, in which `$1` or `${name}`
+    /// stand for the match of a group. A frame whose name becomes empty is removed.
     ///
-    /// Fails on a `;` or a newline in the replacement: they end frames and lines of folded text.
+    /// Fails if the replacement has a `;` or a newline, because these end frames and lines of
+    /// folded text.
     pub fn rename(pattern: Regex, replacement: &[u8]) -> Result<Edit> {
         check_name(replacement)?;
         Ok(Edit::Rename(pattern, replacement.into()))
     }
 
-    /// Makes of neighbours for which `which` holds one frame `name`, in the place of the topmost.
+    /// Replaces adjacent frames that match `which` by one frame `name`, in the place of the
+    /// topmost.
     ///
-    /// Fails on an empty name, one with a `;` or a newline, and on a predicate that asks about more than frames.
+    /// Fails if the name is empty or has a `;` or a newline, or if the predicate asks about more
+    /// than frames.
     pub fn group(name: &[u8], which: Predicate) -> Result<Edit> {
         check_name(name)?;
         if name.is_empty() {
@@ -52,8 +56,8 @@ impl Edit {
         Ok(Edit::Group(name.into(), which.about_frames()?))
     }
 
-    /// Takes the hash off Rust's legacy names: `core::fmt::write::h0123456789abcdef` becomes `core::fmt::write`,
-    /// also before a mark such as `_[i]` or ` (.llvm.123)`.
+    /// Removes the hash of Rust's legacy names: `core::fmt::write::h0123456789abcdef` becomes
+    /// `core::fmt::write`, also before a mark such as `_[i]` or ` (.llvm.123)`.
     pub fn strip_hashes() -> Result<Edit> {
         let hash = Regex::new(r"(?-u)::h[0-9a-f]{16}(_\[[a-z]\]|[^0-9A-Za-z_:]|$)");
         Edit::rename(hash?, b"$1")
@@ -73,16 +77,16 @@ fn check_name(name: &[u8]) -> Result<()> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) frame: FrameId,
-    /// Where in the original stack it stood.
+    /// Its index in the original stack.
     pub(super) at: usize,
 }
 
-/// What became of a stack.
+/// The result of editing a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Unchanged,
     Changed,
-    /// Nothing of it is left.
+    /// Nothing is left.
     Gone,
 }
 
@@ -108,13 +112,14 @@ impl Marks {
     }
 
     fn has(&mut self, frames: &FrameTable, slot: &Slot) -> bool {
-        let (Marks(judge, memo), stack) = (self, &[slot.frame]);
+        let Marks(judge, memo) = self;
+        let stack = &[slot.frame];
         memo.get(slot.frame.index(), || {
             judge.holds(frames, &Subject { stack, ..Subject::default() })
         })
     }
 
-    /// Where the matching frame nearest the root is.
+    /// The index of the matching frame nearest to the root.
     fn find(&mut self, frames: &FrameTable, stack: &[Slot]) -> Option<usize> {
         stack.iter().position(|slot| self.has(frames, slot))
     }
@@ -177,7 +182,7 @@ impl Editor {
 }
 
 impl Step {
-    /// Applies it; false if the stack is to be left out.
+    /// Applies the step. False if the stack must be dropped.
     fn apply(&mut self, frames: &mut FrameTable, stack: &mut Vec<Slot>) -> bool {
         match self {
             Step::RootAt(marks) => match marks.find(frames, stack) {
@@ -217,7 +222,7 @@ impl Step {
             }),
             Step::CollapseRecursion => stack.dedup_by(|above, below| {
                 let same = is_recursion(frames, above.frame, below.frame);
-                // Of the calls of one function the topmost stays: it is the one that called what lies above.
+                // The topmost call stays, because it called the next function.
                 if same
                     && (above.frame == below.frame || frames.get(above.frame).kind != Kind::Inlined)
                 {
@@ -230,7 +235,7 @@ impl Step {
     }
 }
 
-/// The frame under its new name; `None` if nothing is left of the name.
+/// The frame with its new name; `None` if that is empty.
 fn rename(
     frames: &mut FrameTable,
     frame: FrameId,
@@ -245,8 +250,10 @@ fn rename(
     if symbol.is_empty() {
         return None;
     }
-    // The old frame borrows from the table that the new one goes into.
-    let (module, kind, address) = (old.module.to_owned(), old.kind, old.address);
+    // The old frame borrows from the table that the new one is added to.
+    let module = old.module.to_owned();
+    let kind = old.kind;
+    let address = old.address;
     let new = Frame { symbol: symbol.as_bstr(), module: module.as_bstr(), kind, address };
     Some(frames.intern(new))
 }
@@ -266,7 +273,8 @@ mod tests {
         Predicate::Frame(vec![Regex::new(text).unwrap().into()])
     }
 
-    /// Edits `a;b;c`; the answer is `-` for a stack that is gone, and starts with `=` for one that is unchanged.
+    /// Edits `a;b;c`. The result is `-` for a stack that is gone, and starts with `=` for an
+    /// unchanged one.
     fn edited(edits: Vec<Edit>, stack: &str) -> String {
         let mut frames = FrameTable::default();
         let ids: Vec<FrameId> =
@@ -332,7 +340,8 @@ mod tests {
     #[test]
     fn edits_apply_in_order() {
         let rename = Edit::rename(Regex::new("g").unwrap(), b"f").unwrap();
-        let (root, collapse) = (Edit::RootAt(regex("f")), Edit::CollapseRecursion);
+        let root = Edit::RootAt(regex("f"));
+        let collapse = Edit::CollapseRecursion;
         assert_eq!(edited(vec![rename.clone(), root.clone(), collapse.clone()], "m;g;f;x"), "f;x");
         assert_eq!(edited(vec![root, rename, collapse.clone()], "m;g;f;x"), "f;x");
         assert_eq!(edited(vec![collapse.clone()], "a;a;b;a;a;a"), "a;b;a");

@@ -1,4 +1,4 @@
-//! The filter over folded stacks.
+//! Filters folded stacks.
 
 use bstr::ByteSlice;
 
@@ -11,17 +11,17 @@ use crate::folded::{self, Folded, FoldedSink};
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Count, Tally};
 
-/// What folded text says nothing of.
-const UNTOLD: [&str; 5] = ["module", "kind of frame", "event", "cpu", "time"];
+/// The fields that folded text does not have.
+const MISSING: [&str; 5] = ["module", "kind of frame", "event", "cpu", "time"];
 
 const REMEDY: &str =
     "filter the script text before it is folded: fg-script | fg-filter … | fg-fold";
 
-/// A stage that passes on what is to be kept of folded stacks.
+/// A stage that passes on the folded stacks that stay.
 ///
-/// The first frame is taken for the comm, with a pid and a tid where it ends in `-PID` or `-PID/TID`, as folding
-/// with `--pid` or `--tid` writes it. Stacks that an edit makes equal are not merged.
-/// Memory: a few bytes per distinct frame.
+/// The first frame counts as the comm. It has a pid and a tid if it ends in `-PID` or `-PID/TID`,
+/// as folding with `--pid` or `--tid` writes it. Stacks that become equal by an edit are not
+/// merged. Memory: a few bytes per distinct frame.
 pub struct FoldedFilter<S> {
     judge: Judge,
     editor: Editor,
@@ -34,12 +34,13 @@ pub struct FoldedFilter<S> {
 }
 
 impl<S: FoldedSink> FoldedFilter<S> {
-    /// A filter in front of `next`; fails if `config` asks for what folded stacks do not tell: modules, kinds, events, times.
+    /// A filter in front of `next`. Fails if `config` asks about fields that folded stacks do not
+    /// have, such as modules or times.
     pub fn new(config: Config, next: S) -> Result<Self> {
         let judge = Judge::new(config.keep);
         let editor = Editor::new(config.edits);
-        judge.refuse(&UNTOLD, "folded stacks", REMEDY)?;
-        editor.refuse(&UNTOLD, "folded stacks", REMEDY)?;
+        judge.refuse(&MISSING, "folded stacks", REMEDY)?;
+        editor.refuse(&MISSING, "folded stacks", REMEDY)?;
         Ok(FoldedFilter {
             judge,
             editor,
@@ -63,7 +64,8 @@ impl<S: FoldedSink> FoldedFilter<S> {
             subject.comm = frames.symbol(first);
             let label = self.labels.get(first.index(), || Label::of(subject.comm));
             subject.plain_comm = subject.comm.get(..label.comm).map(|comm| comm.as_bstr());
-            (subject.pid, subject.tid) = (label.pid, label.tid);
+            subject.pid = label.pid;
+            subject.tid = label.tid;
         }
         self.judge.holds(frames, &subject)
     }
@@ -82,13 +84,15 @@ impl<S: FoldedSink> FoldedFilter<S> {
 
 impl<S: FoldedSink> FoldedSink for FoldedFilter<S> {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
-        let outcome = match self.holds(frames, folded.stack) {
-            true => self.edit(frames, folded.stack),
-            false => Outcome::Gone,
+        let outcome = if self.holds(frames, folded.stack) {
+            self.edit(frames, folded.stack)
+        } else {
+            Outcome::Gone
         };
         let edited = match outcome {
             Outcome::Unchanged => return self.next.folded(frames, folded),
-            // What stands behind the stack stays as it was: a fraction, a second weight, a missing last newline.
+            // The rest of the line stays the same: a fraction, a second weight, a missing last
+            // newline.
             Outcome::Changed if !folded.line.is_empty() => {
                 self.line.clear();
                 folded::restack(&mut self.line, frames, folded.line, &self.stack)
@@ -113,15 +117,16 @@ impl<S: FoldedSink> FoldedSink for FoldedFilter<S> {
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         tally.filtered += self.filtered;
         let remedy = "fold with --pid or --tid, which add them to the first frame";
-        self.judge.check_told("folded stacks", remedy)?;
+        self.judge.check_answered("folded stacks", remedy)?;
         self.next.finish(frames, tally)
     }
 }
 
-/// What the first frame tells: `web-123/456` is comm `web`, pid 123, tid 456; `web-?/456` is one without a pid.
+/// The parts of the first frame: `web-123/456` is comm `web`, pid 123, tid 456. `web-?/456` has no
+/// pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Label {
-    /// How long the comm is.
+    /// The length of the comm.
     comm: usize,
     pid: Option<u32>,
     tid: Option<u32>,
@@ -156,7 +161,8 @@ mod tests {
     use crate::folded::{Writer, read};
 
     fn filter(config: Config, text: &str) -> (String, Result<Tally>) {
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut filter = FoldedFilter::new(config, Writer::new(Vec::new(), "memory")).unwrap();
         read(text.as_bytes(), "text", &mut frames, &mut filter, &mut tally).unwrap();
         let finished = filter.finish(&mut frames, &mut tally).map(|()| tally);

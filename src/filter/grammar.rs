@@ -1,4 +1,4 @@
-//! The filter's language: text for a [`Predicate`], and the text of one.
+//! Parses the filter's language, the text form of a [`Predicate`].
 //!
 //! ```text
 //! any    = all { "or" all }
@@ -12,8 +12,9 @@
 //! name   = "/" regex "/" | glob | word | '"' exact '"'
 //! ```
 //!
-//! A word ends at a blank, a parenthesis or a quote; with a `*` or a `?` in it, it is a glob. In a regex `\/` is a slash;
-//! between quotes `\"` is a quote and `\\` a backslash. An error points at the character.
+//! A word ends at a blank, a parenthesis or a quote. With a `*` or a `?` it is a glob. In a regex
+//! `\/` is a slash; in quotes `\"` is a quote and `\\` a backslash. An error points at the
+//! character.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -26,10 +27,10 @@ use crate::error::{Error, Result};
 use crate::sample::Kind;
 use crate::script::nanoseconds;
 
-/// How deep `not` and parentheses nest: enough for people, and safe for the machine's stack.
+/// The deepest nesting of `not` and parentheses. More could overflow the stack.
 const DEPTH: usize = 100;
 
-/// What each kind of frame is called.
+/// The name of each kind of frame.
 pub(super) const KINDS: [(&str, Kind); 5] = [
     ("user", Kind::User),
     ("kernel", Kind::Kernel),
@@ -54,13 +55,13 @@ impl FromStr for Predicate {
 
 struct Parser<'a> {
     text: &'a str,
-    /// Where the next token starts, in bytes; a blank before it may not be skipped yet.
+    /// Where the next token starts, in bytes. Blanks before it may not be skipped yet.
     at: usize,
     depth: usize,
 }
 
 impl<'a> Parser<'a> {
-    /// What is still to be read, from its first token on.
+    /// The rest of the text, from its next token on.
     fn rest(&mut self) -> &'a str {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let trimmed = rest.trim_start();
@@ -68,13 +69,13 @@ impl<'a> Parser<'a> {
         trimmed
     }
 
-    /// The word that comes next, without taking it; empty at the end and before a parenthesis or a quote.
+    /// The next word, without taking it; empty at the end and before a parenthesis or a quote.
     fn peek(&mut self) -> &'a str {
         let rest = self.rest();
         rest.get(..rest.find(ends_word).unwrap_or(rest.len())).unwrap_or_default()
     }
 
-    /// Takes `word` if it comes next.
+    /// Takes `word` if it is the next one.
     fn take(&mut self, word: &str) -> bool {
         let is = self.peek() == word;
         self.at += if is { word.len() } else { 0 };
@@ -104,7 +105,8 @@ impl<'a> Parser<'a> {
     }
 
     fn one(&mut self) -> Result<Predicate> {
-        let (start, word) = (self.at, self.peek());
+        let start = self.at;
+        let word = self.peek();
         if word.is_empty() {
             if !self.rest().starts_with('(') {
                 return self.fail(ONE);
@@ -145,7 +147,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// What `read` reads, one level deeper.
+    /// Calls `read` one level deeper.
     fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<Predicate>) -> Result<Predicate> {
         self.depth += 1;
         if self.depth > DEPTH {
@@ -156,7 +158,7 @@ impl<'a> Parser<'a> {
         inner
     }
 
-    /// The next word as what `meaning` makes of it.
+    /// Takes the next word, converted by `meaning`.
     fn word<T>(&mut self, expected: &str, meaning: impl FnOnce(&str) -> Option<T>) -> Result<T> {
         let word = self.peek();
         let Some(meaning) = meaning(word) else { return self.fail(expected) };
@@ -208,7 +210,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The only one, or what `tree` makes of several.
+/// The only predicate of `tree`, or all of them combined.
 fn one_or(mut tree: Vec<Predicate>, several: fn(Vec<Predicate>) -> Predicate) -> Predicate {
     match (tree.pop(), tree.is_empty()) {
         (Some(last), true) => last,
@@ -219,7 +221,7 @@ fn one_or(mut tree: Vec<Predicate>, several: fn(Vec<Predicate>) -> Predicate) ->
     }
 }
 
-/// What stands before the first `end` without a backslash in front of it.
+/// The text before the first `end` that is not escaped by a backslash.
 fn until(text: &str, end: char) -> Option<&str> {
     let mut escaped = false;
     let end = text.find(|c| {
@@ -241,7 +243,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// The last line of what the regex crate says, which says what is wrong.
+/// The last line of the regex crate's message, which has the reason.
 fn reason(error: &regex::Error) -> String {
     let said = error.to_string();
     let last = said.lines().last().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Stacks too light to matter are left out: the one filter that has to see all of them first.
+//! Drops stacks that are too light. This filter must see all stacks first.
 
 use crate::error::Result;
 use crate::folded::{Folded, FoldedSink};
@@ -6,12 +6,12 @@ use crate::sample::{FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Count, Tally};
 
-/// How heavy a stack must be to stay; by default any is heavy enough.
+/// How heavy a stack must be to stay. By default all stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Weights {
-    /// What it must weigh at least.
+    /// The least weight.
     pub minimum: Option<Minimum>,
-    /// How many stacks may stay: the heaviest, of equals the first.
+    /// The number of stacks that stay: the heaviest, and the first among equals.
     pub top: Option<usize>,
 }
 
@@ -27,14 +27,14 @@ impl Weights {
 pub enum Minimum {
     /// In the profile's unit.
     Weight(u64),
-    /// In percent of the weight of all stacks that come here.
+    /// In percent of the weight of all stacks.
     Percent(f64),
 }
 
-/// A stage that passes on the heaviest stacks, in the order and the lines they came in.
+/// A stage that passes on the heaviest stacks, with their lines, in their order.
 ///
-/// A stack weighs what all its lines weigh; in a differential, what it weighs in the profile where that is more.
-/// What goes is counted as filtered. Memory: all lines are held until the end.
+/// The weight of a stack is that of all its lines. In a differential, it is the larger of the two
+/// weights. Dropped stacks count as filtered. Memory: all lines are held until the end.
 pub struct Heaviest<S> {
     weights: Weights,
     stacks: Stacks<FrameId>,
@@ -45,9 +45,9 @@ pub struct Heaviest<S> {
     next: S,
 }
 
-/// A line, as far as it is not in `lines`.
+/// A line, whose text is in `lines`.
 struct Item {
-    /// How long its text is.
+    /// The length of its text.
     len: usize,
     /// The stack's number and its weights; `None` for text.
     stack: Option<(usize, u64, Option<u64>)>,
@@ -56,7 +56,9 @@ struct Item {
 impl<S: FoldedSink> Heaviest<S> {
     /// A stage in front of `next`.
     pub fn new(weights: Weights, next: S) -> Self {
-        let (items, lines, sums) = (Vec::new(), Vec::new(), Vec::new());
+        let items = Vec::new();
+        let lines = Vec::new();
+        let sums = Vec::new();
         Heaviest { weights, stacks: Stacks::default(), sums, items, lines, next }
     }
 
@@ -79,7 +81,7 @@ impl<S: FoldedSink> Heaviest<S> {
             Some(Minimum::Percent(percent)) => weight as f64 * 100.0 >= percent * all,
         };
         let mut order: Vec<usize> = (0..sums.len()).collect();
-        // Stable: of equals the first stays first.
+        // The sort is stable: among equals the first stays first.
         order.sort_by_key(|&stack| std::cmp::Reverse(sums.get(stack)));
         let mut stays = vec![false; sums.len()];
         for stack in order.into_iter().take(self.weights.top.unwrap_or(usize::MAX)) {
@@ -121,7 +123,8 @@ impl<S: FoldedSink> FoldedSink for Heaviest<S> {
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         let stays = self.staying();
-        let (mut rest, mut filtered) = (&self.lines[..], Count::default());
+        let mut rest = &self.lines[..];
+        let mut filtered = Count::default();
         for item in &self.items {
             let (line, behind) = rest.split_at_checked(item.len).unwrap_or((rest, b""));
             rest = behind;
@@ -148,7 +151,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn filter(weights: Weights, text: &str) -> (String, Count) {
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut heaviest = Heaviest::new(weights, Writer::new(Vec::new(), "memory"));
         read(text.as_bytes(), "text", &mut frames, &mut heaviest, &mut tally).unwrap();
         heaviest.finish(&mut frames, &mut tally).unwrap();
@@ -178,7 +182,7 @@ mod tests {
             let text: String = lines.iter().map(|(stack, weight)| format!("{stack} {weight}\n")).collect();
             let sum = |stack: &str| lines.iter().filter(|line| line.0 == stack).map(|line| line.1).sum::<u64>();
             let all: u64 = lines.iter().map(|line| line.1).sum();
-            // By weight; of equals by their first line.
+            // By weight; equal ones by their first lines.
             let mut stacks: Vec<&str> = Vec::new();
             for (stack, _) in &lines {
                 if !stacks.contains(&&**stack) {
@@ -187,9 +191,8 @@ mod tests {
             }
             stacks.sort_by_key(|stack| std::cmp::Reverse(sum(stack)));
             stacks.truncate(top.unwrap_or(usize::MAX));
-            let heavy = |weight: u64| minimum.is_none_or(|least| match percent {
-                true => weight * 100 >= least * all,
-                false => weight >= least,
+            let heavy = |weight: u64| minimum.is_none_or(|least| {
+                if percent { weight * 100 >= least * all } else { weight >= least }
             });
             stacks.retain(|stack| heavy(sum(stack)));
             let stays = |line: &&(String, u64)| stacks.contains(&&*line.0);

@@ -1,4 +1,4 @@
-//! Answers that are worked out once: by the dense id of a frame, or by a name.
+//! Remembers answers, by the dense id of a frame or by a name, so that each is computed once.
 
 use crate::intern::Interner;
 
@@ -12,7 +12,7 @@ impl<T> Default for Memo<T> {
 }
 
 impl<T: Copy> Memo<T> {
-    /// The answer for `id`; `work` is called the first time only.
+    /// The answer for `id`. Calls `work` only the first time.
     #[inline]
     pub(super) fn get(&mut self, id: usize, work: impl FnOnce() -> T) -> T {
         match self.0.get(id) {
@@ -35,13 +35,13 @@ impl<T: Copy> Memo<T> {
 
 /// Remembers one answer per name.
 #[derive(Default)]
-pub(super) struct Names {
+pub(super) struct NameMemo {
     names: Interner,
     answers: Memo<bool>,
 }
 
-impl Names {
-    /// The answer for `name`; `work` is called the first time only.
+impl NameMemo {
+    /// The answer for `name`. Calls `work` only the first time.
     pub(super) fn get(&mut self, name: &[u8], work: impl FnOnce() -> bool) -> bool {
         self.answers.get(self.names.intern(name) as usize, work)
     }
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(memo.get(3, || 'x'), 'x');
         assert_eq!(memo.get(3, || unreachable!()), 'x');
         assert_eq!(memo.get(0, || 'y'), 'y');
-        let mut names = Names::default();
+        let mut names = NameMemo::default();
         assert!(names.get(b"web", || true));
         assert!(!names.get(b"", || false));
         assert!(names.get(b"web", || unreachable!()));

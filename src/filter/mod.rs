@@ -1,12 +1,12 @@
-//! What to keep of a profile, where to cut it, and how to call things: over samples and folded stacks.
+//! Selects, cuts and renames the stacks of a profile, in samples and in folded text.
 //!
-//! A [`Config`] is a [`Predicate`] that says which items stay and a list of [`Edit`]s of their stacks. It is what a
-//! filter *means*; what is typed, as flags or in the language of `grammar.rs`, is turned into it. [`SampleFilter`] and
+//! A [`Config`] has a [`Predicate`], which says which items stay, and a list of [`Edit`]s of their
+//! stacks. The flags and the language of `grammar.rs` are turned into it. [`SampleFilter`] and
 //! [`FoldedFilter`] apply it, each as a stage that owns the next sink.
 //!
-//! Every question about a frame is asked once per distinct frame and the answer kept by its id (`memo.rs`), so the
-//! cost of a regular expression does not depend on how many samples there are. Items whose stack is not changed are
-//! passed on as they are, text and all: a filter that keeps everything is `cat`.
+//! A question about a frame is asked once per distinct frame (`memo.rs`), so the cost of a regular
+//! expression does not depend on the number of samples. Items whose stack does not change are
+//! passed on with their text: a filter that keeps everything is `cat`.
 
 mod edit;
 mod folded;
@@ -27,12 +27,12 @@ pub use predicate::Predicate;
 pub use preset::Preset;
 pub use sample::SampleFilter;
 
-/// What a filter does; by default nothing.
+/// What a filter does. The default does nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// What an item must be to stay. It sees names as they are read, before any edit.
+    /// Which items stay. It sees names as they are read, before any edit.
     pub keep: Predicate,
-    /// What is done to the stacks that stay, in this order, each on what the one before left.
+    /// The edits of the stacks that stay, in this order.
     pub edits: Vec<Edit>,
 }
 

@@ -1,4 +1,4 @@
-//! What a name must be: like an expression, like a glob, or exactly that.
+//! Matches names against a regular expression, a glob, or an exact name.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -11,14 +11,14 @@ use regex::bytes::Regex;
 pub enum Pattern {
     /// The expression is found somewhere in the name: `/^tokio::/`.
     Regex(Regex),
-    /// The whole name is like this, in which `*` stands for anything and `?` for one character: `*/libc.so*`.
+    /// The whole name matches. `*` stands for anything and `?` for one character: `*/libc.so*`.
     Glob(String, Regex),
     /// The name is this: `main`, `"operator new"`.
     Exact(String),
 }
 
 impl Pattern {
-    /// The glob of `text`; fails if it is too large.
+    /// The glob of `text`. Fails if it is too large.
     pub fn glob(text: &str) -> Result<Pattern, regex::Error> {
         let mut regex = String::from(r"(?s)\A");
         for c in text.chars() {
@@ -32,7 +32,7 @@ impl Pattern {
         Ok(Pattern::Glob(text.into(), Regex::new(&(regex + r"\z"))?))
     }
 
-    /// Whether `name` is like this.
+    /// Whether `name` matches.
     pub fn is_match(&self, name: &[u8]) -> bool {
         match self {
             Pattern::Regex(regex) | Pattern::Glob(_, regex) => regex.is_match(name),
@@ -47,7 +47,7 @@ impl From<Regex> for Pattern {
     }
 }
 
-/// Whether one of `patterns` is like `name`.
+/// Whether one of `patterns` matches `name`.
 pub(super) fn matches(patterns: &[Pattern], name: &[u8]) -> bool {
     patterns.iter().any(|pattern| pattern.is_match(name))
 }

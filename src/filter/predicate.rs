@@ -1,8 +1,9 @@
-//! Which items stay: a tree of questions, and the [`Judge`] that asks each once per distinct name.
+//! Decides which items stay, by a tree of questions. The [`Judge`] asks each question once per
+//! distinct name.
 
 use std::ops::RangeInclusive;
 
-use super::memo::{Memo, Names};
+use super::memo::{Memo, NameMemo};
 use super::pattern::{Pattern, matches};
 use crate::error::{Error, Result};
 use crate::sample::{FrameId, FrameTable, Kind};
@@ -10,9 +11,10 @@ use bstr::BStr;
 
 /// A question about one sample or one folded stack.
 ///
-/// A list holds alternatives: one of them is enough, and an empty list holds for nothing. It is read from the filter's
-/// language (`grammar.rs`), and shown in it. What an item does not tell (a pid in text without pids) holds for nothing;
-/// if no item tells it, the filter fails instead of answering.
+/// A list holds alternatives: one of them is enough, and an empty list never holds. A predicate is
+/// read from the filter's language (`grammar.rs`) and printed in it. A question about a field that
+/// an item lacks (the pid in text without pids) does not hold. If all items lack the field, the
+/// filter fails.
 #[derive(Clone, Debug)]
 pub enum Predicate {
     /// All of these; true if there are none.
@@ -21,15 +23,16 @@ pub enum Predicate {
     Any(Vec<Predicate>),
     /// Not this.
     Not(Box<Predicate>),
-    /// A frame of the stack has such a symbol.
+    /// The symbol of a frame matches.
     Frame(Vec<Pattern>),
-    /// A frame of the stack lies in such a module. Samples only.
+    /// The module of a frame matches. Samples only.
     Module(Vec<Pattern>),
-    /// A frame of the stack is of such a kind. Samples only.
+    /// A frame has one of these kinds. Samples only.
     Kind(Vec<Kind>),
-    /// The thread has such a name. In folded text: the first frame, with or without its `-PID/TID`.
+    /// The name of the thread matches. In folded text this is the first frame, with or without its
+    /// `-PID/TID`.
     Comm(Vec<Pattern>),
-    /// The event has such a name. Samples only.
+    /// The name of the event matches. Samples only.
     Event(Vec<Pattern>),
     /// The process is one of these.
     Pid(Vec<u32>),
@@ -49,7 +52,7 @@ impl Default for Predicate {
 }
 
 impl Predicate {
-    /// Itself, if it can be asked of a single frame: edits are made to frames.
+    /// Returns itself if it asks only about frames, as edits do.
     pub fn about_frames(self) -> Result<Predicate> {
         if self.is_about_frames() {
             return Ok(self);
@@ -58,7 +61,7 @@ impl Predicate {
         Err(Error::Usage { what, remedy: String::new() })
     }
 
-    /// Whether all it asks about is frames, so that it can be asked of a single one.
+    /// Whether it asks only about frames, so it can be asked about a single one.
     fn is_about_frames(&self) -> bool {
         match self {
             Predicate::All(tree) | Predicate::Any(tree) => {
@@ -71,18 +74,18 @@ impl Predicate {
     }
 }
 
-/// What a judge looks at.
+/// The item that is judged.
 #[derive(Default)]
 pub(super) struct Subject<'a> {
-    /// The thread's name; empty if it is not told.
+    /// The thread's name; empty if it is unknown.
     pub(super) comm: &'a BStr,
-    /// Another spelling of it that will do as well.
+    /// Another spelling of it that may match too.
     pub(super) plain_comm: Option<&'a BStr>,
     pub(super) pid: Option<u32>,
     pub(super) tid: Option<u32>,
     pub(super) cpu: Option<u32>,
     pub(super) time: Option<u64>,
-    /// Empty if it is not told.
+    /// Empty if it is unknown.
     pub(super) event: &'a BStr,
     pub(super) stack: &'a [FrameId],
 }
@@ -97,41 +100,30 @@ pub(super) enum Judge {
 
 /// One leaf of the tree.
 pub(super) struct Question {
-    ask: Ask,
+    predicate: Predicate,
+    /// Answers about symbols and modules.
+    by_frame: Memo<Option<bool>>,
+    /// Answers about comms and events.
+    by_name: NameMemo,
     asked: bool,
-    told: bool,
-}
-
-enum Ask {
-    Frame(Vec<Pattern>, Memo<bool>),
-    Module(Vec<Pattern>, Memo<Option<bool>>),
-    Kind(Vec<Kind>),
-    Comm(Vec<Pattern>, Names),
-    Event(Vec<Pattern>, Names),
-    Pid(Vec<u32>),
-    Tid(Vec<u32>),
-    Cpu(Vec<RangeInclusive<u32>>),
-    Time(Vec<RangeInclusive<u64>>),
+    answered: bool,
 }
 
 impl Judge {
     pub(super) fn new(predicate: Predicate) -> Judge {
         let all = |tree: Vec<Predicate>| tree.into_iter().map(Judge::new).collect();
-        let ask = match predicate {
-            Predicate::All(tree) => return Judge::All(all(tree)),
-            Predicate::Any(tree) => return Judge::Any(all(tree)),
-            Predicate::Not(tree) => return Judge::Not(Box::new(Judge::new(*tree))),
-            Predicate::Frame(patterns) => Ask::Frame(patterns, Memo::default()),
-            Predicate::Module(patterns) => Ask::Module(patterns, Memo::default()),
-            Predicate::Kind(kinds) => Ask::Kind(kinds),
-            Predicate::Comm(patterns) => Ask::Comm(patterns, Names::default()),
-            Predicate::Event(patterns) => Ask::Event(patterns, Names::default()),
-            Predicate::Pid(pids) => Ask::Pid(pids),
-            Predicate::Tid(tids) => Ask::Tid(tids),
-            Predicate::Cpu(ranges) => Ask::Cpu(ranges),
-            Predicate::Time(ranges) => Ask::Time(ranges),
-        };
-        Judge::Question(Question { ask, asked: false, told: false })
+        match predicate {
+            Predicate::All(tree) => Judge::All(all(tree)),
+            Predicate::Any(tree) => Judge::Any(all(tree)),
+            Predicate::Not(tree) => Judge::Not(Box::new(Judge::new(*tree))),
+            predicate => Judge::Question(Question {
+                predicate,
+                by_frame: Memo::default(),
+                by_name: NameMemo::default(),
+                asked: false,
+                answered: false,
+            }),
+        }
     }
 
     /// Whether the predicate holds.
@@ -141,44 +133,48 @@ impl Judge {
             Judge::Any(tree) => tree.iter_mut().any(|judge| judge.holds(frames, subject)),
             Judge::Not(judge) => !judge.holds(frames, subject),
             Judge::Question(question) => {
-                let answer = question.ask.answer(frames, subject);
+                let answer = question.answer(frames, subject);
                 question.asked = true;
-                question.told |= answer.is_some();
+                question.answered |= answer.is_some();
                 answer.unwrap_or(false)
             }
         }
     }
 
-    /// Fails if there is a question that not one item could answer.
-    pub(super) fn check_told(&self, items: &str, remedy: &str) -> Result<()> {
-        self.questions(&mut |question| match question.asked && !question.told {
-            true => Err(Error::NoField {
+    /// Fails if there is a question that no item could answer.
+    pub(super) fn check_answered(&self, items: &str, remedy: &str) -> Result<()> {
+        self.questions(&mut |question| {
+            if !question.asked || question.answered {
+                return Ok(());
+            }
+            Err(Error::NoField {
                 items: format!("the {items}"),
-                field: question.ask.field().into(),
+                field: question.field().into(),
                 remedy: remedy.into(),
-            }),
-            false => Ok(()),
+            })
         })
     }
 
     /// Fails if there is a question about one of `fields`.
     pub(super) fn refuse(&self, fields: &[&str], items: &str, remedy: &str) -> Result<()> {
-        self.questions(&mut |question| match fields.contains(&question.ask.field()) {
-            true => Err(Error::NoField {
+        self.questions(&mut |question| {
+            if !fields.contains(&question.field()) {
+                return Ok(());
+            }
+            Err(Error::NoField {
                 items: items.into(),
-                field: question.ask.field().into(),
+                field: question.field().into(),
                 remedy: remedy.into(),
-            }),
-            false => Ok(()),
+            })
         })
     }
 
-    /// Whether no question is about the stack, so that it can be judged before there is one.
+    /// Whether no question is about the stack, so it can be judged before there is one.
     pub(super) fn ignores_stacks(&self) -> bool {
         match self {
             Judge::All(tree) | Judge::Any(tree) => tree.iter().all(Judge::ignores_stacks),
             Judge::Not(judge) => judge.ignores_stacks(),
-            Judge::Question(question) => !question.ask.is_about_frames(),
+            Judge::Question(question) => !question.predicate.is_about_frames(),
         }
     }
 
@@ -193,19 +189,20 @@ impl Judge {
     }
 }
 
-impl Ask {
-    /// The answer; `None` where the subject does not tell.
+impl Question {
+    /// The answer; `None` if the subject does not have the field.
     fn answer(&mut self, frames: &FrameTable, subject: &Subject<'_>) -> Option<bool> {
-        match self {
-            Ask::Frame(patterns, memo) => {
-                Some(subject.stack.iter().any(|&frame| {
-                    memo.get(frame.index(), || matches(patterns, frames.symbol(frame)))
-                }))
-            }
-            Ask::Module(patterns, memo) => {
+        let by_frame = &mut self.by_frame;
+        let by_name = &mut self.by_name;
+        match &self.predicate {
+            Predicate::Frame(patterns) => Some(subject.stack.iter().any(|&frame| {
+                let is_match = || Some(matches(patterns, frames.symbol(frame)));
+                by_frame.get(frame.index(), is_match) == Some(true)
+            })),
+            Predicate::Module(patterns) => {
                 let mut answer = None;
                 for &frame in subject.stack {
-                    let here = memo.get(frame.index(), || {
+                    let here = by_frame.get(frame.index(), || {
                         let module = frames.get(frame).module;
                         (!module.is_empty()).then(|| matches(patterns, module))
                     });
@@ -216,43 +213,42 @@ impl Ask {
                 }
                 answer
             }
-            Ask::Kind(kinds) => {
+            Predicate::Kind(kinds) => {
                 Some(subject.stack.iter().any(|&frame| kinds.contains(&frames.kind(frame))))
             }
-            Ask::Comm(patterns, names) => (!subject.comm.is_empty()).then(|| {
-                let mut is = |comm: &BStr| names.get(comm, || matches(patterns, comm));
+            Predicate::Comm(patterns) => (!subject.comm.is_empty()).then(|| {
+                let mut is = |comm: &BStr| by_name.get(comm, || matches(patterns, comm));
                 is(subject.comm) || subject.plain_comm.is_some_and(is)
             }),
-            Ask::Event(patterns, names) => {
+            Predicate::Event(patterns) => {
                 let event = subject.event;
-                (!event.is_empty()).then(|| names.get(event, || matches(patterns, event)))
+                (!event.is_empty()).then(|| by_name.get(event, || matches(patterns, event)))
             }
-            Ask::Pid(pids) => subject.pid.map(|pid| pids.contains(&pid)),
-            Ask::Tid(tids) => subject.tid.map(|tid| tids.contains(&tid)),
-            Ask::Cpu(ranges) => {
+            Predicate::Pid(pids) => subject.pid.map(|pid| pids.contains(&pid)),
+            Predicate::Tid(tids) => subject.tid.map(|tid| tids.contains(&tid)),
+            Predicate::Cpu(ranges) => {
                 subject.cpu.map(|cpu| ranges.iter().any(|range| range.contains(&cpu)))
             }
-            Ask::Time(ranges) => {
+            Predicate::Time(ranges) => {
                 subject.time.map(|time| ranges.iter().any(|range| range.contains(&time)))
             }
+            // The judge itself asks the branches of the tree.
+            Predicate::All(_) | Predicate::Any(_) | Predicate::Not(_) => None,
         }
     }
 
-    fn is_about_frames(&self) -> bool {
-        matches!(self, Ask::Frame(..) | Ask::Module(..) | Ask::Kind(_))
-    }
-
     fn field(&self) -> &'static str {
-        match self {
-            Ask::Frame(..) => "frames",
-            Ask::Module(..) => "module",
-            Ask::Kind(_) => "kind of frame",
-            Ask::Comm(..) => "comm",
-            Ask::Event(..) => "event",
-            Ask::Pid(_) => "pid",
-            Ask::Tid(_) => "tid",
-            Ask::Cpu(_) => "cpu",
-            Ask::Time(_) => "time",
+        match self.predicate {
+            Predicate::Frame(_) => "frames",
+            Predicate::Module(_) => "module",
+            Predicate::Kind(_) => "kind of frame",
+            Predicate::Comm(_) => "comm",
+            Predicate::Event(_) => "event",
+            Predicate::Pid(_) => "pid",
+            Predicate::Tid(_) => "tid",
+            Predicate::Cpu(_) => "cpu",
+            Predicate::Time(_) => "time",
+            Predicate::All(_) | Predicate::Any(_) | Predicate::Not(_) => "",
         }
     }
 }
@@ -310,12 +306,12 @@ mod tests {
         let not = Predicate::Not(Box::new(Predicate::Tid(vec![1])));
         let mut judge = Judge::new(Predicate::All(vec![not]));
         let frames = FrameTable::default();
-        judge.check_told("samples", "").expect("nothing was asked yet");
+        judge.check_answered("samples", "").expect("nothing was asked yet");
         assert!(judge.holds(&frames, &Subject::default()));
-        let error = judge.check_told("samples", "").unwrap_err();
+        let error = judge.check_answered("samples", "").unwrap_err();
         assert_eq!(error.to_string(), "the samples have no tid");
         assert!(!judge.holds(&frames, &Subject { tid: Some(1), ..Subject::default() }));
-        judge.check_told("samples", "").expect("one of two told it");
+        judge.check_answered("samples", "").expect("one of two told it");
         assert!(judge.refuse(&["tid"], "stacks", "").is_err());
         assert!(judge.refuse(&["pid"], "stacks", "").is_ok());
     }

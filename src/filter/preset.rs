@@ -1,7 +1,8 @@
-//! What every stack of a Rust program has in common and nobody looks for: rules that take it out.
+//! Rules that remove frames which every stack of a Rust program has, and which nobody looks for.
 //!
-//! The rules are written in the filter's own language, so that one can be tried with `--where` before it is written here. They ask
-//! about symbols only, so that they work on folded text, and match with and without a legacy hash behind the name.
+//! The rules are in the filter's own language, so one can be tried with `--where` before it is
+//! added here. They ask only about symbols, so they work on folded text. They match with and
+//! without a legacy hash.
 
 use regex::bytes::Regex;
 
@@ -12,13 +13,14 @@ use crate::error::{Error, Result};
 /// The noise of one library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// How a program, a thread or a closure is started by the standard library and libc.
+    /// The code of the standard library and libc that starts a program, a thread or a closure.
     Std,
     /// The scheduler and the tasks of tokio.
     Tokio,
     /// The joins, jobs and bridges of rayon.
     Rayon,
-    /// What the compiler makes of `async`: polls, and closures inside of functions, which become the function.
+    /// The polls and closures that the compiler makes of `async`. A closure inside a function gets
+    /// the name of that function.
     Async,
     /// The harness of criterion.
     Criterion,
@@ -36,7 +38,7 @@ const STD: &[&str] = &[
     r"frame /^<.* as core::ops::function::Fn(Once|Mut)?<.*>>::call(_once|_mut)?\b/",
 ];
 
-/// What runs at all is kept in a thread's own variables.
+/// The second rule is for the thread-local variable with the current task.
 const TOKIO: &[&str] = &[
     "frame /^<?tokio::(runtime|task|loom)::/",
     "frame /^std::thread::local::LocalKey<.*>::(try_)?with$/",
@@ -50,7 +52,7 @@ const ASYNC: &[&str] = &[
     r"frame /^core::future::(future::)?Future::poll\b/",
 ];
 
-/// It lets each iteration begin at another address of the stack, by the library alloca.
+/// criterion starts each iteration at another address of the stack, through the library alloca.
 const CRITERION: &[&str] = &[
     "frame /^<?criterion::/",
     "frame /^<.* as criterion::/",
@@ -58,7 +60,7 @@ const CRITERION: &[&str] = &[
 ];
 
 impl Preset {
-    /// The edits that take the noise out, in their order.
+    /// The edits that remove the frames, in order.
     pub fn edits(self) -> Result<Vec<Edit>> {
         let rules = match self {
             Preset::Std => STD,

@@ -1,4 +1,4 @@
-//! The filter over samples, whatever they are read from.
+//! Filters samples.
 
 use super::Config;
 use super::edit::{Editor, Outcome, Slot};
@@ -7,13 +7,13 @@ use crate::error::Result;
 use crate::sample::{FrameId, FrameTable, Place, Sample, SampleSink};
 use crate::tally::{Count, Tally};
 
-/// A stage that passes on what is to be kept of the samples.
+/// A stage that passes on the samples that stay.
 ///
-/// Samples whose stack is not changed keep their text; of the others a writer has to write the stack anew, for
-/// which `places`, if the source gives them, stay with their frames. Memory: a few bytes per distinct frame.
+/// A sample whose stack does not change keeps its text. A changed stack must be written again, so
+/// its frames keep their `places` if the source gives them. Memory: a few bytes per distinct frame.
 pub struct SampleFilter<S> {
     judge: Judge,
-    /// The judge needs no stack.
+    /// The judge does not need a stack.
     early: bool,
     editor: Editor,
     filtered: Count,
@@ -96,7 +96,7 @@ impl<S: SampleSink> SampleSink for SampleFilter<S> {
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         tally.filtered += self.filtered;
         let remedy = "record and script with that field, or omit the option";
-        self.judge.check_told("samples", remedy)?;
+        self.judge.check_answered("samples", remedy)?;
         self.next.finish(frames, tally)
     }
 }
@@ -126,7 +126,7 @@ mod tests {
     /// The stack as text, the addresses, the text.
     type Seen = Vec<(String, Vec<u64>, BString)>;
 
-    /// Keeps what it is given.
+    /// Collects the samples and the text.
     #[derive(Default)]
     struct Collect(Seen);
 

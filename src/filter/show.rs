@@ -1,4 +1,4 @@
-//! The text of a [`Predicate`], which the grammar reads as the same predicate.
+//! Prints a [`Predicate`] so that the grammar reads the same predicate.
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::RangeInclusive;
@@ -34,7 +34,7 @@ impl Display for Predicate {
     }
 }
 
-/// A part of a tree, in parentheses or not.
+/// A part of a tree, perhaps in parentheses.
 struct Inside<'a>(&'a Predicate, bool);
 
 impl Display for Inside<'_> {
@@ -44,7 +44,7 @@ impl Display for Inside<'_> {
     }
 }
 
-/// Whether it is shown as several parts.
+/// Whether it is printed as several parts.
 fn is_tree(predicate: &Predicate) -> bool {
     match predicate {
         Predicate::All(tree) | Predicate::Any(tree) => !tree.is_empty(),
@@ -88,13 +88,15 @@ fn listed(f: &mut Formatter<'_>, field: &str, items: impl Iterator<Item = String
 }
 
 fn cpus(range: &RangeInclusive<u32>) -> String {
-    let (first, last) = (range.start(), range.end());
+    let first = range.start();
+    let last = range.end();
     if first == last { first.to_string() } else { format!("{first}..{last}") }
 }
 
 fn time(range: &RangeInclusive<u64>) -> String {
     let end = |at: &u64, open| {
-        let (whole, fraction) = (at / 1_000_000_000, at % 1_000_000_000);
+        let whole = at / 1_000_000_000;
+        let fraction = at % 1_000_000_000;
         if *at == open { String::new() } else { format!("{whole}.{fraction:09}") }
     };
     format!("{}..{}", end(range.start(), 0), end(range.end(), u64::MAX))

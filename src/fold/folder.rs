@@ -15,7 +15,7 @@ use super::{Config, Weighing, name};
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
 use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
-use crate::tally::{Count, Loss, Stacks, Tally};
+use crate::tally::{Count, Loss, StackQuality, Tally};
 use crate::unit;
 
 /// A sink of samples that pushes folded stacks into `S` when it is finished, in no particular order and possibly several
@@ -169,7 +169,7 @@ impl<S: FoldedSink> Folder<S> {
         frames: &mut FrameTable,
         folded: &mut [OfEvent],
         blocked: &mut [OfEvent],
-        tally: &mut Stacks,
+        tally: &mut StackQuality,
     ) -> Result<()> {
         let (has_off, depth) = (self.event.has_off(), Roots::depth(&self.config));
         let has_java = self.has_java || self.roots.has_java();
@@ -237,7 +237,7 @@ struct Named {
     frames: Vec<FrameId>,
     /// Where each ends, and what it weighs.
     ends: Vec<(usize, u64)>,
-    tally: Stacks,
+    tally: StackQuality,
 }
 
 impl Unnamed<'_> {
@@ -305,7 +305,7 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
                 Turn::Other => {}
             }
         }
-        let mut stacks = Stacks::default();
+        let mut stacks = StackQuality::default();
         self.name_all(frames, &mut folded, &mut blocked, &mut stacks)?;
         let mut mine = Tally::default();
         folded.append(&mut blocked);

@@ -131,7 +131,7 @@ impl<S: FoldedSink> Lanes<S> {
         &mut self,
         frames: &mut FrameTable,
         lanes: &[(Lane, Vec<Piece>)],
-        tally: &mut tally::Stacks,
+        tally: &mut tally::StackQuality,
     ) -> Result<()> {
         let all = || lanes.iter().flat_map(|(_, pieces)| pieces);
         let from = all().map(|piece| piece.start).min().unwrap_or(0);
@@ -270,7 +270,7 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
         if lanes.is_empty() {
             self.diagnose(&others)?;
         }
-        let mut stacks = tally::Stacks::default();
+        let mut stacks = tally::StackQuality::default();
         self.push(frames, &lanes, &mut stacks)?;
         let mut mine = Tally::default();
         mine.lose(Loss::NoStack, self.no_stack.items, self.no_stack.weight);

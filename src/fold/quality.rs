@@ -1,7 +1,7 @@
 //! How good a stack is: does it reach the start of a thread, was it cut, has its leaf a name.
 
 use crate::sample::{Frame, FrameId, FrameTable, Kind, is_called_by_start, is_start};
-use crate::tally::Stacks;
+use crate::tally::StackQuality;
 
 /// Looks at each distinct stack once.
 pub(super) struct Quality {
@@ -27,7 +27,7 @@ impl Quality {
         frames: &FrameTable,
         stack: &[FrameId],
         weight: u64,
-        into: &mut Stacks,
+        into: &mut StackQuality,
     ) {
         add(&mut into.weight, weight);
         let see = |frame: &FrameId| self.seen.get(frame.index()).copied().unwrap_or(0);

@@ -1,16 +1,17 @@
-//! Stacks as folded text has them, compared with the one before: in sorted text most begin alike.
+//! Compares a stack of folded text with the previous one. In sorted text most begin with the same
+//! frames.
 
 /// The text of a stack, its names joined by `;`.
 #[derive(Default)]
 pub(super) struct Joined {
     text: Vec<u8>,
-    /// Where in `text` each name ends.
+    /// The end of each name in `text`.
     ends: Vec<usize>,
 }
 
 impl Joined {
-    /// Makes it `text`; answers how many names that surely has in common with the one before, from the root on. The last name of either
-    /// counts for different.
+    /// Sets the text. Returns how many names it shares with the previous one, from the root on. The
+    /// last name of either counts as different.
     pub(super) fn set(&mut self, text: &[u8]) -> usize {
         let same = common_prefix(&self.text, text);
         let shared = self.ends.partition_point(|&end| end < same);
@@ -23,7 +24,7 @@ impl Joined {
         shared
     }
 
-    /// Its names but for the first ones, of which there are so many.
+    /// Its names without the `first` ones.
     pub(super) fn names(&self, first: usize) -> impl Iterator<Item = &[u8]> {
         let ends = self.ends.get(first..).unwrap_or_default().iter();
         ends.scan(self.start(first), |start, &end| {
@@ -38,7 +39,7 @@ impl Joined {
     }
 }
 
-/// How many bytes `a` and `b` begin with in common.
+/// The length of the common prefix of `a` and `b`.
 fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let equal = |(a, b): &(&[u8], &[u8])| a == b;
     let whole = 16 * a.chunks_exact(16).zip(b.chunks_exact(16)).take_while(equal).count();

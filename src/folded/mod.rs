@@ -1,8 +1,9 @@
-//! Folded text: one line a stack, `main;read_file;memcpy 42`, root first, the weight last.
+//! Reads and writes folded text: one line per stack, root first, the weight last:
+//! `main;read_file;memcpy 42`.
 //!
-//! The interchange format of every flame graph tool since stackcollapse-perf.pl; fg-folded(5) is the contract.
-//! [`read`] turns text into [`Folded`] items, [`Writer`] turns items into text, and between the two an untouched line
-//! stays as it was, byte for byte.
+//! This is the interchange format of every flame graph tool since stackcollapse-perf.pl;
+//! fg-folded(5) is the contract. [`read`] turns text into [`Folded`] items, and [`Writer`] items
+//! into text. An item that does not change keeps its line, byte for byte.
 
 mod joined;
 mod write;
@@ -17,22 +18,23 @@ use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable};
 use crate::tally::{Count, Tally};
 
-/// The root of stacks sampled on the processor, where those of threads that were blocked are beside them. Both weigh nanoseconds.
+/// The root of stacks sampled on the processor, where those of threads that were blocked are beside
+/// them. Both weigh nanoseconds.
 pub const ON_CPU: &[u8] = b"on-cpu";
 /// The root of stacks of threads that were blocked; also the event's name in a recording.
 pub const OFF_CPU: &[u8] = b"off-cpu";
 
-/// A stack and its weight. It borrows everything: an item lives for one push.
+/// A stack and its weight. It borrows everything, because it lives for one push.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Folded<'a> {
-    /// The stack, root first, of frames that are nothing but their names.
+    /// The stack, root first. Its frames have only names.
     pub stack: &'a [FrameId],
-    /// What is summed. A fraction in the text is cut off here; `line` still has it.
+    /// The weight. A fraction in the text is cut off here, but `line` still has it.
     pub weight: u64,
     /// The weight of the second profile, in lines of a differential: `main;foo 10 12`.
     pub after: Option<u64>,
-    /// The line it was read from with its newline, or what [`restack`] made of it for another stack; empty for other
-    /// sources. A writer writes it as it is.
+    /// The line it was read from, including its newline, or the result of [`restack`]; empty for
+    /// other sources. A writer writes it as it is.
     pub line: &'a [u8],
 }
 
@@ -42,8 +44,9 @@ impl<'a> Folded<'a> {
         Folded { stack, weight: self.weight, after: self.after, line: b"" }
     }
 
-    /// The same line read as one of a plain profile, where the first of two numbers is the end of the last frame's
-    /// name: the thread `GC Thread 0` without a call chain folds to `GC Thread 0 12`. `stack` is room for the frames.
+    /// The same line as one of a plain profile. There the first of two numbers is the end of the
+    /// last name: the thread `GC Thread 0` without a call chain folds to `GC Thread 0 12`. `stack`
+    /// is a buffer for the frames.
     pub fn plain<'b>(&self, frames: &mut FrameTable, stack: &'b mut Vec<FrameId>) -> Folded<'b>
     where
         'a: 'b,
@@ -63,7 +66,7 @@ impl<'a> Folded<'a> {
         Folded { stack, weight, after: None, line: self.line }
     }
 
-    /// Whether a weight stood in the text as a fraction, `main;foo 1.75`, of which a part was cut off.
+    /// Whether a weight lost its fraction: `main;foo 1.75`.
     pub fn has_fraction(&self) -> bool {
         let numbers = 1 + usize::from(self.after.is_some());
         let words = self.line.trim_ascii().rsplit(|&byte| byte == b' ');
@@ -80,20 +83,21 @@ pub trait FoldedSink {
     /// Takes one stack.
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()>;
 
-    /// Takes many stacks, in pieces that several threads may work on, if there is more than one.
+    /// Takes many stacks. Several threads may work on the pieces.
     fn many(&mut self, frames: &mut FrameTable, pieces: &[Vec<Folded<'_>>]) -> Result<()> {
         pieces.iter().flatten().try_for_each(|folded| self.folded(frames, folded))
     }
 
-    /// Takes a line that is no stack: a comment, an empty line, an odd line. Only writers care.
+    /// Takes a line that is not a stack: a comment, an empty or odd line. Only writers need it.
     fn text(&mut self, _line: &[u8]) -> Result<()> {
         Ok(())
     }
 
-    /// Says that of the stacks that follow until the end hardly two are the same: it is not worth while to look for them.
+    /// Says that hardly any of the following stacks are equal, so it is not worth looking for them.
     fn distinct(&mut self) {}
 
-    /// Ends the stream: pushes what was held back, ends the next sink, adds this stage's counts to `tally`.
+    /// Ends the stream: pushes held items, ends the next sink, and adds this stage's counts to
+    /// `tally`.
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()>;
 }
 
@@ -115,7 +119,7 @@ impl<S: FoldedSink + ?Sized> FoldedSink for Box<S> {
     }
 }
 
-/// A line taken apart: the stack with its `;`, the weight, and the second weight of a differential.
+/// The parts of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
     /// The frames, still joined.
@@ -126,12 +130,14 @@ pub struct Line<'a> {
     pub after: Option<u64>,
 }
 
-/// Takes a folded line apart; `None` for what is no stack: comments (`# …`), blank lines, lines without a weight.
+/// Splits a folded line. `None` if it is not a stack: a comment (`# …`), a blank line, a line
+/// without a weight.
 ///
 /// ```
 /// use flamepipe::folded::{split, Line};
 /// assert_eq!(split(b"main;f 42\n"), Some(Line { stack: b"main;f", weight: 42, after: None }));
-/// assert_eq!(split(b"operator new;f 10 12"), Some(Line { stack: b"operator new;f", weight: 10, after: Some(12) }));
+/// let difference = Line { stack: b"operator new;f", weight: 10, after: Some(12) };
+/// assert_eq!(split(b"operator new;f 10 12"), Some(difference));
 /// assert_eq!(split(b"# comm 3"), None);
 /// ```
 pub fn split(line: &[u8]) -> Option<Line<'_>> {
@@ -147,7 +153,7 @@ pub fn split(line: &[u8]) -> Option<Line<'_>> {
     }
 }
 
-/// Whether a line that is no stack is none on purpose: a comment, or blank.
+/// Whether a line is a comment or blank.
 pub(crate) fn is_comment(line: &[u8]) -> bool {
     line.starts_with(b"#") || line.trim_ascii().is_empty()
 }
@@ -172,8 +178,8 @@ fn split_weight(line: &[u8]) -> Option<(&[u8], u64)> {
 
 /// Reads folded text named `input` to its end and pushes it into `sink`, which is not finished.
 ///
-/// Lines that are no stack are passed on as text; those that are neither comments nor blank are counted as odd.
-/// Memory: one line and the distinct frames.
+/// Lines that are not stacks are passed on as text. They count as odd unless they are comments or
+/// blank. Memory: one line and the distinct frames.
 pub fn read<R: BufRead>(
     mut reader: R,
     input: &str,
@@ -181,14 +187,15 @@ pub fn read<R: BufRead>(
     sink: &mut impl FoldedSink,
     tally: &mut Tally,
 ) -> Result<()> {
-    let (mut cut, mut stack) = (Vec::new(), Stack::default());
+    let mut cut = Vec::new();
+    let mut stack = Stack::default();
     let reading = || Error::io(|| format!("cannot read {input}"));
     loop {
         let buffer = match reader.fill_buf() {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             buffer => buffer.map_err(reading())?,
         };
-        // Lines are taken where they lie, but for the one that a buffer's end cuts.
+        // Lines are read in place, except for one that is cut by the buffer's end.
         if let Some(end) = buffer.rfind_byte(b'\n') {
             for line in buffer[..=end].lines_with_terminator() {
                 stack.push(line, frames, sink, tally)?;
@@ -204,8 +211,8 @@ pub fn read<R: BufRead>(
     }
 }
 
-/// The stack of the line that was read last. The next one often begins with the same frames, in sorted text nearly
-/// always, and these need not be looked up again.
+/// The stack of the last line. The next one often begins with the same frames, nearly always in
+/// sorted text, and these need not be looked up again.
 #[derive(Default)]
 struct Stack {
     joined: Joined,
@@ -241,8 +248,8 @@ impl Stack {
     }
 }
 
-/// `main; read; f 1` is `main;read;f 1`: some tools put a blank behind each `;`. A name of blanks
-/// alone is one.
+/// Removes the blank that some tools put behind each `;`: `main; read; f 1` is `main;read;f 1`. A
+/// name of only blanks stays.
 fn without_blanks(name: &[u8]) -> &[u8] {
     match name.trim_start_with(|c| c == ' ') {
         b"" => name,
@@ -281,7 +288,8 @@ mod tests {
 
     #[test]
     fn neighbours_share_frames_and_nothing_else() {
-        let (mut frames, mut stack) = (FrameTable::default(), Stack::default());
+        let mut frames = FrameTable::default();
+        let mut stack = Stack::default();
         for text in [
             "a;b;c",
             "a;b;c",
@@ -307,7 +315,8 @@ mod tests {
 
     #[test]
     fn a_blank_behind_a_semicolon_is_no_part_of_a_name() {
-        let (mut frames, mut stack) = (FrameTable::default(), Stack::default());
+        let mut frames = FrameTable::default();
+        let mut stack = Stack::default();
         for (text, names) in [
             ("a; b;  c", ["a", "b", "c"]),
             ("a; b; d e", ["a", "b", "d e"]),
@@ -331,7 +340,8 @@ mod tests {
 
     #[test]
     fn a_second_number_can_belong_to_the_name() {
-        let (mut frames, mut room) = (FrameTable::default(), Vec::new());
+        let mut frames = FrameTable::default();
+        let mut room = Vec::new();
         let stack = [frames.intern(Frame::named(b"a")), frames.intern(Frame::named(b"GC 9"))];
         let mut name = |folded: Folded<'_>| {
             let plain = folded.plain(&mut frames, &mut room);
@@ -349,7 +359,8 @@ mod tests {
     #[test]
     fn reading_and_writing_changes_nothing() {
         let text = b"# comment\na;b 1\n\nodd\na;\xff 2.50\nlast 3 4";
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut writer = Writer::new(Vec::new(), "memory");
         read(&text[..], "text", &mut frames, &mut writer, &mut tally).unwrap();
         assert_eq!(writer.into_inner().as_bstr(), text.as_bstr());

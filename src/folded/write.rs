@@ -1,4 +1,4 @@
-//! Folded stacks → text.
+//! Writes folded stacks as text.
 
 use std::io::Write;
 
@@ -17,12 +17,12 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// A writer to `out`, which errors call `output`.
+    /// Writes to `out`, which errors call `output`.
     pub fn new(out: W, output: impl Into<String>) -> Self {
         Writer { out, output: output.into(), line: Vec::new() }
     }
 
-    /// What was written to.
+    /// The inner writer.
     pub fn into_inner(self) -> W {
         self.out
     }
@@ -42,9 +42,9 @@ fn join(line: &mut Vec<u8>, frames: &FrameTable, stack: &[FrameId]) {
     }
 }
 
-/// Appends `old` with its stack replaced by `stack`; all else in the line stays as it is, to the byte.
+/// Appends the line `old` with its stack replaced by `stack`. All other bytes stay.
 ///
-/// False if that would be no line of a stack: there is nothing but blanks in it, or it looks like a comment.
+/// False if the result is not the line of a stack: the stack is blank, or it looks like a comment.
 pub fn restack(line: &mut Vec<u8>, frames: &FrameTable, old: &[u8], stack: &[FrameId]) -> bool {
     let Some(was) = split(old) else { return false };
     let start = old.len() - old.trim_ascii_start().len();
@@ -65,7 +65,7 @@ pub fn format(line: &mut Vec<u8>, frames: &FrameTable, folded: &Folded<'_>) {
     line.push(b'\n');
 }
 
-/// Appends a line for each of `all`, the one it was read from if it has one.
+/// Appends a line for each of `all`, the original one if there is one.
 fn format_all(lines: &mut Vec<u8>, frames: &FrameTable, all: &[Folded<'_>]) {
     for (at, folded) in all.iter().enumerate() {
         prefetch(frames, all, at);
@@ -76,7 +76,7 @@ fn format_all(lines: &mut Vec<u8>, frames: &FrameTable, all: &[Folded<'_>]) {
     }
 }
 
-/// Has the names of the stacks behind `at` at hand when they are written: they lie anywhere.
+/// Prefetches the names of the next stacks, which may be anywhere in memory.
 fn prefetch(frames: &FrameTable, all: &[Folded<'_>], at: usize) {
     for (ahead, links) in [(4, 2), (2, 1), (1, 0)] {
         if let Some(next) = all.get(at + ahead) {
@@ -85,7 +85,7 @@ fn prefetch(frames: &FrameTable, all: &[Folded<'_>], at: usize) {
     }
 }
 
-/// Appends what follows the stack of `folded` in its line.
+/// Appends the weights of `folded`.
 fn weights(line: &mut Vec<u8>, folded: &Folded<'_>) {
     for weight in [Some(folded.weight), folded.after].into_iter().flatten() {
         line.push(b' ');
@@ -93,10 +93,12 @@ fn weights(line: &mut Vec<u8>, folded: &Folded<'_>) {
     }
 }
 
-/// Appends a number in decimal digits. There is one for each stack, and in a graph for each name: std's formatting is made for more than that.
+/// Appends a number in decimal digits. This is faster than std's formatting, and there is one
+/// number per stack.
 fn number(line: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
-    let (mut start, mut rest) = (digits.len(), number);
+    let mut start = digits.len();
+    let mut rest = number;
     while let Some(digit) = digits.get_mut(start.wrapping_sub(1)) {
         *digit = b'0' + (rest % 10) as u8;
         start -= 1;

@@ -1,46 +1,48 @@
-//! A pipe within the process: what a recorder writes is read while the workload still runs.
+//! A pipe inside the process, so that a recording can be read while the workload still runs.
 
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{self, SyncSender, TrySendError, sync_channel};
 
-/// Pieces that may wait apart; a recorder writes some with each round, however little there is.
+/// The most pieces that wait in the channel. A recorder writes some in each round, even if they are
+/// small.
 const PIECES: usize = 256;
-/// The bytes that may wait behind them, which are one piece: of a recording, a quarter of a million samples. A recorder that had to wait would unwind
-/// late, when stacks that are larger than their copy have changed.
+/// The most bytes that wait in one more piece: about a quarter of a million samples. If a recorder
+/// had to wait, it would unwind late, after stacks that are larger than their copy have changed.
 const MOST: usize = 64 << 20;
 
-/// The end that is written to. The reader sees the end of the stream only after [`Sender::finish`]; dropped before, it
-/// makes reading fail, so that nobody takes a part for the whole.
+/// The end that is written to. The reader sees the end of the stream only after [`Sender::finish`].
+/// If the sender is dropped before, reading fails, so that nobody takes a part for the whole.
 pub struct Sender {
     pieces: SyncSender<Option<Vec<u8>>>,
-    /// What found no room.
+    /// Bytes that did not fit into the channel.
     waiting: Vec<u8>,
 }
 
 /// The end that is read.
-pub struct Reader {
-    pieces: Receiver<Option<Vec<u8>>>,
+pub struct Receiver {
+    pieces: mpsc::Receiver<Option<Vec<u8>>>,
     piece: io::Cursor<Vec<u8>>,
     finished: bool,
 }
 
 /// Makes a pipe.
-pub fn channel() -> (Sender, Reader) {
+pub fn channel() -> (Sender, Receiver) {
     let (sender, pieces) = sync_channel(PIECES);
     let sender = Sender { pieces: sender, waiting: Vec::new() };
-    (sender, Reader { pieces, piece: io::Cursor::default(), finished: false })
+    (sender, Receiver { pieces, piece: io::Cursor::default(), finished: false })
 }
 
 impl Sender {
     /// Ends the stream.
     pub fn finish(self) {
-        // Without a reader there is nobody to tell.
+        // Without a reader, nobody needs to know.
         let _ = self.pieces.send(Some(self.waiting)).and_then(|()| self.pieces.send(None));
     }
 }
 
 impl Write for Sender {
-    /// Never fails: if the reader is gone its own error says why, and the recording goes on for the workload's sake.
+    /// Never fails. If the reader is gone, its own error says why, and the recording goes on
+    /// because of the workload.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.waiting.extend_from_slice(bytes);
         let piece = Some(std::mem::take(&mut self.waiting));
@@ -57,7 +59,7 @@ impl Write for Sender {
     }
 }
 
-impl Read for Reader {
+impl Read for Receiver {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.piece.read(buffer)?;

@@ -1,4 +1,4 @@
-//! A program between two stages: `--post-process`.
+//! Runs a program between two stages: `--post-process`.
 
 use std::io::{BufReader, ErrorKind, Read};
 use std::process::{Child, ChildStdin, Stdio};
@@ -9,29 +9,30 @@ use crate::folded::{self, Folded, FoldedSink, Writer};
 use crate::sample::FrameTable;
 use crate::tally::{Count, Tally};
 
-/// A sink of folded stacks that writes them to a program and pushes what the program writes into `S`.
+/// A sink of folded stacks that writes them to a program and pushes what the program writes into
+/// `S`.
 ///
 /// Memory: what the program writes.
 pub struct Command<S> {
     name: String,
     words: Vec<String>,
     program: Option<Running>,
-    /// The program has closed its input: `head -1` has seen enough.
+    /// The program has closed its input, as `head -1` does.
     closed: bool,
     next: S,
 }
 
-/// The command as it can be typed.
+/// The command as a shell takes it.
 pub(super) fn name(words: &[String]) -> String {
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
-/// What errors call what the command writes.
+/// The name of the command's output in errors.
 pub(super) fn output_of(name: &str) -> String {
     format!("the output of `{name}`")
 }
 
-/// The program while it runs, and what listens to it.
+/// The running program, and the thread that reads its output.
 struct Running {
     child: Child,
     to: Option<Writer<ChildStdin>>,
@@ -39,13 +40,13 @@ struct Running {
 }
 
 impl<S: FoldedSink> Command<S> {
-    /// The program is named by the first of `words`, the others are its arguments. It starts when there is something to
-    /// write: the Ctrl-C that ends a recording must not end it.
+    /// The first of `words` is the program, the others are its arguments. It starts with the first
+    /// stack, so that the Ctrl-C that ends a recording does not end it.
     pub fn new(words: Vec<String>, next: S) -> Self {
         Command { name: name(&words), words, program: None, closed: false, next }
     }
 
-    /// The program, started if it is not yet.
+    /// The program. Starts it if necessary.
     fn program(&mut self) -> Result<&mut Running> {
         let program = match self.program.take() {
             Some(program) => program,
@@ -84,7 +85,7 @@ impl<S: FoldedSink> Command<S> {
         self.next
     }
 
-    /// A closed pipe is not a failure by itself: what the program's status says counts.
+    /// Ignores a closed pipe, because the program's status decides.
     fn forgive(&mut self, written: Result<()>) -> Result<()> {
         match written {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
@@ -106,7 +107,7 @@ impl<S: FoldedSink> FoldedSink for Command<S> {
         self.forgive(written)
     }
 
-    /// The unit goes around the program: it did not ask for comments.
+    /// The unit bypasses the program, which may not expect comments.
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.next.text(line)
     }
@@ -132,7 +133,7 @@ impl<S: FoldedSink> FoldedSink for Command<S> {
         if text.trim_ascii().is_empty() {
             return Err(Error::Empty { input: name });
         }
-        // The samples were counted where they were read.
+        // The samples are counted already.
         let mut lines = Tally::default();
         folded::read(BufReader::new(&text[..]), &name, frames, &mut self.next, &mut lines)?;
         lines.read = Count::default();
@@ -143,7 +144,8 @@ impl<S: FoldedSink> FoldedSink for Command<S> {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // After a failure elsewhere nobody waits for the program; closing its input ends it, and a kill makes sure.
+        // After a failure elsewhere nobody waits for the program. Closing its input ends it, and
+        // the kill makes sure.
         self.to = None;
         if self.from.is_some() {
             let _ = self.child.kill();

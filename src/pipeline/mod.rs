@@ -1,19 +1,20 @@
-//! The stages nested in one process, as flamegraph and cargo-flamegraph run them.
+//! Connects the stages in one process, for flamegraph and cargo-flamegraph.
 //!
 //! ```text
 //! Source ─▶ Folder ─▶ Merge ─▶ [Command: --post-process] ─▶ Renderer ─▶ SVG
 //!        └▶ Lanes, for a flame chart ─▶ [Command] ─▶ Renderer
 //! ```
 //!
-//! They are the stages of the binaries with other ends plugged in, so that `fg-script X | fg-fold | COMMAND | fg-render` writes
-//! the same bytes; scripts/flamegraph.sh is that pipeline, and a test compares them.
+//! The programs have the same stages with other ends, so `fg-script X | fg-fold | COMMAND |
+//! fg-render` writes the same bytes. scripts/flamegraph.sh is that pipeline, and a test compares
+//! them.
 
 mod channel;
 mod command;
 
 use std::io::Write;
 
-pub use channel::{Reader, Sender, channel};
+pub use channel::{Receiver, Sender, channel};
 pub use command::Command;
 
 use crate::error::Result;
@@ -28,11 +29,11 @@ use crate::tally::Tally;
 /// How a recording becomes a graph.
 #[derive(Debug, Default, PartialEq)]
 pub struct Config {
-    /// How it is read.
+    /// How the recording is read.
     pub input: input::Config,
     /// How it is folded.
     pub fold: fold::Config,
-    /// A program that the folded stacks pass through: its words, the first of which is its name.
+    /// The words of a program that the folded stacks pass through.
     pub post_process: Option<Vec<String>>,
     /// How it is drawn.
     pub render: render::Config,
@@ -45,7 +46,7 @@ pub struct Config {
 /// Nothing is written before a graph is complete.
 ///
 /// # Errors
-/// Those of the stages; where there is nothing to draw, the one that says why.
+/// Those of the stages. If there is nothing to draw, the error says why.
 pub fn draw<W: Write>(
     recording: Input,
     config: Config,
@@ -59,20 +60,24 @@ pub fn draw<W: Write>(
         None => {
             let embed = render.embed;
             let pictures = Pictures::new(render, command, &input, targets);
-            let (pictures, tally) = match is_chart {
-                true => chart([recording], &input, source, fold, pictures)?,
-                // A picture does not care for the order of stacks, but those inside it are to be as fg-fold writes them.
-                false if embed => sorted([recording], &input, source, fold, pictures)?,
-                false => folded([recording], &input, source, fold, pictures)?,
+            let (pictures, tally) = if is_chart {
+                chart([recording], &input, source, fold, pictures)?
+            } else if embed {
+                // The picture is the same in any order, but the stacks inside it must be in that of
+                // fg-fold.
+                sorted([recording], &input, source, fold, pictures)?
+            } else {
+                folded([recording], &input, source, fold, pictures)?
             };
             Ok((pictures.into_outs(), tally))
         }
         Some(words) => {
             let name = command::output_of(&command::name(&words));
             let program = Command::new(words, Pictures::new(render, command, &name, targets));
-            let (program, tally) = match is_chart {
-                true => chart([recording], &input, source, fold, program)?,
-                false => sorted([recording], &input, source, fold, program)?,
+            let (program, tally) = if is_chart {
+                chart([recording], &input, source, fold, program)?
+            } else {
+                sorted([recording], &input, source, fold, program)?
             };
             Ok((program.into_next().into_outs(), tally))
         }
@@ -124,7 +129,7 @@ fn sorted<S: FoldedSink>(
     Ok((merge.into_next(), tally))
 }
 
-/// As lanes of time.
+/// Folds into lanes of time.
 fn chart<S: FoldedSink>(
     inputs: impl IntoIterator<Item = Input>,
     name: &str,
@@ -138,7 +143,7 @@ fn chart<S: FoldedSink>(
     Ok((lanes.into_next(), tally))
 }
 
-/// A folder whose stacks are merged, while those that were folded before are left as they are.
+/// A folder whose stacks are merged. Stacks that were folded before bypass the merger.
 struct PastMerge<S>(Folder<Merge<S>>);
 
 impl<S: FoldedSink> SampleSink for PastMerge<S> {
@@ -170,7 +175,8 @@ fn run<S: Stage>(
     source: &input::Config,
     mut stage: S,
 ) -> Result<(S, Tally)> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     Source::new(source).feed(inputs, &mut stage, &mut frames, &mut tally)?;
     stage.finish(&mut frames, &mut tally)?;
     Ok((stage, tally))

@@ -1,4 +1,4 @@
-//! Every distinct frame once, by a small number.
+//! Stores every distinct frame once, under a small number.
 
 use bstr::{BStr, ByteSlice};
 use hashbrown::HashMap;
@@ -14,36 +14,36 @@ use crate::prefetch::prefetch;
 pub struct FrameTable {
     strings: Interner,
     keys: Vec<Key>,
-    /// By symbol.
+    /// The first frames of each symbol.
     symbols: Vec<Frames>,
-    /// The frames that are not found by their symbols.
+    /// All other frames.
     others: HashMap<Key, FrameId>,
-    /// Those that are part of a key.
+    /// The addresses in keys.
     addresses: Vec<u64>,
     address_ids: HashMap<u64, u32>,
 }
 
-/// The frames of a symbol. Most symbols have one, which is found in one step.
+/// The first frames of a symbol. Most symbols have only one.
 #[derive(Clone, Copy, Default)]
 struct Frames {
-    /// The one that is nothing but the name, as all of folded text are.
+    /// The frame with only a name, as in folded text.
     named: Option<FrameId>,
-    /// The first one that is more.
+    /// The first other frame.
     first: Option<FrameId>,
 }
 
-/// What a frame is, in numbers.
+/// A frame as numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     symbol: u32,
     module: u32,
     kind: Kind,
-    /// One more than where the address is in the table's list; 0 is none.
+    /// The index of the address in the table's list, plus 1; 0 is none.
     address: u32,
 }
 
 impl FrameTable {
-    /// The id of `frame`, which is stored if it is new.
+    /// The id of `frame`. Stores it if it is new.
     pub fn intern(&mut self, frame: Frame<'_>) -> FrameId {
         let symbol = self.strings.intern(frame.symbol);
         if frame.module.is_empty() && frame.kind == Kind::User && frame.address.is_none() {
@@ -54,13 +54,13 @@ impl FrameTable {
         self.find(Key { symbol, module, kind: frame.kind, address })
     }
 
-    /// Has the place of a frame's symbol at hand when it will be interned.
+    /// Prefetches the slot of a symbol that will be interned.
     #[inline]
     pub(crate) fn prefetch_symbol(&self, symbol: &[u8]) {
         self.strings.prefetch_string(symbol);
     }
 
-    /// One more than where `address` is in the list.
+    /// The index of `address` in the list, plus 1.
     fn address(&mut self, address: u64) -> u32 {
         let next = self.addresses.len() as u32 + 1;
         *self.address_ids.entry(address).or_insert_with(|| {
@@ -69,7 +69,7 @@ impl FrameTable {
         })
     }
 
-    /// The frame of a key that is more than a name.
+    /// The frame of a key with more than a name.
     fn find(&mut self, key: Key) -> FrameId {
         let next = FrameId::at(self.keys.len());
         let first = *self.of(key.symbol).first.get_or_insert(next);
@@ -84,11 +84,11 @@ impl FrameTable {
         id
     }
 
-    /// Makes `id` mean `frame`, also where it was pushed already. It must not have been [found](FrameTable::intern) but by who asks for this,
-    /// and stays another than what is found as `frame`.
+    /// Makes `id` mean `frame`, also in samples that were pushed already. Only the caller may have
+    /// [interned](FrameTable::intern) `id`. It stays another id than that of `frame`.
     pub(crate) fn replace(&mut self, id: FrameId, frame: Frame<'_>) {
-        let (symbol, module) =
-            (self.strings.intern(frame.symbol), self.strings.intern(frame.module));
+        let symbol = self.strings.intern(frame.symbol);
+        let module = self.strings.intern(frame.module);
         let address = frame.address.map_or(0, |address| self.address(address));
         if let Some(key) = self.keys.get_mut(id.index()) {
             *key = Key { symbol, module, kind: frame.kind, address };
@@ -103,7 +103,7 @@ impl FrameTable {
         &mut self.symbols[at]
     }
 
-    /// The frame that is nothing but the symbol of `id`.
+    /// The frame with only the symbol of `id`.
     pub fn named(&mut self, id: FrameId) -> FrameId {
         self.keys.get(id.index()).map(|key| key.symbol).map_or(id, |symbol| self.name(symbol))
     }
@@ -141,8 +141,8 @@ impl FrameTable {
         self.keys.get(id.index()).map(|key| key.symbol)
     }
 
-    /// Has at hand what leads to the symbol of `id`: with 2 `links` what the frame is, with 1 where its symbol is, with 0 the symbol.
-    /// Each takes what the one before brought.
+    /// Prefetches one step of the way to the symbol of `id`: with 2 `links` the frame, with 1 the
+    /// end of its symbol, with 0 the symbol. Each step needs the result of the one before.
     #[inline]
     pub(crate) fn prefetch(&self, id: FrameId, links: u8) {
         match self.keys.get(id.index()) {
@@ -158,7 +158,7 @@ impl FrameTable {
         self.keys.get(id.index()).map_or(Kind::User, |key| key.kind)
     }
 
-    /// All ids, in order of their frames' first appearance.
+    /// All ids in order of their frames' first appearance.
     pub fn ids(&self) -> impl Iterator<Item = FrameId> + use<> {
         (0..self.keys.len()).map(FrameId::at)
     }
@@ -168,18 +168,18 @@ impl FrameTable {
         self.keys.len()
     }
 
-    /// Whether there is no frame.
+    /// Whether there are no frames.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Interns every frame of `other`; the answer says, by the other's index, which id each has here.
+    /// Interns every frame of `other`. Returns the new ids by the other's indices.
     pub fn absorb(&mut self, other: &FrameTable) -> Vec<FrameId> {
         let strings = self.strings.absorb(&other.strings);
         let here = |string: u32| strings.get(string as usize).copied().unwrap_or_default();
         let mut ids = Vec::with_capacity(other.len());
         for (at, key) in other.keys.iter().enumerate() {
-            // What the symbols have here is asked for ahead, then the frame that this most likely is.
+            // Prefetch the frames of the symbol here, then the frame that this most likely is.
             let ahead = |steps: usize| {
                 let key = other.keys.get(at + steps)?;
                 self.symbols.get(here(key.symbol) as usize)
@@ -189,11 +189,13 @@ impl FrameTable {
             likely.into_iter().for_each(prefetch);
             let frame = other.get(FrameId::at(at));
             let address = frame.address.map_or(0, |address| self.address(address));
-            let (symbol, module) = (here(key.symbol), here(key.module));
+            let symbol = here(key.symbol);
+            let module = here(key.module);
             let is_name = frame.module.is_empty() && key.kind == Kind::User && address == 0;
-            ids.push(match is_name {
-                true => self.name(symbol),
-                false => self.find(Key { symbol, module, kind: key.kind, address }),
+            ids.push(if is_name {
+                self.name(symbol)
+            } else {
+                self.find(Key { symbol, module, kind: key.kind, address })
             });
         }
         ids
@@ -234,7 +236,8 @@ mod tests {
 
     #[test]
     fn absorbing_keeps_frames() {
-        let (mut a, mut b) = (FrameTable::default(), FrameTable::default());
+        let mut a = FrameTable::default();
+        let mut b = FrameTable::default();
         let plain = Frame::named(b"x");
         let more = Frame { module: b"/m".into(), ..plain };
         let others = [

@@ -1,24 +1,24 @@
-//! The words of a profile: [`Sample`], [`Frame`], and the [`FrameTable`] that holds each distinct frame once.
+//! The words of a profile: [`Sample`], [`Frame`], and the [`FrameTable`] that holds each distinct
+//! frame once.
 //!
-//! A source (perf-script text, perf.data, a live recording) pushes samples into a [`SampleSink`]; a stage is a sink
-//! that owns the next sink. One `FrameTable` travels with the samples through all of them: a stage that renames
-//! a frame interns the new one and pushes its id.
+//! A source (perf-script text, perf.data, a live recording) pushes samples into a [`SampleSink`]. A
+//! stage is a sink that owns the next sink. One `FrameTable` travels through all of them with the
+//! samples. A stage that renames a frame interns the new one and pushes its id.
 
 mod frame_table;
-mod printable;
 mod start;
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use bstr::{BStr, ByteSlice};
 pub use frame_table::FrameTable;
-pub(crate) use printable::printable;
 pub(crate) use start::{is_called_by_start, is_start};
 
 use crate::error::Result;
 use crate::tally::Tally;
 
-/// What a frame is, which decides how it is annotated and counted.
+/// The kind of a frame, which decides how it is annotated and counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// A function of the program or its libraries.
@@ -28,22 +28,22 @@ pub enum Kind {
     Kernel,
     /// A function that was inlined into the next frame towards the root.
     Inlined,
-    /// A function made at run time, named by a `perf-PID.map` or a jitdump.
+    /// A generated function, named by a `perf-PID.map` or a jitdump.
     Jit,
-    /// Not a function: the mark that the stack goes on towards the root but was not captured.
+    /// Not a function, but the mark that the rest of the stack was not captured.
     Truncated,
 }
 
 impl Kind {
-    /// The symbol that says that a stack goes on but was not captured.
+    /// The symbol that says that the rest of a stack was not captured.
     pub const TRUNCATED: &'static str = "[truncated]";
 
-    /// The kind of a frame of text, which tells nothing but names.
+    /// The kind of a frame of text, which has only names.
     pub fn of(symbol: &[u8], module: &[u8]) -> Kind {
         if symbol == Kind::TRUNCATED.as_bytes() { Kind::Truncated } else { Kind::of_module(module) }
     }
 
-    /// The kind of a frame that lies in `module`, by the module's name.
+    /// The kind of a frame in `module`, by the module's name.
     ///
     /// Kernel: `[kernel.kallsyms]`, `[guest.kernel.kallsyms.12]`, `[nf_conntrack]`,
     /// `/lib/modules/…/x.ko.xz`, `vmlinux-6.1`, `/proc/kcore`, `bpf_prog_6deef7357e7b4530_f`.
@@ -64,7 +64,7 @@ impl Kind {
     }
 
     /// Whether `address` belongs to the kernel: at the end of the 64-bit address space of x86-64,
-    /// aarch64 and others, but not so close to the end that it is a negative number.
+    /// aarch64 and others, but not so close to the end that it is a small negative number.
     pub(crate) fn is_kernel_address(address: u64) -> bool {
         (0xffff_0000_0000_0000..0xffff_ffff_ffff_f000).contains(&address)
     }
@@ -78,7 +78,7 @@ fn is_kernel(module: &[u8]) -> bool {
     let file = module.rfind_byte(b'/').map_or(module, |slash| &module[slash + 1..]);
     let vmlinux =
         |tail: &[u8]| tail.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    // Asked of every frame line: the last byte rules out nearly all.
+    // This runs for every frame line. The last byte rules out nearly all.
     let is_module = matches!(file.last(), Some(b'o' | b'z' | b't' | b'g'))
         && MODULES.iter().any(|end| file.ends_with(end));
     is_module
@@ -89,8 +89,8 @@ fn is_kernel(module: &[u8]) -> bool {
             .is_some_and(|at| vmlinux(&file[at..]))
 }
 
-/// Whether the name in brackets, from behind the first on, is of memory of a program and not of a
-/// module of the kernel.
+/// Whether a name in brackets, without the first one, is memory of a program and not a module of
+/// the kernel.
 fn is_user_memory(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 9] = [
         b"unknown]",
@@ -108,39 +108,40 @@ fn is_user_memory(name: &[u8]) -> bool {
     NAMES.iter().chain(&STARTS).any(|known| name.starts_with(known))
 }
 
-/// One function on a stack, as the user knows it.
+/// One function on a stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Frame<'a> {
     /// The symbol without offset: `main`, `core::fmt::write`, `[unknown]`. Bytes, not UTF-8.
     pub symbol: &'a BStr,
-    /// The mapped file: `/usr/bin/rg`, `[kernel.kallsyms]`; empty where it is not known.
+    /// The mapped file: `/usr/bin/rg`, `[kernel.kallsyms]`; empty if it is not known.
     pub module: &'a BStr,
-    /// What the frame is.
+    /// The kind of frame.
     pub kind: Kind,
-    /// The address, only where it is part of the frame's identity: an unknown symbol of which the
-    /// source was asked to keep the addresses apart.
+    /// The address, if it is part of the frame's identity: for an unknown symbol, if the source
+    /// distinguishes these by address.
     pub address: Option<u64>,
 }
 
 impl<'a> Frame<'a> {
-    /// A frame that is nothing but its name, as those of folded text are.
+    /// A frame with only a name, as in folded text.
     pub fn named(name: &'a [u8]) -> Self {
         Frame { symbol: name.as_bstr(), ..Frame::default() }
     }
 }
 
-/// A distinct frame of a [`FrameTable`]. Ids are dense, so a `Vec` indexed by them is the natural cache.
+/// A distinct frame of a [`FrameTable`]. Ids are dense, so a `Vec` indexed by them is the natural
+/// cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrameId(NonZeroU32);
 
 impl FrameId {
-    /// The id as an index: the first frame of a table is 0, the next 1.
+    /// The id as an index. The first frame of a table is 0.
     #[inline]
     pub fn index(self) -> usize {
         self.0.get() as usize - 1
     }
 
-    /// The id of an index that [`index`](FrameId::index) gave.
+    /// The id with this [`index`](FrameId::index).
     #[inline]
     pub(crate) fn at(index: usize) -> FrameId {
         FrameId(NonZeroU32::MIN.saturating_add(index as u32))
@@ -154,52 +155,64 @@ impl From<FrameId> for u32 {
     }
 }
 
-/// One observation of a running program. It borrows everything: a sample lives for one push.
+/// One observation of a running program. It borrows everything, because it lives for one push.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample<'a> {
     /// The thread's name.
     pub comm: &'a BStr,
-    /// The process, where the source tells it.
+    /// The process, if the source has it.
     pub pid: Option<u32>,
-    /// The thread, where the source tells it.
+    /// The thread, if the source has it.
     pub tid: Option<u32>,
-    /// The CPU, where the source tells it.
+    /// The CPU, if the source has it.
     pub cpu: Option<u32>,
     /// When it was taken, in nanoseconds of the recording's clock.
     pub time: Option<u64>,
-    /// What was counted, with its modifiers: `cycles:u`, `sched:sched_switch`; empty where not told.
+    /// The event with its modifiers: `cycles:u`, `sched:sched_switch`; empty if it is unknown.
     pub event: &'a BStr,
-    /// What this one sample stands for, in units of the event; `None` where the source does not tell, which weighs 1.
+    /// How many units of the event the sample stands for. `None`, if the source does not have it,
+    /// weighs 1.
     pub period: Option<u64>,
-    /// The stack, leaf first, inlined frames before the frame they were inlined into. Empty without a call chain.
+    /// The stack, leaf first, with inlined frames before the frame they were inlined into. Empty
+    /// without a call chain.
     pub stack: &'a [FrameId],
-    /// Where each frame of `stack` lies; empty unless the source was asked for places.
+    /// The place of each frame of `stack`; empty unless the source was asked for places.
     pub places: &'a [Place],
-    /// The text this sample was read from, its blank line included; empty for other sources. A writer of text
-    /// writes it unchanged if nothing was changed.
+    /// The text of this sample, including its blank line; empty for other sources. A writer of text
+    /// writes it unchanged if the sample did not change.
     pub text: &'a [u8],
 }
 
 impl Sample<'_> {
-    /// What folding sums: the period, or 1 where there is none.
+    /// The weight in a folded stack: the period, or 1 without one.
     pub fn weight(&self) -> u64 {
         self.period.unwrap_or(1)
     }
 }
 
-/// Where one frame of one sample lies.
+/// The place of one frame of one sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The address, as it was sampled.
+    /// The sampled address.
     pub address: u64,
-    /// The distance from the start of the symbol, where the symbol is known.
+    /// The distance from the start of the symbol, if the symbol is known.
     pub offset: Option<u64>,
+}
+
+/// `name` with a `?` for each control character. A newline in a name would forge a line of text.
+pub(crate) fn printable(name: &[u8]) -> Cow<'_, [u8]> {
+    if name.iter().all(|byte| !byte.is_ascii_control()) {
+        return name.into();
+    }
+    let print = |&byte: &u8| if byte.is_ascii_control() { b'?' } else { byte };
+    name.iter().map(print).collect::<Vec<_>>().into()
 }
 
 /// Takes samples: a stage, a folder, a writer of text.
 pub trait SampleSink {
-    /// Whether `sample`, which has no stack yet, is wanted at all: asked by sources to whom its stack is work. What is
-    /// not wanted is not pushed, and was counted; what is wanted may still be left out later.
+    /// Whether `sample`, which has no stack yet, is wanted. Sources ask this if the stack is work.
+    /// A sample that is not wanted is not pushed, but the sink counts it. A wanted one may still be
+    /// dropped later.
     fn wants(&mut self, _frames: &FrameTable, _sample: &Sample<'_>) -> bool {
         true
     }
@@ -207,12 +220,14 @@ pub trait SampleSink {
     /// Takes one sample.
     fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()>;
 
-    /// Takes text that is no sample: comment lines, odd lines, blank lines beyond one. Only writers of text care.
+    /// Takes text that is not a sample: comments, odd lines, more than one blank line. Only writers
+    /// of text need it.
     fn text(&mut self, _text: &[u8]) -> Result<()> {
         Ok(())
     }
 
-    /// Ends the stream: pushes what was held back, ends the next sink, adds this stage's counts to `tally`.
+    /// Ends the stream: pushes held items, ends the next sink, and adds this stage's counts to
+    /// `tally`.
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()>;
 }
 
@@ -237,7 +252,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modules_tell_kinds() {
+    fn control_characters_go() {
+        assert_eq!(*printable(b"my\nworker\x1b[31m\x7f"), *b"my?worker?[31m?");
+        assert!(matches!(printable("é b".as_bytes()), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn modules_decide_kinds() {
         for (module, kind) in [
             ("[kernel.kallsyms]", Kind::Kernel),
             ("[kernel.kallsyms].init.text", Kind::Kernel),

@@ -1,8 +1,8 @@
-//! Where threads start: the functions that nobody called.
+//! Recognises the functions that start a thread, which have no caller.
 
 use bstr::{BStr, ByteSlice};
 
-/// They start a thread or the kernel's side of one, or the program itself on a thread's behalf.
+/// The functions that start a program, a thread, or the kernel's side of one.
 const STARTS: [&str; 38] = [
     "_start",
     "main",
@@ -24,10 +24,10 @@ const STARTS: [&str; 38] = [
     "thread_start",
     "_pthread_start",
     "RtlUserThreadStart",
-    // Where glibc's and Boost's coroutines begin.
+    // The starts of glibc's and Boost's coroutines.
     "__start_context",
     "make_fcontext",
-    // Go's; the last five switch to another stack.
+    // Go's. The last five switch to another stack.
     "runtime.goexit",
     "runtime.mstart",
     "runtime.rt0_go",
@@ -49,12 +49,11 @@ const STARTS: [&str; 38] = [
     "start_kernel",
 ];
 
-/// None of them is longer: most names need no comparison.
+/// The length of the longest of them. Most names are longer and need no comparison.
 const LONGEST: usize = 30;
 
-/// Whether a stack that begins with a function of this name is whole.
-///
-/// Inside execve the old stack is gone: the new program begins there.
+/// Whether a stack that begins with a function of this name is complete. Inside execve the old
+/// stack is gone, so the new program begins there.
 pub(crate) fn is_start(symbol: &BStr) -> bool {
     // Go's assembler functions: `runtime.goexit.abi0`.
     let name = symbol.strip_suffix(b".abi0").unwrap_or(symbol);
@@ -69,7 +68,8 @@ pub(crate) fn is_start(symbol: &BStr) -> bool {
         || symbol.ends_with(b"execveat")
 }
 
-/// Whether nothing but the start calls a function of this name, so that what called it is the start if it has no name.
+/// Whether only the start calls a function of this name, so a caller without a name must be the
+/// start.
 pub(crate) fn is_called_by_start(symbol: &BStr) -> bool {
     symbol == "main" || symbol.starts_with(b"__libc_start_main")
 }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn starts_are_told_by_their_names() {
+    fn starts_are_recognised_by_their_names() {
         for name in
             ["_start", "runtime.goexit.abi0", "__libc_start_main@@GLIBC_2.34", "__GI___execve"]
         {

@@ -82,8 +82,8 @@ impl Jitdump {
         Some(Jitdump { bytes, codes, longest, odd })
     }
 
-    /// The name at `address` as of `time`, and where its code starts. See
-    /// [`code_at`](Self::code_at).
+    /// The name at `address` as of `time`, and where its code starts: the latest code before that
+    /// time, or else the first. Without a time, the last.
     pub fn find(&self, address: u64, time: Option<u64>) -> Option<(&BStr, u64)> {
         let code = self.codes.get(self.code_at(address, time)?)?;
         Some((self.name(code), code.start))
