@@ -85,7 +85,7 @@ mod windows {
     /// blondie's errors have no words of their own.
     fn said(error: blondie::Error) -> String {
         use blondie::Error::{
-            NotAnAdmin, Other, SpawnErr, UnknownError, UnsupportedOsVersion,
+            Formatted, NotAnAdmin, Other, SpawnErr, UnknownError, UnsupportedOsVersion,
             WaitOnChildErrAbandoned, WaitOnChildErrTimeout, Write,
         };
         match error {
@@ -94,7 +94,8 @@ mod windows {
             SpawnErr(error) => format!("the program cannot be started: {error}"),
             WaitOnChildErrAbandoned => "the program was abandoned".into(),
             WaitOnChildErrTimeout => "the program did not end in time".into(),
-            Other(_, said, _) => said,
+            Formatted(_, said, _) => said,
+            Other(error) => error.to_string(),
             UnsupportedOsVersion => "it needs Windows 7 or later".into(),
             UnknownError => "it does not say why".into(),
         }

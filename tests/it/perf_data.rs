@@ -6,7 +6,9 @@ use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Dir, cannot_run, wait_until};
+#[cfg(unix)]
+use crate::harness::wait_until;
+use crate::harness::{Dir, cannot_run};
 use flamepipe::perf_data::seekable::Seekable;
 use flamepipe::perf_data::write::{NewSample, Writer, chains_only, with_limit};
 use flamepipe::perf_data::{CpuMode, FileId, Item, Mmap, Reader, Record, Shares, kind, sniff};
