@@ -65,7 +65,7 @@ impl Mover {
 /// Memory: about 100 bytes for each distinct frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Movers {
-    /// What the numbers are.
+    /// How the numbers are scaled.
     pub scale: Scale,
     /// The weights of both profiles.
     pub totals: [u64; 2],

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_the_stack_stays() {
+    fn the_rest_of_a_line_stays() {
         let edits = vec![Edit::CutAbove(Predicate::Frame(regex("^b")))];
         let (text, tally) = filter(
             Config { edits, ..Config::default() },
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_folded_text_does_not_tell_is_refused() {
+    fn fields_that_folded_text_lacks_are_refused() {
         let new = |keep| {
             let config = Config { keep, ..Config::default() };
             FoldedFilter::new(config, Writer::new(Vec::new(), "memory")).map(|_| ())

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_tells_is_a_mistake() {
+    fn a_field_that_no_item_has_is_a_mistake() {
         let not = Predicate::Not(Box::new(Predicate::Tid(vec![1])));
         let mut judge = Judge::new(Predicate::All(vec![not]));
         let frames = FrameTable::default();

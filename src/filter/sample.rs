@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_is_counted() {
+    fn dropped_samples_are_counted() {
         let drop = Predicate::Not(Box::new(Predicate::Comm(regex("web"))));
         let (seen, tally) = filter(Config { keep: drop, ..Config::default() });
         assert_eq!(seen.len(), 1);

@@ -43,7 +43,7 @@ pub mod kind {
     pub const HEADER_FEATURE: u32 = 80;
     pub const COMPRESSED: u32 = 81;
     pub const COMPRESSED2: u32 = 83;
-    /// The last known type. Those before it are BPF_METADATA, SCHEDSTAT_CPU and SCHEDSTAT_DOMAIN.
+    /// The last known type, SCHEDSTAT_DOMAIN.
     pub const PERF_LAST: u32 = 86;
 }
 

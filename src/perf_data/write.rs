@@ -322,7 +322,7 @@ impl<W: Write> Writer<W> {
         self.end()
     }
 
-    /// What is written to.
+    /// The inner writer.
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.out
     }

@@ -51,7 +51,7 @@ impl Jitdump {
         Jitdump::read(Bytes::Owned(bytes))
     }
 
-    /// Reads a dump as far as it is whole. `None` if these bytes are not a dump.
+    /// Reads the whole records of a dump. `None` if these bytes are not a dump.
     pub(super) fn read(bytes: Bytes) -> Option<Jitdump> {
         // `JiTD` as a number in the writer's byte order.
         let big = match bytes.first_chunk::<4>()? {
@@ -149,7 +149,7 @@ impl Jitdump {
     }
 }
 
-/// What a reader of a dump knows.
+/// The state of a reader.
 #[derive(Default)]
 struct Reading {
     codes: Vec<Code>,

@@ -55,60 +55,9 @@ impl Symbol<'_> {
 pub(super) fn symbols<'d>(elf: &Elf<'d>, name: &[u8], mut each: impl FnMut(Symbol<'d>, u16)) {
     let Some(table) = elf.section(name) else { return };
     let strings = elf.sections.get(table.link as usize).map_or(b"".as_slice(), |names| names.data);
-    // The layout and the byte order are constants inside the loop.
-    match (elf.wide, elf.big) {
-        (true, false) => scan(table.data, wide::<false>, strings, elf.machine, &mut each),
-        (true, true) => scan(table.data, wide::<true>, strings, elf.machine, &mut each),
-        (false, false) => scan(table.data, narrow::<false>, strings, elf.machine, &mut each),
-        (false, true) => scan(table.data, narrow::<true>, strings, elf.machine, &mut each),
-    }
-}
-
-/// One entry of a table: name, info, other, section, value, size.
-struct Raw(u32, u8, u8, u16, u64, u64);
-
-#[inline(always)]
-fn wide<const BIG: bool>(raw: &[u8; 24]) -> Raw {
-    let [a, b, c, d, info, other, e, f, value @ .., _, _, _, _, _, _, _, _] = *raw;
-    let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, size @ ..] = *raw;
-    if BIG {
-        let value = u64::from_be_bytes(value);
-        let size = u64::from_be_bytes(size);
-        return Raw(
-            u32::from_be_bytes([a, b, c, d]),
-            info,
-            other,
-            u16::from_be_bytes([e, f]),
-            value,
-            size,
-        );
-    }
-    let value = u64::from_le_bytes(value);
-    let size = u64::from_le_bytes(size);
-    Raw(u32::from_le_bytes([a, b, c, d]), info, other, u16::from_le_bytes([e, f]), value, size)
-}
-
-#[inline(always)]
-fn narrow<const BIG: bool>(raw: &[u8; 16]) -> Raw {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, info, other, m, n] = *raw;
-    let word = |bytes| if BIG { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
-    let section = if BIG { u16::from_be_bytes([m, n]) } else { u16::from_le_bytes([m, n]) };
-    let value = word([e, f, g, h]);
-    let size = word([i, j, k, l]);
-    Raw(word([a, b, c, d]), info, other, section, value.into(), size.into())
-}
-
-#[inline(always)]
-fn scan<'d, const SIZE: usize>(
-    table: &[u8],
-    read: impl Fn(&[u8; SIZE]) -> Raw,
-    strings: &'d [u8],
-    machine: u16,
-    each: &mut impl FnMut(Symbol<'d>, u16),
-) {
-    let arm = machine == elf::EM_ARM.0;
-    for raw in table.as_chunks::<SIZE>().0 {
-        let Raw(name, info, other, section, value, size) = read(raw);
+    let size = if elf.wide { 24 } else { 16 };
+    for entry in table.data.chunks_exact(size) {
+        let Raw { name, info, other, section, value, size } = Raw::read(entry, elf.wide, elf.big);
         let kind = info & 15;
         // These are perf's elf_sym__is_function and elf_sym__is_label. Section 0 means undefined,
         // 0xfff1 absolute.
@@ -119,11 +68,54 @@ fn scan<'d, const SIZE: usize>(
         }
         // The name is read only if the symbol is near an address, so most pages of the strings stay
         // untouched.
-        let start = if arm && function { value & !1 } else { value };
+        let is_thumb = elf.machine == elf::EM_ARM.0 && function;
+        let start = if is_thumb { value & !1 } else { value };
         let name = strings.get(name as usize..).unwrap_or_default();
         let global = info >> 4 == 1;
         let weak = info >> 4 == 2;
         each(Symbol { name, start, size, function, weak, global }, section);
+    }
+}
+
+/// One entry of a table.
+#[derive(Debug, PartialEq, Eq)]
+struct Raw {
+    name: u32,
+    info: u8,
+    other: u8,
+    section: u16,
+    value: u64,
+    size: u64,
+}
+
+impl Raw {
+    #[inline(always)]
+    fn read(entry: &[u8], wide: bool, big: bool) -> Raw {
+        let two = |at: usize| {
+            let bytes = [entry[at], entry[at + 1]];
+            if big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+        };
+        let four = |at: usize| {
+            let bytes = [entry[at], entry[at + 1], entry[at + 2], entry[at + 3]];
+            if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+        };
+        let eight = |at: usize| {
+            let first = u64::from(four(at));
+            let second = u64::from(four(at + 4));
+            if big { first << 32 | second } else { second << 32 | first }
+        };
+        if wide {
+            let info = entry[4];
+            let other = entry[5];
+            let name = four(0);
+            let section = two(6);
+            return Raw { name, info, other, section, value: eight(8), size: eight(16) };
+        }
+        let info = entry[12];
+        let other = entry[13];
+        let value = four(4).into();
+        let size = four(8).into();
+        Raw { name: four(0), info, other, section: two(14), value, size }
     }
 }
 
@@ -231,17 +223,16 @@ mod tests {
 
     #[test]
     fn both_layouts_are_read_in_both_orders() {
-        let fields = |raw: Raw| (raw.0, raw.1, raw.2, raw.3, raw.4, raw.5);
-        let wanted = (1, 0x12, 3, 4, 5, 6);
+        let wanted = Raw { name: 1, info: 0x12, other: 3, section: 4, value: 5, size: 6 };
         // The fields at their last or first bytes, in the order of the layout.
         let wide_little = [(0, 1), (4, 0x12), (5, 3), (6, 4), (8, 5), (16, 6)];
         let wide_big = [(3, 1), (4, 0x12), (5, 3), (7, 4), (15, 5), (23, 6)];
         let narrow_little = [(0, 1), (4, 5), (8, 6), (12, 0x12), (13, 3), (14, 4)];
         let narrow_big = [(3, 1), (7, 5), (11, 6), (12, 0x12), (13, 3), (15, 4)];
-        assert_eq!(fields(wide::<false>(&raw(wide_little))), wanted);
-        assert_eq!(fields(wide::<true>(&raw(wide_big))), wanted);
-        assert_eq!(fields(narrow::<false>(&raw(narrow_little))), wanted);
-        assert_eq!(fields(narrow::<true>(&raw(narrow_big))), wanted);
+        assert_eq!(Raw::read(&raw::<24>(wide_little), true, false), wanted);
+        assert_eq!(Raw::read(&raw::<24>(wide_big), true, true), wanted);
+        assert_eq!(Raw::read(&raw::<16>(narrow_little), false, false), wanted);
+        assert_eq!(Raw::read(&raw::<16>(narrow_big), false, true), wanted);
     }
 
     fn raw<const SIZE: usize>(bytes: [(usize, u8); 6]) -> [u8; SIZE] {

@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_to_the_stack_is_undone() {
+    fn changes_to_the_stack_are_undone() {
         const RBX: u16 = 3;
         const RBP: u16 = 6;
         let frame = |offset| from(gimli::X86_64::RBP, offset);

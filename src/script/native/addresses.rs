@@ -36,11 +36,11 @@ pub(super) struct Addresses {
     naming: Naming,
     addresses: bool,
     live: bool,
-    /// Which places are in code without a file.
+    /// Which addresses are in code without a file.
     is_code: Vec<bool>,
-    /// Addresses owner frames stand in for others that are not known yet.
+    /// Addresses that have a placeholder until their names are known.
     unsettled: Vec<u32>,
-    /// Addresses that a jitdump told of, which may tell of other code there yet.
+    /// Addresses that a jitdump names. The JIT may still place other code there.
     dumped: Vec<u32>,
     /// How many names had control characters.
     replaced: u64,
