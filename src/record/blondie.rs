@@ -1,6 +1,7 @@
-//! Windows without dtrace: blondie samples through the system's event tracing and writes stacks as dtrace would.
+//! Windows without dtrace: blondie samples through the system's event tracing and writes stacks as
+//! dtrace would.
 //!
-//! Only the call of blondie needs Windows; what it is asked for is decided, and tested, everywhere.
+//! Only the call of blondie needs Windows; the request is made, and tested, on every system.
 
 use super::{Config, Workload, refuse_linux_only};
 use crate::error::{Error, Result};
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn only_plain_commands() {
-        let (line, usual) = (Workload::Command(vec!["a.exe".into()]), Config::default());
+        let line = Workload::Command(vec!["a.exe".into()]);
+        let usual = Config::default();
         assert_eq!(command(&line, &usual).unwrap(), ["a.exe"]);
         for refused in [Workload::System, Workload::Pids(vec![1]), Workload::Command(vec![])] {
             assert!(command(&refused, &usual).is_err());

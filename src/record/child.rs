@@ -11,23 +11,23 @@ use crate::error::{Error, Result};
 /// How a child ended.
 pub(super) struct Exit {
     pub(super) status: ExitStatus,
-    /// How its workload ended, where that is known apart from it.
+    /// How its workload ended, if we know that apart from the child's status.
     pub(super) workload: Option<ExitStatus>,
     /// Whether we were asked to end it.
     pub(super) interrupted: bool,
-    /// How much it streamed.
+    /// How many bytes it streamed.
     pub(super) streamed: u64,
 }
 
-/// What a child's stdout is.
+/// Where a child's stdout goes.
 pub(super) enum Stdout<'a> {
     /// Ours.
     Ours,
-    /// Our stderr, as a stream has our stdout.
+    /// Our stderr, because a stream has our stdout.
     Stderr,
-    /// A stream to be copied to here as it comes, which has our stdout.
+    /// It is copied as it comes to this stream, which has our stdout.
     Stream(&'a mut dyn Write),
-    /// A stream beside our stdout, which is the workload's.
+    /// It is copied to this stream; our stdout is the workload's.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the kernel's own recorder's"))]
     Beside(&'a mut dyn Write),
 }
@@ -41,7 +41,7 @@ impl Stdout<'_> {
         }
     }
 
-    /// What a workload has that is not the profiler's child.
+    /// The stdout of a workload that is not the profiler's child.
     #[cfg(target_os = "linux")]
     pub(super) fn for_workload(&self) -> Stdio {
         match self {
@@ -68,8 +68,8 @@ pub(super) fn run(
     Ok(Exit { status, workload: None, interrupted: signals.seen(), streamed })
 }
 
-/// `line` as a command, with the environment and the working directory that `config` has for the workload: a profiler
-/// passes its own on.
+/// `line` as a command, with the workload's environment and working directory: a profiler passes
+/// its own on.
 pub(super) fn command(line: &[OsString], config: &Config, stdout: Stdio) -> Result<Command> {
     let (program, arguments) = line.split_first().ok_or_else(|| Error::Usage {
         what: "there is no command to run".into(),
@@ -98,7 +98,7 @@ pub(super) fn spawn(
     })
 }
 
-/// Copies what `child` streams, to its end, and says how much that was.
+/// Copies what `child` streams, to its end. The answer is the number of bytes.
 pub(super) fn drain(
     child: &mut Child,
     stdout: Stdout<'_>,
@@ -110,10 +110,12 @@ pub(super) fn drain(
     }
 }
 
-/// Copies to the end of `from`, each piece as soon as it is there. If `to` fails, `failed` is called once and the rest
-/// is read and dropped, so that nobody is left blocked in the middle of a write.
+/// Copies to the end of `from`, each piece as soon as it is there. If `to` fails, this calls
+/// `failed` once, and reads and drops the rest, so that nobody stays blocked in the middle of a
+/// write.
 fn copy(mut from: impl Read, to: &mut dyn Write, failed: impl FnOnce()) -> io::Result<u64> {
-    let (mut buffer, mut copied) = (vec![0; 1 << 16], 0);
+    let mut buffer = vec![0; 1 << 16];
+    let mut copied = 0;
     let mut failed = Some(failed);
     let mut outcome = Ok(());
     loop {
@@ -141,11 +143,12 @@ pub(super) fn code(status: ExitStatus) -> u8 {
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return u8::try_from(128 + signal).unwrap_or(u8::MAX);
     }
-    // Windows has 32 bits of status; what does not fit is still no success.
+    // Windows has 32 bits of status; one that does not fit is a failure.
     status.code().map_or(1, |code| u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// The status of a workload that ended like this: its own, but success if it `was_ended` as the user asked, and by that.
+/// The exit status of a workload: its own, or 0 if it `was_ended` as the user asked and that is
+/// what killed it.
 #[cfg(target_os = "linux")]
 pub(super) fn outcome(status: ExitStatus, was_ended: bool) -> u8 {
     let code = code(status);
@@ -154,7 +157,7 @@ pub(super) fn outcome(status: ExitStatus, was_ended: bool) -> u8 {
     if was_ended && by_that { 0 } else { code }
 }
 
-/// `line` as one could type it.
+/// `line` as one would type it in a shell.
 pub(super) fn shown(line: &[OsString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     let quoted = |word: &OsString| match word.to_string_lossy() {

@@ -40,7 +40,7 @@ impl Recorder for Dtrace {
     ) -> Result<Ended> {
         let folder = scratch()?;
         let stacks = folder.path().join("stacks");
-        // dtrace appends, and what we make stays ours even if dtrace is root.
+        // dtrace appends to it. A file that we make stays ours even if dtrace is root.
         std::fs::write(&stacks, b"").map_err(Error::io(|| "cannot create a temporary file"))?;
         let line = command_line(&self.program, workload, config, &stacks)?;
         tell(Notice::Line(&child::shown(&line)));
@@ -60,7 +60,7 @@ impl Recorder for Dtrace {
 /// `dtrace -x ustackframes=100 -n 'profile-997 …' -o stacks -c CMD`.
 ///
 /// # Errors
-/// A request that dtrace cannot meet: an event; that is what a custom script is for.
+/// dtrace does not support events; a custom script names its own.
 fn command_line(
     dtrace: &OsString,
     workload: &Workload,
@@ -96,7 +96,8 @@ fn command_line(
     Ok(privileged(line, config))
 }
 
-/// A command as `dtrace -c` reads it: words between blanks, a blank within a word after a backslash.
+/// A command as `dtrace -c` reads it: blanks part words, and a backslash precedes a blank within a
+/// word.
 fn words(command: &[OsString]) -> OsString {
     let mut line = OsString::new();
     for (nth, word) in command.iter().enumerate() {

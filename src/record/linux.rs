@@ -1,4 +1,4 @@
-//! Linux: the kernel itself, or the perf program where it is asked for or knows more.
+//! Linux: the kernel itself, or the perf program if it is asked for or only it can do the job.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -10,7 +10,8 @@ use super::{Config, Destination, Ended, Notice, Recorder, Workload};
 use crate::error::{Error, Result};
 use crate::perf_data::seekable::Seekable;
 
-/// Records natively, unless the config or `PERF` asks for perf. What only perf can do it does, and that is told.
+/// Records natively, unless the config or `PERF` asks for perf. If only perf can do what is asked
+/// for, it does, with a message.
 pub(super) struct Linux;
 
 impl Recorder for Linux {
@@ -78,7 +79,8 @@ impl Recorder for Linux {
                 let remedy = if what.starts_with("only root") {
                     "record with --root"
                 } else {
-                    "perf may support it: install perf (package linux-perf or linux-tools), or set PERF to its path"
+                    "perf may support it: install perf (package linux-perf or linux-tools), or \
+                     set PERF to its path"
                 };
                 Err(Error::NeedsPerf { what, remedy: remedy.into() })
             }
@@ -90,7 +92,8 @@ impl Recorder for Linux {
     }
 }
 
-/// Our standard output where it is a file, as in `fg-record ./bin > f.data`, and the recording will be all there is in it.
+/// Our standard output, if it is a file that will hold nothing but the recording, as in
+/// `fg-record ./bin > f.data`.
 fn redirected() -> Option<File> {
     let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned().ok()?);
     let open = stdout.metadata().ok()?;
@@ -98,7 +101,7 @@ fn redirected() -> Option<File> {
     (is_empty && !native::appends(&stdout)).then_some(stdout)
 }
 
-/// What does not go with `--off-cpu`, and what does.
+/// Refuses options that do not go with `--off-cpu`.
 fn check_off_cpu(config: &Config) -> Result<()> {
     let is_clock = |event: &String| {
         let (name, modifiers) = event.split_once(':').unwrap_or((event, ""));
@@ -115,7 +118,8 @@ fn check_off_cpu(config: &Config) -> Result<()> {
         )
     } else if config.events.len() > 1 || !config.events.iter().all(is_clock) {
         (
-            "--off-cpu does not support these events, because time off the processor cannot be added to them",
+            "--off-cpu does not support these events, because time off the processor cannot be \
+             added to them",
             "with --off-cpu, omit -e, or use cpu-clock or task-clock",
         )
     } else {

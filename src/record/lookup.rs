@@ -1,4 +1,5 @@
-//! Whether a workload can be run at all, asked before a profiler is: its own words for it would be about events.
+//! Checks that a workload can be run before a profiler runs it: the profiler's own message would be
+//! about events.
 
 use std::ffi::OsStr;
 use std::io;
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Fails with one clear sentence if `program` is nothing that can be run.
+/// Fails with one clear sentence if `program` cannot be run.
 pub(super) fn check_runnable(program: &OsStr) -> Result<()> {
     let fail = |kind: io::ErrorKind| {
         let problem = match kind {
@@ -57,7 +58,8 @@ fn runnable(path: &Path) -> Result<(), io::ErrorKind> {
     }
 }
 
-/// Elsewhere names have more spellings (`.exe`, `.bat`) than we care to know; the profiler will tell.
+/// Other systems have more spellings of names (`.exe`, `.bat`) than we want to know; there the
+/// profiler says what is wrong.
 #[cfg(not(unix))]
 fn runnable(_: &Path) -> Result<(), io::ErrorKind> {
     Ok(())

@@ -1,12 +1,15 @@
-//! Running a workload under a profiler: [`Workload`], [`Recorder`] and the recorders of each system.
+//! Running a workload under a profiler: [`Workload`], [`Recorder`] and the recorders of each
+//! system.
 //!
-//! A recorder runs the workload, or attaches to it, and leaves a *recording* in a [`Destination`]: perf.data from perf,
-//! an exported trace from xctrace, stacks from dtrace and blondie. `fg-fold` tells them apart by their first bytes, so
-//! nobody else has to. Each recorder is a leaf of two halves: a pure function that builds its command line, compiled and
-//! tested on every system, and a short one that runs it.
+//! A recorder runs the workload, or attaches to it, and leaves a *recording* in a [`Destination`]:
+//! perf.data from perf, an exported trace from xctrace, stacks from dtrace and blondie. `fg-fold`
+//! tells them apart by their first bytes, so nobody else has to. Each recorder has two halves: a
+//! pure function that builds its command line, compiled and tested on every system, and a short one
+//! that runs it.
 //!
-//! [`Recorder::record`] takes over SIGINT and SIGTERM while it runs: the first one ends the recording, which is complete
-//! all the same; the next ones kill. Afterwards they do nothing until the caller handles them again.
+//! [`Recorder::record`] takes over SIGINT and SIGTERM while it runs. The first one ends the
+//! recording, which is complete all the same; the next ones kill the workload. Afterwards the
+//! signals do nothing until the caller handles them again.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,7 +24,7 @@ mod blondie;
 mod child;
 mod dtrace;
 #[cfg(target_os = "linux")]
-mod held;
+mod held_child;
 #[cfg(target_os = "linux")]
 mod linux;
 mod lookup;
@@ -36,7 +39,7 @@ mod xctrace;
 pub enum Workload {
     /// A program and its arguments, which the recorder starts. Its end ends the recording.
     Command(Vec<OsString>),
-    /// Processes that run already, by number. Their end, or an interrupt, ends the recording.
+    /// Processes that run already, by number. Their end or an interrupt ends the recording.
     Pids(Vec<u32>),
     /// Everything on this machine, until an interrupt.
     System,
@@ -49,37 +52,39 @@ pub struct Config {
     pub backend: Backend,
     /// Samples a second and processor, in Hz.
     pub frequency: u32,
-    /// A sample after so many events, in place of the frequency.
+    /// Take a sample every this many events, instead of at a frequency.
     pub period: Option<u64>,
-    /// Events in perf's spelling; none is the recorder's own choice, processor time.
+    /// Events in perf's spelling. If it is empty, the recorder samples processor time.
     pub events: Vec<String>,
     /// How stacks are captured, in perf's spelling: `fp`, `lbr`, `dwarf,BYTES`.
     pub call_graph: String,
-    /// Record copied stacks as they are, instead of the call chains that are found on them: what perf would write.
+    /// Record copied stacks as they are, as perf does, instead of the call chains found on them.
     pub raw_stacks: bool,
-    /// Name the functions of the kernel in the recording, for readers who may not see its addresses; Linux without perf only.
+    /// Name the functions of the kernel in the recording, for readers who may not see the kernel's
+    /// addresses; Linux without perf only.
     pub kernel_symbols: bool,
-    /// Record for how long threads are blocked, and where, beside processor time; Linux without perf only.
+    /// Also record where threads are blocked, and for how long; Linux without perf only.
     pub off_cpu: bool,
-    /// Sample the processors instead of the threads, and keep what is of the workload: threads are
-    /// seen, too, that end within a sampling interval. Linux without perf only; takes the right to
-    /// record the whole machine.
+    /// Sample the processors instead of the threads, and keep the workload's samples. This also
+    /// sees threads that end within a sampling interval. Linux without perf only; needs permission
+    /// to record the whole machine.
     pub per_cpu: bool,
-    /// Begin to record so long after the workload.
+    /// Begin to record this long after the workload.
     pub delay: Option<Duration>,
-    /// End the recording, and a command with it, after so long.
+    /// End the recording, and a command with it, after this time.
     pub duration: Option<Duration>,
-    /// Two FIFOs by which another process guides the recorder, as perf's `--control=fifo:COMMANDS,ANSWERS`.
+    /// Two FIFOs by which another process guides the recorder, as with perf's
+    /// `--control=fifo:COMMANDS,ANSWERS`.
     pub control: Option<(PathBuf, PathBuf)>,
     /// Compress the recording at this zstd level (1 to 22); perf only.
     pub compression: Option<u8>,
-    /// In place of all of the above: perf's arguments as one line of shell words, or a dtrace script.
+    /// Replaces all of the above: perf's arguments as one line of shell words, or a dtrace script.
     pub custom: Option<String>,
-    /// Run the recorder through `sudo`, with these flags of sudo's.
+    /// Run the recorder through `sudo`, with these flags for sudo.
     pub root: Option<Vec<String>>,
-    /// Variables that the command gets on top of ours.
+    /// Environment variables that the command gets in addition to ours.
     pub env: Vec<(OsString, OsString)>,
-    /// Where the command runs, if not here. Paths of recordings must then be absolute.
+    /// The folder where the command runs, if not here. Paths of recordings must then be absolute.
     pub cwd: Option<PathBuf>,
 }
 
@@ -113,29 +118,33 @@ impl Default for Config {
 pub enum Notice<'a> {
     /// A command line that is run.
     Line(&'a str),
-    /// What is done otherwise than asked for or usual, and why.
+    /// A difference from what was asked for or is usual, and why.
     Change(&'a str),
 }
 
 /// Where the recording goes.
 pub enum Destination<'a> {
-    /// A stream that has our standard output; what the workload prints there goes to stderr instead.
+    /// A stream that has our standard output. The workload's standard output goes to stderr
+    /// instead.
     Stdout(&'a mut (dyn Write + Send)),
-    /// A stream beside our standard output, which stays the workload's: for recorders that can, see [`Recorder::streams`].
+    /// A stream that is not our standard output, which stays the workload's. Only for recorders
+    /// that can do so: see [`Recorder::streams`].
     Stream(&'a mut (dyn Write + Send)),
-    /// A file that exists, is empty and stays the caller's even if the recorder is privileged. The workload's standard
-    /// streams are its own.
+    /// An empty file that exists and stays the caller's even if the recorder is privileged. The
+    /// workload's standard streams are its own.
     File(&'a Path),
 }
 
-/// How a recording ended. It is complete, whatever became of the workload.
+/// How a recording ended. The recording is complete, whatever became of the workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// The workload's exit status, 128 + n if signal n killed it; 0 if it runs on, or was ended after [`Config::duration`].
+    /// The workload's exit status; 128 + n if signal n killed it; 0 if it runs on or was ended
+    /// after [`Config::duration`].
     pub status: u8,
     /// Whether we were asked to end it, by SIGINT or SIGTERM.
     pub interrupted: bool,
-    /// Where the recording is, if [`Config::custom`] named a file: then nothing is in the [`Destination`].
+    /// The path of the recording, if [`Config::custom`] named a file. Then the [`Destination`] is
+    /// empty.
     pub elsewhere: Option<PathBuf>,
 }
 
@@ -144,8 +153,9 @@ pub trait Recorder {
     /// Records `workload` to its end, or until an interrupt.
     ///
     /// # Errors
-    /// The workload or the profiler cannot be run, the profiler fails before it has recorded anything, the destination
-    /// cannot be written to (when a pipe is closed, after the workload was ended). A workload that fails is no error.
+    /// The workload or the profiler cannot be run; the profiler fails before it has recorded
+    /// anything; or the destination cannot be written to (if it is a closed pipe, the workload is
+    /// ended first). A workload that fails is not an error.
     fn record(
         &self,
         workload: &Workload,
@@ -161,7 +171,7 @@ pub trait Recorder {
     }
 }
 
-/// This system's recorder; `PERF`, `XCTRACE` and `DTRACE` name its program, where it is one.
+/// This system's recorder. `PERF`, `XCTRACE` and `DTRACE` name its program, if it is one.
 pub fn recorder() -> Box<dyn Recorder> {
     #[cfg(target_os = "linux")]
     let linux = Some(linux::Linux);
@@ -169,7 +179,7 @@ pub fn recorder() -> Box<dyn Recorder> {
     let linux = None::<dtrace::Dtrace>;
     match linux {
         Some(linux) => Box::new(linux),
-        // As flamegraph does: dtrace there only for whoever names it.
+        // Like flamegraph: macOS gets dtrace only if DTRACE names it.
         None if cfg!(target_os = "macos") && std::env::var_os("DTRACE").is_none() => {
             Box::new(xctrace::Xctrace::from_env())
         }
@@ -177,7 +187,7 @@ pub fn recorder() -> Box<dyn Recorder> {
     }
 }
 
-/// As flamegraph does: blondie only where Windows has no dtrace.
+/// Like flamegraph: blondie only if Windows has no dtrace.
 fn dtrace_or_blondie() -> Box<dyn Recorder> {
     let dtrace = dtrace::Dtrace::from_env();
     #[cfg(windows)]
@@ -192,7 +202,7 @@ fn program(variable: &str, usual: &str) -> OsString {
     std::env::var_os(variable).filter(|name| !name.is_empty()).unwrap_or_else(|| usual.into())
 }
 
-/// Refuses what `recorder` cannot do because only those of Linux can, by the first option that asks for it.
+/// Refuses the first option that only the recorders of Linux support.
 fn refuse_linux_only(recorder: &str, config: &Config) -> Result<()> {
     let usual = Config::default();
     let asked = [
@@ -213,14 +223,14 @@ fn refuse_linux_only(recorder: &str, config: &Config) -> Result<()> {
     })
 }
 
-/// `line` as `config` wants it run: the one place that knows of sudo.
+/// `line`, through sudo if `config` asks for it. Nothing else knows of sudo.
 fn privileged(line: Vec<OsString>, config: &Config) -> Vec<OsString> {
     let Some(flags) = &config.root else { return line };
     let sudo = std::iter::once(OsString::from("sudo"));
     sudo.chain(flags.iter().map(OsString::from)).chain(line).collect()
 }
 
-/// Moves what a profiler left in a file of its own to where the recording goes.
+/// Copies what a profiler left in a file of its own to where the recording goes.
 fn deposit(from: &Path, to: Destination<'_>) -> Result<u64> {
     let mut from_file =
         File::open(from).map_err(Error::io(|| format!("cannot read {}", from.display())))?;
@@ -237,7 +247,7 @@ fn deposit(from: &Path, to: Destination<'_>) -> Result<u64> {
     }
 }
 
-/// A folder of our own for what a profiler leaves behind.
+/// A folder of our own for the files of a profiler.
 fn scratch() -> Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix("flamepipe-")
@@ -268,7 +278,8 @@ mod tests {
     #[test]
     fn a_deposit_is_a_copy() {
         let folder = scratch().unwrap();
-        let (from, path) = (folder.path().join("from"), folder.path().join("to"));
+        let from = folder.path().join("from");
+        let path = folder.path().join("to");
         std::fs::write(&from, b"stacks").unwrap();
         let mut stream = Vec::new();
         assert_eq!(deposit(&from, Destination::Stdout(&mut stream)).unwrap(), 6);

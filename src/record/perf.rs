@@ -1,10 +1,10 @@
 //! Linux: `perf record`.
 //!
-//! perf speaks its *pipe mode* when it writes to `-`, and then sends the workload's stdout to stderr. Where that must
-//! not be, perf writes a file, and the workload's stdout is left alone.
+//! If perf writes to `-`, it uses its *pipe mode* and sends the workload's stdout to stderr. If the
+//! workload's stdout must stay its own, perf writes a file instead.
 //!
-//! perf passes the workload's status on as its own, so a status alone does not tell who failed. But perf opens its
-//! events before it writes the first byte: if there are none, it was perf.
+//! perf passes the workload's status on as its own, so a status alone does not tell who failed. But
+//! perf opens its events before it writes the first byte: if there are no bytes, perf failed.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,8 +21,9 @@ use crate::error::{Error, Result};
 pub struct Perf {
     /// A name in the PATH or a path.
     pub program: OsString,
-    /// Whether it may have large rings: 8 MB for each CPU hold 64,000 bytes of stack a sample without losing any, where
-    /// perf's 512 KB lose up to a tenth; but memory beyond `perf_event_mlock_kb` takes CAP_IPC_LOCK.
+    /// Whether it may have large rings. With 64,000 bytes of stack per sample, 8 MB for each CPU
+    /// lose none, and perf's own 512 KB lose up to a tenth. But memory beyond `perf_event_mlock_kb`
+    /// needs CAP_IPC_LOCK.
     pub large_rings: bool,
 }
 
@@ -56,7 +57,7 @@ impl Recorder for Perf {
             if let (Workload::Command(command), Some(_), None) =
                 (workload, &config.root, &config.custom)
             {
-                return super::held::run(command, config, stdout, remedy, |pid, fifos| {
+                return super::held_child::run(command, config, stdout, remedy, |pid, fifos| {
                     let pid = Workload::Pids(vec![pid]);
                     let mut line = command_line(self, &pid, config, output)?;
                     line.push(format!("--control=fifo:{fifos}").into());
@@ -73,7 +74,7 @@ impl Recorder for Perf {
                 let written = || path.metadata().and_then(|file| file.modified()).ok();
                 let before = written();
                 let exit = run(path, Stdout::Ours)?;
-                // An old recording is none of this run's.
+                // A recording that was there before does not count.
                 (exit, u64::from(written() != before))
             }
             (None, Destination::Stdout(stream) | Destination::Stream(stream)) => {
@@ -94,7 +95,7 @@ impl Recorder for Perf {
         }
         let status = match workload {
             Workload::Command(_) => child::code(exit.workload.unwrap_or(exit.status)),
-            // perf repeats the SIGINT that ended it; nobody's workload was killed.
+            // perf's status says that SIGINT ended it; no workload was killed.
             _ if exit.interrupted => 0,
             _ => child::code(exit.status),
         };
@@ -108,7 +109,8 @@ pub fn is_wanted(config: &Config) -> bool {
     named || config.backend == Backend::Perf || config.custom.is_some()
 }
 
-/// perf's command line, with `sudo` where it is asked for: `perf record -F 997 --call-graph dwarf,64000 -g -o … CMD`.
+/// perf's command line, with `sudo` if it is asked for: `perf record -F 997 --call-graph
+/// dwarf,64000 -g -o … CMD`.
 ///
 /// # Errors
 /// The custom command is not shell words.
@@ -191,8 +193,9 @@ fn custom_words(config: &Config) -> Result<Option<Vec<String>>> {
     })
 }
 
-/// `path` as a privileged perf can open it: in /tmp, `fs.protected_regular` keeps even root from opening other people's
-/// files, but not those that we have open. They stay ours.
+/// A path by which a privileged perf can open our file: in /tmp, `fs.protected_regular` keeps even
+/// root from opening other users' files by name, but not through our descriptor. The file stays
+/// ours.
 fn reachable(path: &Path, file: &File, config: &Config) -> PathBuf {
     #[cfg(target_os = "linux")]
     if config.root.is_some() {
@@ -219,7 +222,7 @@ fn failed(program: &OsString, exit: &Exit, config: &Config) -> Error {
 
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 
-/// What the kernel keeps from us, if we are not root.
+/// What the kernel may have refused, if we are not root.
 fn refused() -> Option<Error> {
     let level = std::fs::read_to_string(PARANOID).ok()?;
     (!is_root()).then(|| paranoid(level.trim()))
@@ -234,7 +237,7 @@ fn may_lock_memory() -> bool {
     effective.is_some_and(|capabilities| capabilities >> CAP_IPC_LOCK & 1 == 1)
 }
 
-/// Whether we may do what others may not: our own entry in /proc belongs to whom we act as.
+/// Whether we act as root: our own entry in /proc belongs to the user as whom we act.
 fn is_root() -> bool {
     #[cfg(unix)]
     return std::fs::metadata("/proc/self")
@@ -243,14 +246,16 @@ fn is_root() -> bool {
     false
 }
 
-/// `level` is the setting's value: above 2 (Debian, Android) nothing is allowed, at 2 only one's own user code.
+/// `level` is the setting's value: above 2 (Debian, Android) nothing is allowed, at 2 only the
+/// user's own code.
 fn paranoid(level: &str) -> Error {
     Error::Refused {
         what: format!(
-            "perf recorded nothing and gave the reason above; if the kernel refused it: {PARANOID} is {level}"
+            "perf recorded nothing and gave the reason above; if the kernel refused it: {PARANOID} \
+             is {level}"
         ),
-        remedy: "allow it with `sudo sysctl kernel.perf_event_paranoid=1` (-1 for other users' processes and \
-                 tracepoints), or record with --root"
+        remedy: "allow it with `sudo sysctl kernel.perf_event_paranoid=1` (-1 for other users' \
+                 processes and tracepoints), or record with --root"
             .into(),
     }
 }
@@ -290,7 +295,8 @@ mod tests {
         };
         assert_eq!(
             line(&command(), &all),
-            "sudo -n perf record -F 99 -e cpu-clock -e page-faults:u --call-graph fp -g -m 8M -z=3 -o - -- ./bin --flag"
+            "sudo -n perf record -F 99 -e cpu-clock -e page-faults:u --call-graph fp -g -m 8M -z=3 \
+             -o - -- ./bin --flag"
         );
     }
 

@@ -1,9 +1,9 @@
 //! SIGINT and SIGTERM on their way to a child.
 //!
-//! A terminal's Ctrl-C reaches us, the profiler and the workload at once, as all are in its foreground process group.
-//! `kill` reaches us alone, and a profiler takes SIGINT for the end of the recording; so every SIGINT and SIGTERM of
-//! ours goes on to it as SIGINT. If that does not end it, a second one kills the workload, whose end the profiler still
-//! records; a third kills the profiler.
+//! A terminal's Ctrl-C reaches us, the profiler and the workload at once, because all are in its
+//! foreground process group. `kill` reaches us alone. A profiler takes SIGINT for the end of the
+//! recording, so we forward every SIGINT and SIGTERM to it as SIGINT. If that does not end it, a
+//! second one kills the workload, whose end the profiler still records; a third kills the profiler.
 
 #[cfg(not(unix))]
 pub(super) use elsewhere::{Signals, end};
@@ -13,7 +13,7 @@ pub(super) use unix::send;
 #[cfg(unix)]
 pub(super) use unix::{Signals, end};
 
-/// Whose number signals are forwarded to.
+/// The process that signals are forwarded to.
 #[derive(Clone, Copy)]
 pub(super) enum Whom {
     /// A profiler, whose child is the workload.
@@ -39,13 +39,14 @@ mod unix {
     pub(in super::super) struct Signals {
         caught: Option<iterator::Signals>,
         handle: Option<iterator::Handle>,
-        /// Set in the handler itself, so that it is true before the child that got the same signal has ended.
+        /// The handler itself sets it, so it is true before the child that got the same signal has
+        /// ended.
         seen: Arc<AtomicBool>,
         flags: Vec<SigId>,
     }
 
     impl Signals {
-        /// Catches from now on. If the system refuses, signals do to us what they would have done.
+        /// Catches signals from now on. If the system refuses, they act on us as usual.
         pub(in super::super) fn catch() -> Signals {
             let seen = Arc::new(AtomicBool::new(false));
             let flag = |signal| flag::register(signal, Arc::clone(&seen)).ok();
@@ -54,7 +55,7 @@ mod unix {
             Signals { caught, handle: None, seen, flags }
         }
 
-        /// Forwards to `pid`, also what was caught before.
+        /// Forwards signals to `pid`, also those that were caught before.
         pub(in super::super) fn forward_to(&mut self, pid: u32, whom: Whom) {
             let Some(mut caught) = self.caught.take() else { return };
             let handle = caught.handle();
@@ -71,7 +72,7 @@ mod unix {
             self.handle = thread.is_ok().then_some(handle);
         }
 
-        /// Whether there was any.
+        /// Whether a signal has come.
         pub(in super::super) fn seen(&self) -> bool {
             self.seen.load(Ordering::SeqCst)
         }
@@ -106,16 +107,16 @@ mod unix {
         children.into_iter().for_each(|child| send(child, SIGKILL));
     }
 
-    /// Sends a signal. A process that is gone does not mind.
+    /// Sends a signal, which does nothing if the process is gone.
     pub(in super::super) fn send(pid: u32, signal: i32) {
         if let Ok(pid @ 1..) = libc::pid_t::try_from(pid) {
-            // SAFETY: kill takes two numbers. A process that is gone is an error nobody minds.
+            // SAFETY: kill takes two numbers. It does no harm if the process is gone.
             unsafe { libc::kill(pid, signal) };
         }
     }
 }
 
-/// Where there are no signals, Ctrl-C ends everybody, and a closed stream tells a child.
+/// Without signals, Ctrl-C ends all processes, and a child notices that its stream was closed.
 #[cfg(not(unix))]
 mod elsewhere {
     pub(in super::super) struct Signals;

@@ -1,4 +1,5 @@
-//! macOS: `xctrace record` with the Time Profiler, then `xctrace export`, whose XML is the recording.
+//! macOS: `xctrace record` with the Time Profiler, then `xctrace export`, whose XML is the
+//! recording.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -67,7 +68,7 @@ impl Recorder for Xctrace {
     }
 }
 
-/// xctrace answers Ctrl-C with status 54, which is nobody's failure.
+/// xctrace answers Ctrl-C with status 54, which is not a failure.
 fn status(code: u8, workload: &Workload, interrupted: bool) -> u8 {
     let attached = !matches!(workload, Workload::Command(_));
     if code == 54 || (attached && interrupted) { 0 } else { code }
@@ -81,7 +82,7 @@ fn failed(line: &[OsString], status: std::process::ExitStatus) -> Error {
 /// `xctrace record --template 'Time Profiler' …`.
 ///
 /// # Errors
-/// A request that xctrace cannot meet: more than one process, a frequency, an event, a custom command.
+/// xctrace supports only one process, and no frequency, event or custom command.
 fn record_line(
     xctrace: &OsString,
     workload: &Workload,
@@ -110,7 +111,7 @@ fn record_line(
             line.extend(["--target-stdout", "-", "--launch", "--"].map(OsString::from));
             line.extend_from_slice(command);
         }
-        // It takes more, and profiles the last one only.
+        // It accepts more, but profiles the last one only.
         Workload::Pids(pids) => match pids.as_slice() {
             [pid] => line.extend(["--attach".into(), pid.to_string().into()]),
             _ => return cannot("records only one process at a time"),

@@ -1,4 +1,4 @@
-//! What a user can do about a workload of which the graph will show little: one line each.
+//! Advice for workloads of which the graph will show little, one line each.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::{frame_pointers, sys, threads};
 
-/// The kernel stops to record a process, for whomever, when it becomes a program that its user may
-/// not look into.
+/// The kernel stops recording a process when it becomes a program that its user may not look into.
 pub(super) fn of_program(program: &OsStr) -> Option<String> {
     let path = frame_pointers::find(program)?;
     let user = sys::user();
@@ -17,7 +16,8 @@ pub(super) fn of_program(program: &OsStr) -> Option<String> {
     }
     let why = hidden(&path, user)?;
     Some(format!(
-        "{} {why}, so the kernel does not let you record it, and the graph will lack it: use --root --per-cpu",
+        "{} {why}, so the kernel does not let you record it, and the graph will lack it: use \
+         --root --per-cpu",
         path.display()
     ))
 }
@@ -41,8 +41,8 @@ fn hidden(path: &Path, user: u32) -> Option<&'static str> {
     }
 }
 
-/// The command has ended, but not what it started: programs that go to the background are recorded
-/// to that point only.
+/// The command has ended, but not all that it started. Programs that go to the background are
+/// recorded only up to that point.
 pub(super) fn of_rest(started: impl IntoIterator<Item = u32>) -> Option<String> {
     let mut running: Vec<u32> =
         started.into_iter().filter(|&pid| !threads::has_ended(pid)).collect();
@@ -56,20 +56,21 @@ pub(super) fn of_rest(started: impl IntoIterator<Item = u32>) -> Option<String> 
     };
     let pids: Vec<String> = running.iter().take(20).map(u32::to_string).collect();
     Some(format!(
-        "the command has ended, but {who} that it started still {verb}: the graph shows only what came before; \
-         record the rest with -p {}",
+        "the command has ended, but {who} that it started still {verb}: the graph shows only what \
+         came before; record the rest with -p {}",
         pids.join(",")
     ))
 }
 
-/// A workload that hardly ran is waiting for something, which processor time does not show.
+/// A workload that hardly ran was waiting for something, which processor time does not show.
 pub(super) fn of_idle(used: Duration, recorded: Duration) -> Option<String> {
     const SHORTEST: Duration = Duration::from_secs(1);
     if recorded < SHORTEST || used * 20 > recorded {
         return None;
     }
     Some(format!(
-        "the workload ran for {:.2} of {:.1} seconds and waited the rest of the time, which the graph does not show: use --off-cpu to record where",
+        "the workload ran for {:.2} of {:.1} seconds and waited the rest of the time, which the \
+         graph does not show: use --off-cpu to record where",
         used.as_secs_f64(),
         recorded.as_secs_f64()
     ))

@@ -1,8 +1,10 @@
 //! Observing every thread of processes that run already.
 //!
-//! Threads come and go while we look. One that is started by a thread that is observed already, on all CPUs, inherits what
-//! observes it, which a FORK record in a ring tells; any other one is there when we look again. One that inherited on some
-//! CPUs only is observed anew, and what it inherited does not count: see [`Ids::is_inherited_twice`](super::ids::Ids::is_inherited_twice).
+//! Threads come and go while we look. If a thread is started by one that is observed on all CPUs
+//! already, it inherits the events, and a FORK record in a ring tells of it. Any other thread is
+//! there when we look again. A thread that inherited events on some CPUs only is observed anew, and
+//! what it inherited does not count: see
+//! [`Ids::is_inherited_twice`](super::ids::Ids::is_inherited_twice).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,8 +16,8 @@ use super::threads::{self, Thread};
 use crate::error::Result;
 use crate::perf_data::Record;
 
-/// The processes that `numbers` mean: the number of a thread means its process, as it does to perf.
-/// Says what is recorded beyond what was typed, and what is not.
+/// The processes that `numbers` mean: the number of a thread means its process, as for perf. Tells
+/// the user what is recorded beyond what was typed, and what is not.
 ///
 /// # Errors
 /// One of them is not there.
@@ -26,8 +28,8 @@ pub(super) fn processes(numbers: &[u32], tell: &mut dyn FnMut(&str)) -> Result<V
         threads::check(pid)?;
         if pid != number {
             tell(&format!(
-                "{number} is a thread of process {pid}: recording all threads of the process (fg-filter --tid {number} \
-                 keeps only this one)"
+                "{number} is a thread of process {pid}: recording all threads of the process \
+                 (fg-filter --tid {number} keeps only this one)"
             ));
         }
         if !pids.contains(&pid) {
@@ -39,7 +41,8 @@ pub(super) fn processes(numbers: &[u32], tell: &mut dyn FnMut(&str)) -> Result<V
         let all: Vec<String> = pids.iter().chain(&left_out).map(u32::to_string).collect();
         let (noun, verb) = if left_out.len() == 1 { ("child", "is") } else { ("children", "are") };
         tell(&format!(
-            "{} running {noun} {verb} not recorded; children that start from now on are: use -p {} to record all of them",
+            "{} running {noun} {verb} not recorded; children that start from now on are: use -p {} \
+             to record all of them",
             left_out.len(),
             all.join(",")
         ));
@@ -47,16 +50,18 @@ pub(super) fn processes(numbers: &[u32], tell: &mut dyn FnMut(&str)) -> Result<V
     Ok(pids)
 }
 
-/// Observes `pids`; what is recorded meanwhile goes into `queue`. The answer is the threads that were there, whose names no
-/// record will tell.
+/// Observes `pids`. Records that come meanwhile go into `queue`. The answer is the threads that
+/// were there, because no record will tell their names.
 pub(super) fn attach(
     pids: &[u32],
     events: &mut Events<'_>,
     queue: &mut Queue,
 ) -> Result<Vec<Thread>> {
     // Since when each thread is observed on all CPUs.
-    let (mut observed, mut names) = (HashMap::new(), Vec::<Thread>::new());
-    // When threads were forked: one that inherited on some CPUs only may have named itself unseen, and is named behind that.
+    let mut observed = HashMap::new();
+    let mut names = Vec::<Thread>::new();
+    // When threads were forked. One that inherited on some CPUs only may have named itself unseen,
+    // so its name is written after that.
     let mut forked = HashMap::new();
     loop {
         let of = |&pid: &u32| threads::of(pid).into_iter().map(move |tid| (pid, tid));
@@ -73,7 +78,7 @@ pub(super) fn attach(
             events.drain(|bytes| {
                 queue.push(bytes, &attr, |record| {
                     let Record::Fork(task) = record else { return };
-                    // Behind it, as of two records of one time the first in the file is the first.
+                    // After it, because of two records of one time the first in the file counts.
                     forked.insert(task.tid, task.time.saturating_add(1));
                     if observed.get(&task.ptid).is_some_and(|&since| since <= task.time) {
                         observed.insert(task.tid, task.time);
@@ -81,7 +86,8 @@ pub(super) fn attach(
                 });
             });
             if let Entry::Vacant(entry) = observed.entry(tid) {
-                // Before, as it may be gone then, and after, as it may have changed its name meanwhile.
+                // Before, because it may be gone afterwards; and after, because it may have changed
+                // its name meanwhile.
                 let before = Thread::now(pid, tid);
                 events.open(Some(tid))?;
                 names.extend(Thread::now(pid, tid).or(before));

@@ -1,4 +1,4 @@
-//! What an event is asked to record, as bytes: `struct perf_event_attr`.
+//! What an event records, as bytes for the kernel: `struct perf_event_attr`.
 //!
 //! Source: `include/uapi/linux/perf_event.h`; the reader's half is `perf_data::Attr`.
 
@@ -7,7 +7,7 @@ use crate::perf_data::sample_type as has;
 /// How stacks are captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallGraph {
-    /// Registers and this many bytes of the stack are copied, and unwound here.
+    /// The kernel copies registers and this many bytes of the stack, which we unwind.
     Dwarf(u32),
     /// The kernel follows frame pointers.
     Fp,
@@ -15,29 +15,29 @@ pub(super) enum CallGraph {
     Lbr,
 }
 
-/// What is common to all events of a recording, and changes as the kernel refuses it.
+/// What all events of a recording have in common. It changes if the kernel refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) call_graph: CallGraph,
-    /// Samples a second, or events a sample.
+    /// Samples per second, or events per sample.
     pub(super) rate: Rate,
-    /// Leave the kernel out, as one must at `perf_event_paranoid` 2.
+    /// Leave the kernel out, as `perf_event_paranoid` 2 demands.
     pub(super) exclude_kernel: bool,
     /// Start with the next exec.
     pub(super) on_exec: bool,
-    /// Start only when told.
+    /// Start only when we say so.
     pub(super) disabled: bool,
-    /// Take no samples where nothing runs.
+    /// Take no samples while nothing runs.
     pub(super) exclude_idle: bool,
-    /// New threads and children too.
+    /// Also record new threads and children.
     pub(super) inherit: bool,
-    /// Tell of maps that hold no code, too: perf unwinds with them.
+    /// Also record maps that hold no code, with which perf unwinds.
     pub(super) data_maps: bool,
-    /// Tell when threads are taken off the processor and come back.
+    /// Record when threads are taken off the processor and come back.
     pub(super) switches: bool,
-    /// Have the kernel count what found no room in the rings: since Linux 6.0.
+    /// Have the kernel count records that found no room in the rings: since Linux 6.0.
     pub(super) counts_lost: bool,
-    /// When so many bytes are in the ring we are woken. Each ring has its own.
+    /// The kernel wakes us when this many bytes are in the ring. Each ring has its own.
     pub(super) watermark: u32,
 }
 
@@ -55,13 +55,13 @@ pub(super) struct What {
     pub(super) config: u64,
     pub(super) config1: u64,
     pub(super) config2: u64,
-    /// `:u`, `:k`, `:h`: only there.
+    /// `:u`, `:k`, `:h`: it counts only there.
     pub(super) only: Option<Only>,
     /// How many `p` its name has.
     pub(super) precise: u8,
-    /// A period of its own, in place of the recording's rate.
+    /// A period of its own, instead of the recording's rate.
     pub(super) period: Option<u64>,
-    /// No more bytes of the stack than so many, if it is not 0.
+    /// The most bytes of the stack to copy, unless it is 0.
     pub(super) most_stack: u32,
 }
 
@@ -87,20 +87,20 @@ pub(super) struct Only {
     pub(super) hypervisor: bool,
 }
 
-/// `PERF_ATTR_SIZE_VER7`. Older kernels take what they do not know as long as it is zero; perf up to 6.3 takes any attr in a
-/// recording to be this long.
+/// `PERF_ATTR_SIZE_VER7`. Older kernels accept fields that they do not know if they are zero. perf
+/// up to 6.3 takes every attr in a recording to be this long.
 const SIZE: usize = 128;
 
 /// The general registers of x86-64, without the segments; all of aarch64.
 const REGISTERS: u64 = if cfg!(target_arch = "aarch64") { (1 << 33) - 1 } else { 0xff_0fff };
 
-/// `PERF_SAMPLE_BRANCH_USER | CALL_STACK | NO_FLAGS | NO_CYCLES`, what perf asks for.
+/// `PERF_SAMPLE_BRANCH_USER | CALL_STACK | NO_FLAGS | NO_CYCLES`, as perf asks.
 const BRANCHES: u64 = 1 | 1 << 11 | 1 << 14 | 1 << 15;
 
 /// `PERF_FORMAT_LOST`, the only field besides the count.
 const READ_LOST: u64 = 1 << 4;
 
-/// The fields of samples that are taken over as they are.
+/// The fields of samples that we write as they are.
 const COMMON: u64 =
     has::IDENTIFIER | has::IP | has::TID | has::TIME | has::CPU | has::PERIOD | has::CALLCHAIN;
 
@@ -115,8 +115,9 @@ impl Wanted {
         }
     }
 
-    /// The period of all samples, which do not tell it if it is more than 1: of software's events that do, the kernel makes each a
-    /// sample, whatever their period (`perf_swevent_event` in kernel/events/core.c). Off-CPU recordings have none of those.
+    /// The period of all samples. They do not carry it if it is more than 1: if they did, the
+    /// kernel would make each software event a sample, whatever the period (`perf_swevent_event` in
+    /// kernel/events/core.c). Off-CPU recordings have no such events.
     pub(super) fn fixed_period(&self) -> u64 {
         match self.rate {
             Rate::Period(events) if !self.switches => events,
@@ -124,7 +125,7 @@ impl Wanted {
         }
     }
 
-    /// The attr of `event`, or of the one that tells of threads and maps.
+    /// The attr of `event`, or of the tracker, which reports threads and maps.
     pub(super) fn attr(&self, event: Option<&What>) -> Vec<u8> {
         let first = event.is_none();
         let event = event.unwrap_or(&What::TRACKER);
@@ -143,7 +144,7 @@ impl Wanted {
         let branches = if self.call_graph == CallGraph::Lbr { BRANCHES } else { 0 };
         let only = event.only.unwrap_or(Only { user: true, kernel: true, hypervisor: true });
         let flags: [(u32, bool); 20] = [
-            // Names and maps are wanted from the beginning.
+            // The tracker is enabled from the beginning.
             (0, self.on_exec || (self.disabled && !first)),
             (1, self.inherit),
             (4, !only.user),
@@ -159,7 +160,7 @@ impl Wanted {
             (17, first && self.data_maps),
             (18, true), // sample_id_all
             (20, true), // exclude_guest
-            // The user's part is found on the copied stack.
+            // We find the user's part on the copied stack.
             (22, matches!(self.call_graph, CallGraph::Dwarf(_))),
             (23, first), // mmap2
             (24, first), // comm_exec
@@ -185,7 +186,7 @@ impl Wanted {
         u64(branches, &mut attr);
         u64(registers, &mut attr);
         u32(stack, &mut attr);
-        // Times of JITs' dumps are of this clock too.
+        // The dumps of JITs use this clock, too.
         u32(libc::CLOCK_MONOTONIC.cast_unsigned(), &mut attr);
         attr.resize(SIZE, 0);
         attr

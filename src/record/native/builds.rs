@@ -1,11 +1,11 @@
-//! Which build of each mapped file is recorded, and when that was: whoever reads the recording
-//! later must not take the names of a file that was built anew.
+//! Which build of each mapped file is recorded, and when: a later reader must not take names from a
+//! file that was built anew.
 //!
-//! A map that the kernel told of has the file's inode. If the file has a build id it takes the
-//! inode's place, as in recordings of `perf record --buildid-mmap`: it says more, also on another
-//! machine, and the record has room for one of them. The kernel could write it by itself
-//! (`attr.build_id`), but Linux up to 6.18 at least then marks the maps of others who record the
-//! same process as if they had ids, too, which perf 6.1 does not survive.
+//! The kernel's record of a map has the file's inode. If the file has a build id, we write that
+//! instead, as `perf record --buildid-mmap` does: it says more, also on another machine, and the
+//! record has room for only one of them. The kernel could write it itself (`attr.build_id`). But
+//! then Linux, up to 6.18 at least, marks the maps of others who record the same process as if they
+//! had ids, too, and perf 6.1 crashes on that.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -28,7 +28,7 @@ pub(super) struct Builds {
 }
 
 impl Builds {
-    /// Of a recording that begins now.
+    /// For a recording that begins now.
     pub(super) fn new() -> Builds {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
@@ -51,7 +51,8 @@ impl Builds {
         Some(told.1)
     }
 
-    /// All build ids once more, for readers that look for them at the end of a recording only.
+    /// Writes all build ids once more, for readers that look for them only at the end of a
+    /// recording.
     pub(super) fn write<W: Write>(&self, writer: &mut Writer<W>) -> io::Result<()> {
         const USER: u16 = 2;
         const OF_ALL: u32 = u32::MAX;

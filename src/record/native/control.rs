@@ -1,5 +1,5 @@
-//! Two FIFOs by which another process guides a recorder, as perf's `--control=fifo:…`: a line that is `ping` is answered
-//! once all events are open; `stop` ends the recording.
+//! Two FIFOs by which another process guides a recorder, as with perf's `--control=fifo:…`. We
+//! answer the line `ping` once all events are open; `stop` ends the recording.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -26,7 +26,7 @@ impl Control {
         self.commands.as_raw_fd()
     }
 
-    /// Does what is asked for. True if that is to stop.
+    /// Does what is asked for. True if we are asked to stop.
     pub(super) fn obey(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 256];
         let read = match self.commands.read(&mut buffer) {

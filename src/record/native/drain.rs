@@ -1,12 +1,13 @@
-//! Who empties the rings, and waits for nobody.
+//! The thread that empties the rings, which waits for nobody.
 //!
 //! ```text
 //!  rings ─▶ Queue ─▶ batches, in order of time ─▶ Session, a thread of its own: unwound ─▶ stream
 //!             ▲────── the room of records ───────┘
 //! ```
 //!
-//! A ring holds a sixteenth of a second. Unwinding may take longer than that, where the tables of a large library are still on a disk,
-//! and so may writing, where who reads the stream is busy. So records are copied out of the rings by one thread and used by another.
+//! A ring holds a sixteenth of a second. Unwinding may take longer than that, if the tables of a
+//! large library are still on a disk. So may writing, if the reader of the stream is busy. So one
+//! thread copies records out of the rings, and another one uses them.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -17,19 +18,22 @@ use super::queue::Queue;
 use super::sys;
 use crate::perf_data::Attr;
 
-/// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken away while it writes. No thread goes on
-/// before what it did is told, so that one that is later still would seldom be missed; and room is what it costs.
+/// How long a record may be underway, in nanoseconds: the CPU of a virtual machine can be taken
+/// away while it writes. A thread does not go on before its record is written, so a record that
+/// takes longer still seldom matters. Waiting costs memory.
 const UNDERWAY: u64 = 10_000_000;
-/// How often records are handed over, in nanoseconds, as long as they are few: waking another thread takes longer than unwinding a
-/// few samples.
+/// How long a few records wait before they are handed over, in nanoseconds: waking another thread
+/// takes longer than unwinding a few samples.
 const BETWEEN: u64 = 30_000_000;
-/// How many are few: some times what two processors make in that time.
+/// Fewer records than this are few. Two processors make a fraction of it in that time.
 const FEW: usize = 256;
-/// So many bytes may be behind, some seconds of copied stacks; then the rings have to wait after all.
+/// How many bytes the other thread may be behind, some seconds of copied stacks. Beyond that the
+/// rings have to wait after all.
 const MOST_BEHIND: usize = 128 << 20;
-/// So many bytes are behind only if who uses them does not get its turn, or waits for a reader.
+/// The other thread is this many bytes behind only if it does not get its turn, or waits for a
+/// reader.
 const FAR_BEHIND: usize = 16 << 20;
-/// How long is waited for room before the workload is looked after.
+/// How long we wait for room before we look after the workload again.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Records in order of time.
@@ -43,7 +47,7 @@ pub(super) struct Drain {
     used: Receiver<Batch>,
     /// The bytes of batches that are not used yet.
     behind: usize,
-    /// When something was handed over last.
+    /// The time of the last batch, in nanoseconds.
     handed: u64,
     /// The thread that uses the batches.
     helper: Arc<sys::Helper>,
@@ -56,14 +60,17 @@ pub(super) struct Batches {
 }
 
 impl Drain {
-    /// In `queue` is what was recorded already, in records of `attr`.
+    /// `queue` holds what was recorded already, in records of `attr`.
     pub(super) fn new(queue: Queue, attr: Attr, helper: Arc<sys::Helper>) -> (Drain, Batches) {
-        let ((batches, to), (from, used)) = (channel(), channel());
-        let drain = Drain { queue, attr, batches, used, behind: 0, handed: 0, helper };
-        (drain, Batches { batches: to, used: from })
+        let (send_batches, batches) = channel();
+        let (send_used, used) = channel();
+        let drain =
+            Drain { queue, attr, batches: send_batches, used, behind: 0, handed: 0, helper };
+        (drain, Batches { batches, used: send_used })
     }
 
-    /// Takes what is in the rings, and now and then hands on what is in order. At the end everything is. False if nobody takes it any more.
+    /// Takes what is in the rings, and now and then hands over what is in order; if it is the
+    /// `last` round, everything. False if nobody takes it any more.
     pub(super) fn round(&mut self, events: &mut Events<'_>, last: bool) -> bool {
         while !last && !self.has_room() {
             match self.used.recv_timeout(PATIENCE) {
@@ -104,11 +111,11 @@ impl Drain {
 }
 
 impl Batches {
-    /// Has `each` look at every batch, until there will be none any more.
+    /// Calls `each` for every batch, until there will be no more.
     pub(super) fn take<E>(self, mut each: impl FnMut(&Batch) -> Result<(), E>) -> Result<(), E> {
         for batch in &self.batches {
             each(&batch)?;
-            // At the end nobody wants the room.
+            // At the end nobody wants the room back.
             let _ = self.used.send(batch);
         }
         Ok(())

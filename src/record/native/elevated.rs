@@ -1,11 +1,12 @@
-//! `--root`: only the recorder is root. The workload is forked here, held, and runs as whom it was started; what records it
-//! is ourselves once more, through sudo, and its stream comes back through a pipe, so that all files are the caller's.
+//! `--root`: only the recorder is root. We fork the workload, hold it, and let it run as our own
+//! user. sudo runs us once more as the recorder, whose stream comes back through a pipe, so all
+//! files are the caller's.
 
 use std::ffi::OsString;
 use std::time::Instant;
 
 use super::super::child::{self, Stdout};
-use super::super::{Config, Ended, Notice, Workload, held, privileged};
+use super::super::{Config, Ended, Notice, Workload, held_child, privileged};
 use super::{Stream, kernel};
 use crate::error::{Error, Result};
 
@@ -21,7 +22,7 @@ pub(in super::super) fn run(
 ) -> Result<Ended> {
     let Stream { to, is_stdout } = stream;
     let stdout = if is_stdout { Stdout::Stream(to) } else { Stdout::Beside(to) };
-    // Who reads the recording are we, not root.
+    // We read the recording, not root.
     let kernel_symbols = config.kernel_symbols || kernel::is_hidden();
     let config = &Config { kernel_symbols, ..config.clone() };
     let remedy = "install sudo, or run this command as root";
@@ -32,9 +33,11 @@ pub(in super::super) fn run(
     };
     let began = Instant::now();
     let exit = match workload {
-        Workload::Command(command) => held::run(command, config, stdout, remedy, |pid, fifos| {
-            line(&Workload::Pids(vec![pid]), Some(fifos))
-        })?,
+        Workload::Command(command) => {
+            held_child::run(command, config, stdout, remedy, |pid, fifos| {
+                line(&Workload::Pids(vec![pid]), Some(fifos))
+            })?
+        }
         _ => child::run(&line(workload, None)?, &Config::default(), stdout, remedy)?,
     };
     if exit.streamed == 0 && !exit.interrupted {
@@ -50,7 +53,7 @@ pub(in super::super) fn run(
     Ok(Ended { status, interrupted: exit.interrupted, elsewhere: None })
 }
 
-/// Ourselves as fg-record, with what `config` asks for.
+/// Our own program as fg-record, with the options of `config`.
 fn command_line(
     workload: &Workload,
     config: &Config,
@@ -115,7 +118,8 @@ mod tests {
         let words: Vec<_> = line[1..].iter().map(|word| word.to_str().unwrap()).collect();
         assert_eq!(
             words.join(" "),
-            "--as-fg-record -F 997 -e cpu-clock --call-graph dwarf,64000 --raw-stacks --kernel-symbols --per-cpu --duration 1.5 --control a,b -p 1,2"
+            "--as-fg-record -F 997 -e cpu-clock --call-graph dwarf,64000 --raw-stacks \
+             --kernel-symbols --per-cpu --duration 1.5 --control a,b -p 1,2"
         );
     }
 }

@@ -1,8 +1,9 @@
-//! What an event's name means: `cycles`, `page-faults:u`, `L1-dcache-load-misses`, `r1a8`, `sched:sched_switch`,
-//! `cpu/event=0x3c,umask=0/`.
+//! What an event's name means: `cycles`, `page-faults:u`, `L1-dcache-load-misses`, `r1a8`,
+//! `sched:sched_switch`, `cpu/event=0x3c,umask=0/`.
 //!
 //! Names are those of `perf list`. Sources: perf_event_open(2); sysfs for tracepoints
-//! (`/sys/kernel/tracing/events/SYSTEM/NAME/id`) and for PMUs (`/sys/bus/event_source/devices/PMU/{type,format,events}`).
+//! (`/sys/kernel/tracing/events/SYSTEM/NAME/id`) and for PMUs
+//! (`/sys/bus/event_source/devices/PMU/{type,format,events}`).
 
 use std::fs;
 use std::io::ErrorKind;
@@ -54,12 +55,12 @@ const NAMES: [(&str, u32, u64); 31] = [
     ("branch-load-misses", CACHE, 5 | 1 << 16),
 ];
 
-/// `PERF_COUNT_HW_CACHE_*`: which cache; branches are among the names above.
+/// `PERF_COUNT_HW_CACHE_*`: the caches. Branches are among the names above.
 const CACHES: [(&str, u64); 6] =
     [("L1-dcache", 0), ("L1-icache", 1), ("LLC", 2), ("dTLB", 3), ("iTLB", 4), ("node", 6)];
-/// What it was asked for, and whether it had that.
-/// Where tracepoints are told, below /sys.
+/// The folders below /sys that may list tracepoints.
 const TRACING: [&str; 2] = ["kernel/tracing", "kernel/debug/tracing"];
+/// How a cache was accessed, and whether it missed.
 const ACCESSES: [(&str, u64); 6] = [
     ("loads", 0),
     ("load-misses", 1 << 16),
@@ -78,16 +79,18 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// What is sampled where nobody named an event; the second where the machine has no cycles to count.
+    /// The events that are sampled if nobody named one: the first, or the second if the machine
+    /// cannot count cycles.
     pub(super) fn processor_time() -> [Event; 2] {
         let event =
             |name: &str, kind| Event { name: name.into(), what: What { kind, ..What::default() } };
         [event("cycles", HARDWARE), event("cpu-clock", SOFTWARE)]
     }
 
-    /// A thread is about to be taken off the processor: its sample has the stack that may block.
+    /// A thread is about to be taken off the processor; its sample has the stack that may block.
     ///
-    /// Switches may be many thousands a second. With a quarter of the usual copy a ring holds four times as many.
+    /// There may be many thousands of switches a second. With a quarter of the usual copy, a ring
+    /// holds four times as many.
     pub(super) fn off_cpu() -> Event {
         let most_stack = 16 << 10;
         let what =
@@ -101,7 +104,7 @@ impl Event {
         self.name.push_str(if has_modifiers { "u" } else { ":u" });
     }
 
-    /// Whether it is the processor's, which virtual machines often lack.
+    /// Whether the processor counts it, which virtual machines often do not offer.
     pub(super) fn is_hardware(&self) -> bool {
         self.what.kind == HARDWARE
     }
@@ -121,13 +124,13 @@ impl Event {
         })
     }
 
-    /// Such a one, of which only its name matters.
+    /// A hidden tracepoint, of which only the name matters.
     pub(super) fn hidden(name: &str) -> Event {
         let what = What { kind: TRACEPOINT, period: Some(1), ..What::default() };
         Event { name: name.into(), what }
     }
 
-    /// Reads a name; a problem is a phrase.
+    /// Reads a name. The error is a phrase.
     pub(super) fn parse(name: &str, sys: &Path) -> Result<Event, String> {
         if name.starts_with('{') {
             return Err("groups of events need perf".into());
@@ -156,7 +159,7 @@ impl Event {
                     format!("cannot look up the tracepoint {name}: tracefs is not mounted")
                 }
             })?;
-            // Each of them counts, unless a period says otherwise.
+            // Each occurrence is a sample, unless a period says otherwise.
             What { kind: TRACEPOINT, config: id, period: Some(1), ..What::default() }
         } else {
             return Err(unknown());

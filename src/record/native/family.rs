@@ -1,5 +1,5 @@
-//! The processes of a workload, among all that a machine runs: those that it began with, and what
-//! they have started since.
+//! The processes of a workload among all that a machine runs: those that it began with, and those
+//! that they have started since.
 
 use std::collections::HashSet;
 
@@ -13,11 +13,11 @@ impl Family {
         Family(pids.iter().copied().collect())
     }
 
-    /// Whether a record, in order of time, tells of the family, or of the machine.
+    /// Whether a record is of the family or of the whole machine. Records come in order of time.
     pub(super) fn takes(&mut self, record: &Record<'_>, id: &SampleId) -> bool {
         let pid = match record {
             Record::Fork(task) if task.pid != task.ppid => {
-                // Numbers are used again.
+                // Numbers of processes are used again.
                 if !self.0.contains(&task.ppid) {
                     self.0.remove(&task.pid);
                     return false;
@@ -32,7 +32,7 @@ impl Family {
             Record::Switch { .. } => id.pid,
             _ => None,
         };
-        // The kernel's maps and code are of no process.
+        // The kernel's maps and code belong to no process.
         pid.is_none_or(|pid| pid == u32::MAX || self.0.contains(&pid))
     }
 }

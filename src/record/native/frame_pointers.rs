@@ -1,17 +1,19 @@
-//! Whether a program keeps frame pointers everywhere, so that the kernel can follow its stacks: `--call-graph auto`.
+//! Whether a program keeps frame pointers everywhere, so that the kernel can follow its stacks:
+//! `--call-graph auto`.
 //!
-//! No file says so. But functions that keep them begin alike, and a program that keeps them does so in nearly all of them. One
-//! library without them, as most C libraries, breaks the chain: only a program that is one file is trusted.
+//! No file says so. But functions that keep them begin alike, and a program that keeps them does so
+//! in nearly all functions. One library without them breaks the chain, and most C libraries have
+//! none. So we trust only a program that is one file.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-/// Functions that are looked at, of those long enough to call others.
+/// How many functions we look at, of those long enough to call others.
 const ENOUGH: usize = 2000;
 const SHORTEST: u64 = 48;
-/// How many of a hundred must begin with a frame pointer.
+/// How many functions of a hundred must begin with a frame pointer.
 const SHARE: usize = 95;
 
 /// Why its stacks can be followed by frame pointers, or why they cannot.
@@ -30,10 +32,11 @@ pub(super) fn of(program: &OsStr) -> Result<String, String> {
     }
 }
 
-/// How many functions begin with a frame pointer, of how many.
+/// How many functions begin with a frame pointer, and how many there are.
 fn count(file: &object::File<'_>) -> (usize, usize) {
     let Some(text) = file.section_by_name(".text") else { return (0, 0) };
-    let (start, code) = (text.address(), text.data().unwrap_or_default());
+    let start = text.address();
+    let code = text.data().unwrap_or_default();
     let functions = file.symbols().filter(|symbol| {
         symbol.kind() == SymbolKind::Text && symbol.size() >= SHORTEST && symbol.address() >= start
     });
@@ -56,7 +59,7 @@ fn has(code: &[u8]) -> bool {
     }
 }
 
-/// Where a program is, as a shell would find it.
+/// The path of a program, as a shell would find it.
 pub(super) fn find(program: &OsStr) -> Option<PathBuf> {
     let path = Path::new(program);
     if path.components().count() > 1 {

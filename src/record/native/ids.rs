@@ -1,4 +1,4 @@
-//! What the numbers in records mean: each is of one event of one thread on one CPU.
+//! The ids in records: each belongs to one event of one thread on one CPU.
 
 use std::collections::HashMap;
 
@@ -7,41 +7,41 @@ use crate::perf_data::RawSample;
 /// The events and threads that events were opened for.
 #[derive(Clone, Default)]
 pub(super) struct Ids {
-    /// By number: which event, and of which thread. What only tracks has none.
+    /// By id: which event, and of which thread. Trackers have none.
     events: HashMap<u64, (usize, i32)>,
     /// When all events of a thread were open, in nanoseconds.
     threads: HashMap<i32, u64>,
 }
 
 impl Ids {
-    /// `id` is of this event of this thread.
+    /// `id` belongs to this event of this thread.
     pub(super) fn insert(&mut self, id: u64, event: usize, thread: i32) {
         self.events.insert(id, (event, thread));
     }
 
-    /// All events of the thread are open since `time`.
+    /// All events of the thread have been open since `time`.
     pub(super) fn all_open(&mut self, thread: i32, time: u64) {
         self.threads.insert(thread, time);
     }
 
-    /// Forgets the numbers.
+    /// Forgets the ids.
     pub(super) fn clear(&mut self) {
         self.events.clear();
     }
 
-    /// Which event a number in a record belongs to.
+    /// The event that an id in a record belongs to.
     pub(super) fn event_of(&self, id: u64) -> Option<usize> {
         self.events.get(&id).map(|&(event, _)| event)
     }
 
-    /// The number by which records of an event go in the recording.
+    /// The one id that the records of an event get in the recording.
     pub(super) fn number(&self, event: usize) -> u64 {
         let its = self.events.iter().filter(|(_, of)| of.0 == event);
         its.map(|(&id, _)| id).min().unwrap_or(0)
     }
 
-    /// Whether a sample repeats one by an event of its thread's own: what it inherited before it had those is all that is known of
-    /// that time.
+    /// Whether a sample of an inherited event repeats one of its thread's own events. Before the
+    /// thread had its own events, the inherited ones are all that is known.
     pub(super) fn is_inherited_twice(&self, sample: &RawSample<'_>, id: u64) -> bool {
         let Some(thread) = sample.tid.map(u32::cast_signed) else { return false };
         let is_late = || self.threads.get(&thread).is_some_and(|&since| sample.time >= Some(since));

@@ -1,4 +1,5 @@
-//! What a recording tells of the machine and its kernel, so that it can be read elsewhere and later.
+//! What a recording says about the machine and its kernel, so that it can be read elsewhere and
+//! later.
 
 use std::collections::HashSet;
 use std::fs;
@@ -23,8 +24,8 @@ const KERNEL: &[u8] = b"[kernel.kallsyms]";
 /// Writes the machine's name, its kernel's release, its architecture, what `clock` shows, which
 /// build the kernel is, and where it lies if we may know.
 ///
-/// Where [`Names`] tell its functions it is not said: perf takes the first function that is told inside of a mapped kernel for one at
-/// its start.
+/// If [`Names`] tell its functions, the place is left out: perf would put the first function that
+/// is told at the start of the mapped kernel.
 pub(super) fn write<W: Write>(
     writer: &mut Writer<W>,
     id: u64,
@@ -51,7 +52,7 @@ pub(super) fn write<W: Write>(
                 start: *address,
                 // To the end of the gigabyte that the kernel's text and modules share.
                 len: (address | 0x3fff_ffff) - address,
-                // The reader finds by it how far the kernel was moved at boot.
+                // From it the reader computes how far the kernel was moved at boot.
                 offset: *address,
                 file: FileId::Path,
                 prot: Some(5),
@@ -74,23 +75,23 @@ pub(super) fn is_hidden() -> bool {
     start().is_none()
 }
 
-/// Names the functions of the kernel in the recording itself, each before the first sample that shows it: a reader who may not see the
-/// kernel's addresses has no other way.
+/// Names the functions of the kernel in the recording itself, each before the first sample that
+/// shows it: readers who may not see the kernel's addresses have no other way.
 pub(super) struct Names {
     table: KernelTable,
     seen: HashSet<u64>,
-    /// The starts of functions that were told.
+    /// The starts of functions that were written.
     told: HashSet<u64>,
 }
 
 impl Names {
-    /// Of the kernel that runs; of one that lists none, nothing will be told.
+    /// The names of the kernel that runs; none, if it lists none.
     pub(super) fn new() -> Names {
         let table = KernelTable::running().unwrap_or_default();
         Names { table, seen: HashSet::new(), told: HashSet::new() }
     }
 
-    /// Tells what `sample` shows and was not told yet.
+    /// Writes the functions that `sample` shows and that were not written yet.
     pub(super) fn tell<W: Write>(
         &mut self,
         sample: &RawSample<'_>,
@@ -103,31 +104,37 @@ impl Names {
             if !self.seen.insert(address) {
                 continue;
             }
-            // The return address behind a last call is the start of the next function already.
+            // A return address after a function's last instruction is the start of the next one.
             for at in [address - 1, address] {
                 let Some(symbol) = self.table.at(at).filter(|it| self.told.insert(it.start)) else {
                     continue;
                 };
-                let name = match symbol.module.is_empty() {
-                    true => symbol.name,
-                    false => [&symbol.name, &b" ["[..], &symbol.module, b"]"].concat().into(),
+                let name = if symbol.module.is_empty() {
+                    symbol.name
+                } else {
+                    [&symbol.name, &b" ["[..], &symbol.module, b"]"].concat().into()
                 };
-                let len = u32::try_from(symbol.end - symbol.start).unwrap_or(u32::MAX);
-                let (start, name) = (symbol.start, name.as_bstr());
-                writer.ksymbol(&Ksymbol { start, len, kind: 0, gone: false, name }, id)?;
+                let function = Ksymbol {
+                    start: symbol.start,
+                    len: u32::try_from(symbol.end - symbol.start).unwrap_or(u32::MAX),
+                    kind: 0,
+                    gone: false,
+                    name: name.as_bstr(),
+                };
+                writer.ksymbol(&function, id)?;
             }
         }
         Ok(())
     }
 }
 
-/// `_text`, which is among the first of kallsyms, and its address: `ffffffff81000000 T _text`. All are 0 for whom
-/// `kptr_restrict` keeps them from.
+/// `_text` and its address, from one of the first lines of kallsyms: `ffffffff81000000 T _text`.
+/// `None` if `kptr_restrict` hides the addresses: then all of them are 0.
 fn start() -> Option<(Vec<u8>, u64)> {
-    // The kernel writes as many lines as are read at once, and the first will mostly do.
+    // The kernel makes as many lines as we read at once, and the first ones mostly do.
     let mut reader = BufReader::with_capacity(64, fs::File::open("/proc/kallsyms").ok()?);
     let mut line = Vec::new();
-    // Symbols of CPU-local data come first; there are some hundreds.
+    // Some hundred symbols of CPU-local data come first.
     for _ in 0..20_000 {
         line.clear();
         reader.read_until(b'\n', &mut line).ok().filter(|&read| read > 0)?;

@@ -1,13 +1,15 @@
-//! Linux: perf_event_open(2), by ourselves. Nothing is needed but the kernel.
+//! Linux: our own recorder on perf_event_open(2), which needs nothing but the kernel.
 //!
 //! ```text
-//!  event::Event    what a name means            open::Events    an event for each thread and CPU, a ring for each CPU
-//!  threads         what ran before              ring::Ring ─▶ drain::Drain ─▶ session::Session ─▶ perf.data stream
+//!  event::Event    what a name means
+//!  threads         what ran before
+//!  open::Events    an event for each thread and CPU, a ring for each CPU
+//!  ring::Ring ─▶ drain::Drain ─▶ session::Session ─▶ perf.data stream
 //!  wait::Wait      the end: Ctrl-C, exits                       in order         unwound
 //! ```
 //!
-//! The kernel copies registers and the top of the stack into the rings; they are unwound as they arrive and leave as call
-//! chains, a quarter of a kilobyte a sample instead of 64.
+//! The kernel copies registers and the top of the stack into the rings. We unwind them as they
+//! arrive and write call chains, a quarter of a kilobyte per sample instead of 64.
 
 mod advice;
 mod attach;
@@ -36,7 +38,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::child::{self, Stdout};
-use super::held::Held;
+use super::held_child::HeldChild;
 use super::lookup::check_runnable;
 use super::{Config, Ended, Notice, Workload};
 use crate::error::{Error, Result};
@@ -52,27 +54,26 @@ use wait::Wait;
 pub use elevated::AS_RECORDER;
 pub(super) use sys::{Helper, appends};
 
-/// What is wanted, once it is known that it can be done here.
+/// A request that this recorder can meet.
 pub struct Plan {
     events: Vec<Event>,
     wanted: Wanted,
-    /// What was left to us and is told: how stacks are captured, and why.
+    /// What we chose, which the user is told: how stacks are captured, and why.
     choices: Vec<String>,
 }
 
 impl Plan {
-    /// Reads the names in `config`. A problem, a phrase, is something that perf may still know how to do.
+    /// Reads the names in `config`. The error is a phrase: something that perf may still support.
     pub(super) fn new(workload: &Workload, config: &Config) -> Result<Plan, String> {
         let sys = Path::new("/sys");
         let names = config.events.iter().flat_map(|names| split_events(names));
-        // The recorder that sudo starts looks it up.
+        // The recorder that sudo starts looks up hidden tracepoints.
         let is_roots = |name: &str| config.root.is_some() && Event::is_hidden(name, sys);
-        let event = |name| match is_roots(name) {
-            true => Ok(Event::hidden(name)),
-            false => Event::parse(name, sys),
+        let event = |name| {
+            if is_roots(name) { Ok(Event::hidden(name)) } else { Event::parse(name, sys) }
         };
         let mut events: Vec<Event> = names.map(event).collect::<Result<_, _>>()?;
-        // It goes before that of tracepoints, which is 1.
+        // This period replaces that of tracepoints, which is 1.
         if config.period.is_some() {
             events.iter_mut().for_each(|event| event.what.period = None);
         }
@@ -118,7 +119,9 @@ fn split_events(names: &str) -> Vec<&str> {
     if names.starts_with('{') {
         return vec![names];
     }
-    let (mut inside, mut start, mut parts) = (false, 0, Vec::new());
+    let mut inside = false;
+    let mut start = 0;
+    let mut parts = Vec::new();
     for (at, byte) in names.bytes().enumerate() {
         match byte {
             b'/' => inside = !inside,
@@ -133,7 +136,7 @@ fn split_events(names: &str) -> Vec<&str> {
     parts
 }
 
-/// Frame pointers where the program really has them; copied stacks, which always work, where not.
+/// Frame pointers if the program really has them; otherwise copied stacks, which always work.
 fn choose(workload: &Workload) -> (CallGraph, Option<String>) {
     let program = match workload {
         Workload::Command(command) => command.first().cloned().unwrap_or_default(),
@@ -166,7 +169,7 @@ fn call_graph(mode: &str) -> Result<CallGraph, String> {
 /// Where a recording goes.
 pub(super) struct Stream<'a> {
     pub(super) to: &'a mut (dyn Write + Send),
-    /// It has our standard output: what the workload prints there goes to stderr instead.
+    /// It has our standard output, so the workload's standard output goes to stderr instead.
     pub(super) is_stdout: bool,
 }
 
@@ -187,11 +190,12 @@ impl Plan {
         choices.iter().for_each(|choice| change(choice));
         if config.kernel_symbols && kernel::is_hidden() {
             change(
-                "--kernel-symbols has no effect, because only root may see the addresses of the kernel",
+                "--kernel-symbols has no effect, because only root may see the addresses of the \
+                 kernel",
             );
         }
         let is_command = matches!(workload, Workload::Command(_));
-        // Events of whole processors do not know what an exec is.
+        // The kernel does not end events of whole processors at an exec.
         if let Workload::Command(command) = workload
             && !config.per_cpu
         {
@@ -201,7 +205,8 @@ impl Plan {
         let waits_for_exec = is_command && config.delay.is_none() && !config.per_cpu;
         wanted.on_exec = waits_for_exec;
         let pids = match workload {
-            // The recorder of --root is given the held process of a command.
+            // The recorder of --root gets the held child of a command, about which nobody needs
+            // advice.
             Workload::Pids(pids) if config.control.is_none() => {
                 attach::processes(pids, &mut change)?
             }
@@ -225,12 +230,12 @@ impl Plan {
                     remedy: String::new(),
                 };
                 let line = child::command(command, config, stdout.for_workload())?;
-                let held = Held::new(line).map_err(cannot)?;
+                let held = HeldChild::new(line).map_err(cannot)?;
                 events.open(Some(held.pid()).filter(|_| !config.per_cpu))?;
                 let session = Session::new(&events, config, stream);
                 let mut session = session.map_err(cannot_write)?;
                 if config.per_cpu {
-                    // It is sampled before its exec, too, when it is still a copy of ours.
+                    // It is sampled before its exec, too, while it is still a copy of us.
                     let pid = held.pid();
                     session.keep_only(&[pid]);
                     let threads: Vec<Thread> = threads::named(pid).collect();
@@ -239,7 +244,7 @@ impl Plan {
                 wait.command(held, cannot, session, &mut events)
             }
             Workload::Pids(_) => {
-                // Attaching takes long where threads are many, and the rings fill meanwhile.
+                // Attaching to many threads takes long, and the rings fill meanwhile.
                 let _first = sys::First::go();
                 let mut queue = Queue::default();
                 let threads: Vec<Thread> = if config.per_cpu {
@@ -275,8 +280,8 @@ impl Plan {
     }
 }
 
-/// Tells of what was there before the recording. That takes a while, so `meanwhile` empties the
-/// rings now and then.
+/// Writes the threads and maps that were there before the recording. That takes a while, so
+/// `meanwhile` empties the rings now and then.
 fn before(
     session: &mut Session<'_>,
     threads: &[Thread],

@@ -1,14 +1,17 @@
-//! Where threads block, and for how long: from the switch that takes one off the processor to the one that brings it back.
+//! Where threads block, and for how long: from the switch that takes a thread off the processor to
+//! the switch that brings it back.
 //!
 //! ```text
-//!  sample of the switch ─▶ Leaving ─▶ SWITCH out ─▶ Blocked, unwound ─▶ SWITCH in ─▶ a sample: the time in between
-//!                            └ out, but preempted: forgotten           └ the recording ends: until then
+//!  sample of the switch ─▶ Leaving ─▶ SWITCH out ─▶ Blocked, unwound ─▶ SWITCH in ─▶ a sample
+//!                            │                        └ the recording ends ─▶ a sample until then
+//!                            └ SWITCH out, preempted ─▶ forgotten
 //! ```
 //!
-//! The kernel takes the sample in the thread that leaves, with its stack, and says only then whether it still wanted to run. One
-//! that did, preempted or yielding, is not blocked, as `perf record --off-cpu` has it, too. What is counted reaches to where the
-//! thread runs again, so it holds the wait for a free processor after what it waited for. The sample has the time of the return:
-//! so the stream stays sorted.
+//! The kernel takes the sample in the thread that leaves, with its stack, and says only then
+//! whether the thread still wanted to run. A thread that did, because it was preempted or yielded,
+//! is not blocked; `perf record --off-cpu` counts alike. The time reaches to where the thread runs
+//! again, so it includes the wait for a free processor. The sample has the time of the return, so
+//! that the stream stays sorted.
 //!
 //! Memory: a call chain for each thread that is blocked.
 
@@ -17,17 +20,17 @@ use std::collections::HashMap;
 use crate::perf_data::write::NewSample;
 use crate::perf_data::{Attr, Endian, Head, RawSample, Record, SampleId};
 
-/// All threads that do not run, by number.
+/// The threads that do not run, by number.
 #[derive(Default)]
 pub(super) struct OffCpu {
     threads: HashMap<u32, Thread>,
 }
 
 enum Thread {
-    /// Its stack was sampled, as it is about to leave.
+    /// It is about to leave; its stack was sampled.
     Leaving(Vec<u8>),
     Blocked(Blocked),
-    /// Seen when a whole machine is recorded: the last switch of a thread is behind its end.
+    /// It has ended. If a whole machine is recorded, its last switch comes after its end.
     Over,
 }
 
@@ -43,8 +46,8 @@ pub(super) struct Blocked {
 }
 
 impl OffCpu {
-    /// Takes note of a record, whose copied stack, if it is of a thread that blocks, `chain` unwinds. The answer is a thread that is
-    /// back, and when.
+    /// Takes note of a record. If a thread blocks, `chain` unwinds its copied stack. The answer is
+    /// a thread that is back, and when.
     pub(super) fn note(
         &mut self,
         record: &Record<'_>,
@@ -63,11 +66,11 @@ impl OffCpu {
                         self.threads.insert(tid, Thread::Blocked(blocked));
                     }
                     Thread::Blocked(blocked) if !out => return Some((blocked, id.time?)),
-                    // What tells of a thread that was found while it was being attached to may come twice.
+                    // Records of a thread may come twice while we attach to it.
                     blocked @ (Thread::Blocked(_) | Thread::Over) => {
                         drop(self.threads.insert(tid, blocked));
                     }
-                    // Preempted; or what belongs between was lost.
+                    // It was preempted, or the record in between was lost.
                     Thread::Leaving(_) => {}
                 }
             }
@@ -78,14 +81,14 @@ impl OffCpu {
 
     /// Keeps the sample of a thread that is about to leave.
     pub(super) fn leaves(&mut self, sample: &RawSample<'_>, bytes: &[u8]) {
-        // 0 is who runs where nobody else does; -1 has ended.
+        // 0 is the idle thread; -1 has ended.
         let Some(tid) = sample.tid.filter(|&tid| tid != 0 && tid != u32::MAX) else { return };
         if !matches!(self.threads.get(&tid), Some(Thread::Over)) {
             self.threads.insert(tid, Thread::Leaving(bytes.to_vec()));
         }
     }
 
-    /// Those that are not back at the end, in order of when they left.
+    /// The threads that are not back at the end, in the order in which they left.
     pub(super) fn at_the_end(&mut self) -> Vec<Blocked> {
         let blocked = self.threads.drain().filter_map(|(_, thread)| match thread {
             Thread::Blocked(blocked) => Some(blocked),
@@ -118,7 +121,7 @@ impl Blocked {
         })
     }
 
-    /// What it is at `time`, when it is back, in the recording: `id` is the event's.
+    /// Its sample in the recording, if it is back at `time`. `id` is the event's.
     pub(super) fn sample(&self, id: u64, time: u64) -> NewSample<'_> {
         let &Blocked { misc, ip, pid, tid, cpu, since, ref chain } = self;
         let period = time.saturating_sub(since);

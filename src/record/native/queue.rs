@@ -1,7 +1,8 @@
 //! Records of all rings, put in order of time.
 //!
-//! Each CPU has its own ring, so a thread's map can lie in one and its next sample in another. A record has the time when
-//! it was begun and is seen when it is whole: what is read waits until nothing older can still be underway.
+//! Each CPU has its own ring, so a thread's map can lie in one ring and its next sample in another.
+//! A record carries the time when it was begun, but appears when it is whole. So records wait here
+//! until nothing older can still be underway.
 
 use super::open::Events;
 use crate::perf_data::{Attr, Endian, Record};
@@ -11,13 +12,13 @@ use crate::unwind::StackExtent;
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Vec<Waiting>,
-    /// The room of records that were handed over.
+    /// The memory of records that were handed over, to be used again.
     spare: Vec<Vec<u8>>,
     /// How much is needed of copied stacks.
     pub(super) stack_extent: StackExtent,
 }
 
-/// The room of more records is freed: they are many only where they had to wait for long.
+/// The memory of more records than this is freed: they are many only after they had to wait.
 const MOST_SPARE: usize = 1 << 10;
 
 struct Waiting {
@@ -26,8 +27,8 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Takes a record, which `see` may look at, without the part of a copied stack that holds nothing, or
-    /// nothing that is needed.
+    /// Takes a record, which `see` may look at. It leaves out the part of a copied stack that is
+    /// empty or not needed.
     pub(super) fn push(&mut self, bytes: &[u8], attr: &Attr, see: impl FnOnce(&Record<'_>)) {
         let Some((record, id)) = Record::parse(bytes, Endian::NATIVE, attr) else { return };
         see(&record);
@@ -58,27 +59,28 @@ impl Queue {
         }
     }
 
-    /// How many wait.
+    /// How many records wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// What is from before `until`, in order.
+    /// Takes out the records up to the time `until`, in order.
     pub(super) fn take(&mut self, until: u64) -> Vec<Vec<u8>> {
-        // What has the same time stays in the order of its ring.
+        // Records of one time stay in the order of their ring.
         self.waiting.sort_by_key(|record| record.time);
         let ready = self.waiting.partition_point(|record| record.time <= until);
         self.waiting.drain(..ready).map(|record| record.bytes).collect()
     }
 
-    /// Takes back the room of records that nobody needs any more.
+    /// Takes back the memory of records that nobody needs any more.
     pub(super) fn give_back(&mut self, records: Vec<Vec<u8>>) {
         self.spare.extend(records);
         self.spare.truncate(MOST_SPARE);
     }
 }
 
-/// A sample ends in the length that was reserved for the stack, the stack, and the length that was used.
+/// Copies a sample with less of its stack. A sample ends in the length that was reserved for the
+/// stack, the stack, and the length that was used.
 fn trim(bytes: &[u8], stack: &[u8], reserved: u64, into: &mut Vec<u8>) {
     let at = bytes.len().saturating_sub(16 + reserved as usize);
     let kept = stack.len().next_multiple_of(8);

@@ -1,4 +1,5 @@
-//! A recording that is going on: what comes out of the rings is unwound and goes into the stream.
+//! A recording that is going on: it unwinds what comes out of the rings and writes it into the
+//! stream.
 
 use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
@@ -20,38 +21,39 @@ use crate::prefetch::prefetch;
 use crate::unwind::Live;
 use crate::unwind::StackExtent;
 
-/// What becomes of samples.
+/// The part of a recording behind the rings.
 pub(super) struct Session<'a> {
     writer: Writer<BufWriter<&'a mut (dyn Write + Send)>>,
-    /// As the events were opened.
+    /// The attr with which the events were opened.
     attr: Attr,
-    /// The period of samples that tell none.
+    /// The period of samples that carry none.
     fixed_period: u64,
     /// The number of each event in the recording.
     numbers: Vec<u64>,
     ids: Ids,
-    /// Unwinds, unless stacks are to be recorded as they are or come as chains.
+    /// The unwinder, unless stacks are recorded as they are or come as chains.
     live: Option<Live>,
     builds: Builds,
     chain: Vec<u64>,
-    /// Threads that are blocked, if that is recorded.
+    /// The threads that are blocked, if they are recorded.
     off: Option<OffCpu>,
-    /// Processes that were started and did not end.
+    /// The processes that were started and did not end.
     started: HashSet<u32>,
-    /// The workload's processes, if others are recorded, too.
+    /// The workload's processes, if other processes are recorded, too.
     family: Option<Family>,
-    /// Names the kernel's functions, if that is asked for.
+    /// The names of the kernel's functions, if they are asked for.
     kernel: Option<kernel::Names>,
-    /// What samples stand for that were taken twice, for each event.
+    /// For each event, the period of samples that were taken twice.
     twice: Vec<u64>,
-    /// How many records were lost, by what the rings told.
+    /// How many records were lost, as far as the rings told.
     lost: u64,
-    /// Something of it is out already.
+    /// Part of it is written already.
     pub(super) has_begun: bool,
 }
 
 impl<'a> Session<'a> {
-    /// Starts the stream: what is recorded, and on which machine. All `events` are open.
+    /// Starts the stream with its head: what is recorded, and on which machine. All `events` are
+    /// open.
     pub(super) fn new(
         events: &Events<'_>,
         config: &Config,
@@ -94,7 +96,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Leaves out what is not of `pids` or what they start.
+    /// Leaves out processes other than `pids` and those that they start.
     pub(super) fn keep_only(&mut self, pids: &[u32]) {
         self.family = Some(Family::of(pids));
     }
@@ -104,19 +106,19 @@ impl<'a> Session<'a> {
         self.started.iter().copied()
     }
 
-    /// How much of copied stacks is needed: all, if they are not unwound.
+    /// How much of copied stacks is needed: all of them, if they are not unwound.
     pub(super) fn stack_extent(&self) -> StackExtent {
         self.live.as_ref().map_or_else(StackExtent::default, |live| live.stack_extent().clone())
     }
 
-    /// Tells of a thread that was there before.
+    /// Writes a thread that was there before.
     pub(super) fn thread(&mut self, thread: &Thread) -> io::Result<()> {
         let id = self.numbers.first().copied().unwrap_or(0);
         let Thread { pid, tid, comm, forked } = thread;
         self.writer.comm_at(*forked, *pid, *tid, comm, id)
     }
 
-    /// Tells of what a process had mapped before; of its data maps too if it is asked.
+    /// Writes what a process had mapped before, with its data maps if `data_maps`.
     pub(super) fn maps(&mut self, pid: u32, data_maps: bool) -> io::Result<()> {
         let id = self.numbers.first().copied().unwrap_or(0);
         let Session { live, builds, writer, .. } = self;
@@ -130,7 +132,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Writes all that comes.
+    /// Writes every batch that comes.
     pub(super) fn write_all(&mut self, batches: Batches) -> io::Result<()> {
         batches.take(|batch| {
             for (at, bytes) in batch.iter().enumerate() {
@@ -145,8 +147,9 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Writes what is known only when all is over: who is blocked still, and how much was lost of which no ring told. It tells of a loss
-    /// when it has room again, and is asked to hold something else.
+    /// Writes what is known only at the end: the threads that are still blocked, and the losses
+    /// that no ring told of. A ring tells of a loss only when it has room again and gets another
+    /// record.
     pub(super) fn finish(&mut self, events: &Events<'_>) -> io::Result<()> {
         let lost = events.lost().saturating_sub(self.lost);
         let end = events.ended.unwrap_or_else(sys::now);
@@ -236,7 +239,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Keeps what tells of blocked threads, and writes those that are back. True if the record is nothing but that.
+    /// Takes note of threads that block, and writes those that are back. True if the record is of
+    /// no other use.
     fn note_off_cpu(
         &mut self,
         record: &Record<'_>,
@@ -252,7 +256,8 @@ impl<'a> Session<'a> {
             Record::Sample(sample) if event == last => off.leaves(sample, bytes),
             Record::Sample(_) => return Ok(false),
             _ => {
-                let (live, chain) = (&mut self.live, &mut self.chain);
+                let live = &mut self.live;
+                let chain = &mut self.chain;
                 let back = off.note(record, id, &self.attr, |head, sample| match live {
                     Some(live) => {
                         chain_of(head.mode(), sample, live, chain);
@@ -275,9 +280,10 @@ fn with_build_id<'a>(mmap: Mmap<'a>, build_id: Option<&'a [u8]>) -> Mmap<'a> {
     Mmap { file: build_id.map_or(mmap.file, FileId::BuildId), ..mmap }
 }
 
-/// The kernel's part of the chain as it came, then the user's as it is found on the stack.
+/// Puts the kernel's part of the chain as it came into `chain`, and then the user's part as it is
+/// found on the stack.
 ///
-/// A stack that was not followed to its root ends in [`TRUNCATED`].
+/// A stack that cannot be followed to its root ends in [`TRUNCATED`].
 fn chain_of(mode: CpuMode, sample: &RawSample<'_>, live: &mut Live, chain: &mut Vec<u64>) {
     chain.clear();
     let kernel = sample.callchain.iter().flat_map(|chain| chain.iter());
@@ -287,7 +293,8 @@ fn chain_of(mode: CpuMode, sample: &RawSample<'_>, live: &mut Live, chain: &mut 
     match live.unwind(sample, chain) {
         Some(true) => {}
         Some(false) => chain.push(TRUNCATED),
-        // Registers that we do not know, as of a 32-bit program on AArch64: only where it was is known.
+        // We do not know the registers, as with a 32-bit program on AArch64; only the place is
+        // known.
         None if mode == CpuMode::User => chain.extend(sample.ip.into_iter().chain([TRUNCATED])),
         None => chain.truncate(start),
     }

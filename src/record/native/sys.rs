@@ -182,13 +182,13 @@ pub(super) fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Lets this thread go before all others until it is dropped, if it may: a recorder that waits for
+/// Lets this thread run before all others until it is dropped, if we may: a recorder that waits for
 /// its turn among a busy workload's threads loses samples.
 ///
-/// A thread with a deadline goes even before those of real-time programs, such as encoders that
-/// take `SCHED_FIFO` 99. The kernel grants it a part of one processor at most; all parts together
-/// must be less than there is, or it refuses. Who may not have that has the highest priority of
-/// ordinary threads, which is as good unless real-time programs run.
+/// A thread with a deadline runs even before those of real-time programs, such as encoders that
+/// take `SCHED_FIFO` 99. The kernel grants it at most a part of one processor, and refuses if all
+/// parts together are too much. Without a deadline, the thread has the highest priority of ordinary
+/// threads, which is as good unless real-time programs run.
 pub(super) struct First {
     nice: libc::c_int,
     had_deadline: bool,
@@ -211,13 +211,13 @@ struct SchedAttr {
 impl First {
     /// For a thread that seldom runs, and never for long.
     pub(super) fn go() -> First {
-        // SAFETY: numbers; the calling thread alone is meant. Whoever may not is not worse off.
+        // SAFETY: numbers, about the calling thread alone. If we may not, nothing changes.
         let nice = unsafe {
             let before = libc::getpriority(libc::PRIO_PROCESS, 0);
             libc::setpriority(libc::PRIO_PROCESS, 0, -20);
             before
         };
-        // Many processors fill many rings, and leave room for the helpers.
+        // Many processors fill many rings, and leave time for the helpers.
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let ms = if cpus > 2 { 9 } else { 5 };
         First { nice, had_deadline: set_scheduling(0, &SchedAttr::deadline(ms)) }
@@ -235,8 +235,8 @@ impl Drop for First {
 }
 
 impl SchedAttr {
-    /// Up to so many milliseconds of each ten, which is less than a ring's time. Emptying the rings
-    /// of two processors takes half a millisecond.
+    /// Up to this many milliseconds of each ten, which is less than a ring's time. It takes half a
+    /// millisecond to empty the rings of two processors.
     fn deadline(ms: u64) -> SchedAttr {
         const MS: u64 = 1_000_000;
         const SCHED_DEADLINE: u32 = 6;
@@ -253,8 +253,8 @@ impl SchedAttr {
     }
 }
 
-/// A thread of ours that goes before all others only while we must wait for it, so that it disturbs
-/// a real-time program no more than it must.
+/// A thread of ours that runs before all others only while we must wait for it, so that it disturbs
+/// real-time programs no more than necessary.
 #[derive(Default)]
 pub(in super::super) struct Helper {
     thread: AtomicI32,
@@ -262,21 +262,21 @@ pub(in super::super) struct Helper {
 }
 
 impl Helper {
-    /// The calling thread is it, to its end.
+    /// Makes the calling thread the helper, until it ends.
     pub(in super::super) fn enter(&self) {
         // SAFETY: a number.
         self.thread.store(unsafe { libc::gettid() }, Ordering::Release);
     }
 
-    /// The same, and it goes before ordinary threads from now on.
+    /// The same, and lets it run before ordinary threads from now on.
     pub(super) fn enter_before_ordinary(&self) {
-        // SAFETY: numbers. Whoever may not is not worse off.
+        // SAFETY: numbers. If we may not, nothing changes.
         unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
         self.enter();
     }
 
-    /// Lets it go before all others, or no longer. Another thread does this: it cannot if it waits
-    /// for its turn.
+    /// Lets it run before all others, or no longer. Another thread calls this, because the helper
+    /// cannot while it waits for its turn.
     pub(in super::super) fn put_first(&self, first: bool) {
         let thread = self.thread.load(Ordering::Acquire);
         if thread == 0 || self.is_first.swap(first, Ordering::Relaxed) == first {

@@ -1,4 +1,4 @@
-//! What was there before the recording: threads, their names and their maps, out of /proc.
+//! Threads, names and maps that were there before the recording, from /proc.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ fn numbers(folder: &Path) -> Vec<u32> {
     numbers
 }
 
-/// Whether a process has ended: it is gone, or nobody has waited for it yet. One whose first thread
-/// has ended goes on as long as it has another one.
+/// Whether a process has ended: it is gone, or nobody has waited for it yet. A process whose first
+/// thread has ended goes on as long as it has another one.
 pub(super) fn has_ended(pid: u32) -> bool {
     is_over(&format!("/proc/{pid}/stat")) && running(pid).is_none()
 }
@@ -57,8 +57,7 @@ pub(super) fn process_of(tid: u32) -> Option<u32> {
     line.trim().to_str().ok()?.parse().ok()
 }
 
-/// The processes that `pids` have started and that run, and those that these have started. Without
-/// `pids` themselves.
+/// The running children of `pids`, their children, and so on, without `pids` themselves.
 pub(super) fn descendants(pids: &[u32]) -> Vec<u32> {
     let parent = |pid: &u32| {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -97,19 +96,21 @@ pub(super) struct Thread {
     pub(super) pid: u32,
     pub(super) tid: u32,
     pub(super) comm: Vec<u8>,
-    /// Just behind the FORK record that gives it its creator's name, in nanoseconds; 0 if there is none.
+    /// Just after the FORK record that gives it its creator's name, in nanoseconds; 0 if there is
+    /// none.
     pub(super) forked: u64,
 }
 
 impl Thread {
-    /// As it is called now, if it is still there.
+    /// A thread with its present name, if it is still there.
     pub(super) fn now(pid: u32, tid: u32) -> Option<Thread> {
         let comm = fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
         Some(Thread { pid, tid, comm: comm.trim_end_with(|c| c == '\n').to_vec(), forked: 0 })
     }
 }
 
-/// Shows every executable map of `pid`, or every map, to `each`. What is gone by now is left out.
+/// Calls `each` for every executable map of `pid`, or for every map if `data_maps`. A process that
+/// is gone has none.
 pub(super) fn maps(
     pid: u32,
     data_maps: bool,
@@ -152,7 +153,7 @@ fn parse(pid: u32, line: &[u8]) -> Option<Mmap<'_>> {
         flags: Some(if access.get(3) == Some(&b's') { 1 } else { 2 }),
         executable: prot & 4 != 0,
         mode: crate::perf_data::CpuMode::User,
-        // What has no name is the program's own, as of a JIT.
+        // A map without a name is anonymous memory, such as a JIT's.
         path: if path.is_empty() { BStr::new("//anon") } else { path.as_bstr() },
     })
 }

@@ -1,7 +1,8 @@
 //! The end of a recording: the workload's, a signal, or the time that was set.
 //!
-//! The first SIGINT or SIGTERM ends the recording. A terminal's Ctrl-C has reached the workload too; a signal to us
-//! alone goes on to it. If that does not end it within a second it gets SIGTERM, and SIGKILL at the second signal.
+//! The first SIGINT or SIGTERM ends the recording. A terminal's Ctrl-C has reached the workload
+//! too; we forward a signal that reached us alone. If that does not end the workload within a
+//! second, it gets SIGTERM; at the second signal it gets SIGKILL.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsRawFd;
@@ -15,7 +16,7 @@ use signal_hook::consts::{SIGCHLD, SIGINT, SIGKILL, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
 
 use super::super::child;
-use super::super::held::Held;
+use super::super::held_child::HeldChild;
 use super::super::signals::send;
 use super::super::{Config, Ended};
 use super::control::Control;
@@ -26,9 +27,9 @@ use super::session::Session;
 use super::{advice, sys, threads};
 use crate::error::{Error, Result};
 
-/// How long the rings are left alone at most. They wake us when they fill up.
+/// The milliseconds for which we leave the rings alone at most. They wake us when they fill up.
 const ROUND: i32 = 50;
-/// The same where they cannot wake us.
+/// The same if they cannot wake us.
 const SHORT: i32 = 10;
 /// How long a workload may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -55,14 +56,14 @@ impl Wait {
         let signals = catch(&[SIGINT, SIGTERM], &mut registered)?;
         let control = config.control.as_ref().map(Control::open).transpose();
         let control = control.map_err(Error::io(|| "cannot open the FIFOs of --control"))?;
-        let (delay, duration, began) = (config.delay, config.duration, Instant::now());
+        let began = Instant::now();
         Ok(Wait {
             signals,
             registered,
             seen: 0,
             control,
-            delay,
-            duration,
+            delay: config.delay,
+            duration: config.duration,
             is_over: false,
             began,
             enabled: began,
@@ -72,14 +73,14 @@ impl Wait {
     /// Lets a command go, and records to its end.
     pub(super) fn command(
         mut self,
-        held: Held,
+        held: HeldChild,
         cannot: impl FnOnce(io::Error) -> Error,
         mut session: Session<'_>,
         events: &mut Events<'_>,
     ) -> Result<Ended> {
         let exits = catch(&[SIGCHLD], &mut self.registered)?;
-        // The command was forked before, so that it does not inherit this, and it may itself keep
-        // us from running once it goes.
+        // The command was forked before, so it does not inherit this priority. Once it runs, it may
+        // itself keep us from running.
         let _first = sys::First::go();
         let mut running = Running { child: held.release().map_err(cannot)?, exits };
         let recorded = self.record(Some(&mut running), &[], &mut session, Queue::default(), events);
@@ -96,7 +97,8 @@ impl Wait {
         Ok(self.ended(child::outcome(status, self.is_over && self.seen == 0)))
     }
 
-    /// Records `pids` until all have ended, or everything if there are none. In `queue` is what was recorded already.
+    /// Records `pids` until all have ended, or everything if there are none. `queue` holds what was
+    /// recorded already.
     pub(super) fn processes(
         mut self,
         pids: &[u32],
@@ -141,7 +143,7 @@ impl Wait {
                 session.write_all(batches)
             });
             let drained = self.drain(running, pids, &mut drain, events);
-            // The others see the end by that.
+            // This ends the batches, and with them the other thread.
             drop(drain);
             let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             written.and(drained)
@@ -220,7 +222,7 @@ impl Wait {
         fds.extend(events.poll());
         sys::poll(&mut fds, ROUND);
         let (own, rings) = fds.split_at_mut(3);
-        // The ring of a thread that is gone says so for ever: then it is left alone for a while.
+        // The ring of a thread that is gone says so for ever: leave it alone for a while.
         let is_gone = |fd: &libc::pollfd| fd.revents & !libc::POLLIN != 0;
         if own.iter().all(|fd| fd.revents == 0) && rings.iter().any(is_gone) {
             sys::poll(own, SHORT);
@@ -262,18 +264,18 @@ struct Running {
 }
 
 impl Running {
-    /// Whether it is over. With `told`, something is to be read of `exits`.
+    /// Whether it is over. If `told`, there is something to read in `exits`.
     fn has_ended(&mut self, told: bool) -> io::Result<bool> {
         if told {
-            // How often does not matter.
+            // It does not matter how many bytes came.
             let _ = self.exits.read(&mut [0; 64])?;
         }
-        // Asked in any case: who has started us may have blocked the signal.
+        // We ask in any case, because the program that started us may have blocked the signal.
         Ok(self.child.try_wait()?.is_some())
     }
 }
 
-/// Where it can be read that one of `signals` has come.
+/// A pipe that gets a byte for each of `signals` that comes.
 fn catch(signals: &[i32], registered: &mut Vec<SigId>) -> Result<PipeReader> {
     let cannot = || Error::io(|| "cannot catch signals");
     let (reader, writer) = io::pipe().map_err(cannot())?;

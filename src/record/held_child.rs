@@ -1,8 +1,9 @@
 //! A workload that is ours while its profiler is root's.
 //!
-//! `sudo perf record CMD` would run CMD as root, without its environment. So we fork the workload ourselves and hold it
-//! before its exec; a privileged perf attaches to it, says through its control FIFO that it is ready, and the workload
-//! goes. Only perf is privileged, and the workload's status is known from the workload.
+//! `sudo perf record CMD` would run CMD as root, without its environment. So we fork the workload
+//! ourselves and hold it before its exec. A privileged perf attaches to it and says through its
+//! control FIFO that it is ready; then the workload goes. Only perf is privileged, and we get the
+//! workload's status from the workload itself.
 //!
 //! ```text
 //!  fork ─▶ held … exec ───── workload ───── exit
@@ -31,7 +32,7 @@ use super::{Config, scratch};
 use crate::error::{Error, Result};
 
 /// A process that is forked and waits to become its program.
-pub(super) struct Held {
+pub(super) struct HeldChild {
     pid: u32,
     gate: PipeWriter,
     /// `spawn` returns when the program has begun.
@@ -39,17 +40,19 @@ pub(super) struct Held {
     spawner: Arc<Helper>,
 }
 
-impl Held {
-    pub(super) fn new(mut command: Command) -> io::Result<Held> {
+impl HeldChild {
+    pub(super) fn new(mut command: Command) -> io::Result<HeldChild> {
         let (gate_reader, gate) = io::pipe()?;
         let (mut pid_reader, pid_writer) = io::pipe()?;
         let gate_fd = gate.as_raw_fd();
         let wait = move || {
-            // SAFETY: the fork's own copy of a descriptor that only its parent uses; open, it would hide the parent's end.
+            // SAFETY: the fork's own copy of a descriptor that only its parent uses. Left open, it
+            // would hide the parent's end from the fork.
             unsafe { libc::close(gate_fd) };
             wait_at(&gate_reader, &pid_writer)
         };
-        // SAFETY: it closes, asks for its number, writes and reads: all allowed between fork and exec.
+        // SAFETY: it closes, asks for its number, writes and reads: all allowed between fork and
+        // exec.
         unsafe { command.pre_exec(wait) };
         let spawner = Arc::new(Helper::default());
         let entering = spawner.clone();
@@ -62,24 +65,25 @@ impl Held {
             let failed = spawning.join().ok().and_then(Result::err);
             return Err(failed.unwrap_or(error));
         }
-        Ok(Held { pid: u32::from_ne_bytes(pid), gate, spawning, spawner })
+        Ok(HeldChild { pid: u32::from_ne_bytes(pid), gate, spawning, spawner })
     }
 
-    /// Its number, now and as the program.
+    /// Its number, which it keeps as the program.
     pub(super) fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Lets it go. Dropping it instead ends it.
     pub(super) fn release(mut self) -> io::Result<Child> {
-        // A real-time program could keep it from telling that the program has begun.
+        // A real-time program could keep the spawner from saying that it has begun.
         self.spawner.put_first(true);
         self.gate.write_all(b"!")?;
         self.spawning.join().map_err(|_| io::ErrorKind::Other)?
     }
 }
 
-/// In the fork: tells its number, then waits for one byte; the end of the pipe ends it, without a word: who could hear it is gone.
+/// Tells the number of the fork, in which it runs, then waits for one byte. The end of the pipe
+/// ends the fork silently, because nobody is left to listen.
 fn wait_at(mut gate: &PipeReader, mut number: &PipeWriter) -> io::Result<()> {
     number.write_all(&std::process::id().to_ne_bytes())?;
     if gate.read_exact(&mut [0]).is_err() {
@@ -89,7 +93,8 @@ fn wait_at(mut gate: &PipeReader, mut number: &PipeWriter) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `command` under the profiler whose line is `line(PID, FIFOs)`, which gets `FIFOs` as perf's `--control=fifo:`.
+/// Runs `command` under the profiler whose command line is `line(PID, FIFOs)`. It gets `FIFOs` as
+/// perf's `--control=fifo:`.
 pub(super) fn run(
     command: &[OsString],
     config: &Config,
@@ -105,10 +110,11 @@ pub(super) fn run(
         remedy: String::new(),
     };
     let mut signals = Signals::catch();
-    let held = Held::new(workload).map_err(cannot)?;
+    let held = HeldChild::new(workload).map_err(cannot)?;
     let pid = held.pid;
     let folder = scratch()?;
-    let (control, ack) = (folder.path().join("control"), folder.path().join("ack"));
+    let control = folder.path().join("control");
+    let ack = folder.path().join("ack");
     let fifos = fifo(&control).and_then(|control| Ok((control, fifo(&ack)?)));
     let (control_file, ack_file) = fifos.map_err(Error::io(|| "cannot create a FIFO"))?;
     let line = line(pid, &format!("{},{}", control.display(), ack.display()))?;
@@ -128,10 +134,10 @@ pub(super) fn run(
     })
 }
 
-/// Releases the workload when the profiler is ready, and stops the profiler when the workload has ended. `None` if the
-/// profiler was over before it was ready: then the workload has not begun.
+/// Releases the workload when the profiler is ready, and stops the profiler when the workload has
+/// ended. `None` if the profiler ended before it was ready: then the workload has not begun.
 fn guide(
-    held: Held,
+    held: HeldChild,
     mut control: File,
     mut ack: File,
     over: &AtomicBool,
@@ -146,12 +152,12 @@ fn guide(
     }
     let begun = held.release();
     let ended = begun.and_then(|mut child| child.wait());
-    // What it leaves in the background is not recorded, as perf does it.
+    // Like perf, we do not record what the workload leaves in the background.
     control.write_all(b"stop\n")?;
     ended.map(Some)
 }
 
-/// A FIFO, open at both of its ends so that nobody waits for the other and nobody sees its end.
+/// A FIFO that is open at both ends, so that neither side waits for the other or sees its end.
 fn fifo(path: &Path) -> io::Result<File> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: a string that ends in zero, and a number.
@@ -165,10 +171,10 @@ fn fifo(path: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Held {
+    fn shell(script: &str) -> HeldChild {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Held::new(command).unwrap()
+        HeldChild::new(command).unwrap()
     }
 
     #[test]
@@ -192,14 +198,14 @@ mod tests {
 
     #[test]
     fn it_ends_if_it_is_dropped() {
-        let Held { gate, spawning, .. } = shell("exit 0");
+        let HeldChild { gate, spawning, .. } = shell("exit 0");
         drop(gate);
         assert_eq!(spawning.join().unwrap().unwrap().wait().unwrap().code(), Some(1));
     }
 
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
-        let held = Held::new(Command::new("./no-such-program")).unwrap();
+        let held = HeldChild::new(Command::new("./no-such-program")).unwrap();
         assert_eq!(held.release().unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }
