@@ -112,6 +112,12 @@ impl<'d> Dwarf<'d> {
 }
 
 impl Found {
+    /// Whether nothing is missing: all units could be read, and each function has a name.
+    pub(super) fn is_whole(&self) -> bool {
+        let has_names = |chain: &Chain| chain.iter().all(Option::is_some);
+        self.broken == 0 && self.chains.iter().all(has_names)
+    }
+
     /// The addresses without a chain, and their indices.
     fn rest(&self, addresses: &[u64]) -> (Vec<usize>, Vec<u64>) {
         let rest: Vec<usize> =

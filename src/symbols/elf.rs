@@ -47,7 +47,7 @@ pub(super) struct Section<'d> {
     pub link: u32,
     /// Its bytes in the file, perhaps compressed; empty if it has none.
     pub data: &'d [u8],
-    packed: Option<(CompressionFormat, u64)>,
+    pub(super) packed: Option<(CompressionFormat, u64)>,
 }
 
 /// One loaded segment: where it is in the file and in memory.
@@ -160,6 +160,20 @@ impl<'d> Elf<'d> {
         let old = name.strip_prefix(".debug_").map(|rest| format!(".zdebug_{rest}"));
         let old = old.and_then(|old| self.section(old.as_bytes()));
         old.and_then(Section::unpacked_gnu).unwrap_or_default()
+    }
+
+    /// The first `len` bytes of what [`content`](Elf::content) returns. The rest stays packed.
+    pub(super) fn start_of(&self, name: &str, len: usize) -> Cow<'d, [u8]> {
+        let packed = self.section(name.as_bytes()).and_then(|section| {
+            let (format, size) = section.packed?;
+            (format == CompressionFormat::Zlib && (len as u64) < size).then_some(section.data)
+        });
+        let Some(packed) = packed else { return self.content(name) };
+        let mut start = vec![0; len];
+        match flate2::read::ZlibDecoder::new(packed).read_exact(&mut start) {
+            Ok(()) => Cow::Owned(start),
+            Err(_) => self.content(name),
+        }
     }
 
     /// The content of the section called `name`; empty if it is compressed.

@@ -142,7 +142,8 @@ impl KernelTable {
         // The size of the kernel's own list is given as 0.
         let mut text = Vec::with_capacity(16 << 20);
         std::fs::File::open(path)?.read_to_end(&mut text)?;
-        Ok(KernelTable::read(&text))
+        text.shrink_to_fit();
+        Ok(KernelTable::read(text))
     }
 }
 

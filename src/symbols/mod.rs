@@ -54,6 +54,7 @@ mod kernel_table;
 mod loader;
 mod module;
 mod origin;
+mod part;
 mod path;
 mod perf_map;
 mod plt;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bstr::{BStr, ByteSlice};
@@ -20,7 +21,7 @@ use super::plt;
 use super::split::Split;
 use super::table::{Search, Symbol};
 use super::units::Sections;
-use super::{extent, gopclntab};
+use super::{extent, gopclntab, part};
 use crate::error::{Error, Result};
 use crate::intern::Interner;
 use crate::sample::is_start;
@@ -65,6 +66,8 @@ pub struct Module {
     mini: OnceLock<Option<Vec<u8>>>,
     /// Its compressed sections of DWARF, unpacked.
     unpacked: OnceLock<Unpacked>,
+    /// Whether its DWARF was asked for names.
+    was_asked: AtomicBool,
     /// Where the table of Go's functions is, if this is a program of Go.
     go: OnceLock<Option<gopclntab::Place>>,
     build_id: Option<Vec<u8>>,
@@ -154,6 +157,7 @@ impl Module {
             fetched: OnceLock::new(),
             mini: OnceLock::new(),
             unpacked: OnceLock::new(),
+            was_asked: AtomicBool::new(false),
             go: OnceLock::new(),
             build_id,
             stamp: None,
@@ -377,21 +381,32 @@ impl Module {
         let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
         let fetched = self.fetched.get().and_then(|(_, shared)| shared.as_ref());
         let shared = self.shared.as_ref().or(fetched).and_then(|shared| Elf::parse(shared));
-        let (fresh, shared_unpacked) = rayon::join(
-            || self.unpacked.get().is_none().then(|| unpack(elf)),
-            || shared.as_ref().map(unpack),
-        );
-        let not_kept = fresh.and_then(|fresh| self.keep(fresh)).unwrap_or_default();
-        let unpacked = self.unpacked.get().unwrap_or(&not_kept);
+        let shared_unpacked = shared.as_ref().map(unpack);
         let shared = shared.as_ref().zip(shared_unpacked.as_ref());
-        let dwarf =
-            Dwarf::new(load(elf, unpacked), shared.map(|(elf, unpacked)| load(elf, unpacked)));
         let package = self.package.as_deref().and_then(Elf::parse);
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        let split = Split::new(package.as_ref(), endian, directory);
-        let mut found = dwarf.find(addresses, &split);
-        found.broken += split.missing();
-        found
+        let find = |unpacked: &Unpacked| {
+            let split = Split::new(package.as_ref(), endian, directory);
+            let shared = shared.map(|(elf, unpacked)| load(elf, unpacked));
+            let mut found = Dwarf::new(load(elf, unpacked), shared).find(addresses, &split);
+            found.broken += split.missing();
+            found
+        };
+
+        // The first query is mostly the only one. Another one would unpack the same again.
+        let is_first = !self.was_asked.swap(true, Ordering::Relaxed);
+        if is_first
+            && self.unpacked.get().is_none()
+            && let Some(part) = unpack_part(elf, endian, addresses)
+        {
+            let found = find(&part);
+            if found.is_whole() {
+                return found;
+            }
+        }
+        let fresh = self.unpacked.get().is_none().then(|| unpack(elf));
+        let not_kept = fresh.and_then(|fresh| self.keep(fresh)).unwrap_or_default();
+        find(self.unpacked.get().unwrap_or(&not_kept))
     }
 }
 
@@ -437,9 +452,27 @@ fn with_dwarf<'e, 'd>(
 
 /// Unpacks the compressed sections in parallel.
 fn unpack(elf: &Elf<'_>) -> Unpacked {
-    let unpack = |id: SectionId| match elf.content(id.name()) {
-        Cow::Owned(bytes) => Some((id, bytes)),
-        Cow::Borrowed(_) => None,
+    unpack_up_to(elf, None)
+}
+
+/// The same, with no more of `.debug_info` than `addresses` need. `None` if they need all of it, or
+/// if it is not compressed.
+fn unpack_part(elf: &Elf<'_>, endian: RunTimeEndian, addresses: &[u64]) -> Option<Unpacked> {
+    elf.section(b".debug_info").filter(|section| section.packed.is_some())?;
+    let end = part::end(&elf.content(SectionId::DebugAranges.name()), endian, addresses)?;
+    Some(unpack_up_to(elf, Some(end)))
+}
+
+fn unpack_up_to(elf: &Elf<'_>, end: Option<usize>) -> Unpacked {
+    let unpack = |id: SectionId| {
+        let content = match end {
+            Some(end) if id == SectionId::DebugInfo => elf.start_of(id.name(), end),
+            _ => elf.content(id.name()),
+        };
+        match content {
+            Cow::Owned(bytes) => Some((id, bytes)),
+            Cow::Borrowed(_) => None,
+        }
     };
     READ.into_par_iter().filter_map(unpack).collect()
 }
