@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 /// What one text is like.
 #[derive(Clone, Copy)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// How it is called.
     pub name: &'static str,
     /// About how long it is.
@@ -37,7 +37,7 @@ pub struct Kind {
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 4] = [
+pub(crate) const KINDS: [Kind; 4] = [
     Kind {
         name: "repetitive",
         bytes: 635_000_000,
@@ -92,7 +92,7 @@ impl Random {
 ///
 /// # Errors
 /// `out` fails.
-pub fn write(kind: &Kind, out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn write(kind: &Kind, out: &mut impl Write) -> io::Result<()> {
     let (mut random, mut path) = (Random::new(0), Vec::new());
     let (mut phase, mut time, mut written) = (0, 1_526_000_000u64, 0);
     let mut text = Vec::new();

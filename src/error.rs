@@ -175,7 +175,9 @@ pub enum Error {
 
 impl Error {
     /// An [`Error::Io`] maker for `map_err`: `file.read(..).map_err(Error::io(|| format!("cannot read {name}")))`.
-    pub fn io<S: Into<String>>(doing: impl FnOnce() -> S) -> impl FnOnce(io::Error) -> Error {
+    pub(crate) fn io<S: Into<String>>(
+        doing: impl FnOnce() -> S,
+    ) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { doing: doing().into(), source }
     }
 

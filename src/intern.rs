@@ -17,7 +17,7 @@ pub(crate) const ROOM: usize = 256 << 10;
 
 /// A set of byte strings with dense ids from 0 in order of first appearance.
 #[derive(Clone, Default)]
-pub struct Interner {
+pub(crate) struct Interner {
     bytes: Vec<u8>,
     /// The end of each string in `bytes`. It starts at the end of the previous one.
     ends: Vec<usize>,
@@ -30,7 +30,7 @@ impl Interner {
     ///
     /// There are at most `u32::MAX` ids. A larger profile would not fit into memory.
     #[inline]
-    pub fn intern(&mut self, string: &[u8]) -> u32 {
+    pub(crate) fn intern(&mut self, string: &[u8]) -> u32 {
         self.intern_hashed(string, self.hash(string))
     }
 
@@ -57,7 +57,7 @@ impl Interner {
 
     /// The string of `id`; empty if there is none.
     #[inline]
-    pub fn get(&self, id: u32) -> &[u8] {
+    pub(crate) fn get(&self, id: u32) -> &[u8] {
         get(&self.bytes, &self.ends, id)
     }
 
@@ -105,13 +105,8 @@ impl Interner {
     }
 
     /// How many strings there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
-    }
-
-    /// Whether there are no strings.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
     }
 }
 

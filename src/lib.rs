@@ -13,7 +13,9 @@
 //! *writer* is a sink that prints. Start with [`sample`].
 
 mod backend;
+#[doc(hidden)] // For the tests.
 pub mod cargo;
+#[doc(hidden)] // For the binaries.
 pub mod cli;
 pub mod diff;
 pub mod error;
@@ -23,10 +25,11 @@ pub mod fold;
 pub mod folded;
 mod graph;
 pub mod input;
-pub mod intern;
+mod intern;
 mod lock;
 mod mapped;
 pub mod output;
+#[doc(hidden)] // For the tests and the fuzzer.
 pub mod perf_data;
 pub mod pipeline;
 mod prefetch;
@@ -36,9 +39,10 @@ pub mod sample;
 pub mod script;
 mod slots;
 mod stacks;
+#[doc(hidden)] // As above.
 pub mod symbols;
 pub mod tally;
-pub mod unit;
+mod unit;
 mod unwind;
 mod windows;
 

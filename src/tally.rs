@@ -168,13 +168,13 @@ impl Tally {
     }
 
     /// Counts samples of an event that is not folded.
-    pub fn leave_out(&mut self, event: BString, count: Count) {
+    pub(crate) fn leave_out(&mut self, event: BString, count: Count) {
         self.lose(Loss::OtherEvent, count.items, count.weight);
         *self.others.entry(event).or_default() += count.items;
     }
 
     /// Counts one odd line and remembers the first as an example.
-    pub fn odd(&mut self, line: &[u8]) {
+    pub(crate) fn odd(&mut self, line: &[u8]) {
         self.lose(Loss::Odd, 1, 0);
         if self.examples.is_empty() {
             self.examples.push(line.trim_end().into());
@@ -192,7 +192,7 @@ impl Tally {
     }
 
     /// The first odd line, if there was one.
-    pub fn example(&self) -> Option<&BStr> {
+    pub(crate) fn example(&self) -> Option<&BStr> {
         self.examples.first().map(|example| example.as_bstr())
     }
 
@@ -332,7 +332,7 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -13,18 +13,18 @@ const START: &[u8] = b"# unit: ";
 const END: &[u8] = b" 0";
 
 /// What weights are in where nothing is told.
-pub const SAMPLES: &str = "samples";
+pub(crate) const SAMPLES: &str = "samples";
 
 /// The unit, as far as all that tell it agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unit {
+pub(crate) struct Unit {
     told: Option<BString>,
     mixed: bool,
 }
 
 impl Unit {
     /// Somebody's weights are in `unit`; an empty one is not known.
-    pub fn note(&mut self, unit: &[u8]) {
+    pub(crate) fn note(&mut self, unit: &[u8]) {
         match &self.told {
             None => self.told = Some(unit.into()),
             Some(told) => self.mixed |= *told != unit,
@@ -32,34 +32,26 @@ impl Unit {
     }
 
     /// What `line` of folded text tells.
-    pub fn note_line(&mut self, line: &[u8]) {
+    pub(crate) fn note_line(&mut self, line: &[u8]) {
         if let Some(unit) = of_line(line) {
             self.note(unit);
         }
     }
 
-    /// What another part of the profile tells.
-    pub fn absorb(&mut self, other: &Unit) {
-        if let Some(told) = &other.told {
-            self.note(told);
-        }
-        self.mixed |= other.mixed;
-    }
-
     /// What all weights are in.
-    pub fn known(&self) -> Option<&BStr> {
+    pub(crate) fn known(&self) -> Option<&BStr> {
         let told = self.told.as_ref().map(|told| told.as_bstr());
         told.filter(|told| !self.mixed && !told.is_empty())
     }
 
     /// The line that tells it, if a reader would not know.
-    pub fn line(&self) -> Option<Vec<u8>> {
+    pub(crate) fn line(&self) -> Option<Vec<u8>> {
         self.known().filter(|unit| *unit != SAMPLES).map(|unit| line(unit))
     }
 }
 
 /// `ns` of `# unit: ns 0`, or of `# unit: ns 0 0`, as a differential has it, or without numbers.
-pub fn of_line(line: &[u8]) -> Option<&BStr> {
+pub(crate) fn of_line(line: &[u8]) -> Option<&BStr> {
     let mut unit = line.trim_ascii_end().strip_prefix(START.trim_ascii_end())?;
     while let Some(rest) = unit.strip_suffix(END) {
         unit = rest;
@@ -68,12 +60,12 @@ pub fn of_line(line: &[u8]) -> Option<&BStr> {
 }
 
 /// `# unit: ns 0`, with its newline.
-pub fn line(unit: &[u8]) -> Vec<u8> {
+pub(crate) fn line(unit: &[u8]) -> Vec<u8> {
     [START, unit, END, b"\n"].concat()
 }
 
 /// What periods of `event` are in: those of clocks in `ns`, others in what is counted, such as `cycles`; empty where it is not told.
-pub fn of_event(event: &BStr) -> &BStr {
+pub(crate) fn of_event(event: &BStr) -> &BStr {
     match base_event(event) {
         b"cpu-clock" | b"task-clock" | OFF_CPU => b"ns".as_bstr(),
         event => event.as_bstr(),

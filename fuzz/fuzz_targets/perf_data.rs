@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use flamepipe::perf_data::seekable::Seekable;
+use flamepipe::perf_data::Seekable;
 use flamepipe::perf_data::{Reader, Shares};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    flamepipe::cli::main::<flamepipe::cli::cargo_flamegraph::CargoFlamegraphArgs>()
+    flamepipe::cli::main::<flamepipe::cli::CargoFlamegraphArgs>()
 }

@@ -5,5 +5,5 @@ use std::process::ExitCode;
 use flamepipe::cli;
 
 fn main() -> ExitCode {
-    cli::main::<cli::filter::FilterArgs>()
+    cli::main::<cli::FilterArgs>()
 }

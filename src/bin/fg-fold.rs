@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    flamepipe::cli::main::<flamepipe::cli::fold::FoldArgs>()
+    flamepipe::cli::main::<flamepipe::cli::FoldArgs>()
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use flamepipe::cli::record::RecordArgs;
+use flamepipe::cli::RecordArgs;
 
 fn main() -> ExitCode {
     flamepipe::cli::main::<RecordArgs>()

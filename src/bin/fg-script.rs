@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    flamepipe::cli::main::<flamepipe::cli::script::ScriptArgs>()
+    flamepipe::cli::main::<flamepipe::cli::ScriptArgs>()
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    flamepipe::cli::main::<flamepipe::cli::flamegraph::FlamegraphArgs>()
+    flamepipe::cli::main::<flamepipe::cli::FlamegraphArgs>()
 }

@@ -60,7 +60,7 @@ pub enum Profile {
 
 impl Build {
     /// The name of the profile for `target` in a manifest.
-    pub fn profile_name(&self, target: &Target) -> &str {
+    pub(crate) fn profile_name(&self, target: &Target) -> &str {
         match (&self.profile, target.kind) {
             (Profile::Named(name), _) => name,
             (Profile::Optimised, Kind::Bench | Kind::UnitBench(_)) => "bench",
@@ -71,7 +71,7 @@ impl Build {
     }
 
     /// The arguments that `cargo metadata` takes too.
-    pub fn shared_arguments(&self) -> Vec<OsString> {
+    pub(crate) fn shared_arguments(&self) -> Vec<OsString> {
         let mut line = Line::default();
         line.option("--manifest-path", self.manifest_path.as_deref());
         line.flag("--locked", self.locked);
@@ -83,7 +83,7 @@ impl Build {
     }
 
     /// cargo's arguments for `target`, starting with the subcommand.
-    pub fn arguments(&self, target: &Target) -> Vec<OsString> {
+    pub(crate) fn arguments(&self, target: &Target) -> Vec<OsString> {
         let mut line = Line::default();
         match target.kind {
             Kind::Bin | Kind::Example => line.words(&["build"]),
@@ -154,7 +154,7 @@ impl Line {
 }
 
 /// A command line as a shell takes it.
-pub fn shown(program: &OsStr, arguments: &[OsString]) -> String {
+pub(crate) fn shown(program: &OsStr, arguments: &[OsString]) -> String {
     let words = std::iter::once(program).chain(arguments.iter().map(OsString::as_os_str));
     let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
     let words = words.iter().map(|word| match shlex::try_quote(word) {
@@ -243,7 +243,7 @@ fn is_of(artifact: &Artifact, target: &Target) -> bool {
 ///
 /// # Errors
 /// [`Error::Choice`] if it is a library, as an example may be.
-pub fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<&'a Path> {
+pub(crate) fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<&'a Path> {
     match &artifact.executable {
         Some(path) => Ok(path.as_std_path()),
         None => Err(Error::Choice {
@@ -256,7 +256,7 @@ pub fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<&'a Pat
 
 /// The parts that are missing in an executable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stripped {
+pub(crate) struct Stripped {
     /// The names of its functions, and with them the debug information.
     symbols: bool,
     /// The debug information, perhaps because it never had any.
@@ -265,7 +265,7 @@ pub struct Stripped {
 
 impl Stripped {
     /// The missing parts of an ELF file. For other files, they are not known.
-    pub fn of(executable: &Path) -> Stripped {
+    pub(crate) fn of(executable: &Path) -> Stripped {
         use object::{File, Object, ObjectSection};
         let read = || {
             let file = std::fs::File::open(executable).ok()?;
@@ -283,7 +283,7 @@ impl Stripped {
 
 /// Advice if an `artifact` has no debug information or is stripped. It names the profile that was
 /// used.
-pub fn advice(
+pub(crate) fn advice(
     build: &Build,
     target: &Target,
     artifact: &Artifact,

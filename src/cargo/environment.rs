@@ -16,7 +16,7 @@ use super::target::Target;
 use super::wanted::Kind;
 
 /// The variable with the folders in which the system's loader looks for shared libraries.
-pub const LIBRARY_PATH: &str = if cfg!(windows) {
+pub(crate) const LIBRARY_PATH: &str = if cfg!(windows) {
     "PATH"
 } else if cfg!(target_os = "macos") {
     "DYLD_FALLBACK_LIBRARY_PATH"
@@ -27,7 +27,7 @@ pub const LIBRARY_PATH: &str = if cfg!(windows) {
 };
 
 /// The facts that decide the variables.
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// The workspace.
     pub metadata: &'a Metadata,
     /// The target that runs.
@@ -46,7 +46,7 @@ pub struct Surroundings<'a> {
 
 /// The variables to set in addition to the inherited ones. If two have one name, the later one
 /// counts.
-pub fn variables(around: &Surroundings<'_>) -> Vec<(OsString, OsString)> {
+pub(crate) fn variables(around: &Surroundings<'_>) -> Vec<(OsString, OsString)> {
     let mut variables = Variables::default();
     if let Some(path) = library_path(around) {
         variables.set(LIBRARY_PATH, path);
@@ -82,7 +82,7 @@ pub fn variables(around: &Surroundings<'_>) -> Vec<(OsString, OsString)> {
 }
 
 /// The folder of `target`'s package.
-pub fn package_root<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a Path> {
+pub(crate) fn package_root<'a>(metadata: &'a Metadata, target: &Target) -> Option<&'a Path> {
     let root = package(metadata, target)?.manifest_path.parent()?;
     Some(root.as_std_path())
 }

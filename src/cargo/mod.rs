@@ -12,12 +12,12 @@
 //!
 //! Packages outside the workspace in `--package`, and patterns in names, are not supported.
 
-pub mod build;
-pub mod environment;
+mod build;
+mod environment;
 mod refusal;
-pub mod settings;
-pub mod target;
-pub mod wanted;
+mod settings;
+mod target;
+mod wanted;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -26,11 +26,13 @@ use std::process::{Command, Stdio};
 use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::error::{Error, Result};
-use build::{Build, Built, Stripped};
+use build::Stripped;
 use environment::Surroundings;
 use settings::{Settings, Toolchain};
-use target::Target;
-use wanted::{Kind, Request};
+
+pub use build::{Build, Built, Profile};
+pub use target::{Chosen, Target, choose};
+pub use wanted::{Kind, Request, UnitKind, Wanted};
 
 /// What to build and run. The default is that of `cargo run --release`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub fn prepare(
 ) -> Result<Launch> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let metadata = metadata(&cargo, &config.build, cwd)?;
-    let target = target::choose(&metadata, &config.request)?;
+    let target = choose(&metadata, &config.request)?;
     if let Some(choice) = target.announcement() {
         say(&choice);
     }

@@ -16,11 +16,11 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 
 /// A lookup in an environment.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// The parts of the configuration that say how programs are run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// `[env]`
     pub env: Vec<Variable>,
     /// The X and the words of `[target.X] runner`. X is a triple or `cfg(…)`.
@@ -33,7 +33,7 @@ pub struct Settings {
 
 /// A variable of `[env]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
+pub(crate) struct Variable {
     /// Its name.
     pub name: String,
     /// Its value.
@@ -45,7 +45,7 @@ pub struct Variable {
 impl Settings {
     /// Asks cargo for the settings in `cwd` with these `--config` options. `say` gets a message if
     /// that fails.
-    pub fn read(
+    pub(crate) fn read(
         cargo: &OsStr,
         options: &[String],
         cwd: &Path,
@@ -67,7 +67,7 @@ impl Settings {
 
     /// Reads cargo's JSON. `resolve` makes a path absolute that is relative to its configuration
     /// file.
-    pub fn from_json(json: &Value, resolve: &dyn Fn(&str) -> PathBuf) -> Settings {
+    pub(crate) fn from_json(json: &Value, resolve: &dyn Fn(&str) -> PathBuf) -> Settings {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let resolved = |value: &str| resolve(value).to_string_lossy().into_owned();
         let env = entries(&json["env"]).filter_map(|(name, value)| {
@@ -105,7 +105,11 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Choice`] if several `cfg(…)` match, as in cargo.
-    pub fn runner(&self, toolchain: &Toolchain, environment: Lookup<'_>) -> Result<Vec<OsString>> {
+    pub(crate) fn runner(
+        &self,
+        toolchain: &Toolchain,
+        environment: Lookup<'_>,
+    ) -> Result<Vec<OsString>> {
         let Some(triple) = &toolchain.triple else { return Ok(Vec::new()) };
         let variable =
             format!("CARGO_TARGET_{}_RUNNER", triple.to_uppercase().replace(['-', '.'], "_"));
@@ -149,7 +153,7 @@ fn near(cwd: &Path, value: &str) -> PathBuf {
 
 /// The compiler's facts about the platform.
 #[derive(Clone, Debug, Default)]
-pub struct Toolchain {
+pub(crate) struct Toolchain {
     /// The platform's name.
     pub triple: Option<String>,
     /// The folder of its standard library.
@@ -160,7 +164,7 @@ pub struct Toolchain {
 
 impl Toolchain {
     /// Asks the compiler that cargo would use. `say` gets a message if that fails.
-    pub fn ask(
+    pub(crate) fn ask(
         settings: &Settings,
         triple: Option<&str>,
         cwd: &Path,
@@ -191,7 +195,7 @@ impl Toolchain {
     }
 
     /// Reads the compiler's output: a line with the folder, then one for each condition.
-    pub fn parse(answer: &str) -> Toolchain {
+    pub(crate) fn parse(answer: &str) -> Toolchain {
         let mut lines = answer.lines();
         let libdir = lines.next().filter(|line| !line.is_empty()).map(PathBuf::from);
         // …/lib/rustlib/x86_64-unknown-linux-gnu/lib
@@ -208,7 +212,7 @@ impl Toolchain {
     }
 
     /// The cargo binary itself, not rustup's proxy. Cargo passes it to the programs that it runs.
-    pub fn cargo(&self, environment: Lookup<'_>) -> Option<OsString> {
+    pub(crate) fn cargo(&self, environment: Lookup<'_>) -> Option<OsString> {
         environment("CARGO").or_else(|| {
             // <sysroot>/lib/rustlib/<triple>/lib
             let sysroot = self.libdir.as_deref()?.ancestors().nth(4)?;

@@ -59,7 +59,7 @@ pub enum Kind {
 
 impl Kind {
     /// Whether `cargo bench` runs it, with `--bench`.
-    pub fn is_benchmarked(self) -> bool {
+    pub(crate) fn is_benchmarked(self) -> bool {
         matches!(self, Kind::Bench | Kind::UnitBench(_))
     }
 

@@ -44,7 +44,6 @@ fn finish<P: Program>(outcome: anyhow::Result<Done>) -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if is_interrupted(&error) => ExitCode::from(130),
         Err(error) => match error.downcast_ref::<Failure>() {
-            Some(Failure::Interrupted) => ExitCode::from(130),
             Some(Failure::Usage(problem)) => {
                 io::say(name, format_args!("{problem}\n  `{name} --help` lists the options"));
                 ExitCode::from(2)
@@ -99,7 +98,7 @@ fn is_interrupted(error: &anyhow::Error) -> bool {
 }
 
 /// Writes the man page (`man`) or the completions of a shell (`bash`, `zsh`, …) to stdout.
-pub fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
+pub(crate) fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
     let mut command = P::command();
     let mut text = Vec::new();
     if what == "man" {

@@ -8,122 +8,120 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cargo::build::{Build, Profile};
-use crate::cargo::wanted::{Request, UnitKind, Wanted};
-use crate::cargo::{Config, Launch, prepare};
+use crate::cargo::{Build, Config, Launch, Profile, Request, UnitKind, Wanted, prepare};
 use crate::error::{Error, Result};
 
 /// What to profile and how to build it. To be flattened last: its heading holds for all that follows.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Cargo options")]
-pub struct CargoOptions {
+pub(crate) struct CargoOptions {
     /// Build with the dev profile
     #[arg(long)]
-    pub dev: bool,
+    pub(crate) dev: bool,
 
     /// Build with this profile
     #[arg(long, value_name = "PROFILE")]
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
 
     /// Package of the target to run
     #[arg(short, long, value_name = "SPEC")]
-    pub package: Option<String>,
+    pub(crate) package: Option<String>,
 
     /// Binary to run
     #[arg(short, long, value_name = "NAME", group = "exec-args")]
-    pub bin: Option<String>,
+    pub(crate) bin: Option<String>,
 
     /// Build for this target triple
     #[arg(long, value_name = "TRIPLE")]
-    pub target: Option<String>,
+    pub(crate) target: Option<String>,
 
     /// Example to run
     #[arg(long, value_name = "NAME", group = "exec-args")]
-    pub example: Option<String>,
+    pub(crate) example: Option<String>,
 
     /// Integration test to run; arguments after `--` select some of its tests
     #[arg(long, value_name = "NAME", group = "exec-args")]
-    pub test: Option<String>,
+    pub(crate) test: Option<String>,
 
     /// Library or binary whose unit tests to run; NAME may be omitted if there is only one
     ///
     /// Arguments after `--` select tests.
     #[arg(long, value_name = "NAME", group = "exec-args")]
-    pub unit_test: Option<Option<String>>,
+    pub(crate) unit_test: Option<Option<String>>,
 
     /// Choose the binary or the library if --unit-test or --unit-bench names both
     #[arg(long, value_name = "KIND")]
-    pub unit_test_kind: Option<UnitTestKind>,
+    pub(crate) unit_test_kind: Option<UnitTestKind>,
 
     /// Library or binary whose unit benchmarks to run; NAME may be omitted if there is only one
     #[arg(long, value_name = "NAME", group = "exec-args")]
-    pub unit_bench: Option<Option<String>>,
+    pub(crate) unit_bench: Option<Option<String>>,
 
     /// Benchmark to run
     #[arg(long, value_name = "NAME", group = "exec-args")]
-    pub bench: Option<String>,
+    pub(crate) bench: Option<String>,
 
     /// Path to Cargo.toml
     #[arg(long, value_name = "PATH")]
-    pub manifest_path: Option<PathBuf>,
+    pub(crate) manifest_path: Option<PathBuf>,
 
     /// Features to enable, separated by spaces or commas; may be repeated
     #[arg(short, long, value_name = "FEATURES")]
-    pub features: Vec<String>,
+    pub(crate) features: Vec<String>,
 
     /// Enable all features
     #[arg(long)]
-    pub all_features: bool,
+    pub(crate) all_features: bool,
 
     /// Do not enable the `default` feature
     #[arg(long)]
-    pub no_default_features: bool,
+    pub(crate) no_default_features: bool,
 
     /// Has no effect, because optimised builds are the default; accepted as in `cargo run
     /// --release`
     #[arg(short, long)]
-    pub release: bool,
+    pub(crate) release: bool,
 
     /// Directory for build artifacts
     #[arg(long, value_name = "DIRECTORY")]
-    pub target_dir: Option<PathBuf>,
+    pub(crate) target_dir: Option<PathBuf>,
 
     /// Number of parallel build jobs
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
-    pub jobs: Option<String>,
+    pub(crate) jobs: Option<String>,
 
     /// Fail if Cargo.lock would change
     #[arg(long)]
-    pub locked: bool,
+    pub(crate) locked: bool,
 
     /// Build without the network
     #[arg(long)]
-    pub offline: bool,
+    pub(crate) offline: bool,
 
     /// Both --locked and --offline
     #[arg(long)]
-    pub frozen: bool,
+    pub(crate) frozen: bool,
 
     /// Override a value in the configuration of cargo
     #[arg(long, value_name = "KEY=VALUE|PATH")]
-    pub config: Vec<String>,
+    pub(crate) config: Vec<String>,
 
     /// Unstable flags for cargo
     #[arg(short = 'Z', value_name = "FLAG")]
-    pub unstable: Vec<String>,
+    pub(crate) unstable: Vec<String>,
 
     /// Ignore the `rust-version` of packages
     #[arg(long)]
-    pub ignore_rust_version: bool,
+    pub(crate) ignore_rust_version: bool,
 
     /// Hide the progress of cargo
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 /// What `--unit-test-kind` may be.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum UnitTestKind {
+pub(crate) enum UnitTestKind {
     /// A binary
     Bin,
     /// The library
@@ -132,7 +130,7 @@ pub enum UnitTestKind {
 
 impl CargoOptions {
     /// What is meant. `verbose` is the graph's `-v`: the build's command line is said.
-    pub fn config(&self, verbose: bool) -> Config {
+    pub(crate) fn config(&self, verbose: bool) -> Config {
         let kind = self.unit_test_kind.map(|kind| match kind {
             UnitTestKind::Bin => UnitKind::Bin,
             UnitTestKind::Lib => UnitKind::Lib,
@@ -185,7 +183,7 @@ impl CargoOptions {
     ///
     /// # Errors
     /// See [`prepare`].
-    pub fn workload(
+    pub(crate) fn workload(
         &self,
         verbose: bool,
         trailing: &[OsString],
@@ -198,7 +196,7 @@ impl CargoOptions {
 }
 
 /// cargo calls `cargo-flamegraph flamegraph …`: the word goes, so that `cargo-flamegraph …` is the same.
-pub fn without_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> {
+pub(crate) fn without_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> {
     if arguments.get(1).is_some_and(|first| first == "flamegraph") {
         arguments.remove(1);
     }

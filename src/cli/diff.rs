@@ -40,66 +40,66 @@ use crate::tally::{Tally, counted};
 pub struct DiffArgs {
     /// The first profile; `-` is standard input
     #[arg(value_name = "PATH1")]
-    pub before: PathBuf,
+    pub(crate) before: PathBuf,
 
     /// The second profile
     #[arg(value_name = "PATH2")]
-    pub after: PathBuf,
+    pub(crate) after: PathBuf,
 
     /// Scale the smaller profile to the total of the larger one; this is the default
     #[arg(short, long)]
-    pub normalize: bool,
+    pub(crate) normalize: bool,
 
     /// Replace hexadecimal numbers, such as addresses, by 0x...
     #[arg(short, long)]
-    pub strip_hex: bool,
+    pub(crate) strip_hex: bool,
 
     /// Write a table of the N frames that changed most instead, with their total and self weights
     #[arg(long, value_name = "N")]
-    pub top: Option<usize>,
+    pub(crate) top: Option<usize>,
 
     /// Write the table as JSON: `unit` (percent or weight), the weights `before` and `after`, and
     /// `frames`. Each has `frame`, `mark` (new, vanished or empty), `total` and `self`, both with
     /// `before`, `after` and `change`
     #[arg(long, requires = "top")]
-    pub json: bool,
+    pub(crate) json: bool,
 
     /// Compare weights instead of shares, and write them unscaled
     #[arg(long, conflicts_with = "normalize")]
-    pub absolute: bool,
+    pub(crate) absolute: bool,
 
     /// Omit the `# unit` line, the first line, from which fg-render takes the unit of the weights
     #[arg(long)]
-    pub no_unit: bool,
+    pub(crate) no_unit: bool,
 
     /// Exit with 3 if a frame's total grew by more than PCT percentage points
     #[arg(long, value_name = "PCT", value_parser = percent)]
-    pub fail_above: Option<f64>,
+    pub(crate) fail_above: Option<f64>,
 
     /// How perf.data is read.
     #[command(flatten)]
-    pub recording: RecordingArgs,
+    pub(crate) recording: RecordingArgs,
 
     /// Write to FILE, which is replaced only once the output is complete [default: standard output]
     #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
 
     /// Exit with 3 if something in the input was skipped
     #[arg(long)]
-    pub strict: bool,
+    pub(crate) strict: bool,
 
     /// Print only errors
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 
     /// Show which files the names are read from
     #[arg(short, long, action = ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }
 
 impl DiffArgs {
     /// What was meant.
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         Config { normalize: !self.absolute, strip_hex: self.strip_hex }
     }
 

@@ -88,30 +88,30 @@ Recipes:
 #[command(name = "fg-filter", version, after_help = AFTER_HELP)]
 pub struct FilterArgs {
     /// Folded stacks or perf-script text [default: standard input]
-    pub input: Option<PathBuf>,
+    pub(crate) input: Option<PathBuf>,
     /// Write to FILE [default: standard output]
     #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
     /// Format of the input
     #[arg(long, value_enum, default_value_t)]
-    pub format: FormatArg,
+    pub(crate) format: FormatArg,
     /// Do not print the quality line
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Exit with 3 if the input has odd lines
     #[arg(long)]
-    pub strict: bool,
+    pub(crate) strict: bool,
 
     /// What to keep, what to drop, how to edit
     #[command(flatten)]
-    pub rules: Rules,
+    pub(crate) rules: Rules,
 
     /// Drop folded stacks that weigh less: 500, or 0.1% of the total that is left
     #[arg(long, value_name = "WEIGHT", value_parser = minimum, help_heading = "Heavy stacks")]
-    pub min_weight: Option<Minimum>,
+    pub(crate) min_weight: Option<Minimum>,
     /// Keep only the N heaviest folded stacks
     #[arg(long, value_name = "N", help_heading = "Heavy stacks")]
-    pub top: Option<usize>,
+    pub(crate) top: Option<usize>,
 }
 
 /// `500` or `0.1%`.
@@ -128,7 +128,7 @@ fn minimum(text: &str) -> anyhow::Result<Minimum> {
 
 /// A `--format`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum FormatArg {
+pub(crate) enum FormatArg {
     /// Detected from the first lines
     #[default]
     Auto,
@@ -136,6 +136,16 @@ pub enum FormatArg {
     Folded,
     /// perf-script text
     Script,
+}
+
+impl FilterArgs {
+    /// What to keep and how to edit.
+    ///
+    /// # Errors
+    /// An expression or an edit that cannot be read.
+    pub fn config(self) -> Result<Config, Error> {
+        self.rules.config()
+    }
 }
 
 impl Program for FilterArgs {

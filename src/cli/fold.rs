@@ -112,7 +112,7 @@ pub struct FoldArgs {
 }
 
 /// `--format`'s values.
-pub fn format_parser() -> clap::builder::PossibleValuesParser {
+pub(crate) fn format_parser() -> clap::builder::PossibleValuesParser {
     clap::builder::PossibleValuesParser::new(Format::all().map(Format::name))
 }
 

@@ -6,36 +6,36 @@ use crate::fold::{self, Weighing};
 
 /// The options of folding that all programs that fold have in common.
 #[derive(Args, Clone, Debug, Default)]
-pub struct FoldingArgs {
+pub(crate) struct FoldingArgs {
     /// Event to fold. `all` folds each event under a root frame of its name, in its own unit
     /// [default: the first event that the recording lists, or the most frequent one in text without
     /// a list; off-cpu together with cpu-clock or task-clock]
     #[arg(long, value_name = "EVENT|all")]
-    pub event_filter: Option<String>,
+    pub(crate) event_filter: Option<String>,
 
     /// Make this function the root of every stack that contains it; may be repeated
     #[arg(long, value_name = "FUNCTION")]
-    pub skip_after: Vec<String>,
+    pub(crate) skip_after: Vec<String>,
 
     /// Add up periods or samples
     #[arg(long, value_enum, default_value_t = WeightArg::Period)]
-    pub weight: WeightArg,
+    pub(crate) weight: WeightArg,
 
     /// Root frames: `comm` is always there, and `pid` or `tid` is added to it; `cpu` comes before
     /// it, and `event` comes first
     #[arg(long, value_name = "BY,...", value_enum, value_delimiter = ',')]
-    pub split: Vec<SplitArg>,
+    pub(crate) split: Vec<SplitArg>,
 
     /// Merge threads whose names differ only in a number, which becomes `*`: worker-17 becomes
     /// worker-*, kworker/0:1-events becomes kworker/*:*-events. Digits at the start stay, and so do
     /// digits after a letter or a dot, as in python3.11
     #[arg(long)]
-    pub merge_threads: bool,
+    pub(crate) merge_threads: bool,
 }
 
 /// `--weight`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum WeightArg {
+pub(crate) enum WeightArg {
     /// The periods of the samples, in the unit of the event (ns, cycles)
     #[default]
     Period,
@@ -45,7 +45,7 @@ pub enum WeightArg {
 
 /// `--split`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SplitArg {
+pub(crate) enum SplitArg {
     /// The thread's name: `java`
     Comm,
     /// `java-123`
@@ -60,7 +60,7 @@ pub enum SplitArg {
 
 impl FoldingArgs {
     /// What was meant.
-    pub fn config(&self) -> fold::Config {
+    pub(crate) fn config(&self) -> fold::Config {
         let by = |by| self.split.contains(&by);
         let event = self.event_filter.as_deref().filter(|event| *event != "all");
         fold::Config {

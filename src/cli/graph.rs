@@ -27,7 +27,7 @@ use crate::render::{self, Palette};
 
 /// The options of flamegraph 0.6.15 that both programs take, with its defaults.
 #[derive(Args, Debug)]
-pub struct GraphOptions {
+pub(crate) struct GraphOptions {
     /// Show the command lines that are run
     #[arg(short, long)]
     verbose: bool,
@@ -80,7 +80,7 @@ pub struct GraphOptions {
 }
 
 /// What is drawn.
-pub enum Subject {
+pub(crate) enum Subject {
     /// What is recorded now.
     Workload(Workload),
     /// A command that gets an environment and a working directory of its own.
@@ -98,12 +98,12 @@ pub enum Subject {
 
 impl GraphOptions {
     /// Whether the command lines are to be shown.
-    pub fn verbose(&self) -> bool {
+    pub(crate) fn verbose(&self) -> bool {
         self.verbose
     }
 
     /// Records, draws, and passes the workload's status on, in messages under `name`.
-    pub fn run(self, name: &'static str, subject: Subject) -> Result<Done> {
+    pub(crate) fn run(self, name: &'static str, subject: Subject) -> Result<Done> {
         logger::install(name, false, 0);
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;

@@ -16,20 +16,20 @@ use super::{progress, signals};
 use crate::input::decode;
 
 /// Says one thing on stderr, as `name: message`.
-pub fn say(name: &str, message: Arguments<'_>) {
+pub(crate) fn say(name: &str, message: Arguments<'_>) {
     // If stderr is closed there is nobody to tell.
     let (_line, mut stderr) = progress::stderr();
     let _ = writeln!(stderr, "{name}: {message}");
 }
 
 /// Says one more line on stderr.
-pub fn say_more(line: Arguments<'_>) {
+pub(crate) fn say_more(line: Arguments<'_>) {
     let (_line, mut stderr) = progress::stderr();
     let _ = writeln!(stderr, "{line}");
 }
 
 /// Shows a stage's quality line unless `quiet`.
-pub fn report(name: &str, quiet: bool, tally: &dyn Display) {
+pub(crate) fn report(name: &str, quiet: bool, tally: &dyn Display) {
     if !quiet {
         say(name, format_args!("{tally}"));
     }
@@ -38,25 +38,25 @@ pub fn report(name: &str, quiet: bool, tally: &dyn Display) {
 /// An open input and its name.
 ///
 /// Unpacks gzip, zstd and xz, and reads UTF-16 as plain text, unless the file is opened as it is.
-pub struct Input {
+pub(crate) struct Input {
     /// A path as it was typed, or `standard input`.
-    pub name: String,
+    pub(crate) name: String,
     /// The bytes.
-    pub reader: Box<dyn Read + Send>,
+    pub(crate) reader: Box<dyn Read + Send>,
     /// The same, where the input is a regular file, which can be mapped, split and read twice.
-    pub file: Option<File>,
+    pub(crate) file: Option<File>,
     /// Where that file is, which the name may not tell to the byte; or the directory of a recording's parts.
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
 }
 
 impl Input {
     /// Opens `path`; `-` is standard input.
-    pub fn open(path: &Path) -> Result<Input> {
+    pub(crate) fn open(path: &Path) -> Result<Input> {
         Input::open_as_it_is(path)?.plain()
     }
 
     /// Standard input.
-    pub fn stdin() -> Result<Input> {
+    pub(crate) fn stdin() -> Result<Input> {
         Input::stdin_as_it_is()?.plain()
     }
 
@@ -86,7 +86,7 @@ impl Input {
     /// Opens `path` without a look at what is in it; `-` is standard input.
     ///
     /// A stage that reads from a pipe outlives the first Ctrl-C: the recorder ends, and so does its output.
-    pub fn open_as_it_is(path: &Path) -> Result<Input> {
+    pub(crate) fn open_as_it_is(path: &Path) -> Result<Input> {
         if path == Path::new("-") {
             return Input::stdin_as_it_is();
         }
@@ -115,7 +115,7 @@ impl Input {
     }
 
     /// Standard input without a look at what is in it.
-    pub fn stdin_as_it_is() -> Result<Input> {
+    pub(crate) fn stdin_as_it_is() -> Result<Input> {
         if io::stdin().is_terminal() {
             let hint = "standard input is a terminal: name a file, or pipe data in";
             return Err(Failure::Usage(hint.into()).into());
@@ -127,7 +127,7 @@ impl Input {
     }
 
     /// All of `paths`, or standard input if there are none.
-    pub fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
+    pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
         if paths.is_empty() {
             Ok(vec![Input::stdin()?])
         } else {
@@ -196,9 +196,9 @@ fn stdin_path() -> Option<PathBuf> {
 }
 
 /// An output that is there as a whole or not at all.
-pub struct Output {
+pub(crate) struct Output {
     /// A path as it was typed, or `standard output`.
-    pub name: String,
+    pub(crate) name: String,
     to: To,
 }
 
@@ -212,7 +212,7 @@ enum To {
 impl Output {
     /// Opens `path` for writing; `None`, `-` and `/dev/stdout` are standard output, which is never replaced, not even if
     /// it is a file.
-    pub fn create(path: Option<&Path>) -> Result<Output> {
+    pub(crate) fn create(path: Option<&Path>) -> Result<Output> {
         match path {
             Some(path) if !["-", "/dev/stdout"].map(Path::new).contains(&path) => {
                 let name = path.display().to_string();
@@ -228,7 +228,7 @@ impl Output {
     }
 
     /// Like [`Output::create`], but for bytes that do harm to a terminal.
-    pub fn create_binary(path: Option<&Path>) -> Result<Output> {
+    pub(crate) fn create_binary(path: Option<&Path>) -> Result<Output> {
         let output = Output::create(path)?;
         if output.name == "standard output" && io::stdout().is_terminal() {
             let hint = "the recording is binary, but standard output is a terminal: pipe it to a program, or name a file with -o";
@@ -238,7 +238,7 @@ impl Output {
     }
 
     /// The file behind it until [`Output::commit`], for a program of somebody else's that writes it; `None` for a stream.
-    pub fn file(&self) -> Option<&Path> {
+    pub(crate) fn file(&self) -> Option<&Path> {
         match &self.to {
             To::Stream(_) => None,
             To::File { temporary, .. } => Some(temporary.get_ref().path()),
@@ -246,7 +246,7 @@ impl Output {
     }
 
     /// Writes everything out and puts the file in its place.
-    pub fn commit(self) -> Result<()> {
+    pub(crate) fn commit(self) -> Result<()> {
         let name = self.name;
         commit(self.to).with_context(|| format!("cannot write {name}"))
     }

@@ -11,24 +11,24 @@ use super::io::Output;
 use super::signals;
 use crate::input::{self, Format};
 use crate::output::Target;
-use crate::perf_data::seekable::Seekable;
+use crate::perf_data::Seekable;
 use crate::pipeline::{self, Sender};
 use crate::record::{self, Destination, Ended, Notice, Recorder, Workload};
 use crate::tally::Tally;
 
 /// What became of it.
-pub struct Drawn {
+pub(crate) struct Drawn {
     /// The graphs, not yet committed.
-    pub outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     /// That of all stages.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
 }
 
 /// Records `workload` and draws it into `targets`; the recording is kept in `keep`, if that is named.
 ///
 /// # Errors
 /// What went wrong with the recording, or else with the drawing.
-pub fn draw(
+pub(crate) fn draw(
     recorder: &dyn Recorder,
     workload: &Workload,
     record: &record::Config,

@@ -14,7 +14,7 @@ struct Logger {
 }
 
 /// From now on, warnings are said as `name: …`, each once; `verbose` adds more levels, `quiet` silences them all.
-pub fn install(name: &'static str, quiet: bool, verbose: u8) {
+pub(crate) fn install(name: &'static str, quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
         (true, _) => LevelFilter::Off,
         (_, 0) => LevelFilter::Warn,

@@ -37,7 +37,7 @@ const SECTIONS: [&str; 7] =
     ["Environment", "Example", "Exit status", "Expressions", "Grammar", "Memory", "Recipes"];
 
 /// The page of the program called `name`, in roff.
-pub fn page(command: Command, name: &'static str) -> std::io::Result<Vec<u8>> {
+pub(crate) fn page(command: Command, name: &'static str) -> std::io::Result<Vec<u8>> {
     let version = command.get_version().unwrap_or_default().to_owned();
     let extra = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
     let man = Man::new(command.mut_args(with_values).name(name));

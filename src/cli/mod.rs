@@ -4,27 +4,37 @@
 //! streams.
 
 mod binary;
-pub mod cargo;
-pub mod cargo_flamegraph;
-pub mod diff;
-pub mod filter;
-pub mod flamegraph;
-pub mod fold;
-pub mod folding;
-pub mod graph;
-pub mod io;
+mod cargo;
+mod cargo_flamegraph;
+mod diff;
+mod filter;
+mod flamegraph;
+mod fold;
+mod folding;
+mod graph;
+mod io;
 mod live;
-pub mod logger;
-pub mod man;
+mod logger;
+mod man;
 mod palette_map;
-pub mod program;
-pub mod progress;
-pub mod record;
-pub mod render;
-pub mod rules;
-pub mod script;
-pub mod select;
-pub mod signals;
+mod program;
+mod progress;
+mod record;
+mod render;
+mod rules;
+mod script;
+mod select;
+mod signals;
 
 pub use binary::main;
-pub use program::{Done, Failure, Program};
+pub use cargo_flamegraph::CargoFlamegraphArgs;
+pub use diff::DiffArgs;
+pub use filter::FilterArgs;
+pub use flamegraph::FlamegraphArgs;
+pub use fold::FoldArgs;
+pub use program::{Done, Program};
+pub use record::RecordArgs;
+pub use render::RenderArgs;
+pub use script::ScriptArgs;
+
+pub(crate) use program::Failure;

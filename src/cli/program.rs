@@ -33,7 +33,7 @@ pub enum Done {
 
 impl Done {
     /// [`Done::Gate`] if `strict` was asked for and something was left out.
-    pub fn strict(strict: bool, tally: &Tally) -> Done {
+    pub(crate) fn strict(strict: bool, tally: &Tally) -> Done {
         if strict && !tally.is_clean() { Done::Gate } else { Done::Ok }
     }
 
@@ -49,11 +49,8 @@ impl Done {
 
 /// Failures that have an exit status of their own; all others exit with 1.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// What was typed makes no sense together: 2.
     #[error("{0}")]
     Usage(String),
-    /// Interrupted while processing: 130.
-    #[error("interrupted")]
-    Interrupted,
 }

@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_millis(200);
 static SHOWN: Mutex<bool> = Mutex::new(false);
 
 /// Standard error, from which the line was taken away.
-pub fn stderr() -> (MutexGuard<'static, bool>, io::Stderr) {
+pub(crate) fn stderr() -> (MutexGuard<'static, bool>, io::Stderr) {
     let mut shown = lock(&SHOWN);
     let mut stderr = io::stderr();
     if std::mem::take(&mut *shown) {
@@ -32,14 +32,19 @@ pub fn stderr() -> (MutexGuard<'static, bool>, io::Stderr) {
 }
 
 /// The thread that shows a [`Progress`]. Dropping it takes the line away.
-pub struct Shown {
+pub(crate) struct Shown {
     end: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Shown {
     /// Shows `progress` in the name of a program that reads `input`, if `wanted` and stderr is a terminal.
-    pub fn start(name: &'static str, input: &str, progress: &Arc<Progress>, wanted: bool) -> Shown {
+    pub(crate) fn start(
+        name: &'static str,
+        input: &str,
+        progress: &Arc<Progress>,
+        wanted: bool,
+    ) -> Shown {
         if !wanted || !io::stderr().is_terminal() {
             return Shown { end: None, thread: None };
         }

@@ -18,57 +18,57 @@ use crate::record::{Config, Destination, Ended, Notice, Workload, perf, recorder
 /// How to record.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Recording")]
-pub struct RecordOptions {
+pub(crate) struct RecordOptions {
     /// Sampling frequency [default: 997]
     #[arg(short = 'F', long = "freq", value_name = "HZ", value_parser = value_parser!(u32).range(1..))]
-    pub frequency: Option<u32>,
+    pub(crate) frequency: Option<u32>,
 
     /// Take a sample every EVENTS events instead of at a frequency
     #[arg(long, value_name = "EVENTS", conflicts_with = "frequency", value_parser = value_parser!(u64).range(1..))]
-    pub period: Option<u64>,
+    pub(crate) period: Option<u64>,
 
     /// Event to record, in the spelling of perf; may be repeated [default: processor time]
     #[arg(short = 'e', long = "event", value_name = "EVENT", value_parser = NonEmptyStringValueParser::new())]
-    pub events: Vec<String>,
+    pub(crate) events: Vec<String>,
 
     /// How to capture stacks: auto, fp, lbr, dwarf or dwarf,BYTES [default: dwarf,64000]
     #[arg(long, value_name = "MODE")]
-    pub call_graph: Option<String>,
+    pub(crate) call_graph: Option<String>,
 
     /// Also record where threads are blocked, and for how long (Linux, not with perf)
     #[arg(long)]
-    pub off_cpu: bool,
+    pub(crate) off_cpu: bool,
 
     /// Sample CPUs instead of threads, which also catches threads that live for less than a
     /// millisecond (Linux, as root or with kernel.perf_event_paranoid=0)
     #[arg(long)]
-    pub per_cpu: bool,
+    pub(crate) per_cpu: bool,
 
     /// Start recording MS milliseconds after the workload
     #[arg(long, value_name = "MS")]
-    pub delay: Option<u64>,
+    pub(crate) delay: Option<u64>,
 
     /// End the recording and COMMAND after SECONDS
     #[arg(long, value_name = "SECONDS")]
-    pub duration: Option<f64>,
+    pub(crate) duration: Option<f64>,
 
     /// Compress the recording with zstd, at LEVEL if given. Recordings made without perf are small
     /// already
     #[arg(short = 'z', long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "1")]
-    pub compression_level: Option<u8>,
+    pub(crate) compression_level: Option<u8>,
 
     /// Arguments for perf, quoted as in a shell, or a script for dtrace; they replace the recording
     /// options above
     #[arg(short = 'c', long = "cmd", value_name = "ARGS")]
-    pub custom_cmd: Option<String>,
+    pub(crate) custom_cmd: Option<String>,
 
     /// Run the recorder through sudo, with SUDO FLAGS if given
     #[arg(long, value_name = "SUDO FLAGS", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub root: Option<String>,
+    pub(crate) root: Option<String>,
 
     /// Exit with 0 even if the workload fails
     #[arg(long)]
-    pub ignore_status: bool,
+    pub(crate) ignore_status: bool,
 }
 
 impl RecordOptions {
@@ -76,7 +76,7 @@ impl RecordOptions {
     ///
     /// # Errors
     /// Options that make no sense together.
-    pub fn config(&self) -> Result<Config> {
+    pub(crate) fn config(&self) -> Result<Config> {
         let usage = |problem: &str| Err(Failure::Usage(problem.into()).into());
         if self.custom_cmd.is_some() {
             if self.frequency.is_some() {
@@ -126,7 +126,7 @@ impl RecordOptions {
     }
 
     /// What a recording that ended makes the program's exit status.
-    pub fn done(&self, ended: &Ended) -> Done {
+    pub(crate) fn done(&self, ended: &Ended) -> Done {
         if self.ignore_status { Done::Ok } else { Done::Workload(ended.status) }
     }
 }

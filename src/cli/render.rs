@@ -44,136 +44,136 @@ use crate::render::{CHART_TITLE, Config, Order, Palette, frame_attributes};
 pub struct RenderArgs {
     /// Folded stacks; `-` is standard input [default: standard input]
     #[arg(value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
 
     /// Write to FILE, which is replaced only once the graph is complete [default: standard output]
     #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
 
     /// Write an SVG or a page of HTML [default: html if FILE ends in .html, otherwise svg]
     #[arg(long, value_name = "FORMAT", value_enum)]
-    pub format: Option<PictureFormat>,
+    pub(crate) format: Option<PictureFormat>,
 
     /// What flamegraph has under the same names.
     #[command(flatten)]
-    pub graph: GraphArgs,
+    pub(crate) graph: GraphArgs,
 
     /// Draw lines in the order of the input; adjacent lines share the boxes of their common frames
     #[arg(long, conflicts_with_all = ["reverse", "flame_chart"])]
-    pub no_sort: bool,
+    pub(crate) no_sort: bool,
 
     /// Keep only stacks with this frame, and start them at it; may be repeated
     #[arg(long, value_name = "STRING")]
-    pub base: Vec<String>,
+    pub(crate) base: Vec<String>,
 
     /// Set the colour palette
     #[arg(
         short, long, value_name = "STRING", default_value = "hot",
         value_parser = PossibleValuesParser::new(Palette::VARIANTS).try_map(|name| name.parse::<Palette>())
     )]
-    pub colors: Palette,
+    pub(crate) colors: Palette,
 
     /// Set the background: yellow, blue, green, grey, or "#rrggbb" [default: that of the palette]
     #[arg(long, value_name = "STRING")]
-    pub bgcolors: Option<BackgroundColor>,
+    pub(crate) bgcolors: Option<BackgroundColor>,
 
     /// Colour by a hash of the function's name in which early characters weigh more
     #[arg(long, conflicts_with = "deterministic")]
-    pub hash: bool,
+    pub(crate) hash: bool,
 
     /// Colour by width, which highlights expensive paths
     #[arg(long = "colordiffusion", conflicts_with = "colors")]
-    pub color_diffusion: bool,
+    pub(crate) color_diffusion: bool,
 
     /// Read the colours of functions from palette.map, and keep new ones there
     #[arg(long)]
-    pub cp: bool,
+    pub(crate) cp: bool,
 
     /// Swap the colours of a differential graph
     #[arg(long)]
-    pub negate: bool,
+    pub(crate) negate: bool,
 
     /// Set the colour of frames found by a search
     #[arg(long, value_name = "#RRGGBB", default_value = "#e600e6")]
-    pub search_color: SearchColor,
+    pub(crate) search_color: SearchColor,
 
     /// Outline each frame: "#rrggbb" or none
     #[arg(long, value_name = "STRING", default_value = "none")]
-    pub stroke_color: StrokeColor,
+    pub(crate) stroke_color: StrokeColor,
 
     /// Set the colour of the title and the buttons
     #[arg(long, value_name = "#RRGGBB", default_value = "#000000", value_parser = parse_color)]
-    pub uicolor: Color,
+    pub(crate) uicolor: Color,
 
     /// Set the width of the image in pixels [default: the width of the window]
     #[arg(long, value_name = "UINT")]
-    pub width: Option<usize>,
+    pub(crate) width: Option<usize>,
 
     /// Set the height of a frame in pixels
     #[arg(long, value_name = "UINT", default_value_t = Config::default().frame_height)]
-    pub height: usize,
+    pub(crate) height: usize,
 
     /// Omit frames narrower than this percentage
     #[arg(long = "minwidth", visible_alias = "min-width", value_name = "FLOAT", default_value_t = Config::default().min_width)]
-    pub min_width: f64,
+    pub(crate) min_width: f64,
 
     /// Set the font
     #[arg(long = "fonttype", value_name = "STRING", default_value_t = Config::default().font_type)]
-    pub font_type: String,
+    pub(crate) font_type: String,
 
     /// Set the font's size in pixels
     #[arg(long = "fontsize", value_name = "UINT", default_value_t = Config::default().font_size)]
-    pub font_size: usize,
+    pub(crate) font_size: usize,
 
     /// Set the width of a character, relative to the font size
     #[arg(long = "fontwidth", value_name = "FLOAT", default_value_t = Config::default().font_width)]
-    pub font_width: f64,
+    pub(crate) font_width: f64,
 
     /// If a name does not fit, cut its right end off
     #[arg(long)]
-    pub truncate_text_right: bool,
+    pub(crate) truncate_text_right: bool,
 
     /// Set the unit shown after weights; those of --off-cpu are in ns
     #[arg(long = "countname", value_name = "STRING", default_value_t = Config::default().count_name)]
-    pub count_name: String,
+    pub(crate) count_name: String,
 
     /// Set the label shown before names
     #[arg(long = "nametype", value_name = "STRING", default_value_t = Config::default().name_type)]
-    pub name_type: String,
+    pub(crate) name_type: String,
 
     /// Multiply the shown weights
     #[arg(long, value_name = "FLOAT", default_value_t = Config::default().factor)]
-    pub factor: f64,
+    pub(crate) factor: f64,
 
     /// Read attributes of functions from a file; each line has a name, a tab, and `name=value`
     /// pairs separated by tabs
     #[arg(long = "nameattr", value_name = "PATH")]
-    pub nameattr: Option<PathBuf>,
+    pub(crate) nameattr: Option<PathBuf>,
 
     /// Indent the XML
     #[arg(long)]
-    pub pretty_xml: bool,
+    pub(crate) pretty_xml: bool,
 
     /// Leave out the script
     #[arg(long, hide = true)]
-    pub no_javascript: bool,
+    pub(crate) no_javascript: bool,
 
     /// Exit with 3 if something in the input was skipped or replaced
     #[arg(long)]
-    pub strict: bool,
+    pub(crate) strict: bool,
 
     /// Print only errors
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 
     /// Show which files the names are read from
     #[arg(short, long, action = ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }
 
 /// What `--format` takes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum PictureFormat {
+pub(crate) enum PictureFormat {
     /// A picture that zooms and searches.
     Svg,
     /// A page with several views, which stays fast however many frames there are.
@@ -191,45 +191,45 @@ impl From<PictureFormat> for Format {
 
 /// The options that fg-render and flamegraph have in common.
 #[derive(Debug, Default, Args)]
-pub struct GraphArgs {
+pub(crate) struct GraphArgs {
     /// Set the title
     #[arg(long, value_name = "STRING")]
-    pub title: Option<String>,
+    pub(crate) title: Option<String>,
 
     /// Set a second line under the title
     #[arg(long, value_name = "STRING")]
-    pub subtitle: Option<String>,
+    pub(crate) subtitle: Option<String>,
 
     /// Set notes, which become a comment in the SVG
     #[arg(long, value_name = "STRING")]
-    pub notes: Option<String>,
+    pub(crate) notes: Option<String>,
 
     /// Colour by a hash of the function's name, so a function has the same colour in all graphs
     #[arg(long)]
-    pub deterministic: bool,
+    pub(crate) deterministic: bool,
 
     /// Draw the root at the top
     #[arg(short, long)]
-    pub inverted: bool,
+    pub(crate) inverted: bool,
 
     /// Merge stacks from the leaves, with callers above callees
     #[arg(long)]
-    pub reverse: bool,
+    pub(crate) reverse: bool,
 
     /// Draw a flame chart: what each thread did in the course of time, from left to right. Folded
     /// text is drawn from the last line to the first, and only adjacent lines are merged
     #[arg(long = "flamechart", conflicts_with = "reverse")]
-    pub flame_chart: bool,
+    pub(crate) flame_chart: bool,
 
     /// Do not embed the folded stacks in the SVG, so fg-fold and fg-diff cannot read it. Stacks that
     /// take more than 8 MB are never embedded
     #[arg(long)]
-    pub no_embed: bool,
+    pub(crate) no_embed: bool,
 }
 
 impl GraphArgs {
     /// Refuses what a graph of `format` cannot do without.
-    pub fn check(&self, format: Format) -> Result<()> {
+    pub(crate) fn check(&self, format: Format) -> Result<()> {
         if self.no_embed && format == Format::Html {
             let what = "a page of HTML draws the stacks that are embedded in it: omit --no-embed";
             return Err(Failure::Usage(what.into()).into());
@@ -238,7 +238,7 @@ impl GraphArgs {
     }
 
     /// Sets what was typed.
-    pub fn apply(self, config: &mut Config) {
+    pub(crate) fn apply(self, config: &mut Config) {
         if let Some(title) = self.title {
             config.title = title;
         }
@@ -256,7 +256,7 @@ impl GraphArgs {
 
 impl RenderArgs {
     /// What was meant; the files of `--cp` and `--nameattr` are not read yet.
-    pub fn config(self) -> Config {
+    pub(crate) fn config(self) -> Config {
         let mut config = Config {
             order: if self.no_sort { Order::Input } else { Order::Frames },
             base: self.base,

@@ -12,123 +12,123 @@ use crate::script::nanoseconds;
 
 /// The flags that other programs can have, too: what is to be kept and how it is edited.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Which items stay
     #[command(flatten)]
-    pub keep: Keep,
+    pub(crate) keep: Keep,
     /// How their stacks are edited
     #[command(flatten)]
-    pub edit: EditStacks,
+    pub(crate) edit: EditStacks,
 }
 
 /// Which items stay.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Keep and drop")]
-pub struct Keep {
+pub(crate) struct Keep {
     /// Keep what matches EXPR, such as 'frame std::* and not comm web'; see Expressions below
     #[arg(long = "where", value_name = "EXPR")]
-    pub keep_where: Vec<Predicate>,
+    pub(crate) keep_where: Vec<Predicate>,
     /// Keep stacks that have a matching frame
     #[arg(long, value_name = "REGEX")]
-    pub keep: Vec<Regex>,
+    pub(crate) keep: Vec<Regex>,
     /// Drop stacks that have a matching frame
     #[arg(long, value_name = "REGEX")]
-    pub drop: Vec<Regex>,
+    pub(crate) drop: Vec<Regex>,
     /// Keep threads whose name matches
     #[arg(long, value_name = "REGEX")]
-    pub comm: Vec<Regex>,
+    pub(crate) comm: Vec<Regex>,
     /// Drop threads whose name matches
     #[arg(long, value_name = "REGEX")]
-    pub drop_comm: Vec<Regex>,
+    pub(crate) drop_comm: Vec<Regex>,
     /// Keep stacks that have a frame in a matching module, the mapped file
     #[arg(long, value_name = "REGEX")]
-    pub module: Vec<Regex>,
+    pub(crate) module: Vec<Regex>,
     /// Drop stacks that have a frame in a matching module
     #[arg(long, value_name = "REGEX")]
-    pub drop_module: Vec<Regex>,
+    pub(crate) drop_module: Vec<Regex>,
     /// Keep samples whose event matches
     #[arg(long, value_name = "REGEX")]
-    pub event: Vec<Regex>,
+    pub(crate) event: Vec<Regex>,
     /// Drop samples whose event matches
     #[arg(long, value_name = "REGEX")]
-    pub drop_event: Vec<Regex>,
+    pub(crate) drop_event: Vec<Regex>,
     /// Keep these processes
     #[arg(long, value_name = "PID,…", value_delimiter = ',')]
-    pub pid: Vec<u32>,
+    pub(crate) pid: Vec<u32>,
     /// Drop these processes
     #[arg(long, value_name = "PID,…", value_delimiter = ',')]
-    pub drop_pid: Vec<u32>,
+    pub(crate) drop_pid: Vec<u32>,
     /// Keep these threads
     #[arg(long, value_name = "TID,…", value_delimiter = ',')]
-    pub tid: Vec<u32>,
+    pub(crate) tid: Vec<u32>,
     /// Drop these threads
     #[arg(long, value_name = "TID,…", value_delimiter = ',')]
-    pub drop_tid: Vec<u32>,
+    pub(crate) drop_tid: Vec<u32>,
     /// Keep samples of these CPUs: 0-3,5
     #[arg(long, value_name = "CPU,…", value_delimiter = ',', value_parser = cpus)]
-    pub cpu: Vec<RangeInclusive<u32>>,
+    pub(crate) cpu: Vec<RangeInclusive<u32>>,
     /// Drop samples of these CPUs
     #[arg(long, value_name = "CPU,…", value_delimiter = ',', value_parser = cpus)]
-    pub drop_cpu: Vec<RangeInclusive<u32>>,
+    pub(crate) drop_cpu: Vec<RangeInclusive<u32>>,
     /// Keep this range of time, in seconds as in the script text; both ends are included, and
     /// either may be omitted
     #[arg(long, value_name = "FROM,TO", value_delimiter = ' ', value_parser = time)]
-    pub time: Vec<RangeInclusive<u64>>,
+    pub(crate) time: Vec<RangeInclusive<u64>>,
     /// Drop this range of time
     #[arg(long, value_name = "FROM,TO", value_delimiter = ' ', value_parser = time)]
-    pub drop_time: Vec<RangeInclusive<u64>>,
+    pub(crate) drop_time: Vec<RangeInclusive<u64>>,
 }
 
 /// How stacks are edited.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Edit stacks")]
-pub struct EditStacks {
+pub(crate) struct EditStacks {
     /// Remove the runtime frames of these libraries from stacks of Rust programs
     #[arg(long, value_enum, value_name = "LIBRARY,…", value_delimiter = ',')]
-    pub preset: Vec<PresetArg>,
+    pub(crate) preset: Vec<PresetArg>,
     /// Remove the hash from legacy Rust names such as core::fmt::write::h0123456789abcdef
     #[arg(long)]
-    pub strip_hashes: bool,
+    pub(crate) strip_hashes: bool,
     /// Replace each match in the names of frames; $1 or ${name} inserts a group. Write [=] for an
     /// equals sign in REGEX. A frame whose name becomes empty is removed
     #[arg(long, value_name = "REGEX=TEXT", value_parser = rename)]
-    pub rename: Vec<Rename>,
+    pub(crate) rename: Vec<Rename>,
     /// Merge adjacent frames that match EXPR into one frame NAME; EXPR may test only frame, module
     /// and kind
     #[arg(long, value_name = "NAME=EXPR", value_parser = group)]
-    pub group: Vec<Edit>,
+    pub(crate) group: Vec<Edit>,
     /// Remove matching frames; their weight goes to their callers
     #[arg(long, value_name = "REGEX")]
-    pub hide: Vec<Regex>,
+    pub(crate) hide: Vec<Regex>,
     /// Remove frames that match EXPR
     #[arg(long, value_name = "EXPR", value_parser = about_frames)]
-    pub hide_where: Vec<Predicate>,
+    pub(crate) hide_where: Vec<Predicate>,
     /// Make the matching frame the root; drop stacks without one
     #[arg(long, value_name = "REGEX")]
-    pub root_at: Vec<Regex>,
+    pub(crate) root_at: Vec<Regex>,
     /// Like --root-at, but with an expression: 'module *libssl*'
     #[arg(long, value_name = "EXPR", value_parser = about_frames)]
-    pub root_at_where: Vec<Predicate>,
+    pub(crate) root_at_where: Vec<Predicate>,
     /// Remove the callers of the matching frame, below it; stacks without one stay whole
     #[arg(long, value_name = "REGEX")]
-    pub cut_below: Vec<Regex>,
+    pub(crate) cut_below: Vec<Regex>,
     /// Like --cut-below, but with an expression
     #[arg(long, value_name = "EXPR", value_parser = about_frames)]
-    pub cut_below_where: Vec<Predicate>,
+    pub(crate) cut_below_where: Vec<Predicate>,
     /// Remove the callees of the matching frame, above it; their weight goes to the frame
     #[arg(long, value_name = "REGEX")]
-    pub cut_above: Vec<Regex>,
+    pub(crate) cut_above: Vec<Regex>,
     /// Like --cut-above, but with an expression: 'kind kernel'
     #[arg(long, value_name = "EXPR", value_parser = about_frames)]
-    pub cut_above_where: Vec<Predicate>,
+    pub(crate) cut_above_where: Vec<Predicate>,
     /// Merge direct recursion into one frame: a;f;f;b becomes a;f;b
     #[arg(long)]
-    pub collapse_recursion: bool,
+    pub(crate) collapse_recursion: bool,
 }
 
 /// A `--preset`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum PresetArg {
+pub(crate) enum PresetArg {
     /// Start of programs and threads
     Std,
     /// Scheduler
@@ -164,7 +164,7 @@ fn group(text: &str) -> anyhow::Result<Edit> {
 
 /// A `--rename`.
 #[derive(Clone, Debug)]
-pub struct Rename(Regex, String);
+pub(crate) struct Rename(Regex, String);
 
 fn rename(text: &str) -> anyhow::Result<Rename> {
     let (pattern, to) = text.split_once('=').context("expected REGEX=TEXT")?;
@@ -198,7 +198,7 @@ pub(super) fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
 
 impl Rules {
     /// What these flags mean.
-    pub fn config(self) -> Result<Config, Error> {
+    pub(crate) fn config(self) -> Result<Config, Error> {
         Ok(Config { keep: self.keep.predicate(), edits: self.edit.edits()? })
     }
 }

@@ -68,14 +68,14 @@ pub struct ScriptArgs {
 
 /// How recordings are scripted.
 #[derive(Args, Clone, Debug)]
-pub struct RecordingArgs {
+pub(crate) struct RecordingArgs {
     /// Omit inlined frames of perf.data
     #[arg(long)]
     no_inline: bool,
 
     /// Reader of perf.data; flamegraph also records with it
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = Backend::Native)]
-    pub backend: Backend,
+    pub(crate) backend: Backend,
 
     /// Name frames as perf 6.1 does even if it is wrong, for comparisons
     #[arg(long)]
@@ -119,7 +119,7 @@ impl ValueEnum for Backend {
 
 impl RecordingArgs {
     /// What is meant.
-    pub fn config(&self) -> script::Config {
+    pub(crate) fn config(&self) -> script::Config {
         let mut symbols = symbols::Config {
             symfs: self.symfs.clone(),
             kallsyms: self.kallsyms.clone(),

@@ -14,7 +14,7 @@ use crate::filter::{Config, Pattern, Predicate};
 /// Which samples are scripted; all flags must hold.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Select samples")]
-pub struct Select {
+pub(crate) struct Select {
     /// Only threads with these names
     #[arg(short, long, alias = "comms", value_name = "COMM,…", value_delimiter = ',')]
     comm: Vec<String>,
@@ -39,7 +39,7 @@ pub struct Select {
 
 impl Select {
     /// What these flags mean; `None` if everything is wanted.
-    pub fn config(self) -> Result<Option<Config>, Error> {
+    pub(crate) fn config(self) -> Result<Option<Config>, Error> {
         let comm = self.comm.into_iter().map(Pattern::Exact).collect();
         let names = self.event.iter().flat_map(|list| events(list));
         let event = names.map(with_modifiers).collect::<Result<_, _>>()?;
@@ -59,7 +59,7 @@ impl Select {
     }
 
     /// Whether the processes of samples must be known.
-    pub fn asks_for_pids(&self) -> bool {
+    pub(crate) fn asks_for_pids(&self) -> bool {
         !self.pid.is_empty()
     }
 }

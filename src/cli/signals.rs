@@ -16,12 +16,12 @@ static PARTIAL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 static OUTLIVE: AtomicBool = AtomicBool::new(false);
 
 /// Removes `path` if the program is interrupted from now on.
-pub fn remove_on_interrupt(path: &Path) {
+pub(crate) fn remove_on_interrupt(path: &Path) {
     partial().push(path.to_owned());
 }
 
 /// Takes [`remove_on_interrupt`] back.
-pub fn keep_on_interrupt(path: &Path) {
+pub(crate) fn keep_on_interrupt(path: &Path) {
     partial().retain(|partial| partial != path);
 }
 
@@ -31,7 +31,7 @@ static PASSED: AtomicBool = AtomicBool::new(false);
 
 /// While `work` runs, signals are its own business: a recorder's, which ends its recording. Afterwards they end the
 /// program.
-pub fn left_to<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn left_to<T>(work: impl FnOnce() -> T) -> T {
     watch();
     PASSED.store(false, Ordering::SeqCst);
     LEFT.store(true, Ordering::SeqCst);
@@ -67,19 +67,14 @@ fn noticing<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// From now on Ctrl-C ends the program with 130 and removes partial files, unless [`outlive_interrupt`] was called.
-pub fn end_on_interrupt() {
+pub(crate) fn end_on_interrupt() {
     watch();
 }
 
 /// The next Ctrl-C is for somebody else: the end of the input ends this program. The one after that ends it.
-pub fn outlive_interrupt() {
+pub(crate) fn outlive_interrupt() {
     OUTLIVE.store(true, Ordering::SeqCst);
     watch();
-}
-
-/// From now on Ctrl-C ends the program again.
-pub fn outlive_no_more() {
-    OUTLIVE.store(false, Ordering::SeqCst);
 }
 
 fn partial() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {

@@ -46,18 +46,8 @@ impl<S: FoldedSink> Merge<S> {
     }
 
     /// The next sink.
-    pub fn next_mut(&mut self) -> &mut S {
+    pub(crate) fn next_mut(&mut self) -> &mut S {
         &mut self.next
-    }
-
-    /// How many distinct stacks are held back.
-    pub fn len(&self) -> usize {
-        self.stacks.len()
-    }
-
-    /// Whether none is held back.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

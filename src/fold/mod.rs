@@ -16,10 +16,11 @@ mod event;
 mod folder;
 mod lanes;
 mod merge;
+#[doc(hidden)] // For the slow twin of the folder, in the tests.
 pub mod name;
 mod names;
 mod order;
-pub mod parts;
+pub(crate) mod parts;
 mod portions;
 mod quality;
 mod ranks;
@@ -29,6 +30,7 @@ mod sums;
 
 use bstr::BString;
 
+#[doc(hidden)] // As above.
 pub use event::base_event;
 pub use folder::Folder;
 pub use lanes::Lanes;

@@ -16,7 +16,7 @@ use crate::tally::Tally;
 ///
 /// Memory: the folded text.
 #[derive(Default)]
-pub struct Parts {
+pub(crate) struct Parts {
     depth: usize,
     /// Whether time on and off the processor has a root of its own, above those.
     may_have_place: bool,
@@ -27,7 +27,7 @@ pub struct Parts {
 
 /// The stacks under one root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub(crate) struct Part {
     /// Their lines, roots and all.
     pub text: Vec<u8>,
     /// How many they are.
@@ -38,12 +38,12 @@ pub struct Part {
 
 impl Parts {
     /// Apart by all root frames that stacks have when they are folded as `config` says.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Parts { depth: Roots::depth(config), may_have_place: !config.by_event, ..Parts::default() }
     }
 
     /// The parts by their roots, joined by `;`, and for each a file's name that no other has.
-    pub fn into_files(self) -> Vec<(String, BString, Part)> {
+    pub(crate) fn into_files(self) -> Vec<(String, BString, Part)> {
         let mut taken = HashSet::new();
         let files = self.parts.into_iter().map(|(key, part)| {
             let stem = file_stem(key.as_bstr());
@@ -57,7 +57,7 @@ impl Parts {
     }
 
     /// The table of contents of `files`: a line each, `file`, `weight`, `stacks` and `key` between tabs.
-    pub fn index(files: &[(String, BString, Part)]) -> Vec<u8> {
+    pub(crate) fn index(files: &[(String, BString, Part)]) -> Vec<u8> {
         let mut index = b"file\tweight\tstacks\tkey\n".to_vec();
         for (file, key, part) in files {
             // Writing to a Vec cannot fail.

@@ -12,7 +12,8 @@ use std::io::{BufRead, ErrorKind};
 
 use bstr::ByteSlice;
 use joined::Joined;
-pub use write::{Writer, format, restack};
+pub use write::Writer;
+pub(crate) use write::{format, restack};
 
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable};

@@ -45,7 +45,12 @@ fn join(line: &mut Vec<u8>, frames: &FrameTable, stack: &[FrameId]) {
 /// Appends the line `old` with its stack replaced by `stack`. All other bytes stay.
 ///
 /// False if the result is not the line of a stack: the stack is blank, or it looks like a comment.
-pub fn restack(line: &mut Vec<u8>, frames: &FrameTable, old: &[u8], stack: &[FrameId]) -> bool {
+pub(crate) fn restack(
+    line: &mut Vec<u8>,
+    frames: &FrameTable,
+    old: &[u8],
+    stack: &[FrameId],
+) -> bool {
     let Some(was) = split(old) else { return false };
     let start = old.len() - old.trim_ascii_start().len();
     let (Some(before), Some(behind)) = (old.get(..start), old.get(start + was.stack.len()..))
@@ -59,7 +64,7 @@ pub fn restack(line: &mut Vec<u8>, frames: &FrameTable, old: &[u8], stack: &[Fra
 }
 
 /// Appends `folded` as a line with its newline.
-pub fn format(line: &mut Vec<u8>, frames: &FrameTable, folded: &Folded<'_>) {
+pub(crate) fn format(line: &mut Vec<u8>, frames: &FrameTable, folded: &Folded<'_>) {
     join(line, frames, folded.stack);
     weights(line, folded);
     line.push(b'\n');

@@ -19,7 +19,7 @@ const LARGE: u64 = 1 << 30;
 const RATIO: u64 = 1000;
 
 /// Bytes of an input.
-pub type Bytes = Box<dyn Read + Send>;
+pub(crate) type Bytes = Box<dyn Read + Send>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coding {
@@ -51,7 +51,7 @@ impl Coding {
 /// out while it is read.
 ///
 /// Memory: a window of the packed data, up to 128 MiB if the packer asked for one.
-pub fn plain(name: &str, reader: Bytes) -> Result<(Bytes, bool)> {
+pub(crate) fn plain(name: &str, reader: Bytes) -> Result<(Bytes, bool)> {
     let mut reader = reader;
     for layer in 0..LAYERS {
         let mut start = Vec::new();
@@ -71,7 +71,7 @@ pub fn plain(name: &str, reader: Bytes) -> Result<(Bytes, bool)> {
 }
 
 /// Whether an input that starts so is packed or encoded.
-pub fn is_coded(start: &[u8]) -> bool {
+pub(crate) fn is_coded(start: &[u8]) -> bool {
     Coding::of(start).is_some() || refuse_others("", start).is_err()
 }
 

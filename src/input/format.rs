@@ -91,7 +91,7 @@ impl Format {
 
     /// The same for an input of which more may come, unless it `ended`. `None` if the text so far
     /// does not decide, and more text never changes an answer.
-    pub fn sniff_stream(start: &[u8], ended: bool) -> Option<Format> {
+    pub(crate) fn sniff_stream(start: &[u8], ended: bool) -> Option<Format> {
         if ended {
             return Format::sniff(start, true);
         }

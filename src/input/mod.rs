@@ -11,11 +11,11 @@
 //! A new format of another profiler is a file with its [`Foreign`](foreign::Foreign), and one line in the list of the sniffer.
 
 mod bpftrace;
-pub mod decode;
-pub mod foreign;
+pub(crate) mod decode;
+pub(crate) mod foreign;
 mod format;
 mod inferno;
-pub mod recording;
+pub(crate) mod recording;
 mod source;
 mod start;
 mod stranger;
@@ -25,8 +25,9 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::perf_data;
+pub use crate::perf_data::Progress;
 
+pub use foreign::Foreign;
 pub use format::Format;
 pub(crate) use format::may_be_folded;
 pub use source::{Config, Source, threads};
@@ -41,5 +42,5 @@ pub struct Input {
     /// Where it is, if it is a file that another program can open too.
     pub path: Option<PathBuf>,
     /// Is told how far the reading of perf.data has come.
-    pub progress: Arc<perf_data::Progress>,
+    pub progress: Arc<Progress>,
 }

@@ -17,7 +17,7 @@ use crate::tally::Tally;
 ///
 /// What is beyond the native backend goes through perf, and that is said; a stream only if its first bytes tell, as
 /// nothing is kept of it. Memory: see [`native::script`] and [`perf::script`].
-pub fn read(
+pub(crate) fn read(
     config: &Config,
     recording: Input,
     frames: &mut FrameTable,

@@ -1,6 +1,6 @@
 //! What is drawn of folded stacks: an SVG, a page of HTML, or both from one run.
 
-pub mod html;
+pub(crate) mod html;
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -6,46 +6,36 @@
 use super::bytes::{Cursor, Endian};
 
 /// Bits of [`Attr::sample_type`]: which fields a sample carries.
-pub mod sample_type {
+pub(crate) mod sample_type {
     #![allow(missing_docs, reason = "the names are the kernel's: PERF_SAMPLE_IP and so on")]
-    pub const IP: u64 = 1 << 0;
-    pub const TID: u64 = 1 << 1;
-    pub const TIME: u64 = 1 << 2;
-    pub const ADDR: u64 = 1 << 3;
-    pub const READ: u64 = 1 << 4;
-    pub const CALLCHAIN: u64 = 1 << 5;
-    pub const ID: u64 = 1 << 6;
-    pub const CPU: u64 = 1 << 7;
-    pub const PERIOD: u64 = 1 << 8;
-    pub const STREAM_ID: u64 = 1 << 9;
-    pub const RAW: u64 = 1 << 10;
-    pub const BRANCH_STACK: u64 = 1 << 11;
-    pub const REGS_USER: u64 = 1 << 12;
-    pub const STACK_USER: u64 = 1 << 13;
-    pub const WEIGHT: u64 = 1 << 14;
-    pub const DATA_SRC: u64 = 1 << 15;
-    pub const IDENTIFIER: u64 = 1 << 16;
-    pub const TRANSACTION: u64 = 1 << 17;
-    pub const REGS_INTR: u64 = 1 << 18;
-    pub const PHYS_ADDR: u64 = 1 << 19;
-    pub const AUX: u64 = 1 << 20;
-    pub const CGROUP: u64 = 1 << 21;
-    pub const DATA_PAGE_SIZE: u64 = 1 << 22;
-    pub const CODE_PAGE_SIZE: u64 = 1 << 23;
-    pub const WEIGHT_STRUCT: u64 = 1 << 24;
+    pub(crate) const IP: u64 = 1 << 0;
+    pub(crate) const TID: u64 = 1 << 1;
+    pub(crate) const TIME: u64 = 1 << 2;
+    pub(crate) const ADDR: u64 = 1 << 3;
+    pub(crate) const READ: u64 = 1 << 4;
+    pub(crate) const CALLCHAIN: u64 = 1 << 5;
+    pub(crate) const ID: u64 = 1 << 6;
+    pub(crate) const CPU: u64 = 1 << 7;
+    pub(crate) const PERIOD: u64 = 1 << 8;
+    pub(crate) const STREAM_ID: u64 = 1 << 9;
+    pub(crate) const RAW: u64 = 1 << 10;
+    pub(crate) const BRANCH_STACK: u64 = 1 << 11;
+    pub(crate) const REGS_USER: u64 = 1 << 12;
+    pub(crate) const STACK_USER: u64 = 1 << 13;
+    pub(crate) const IDENTIFIER: u64 = 1 << 16;
 }
 
 /// Bits of [`Attr::read_format`]: how counter values are laid out.
-pub mod read_format {
+pub(crate) mod read_format {
     #![allow(
         missing_docs,
         reason = "the names are the kernel's: PERF_FORMAT_TOTAL_TIME_ENABLED and so on"
     )]
-    pub const TOTAL_TIME_ENABLED: u64 = 1 << 0;
-    pub const TOTAL_TIME_RUNNING: u64 = 1 << 1;
-    pub const ID: u64 = 1 << 2;
-    pub const GROUP: u64 = 1 << 3;
-    pub const LOST: u64 = 1 << 4;
+    pub(crate) const TOTAL_TIME_ENABLED: u64 = 1 << 0;
+    pub(crate) const TOTAL_TIME_RUNNING: u64 = 1 << 1;
+    pub(crate) const ID: u64 = 1 << 2;
+    pub(crate) const GROUP: u64 = 1 << 3;
+    pub(crate) const LOST: u64 = 1 << 4;
 }
 
 /// Bits of [`Attr::flags`], the struct's bit field, counted from `disabled` = 0.
@@ -102,7 +92,7 @@ pub struct Attr {
 
 impl Attr {
     /// Reads one attr and consumes the size that it states.
-    pub fn parse(cursor: &mut Cursor<'_>) -> Option<Attr> {
+    pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Option<Attr> {
         let endian = cursor.endian();
         let size = Cursor::new(cursor.rest().get(4..)?, endian).u32()?;
         let mut c = Cursor::new(cursor.take(size.max(VER0).into())?, endian);
@@ -132,7 +122,7 @@ impl Attr {
 
     /// Whether samples carry the fields of all of these [`sample_type`] bits.
     #[inline]
-    pub fn has(&self, bits: u64) -> bool {
+    pub(crate) fn has(&self, bits: u64) -> bool {
         self.sample_type & bits == bits
     }
 
@@ -141,42 +131,42 @@ impl Attr {
     }
 
     /// Whether the event also observes threads that start later.
-    pub fn inherit(&self) -> bool {
+    pub(crate) fn inherit(&self) -> bool {
         self.flag(flag::INHERIT)
     }
 
     /// Whether records other than samples end in a [`SampleId`](super::SampleId).
-    pub fn sample_id_all(&self) -> bool {
+    pub(crate) fn sample_id_all(&self) -> bool {
         self.flag(flag::SAMPLE_ID_ALL)
     }
 
     /// Whether [`period_or_freq`](Attr::period_or_freq) is a frequency.
-    pub fn freq(&self) -> bool {
+    pub(crate) fn freq(&self) -> bool {
         self.flag(flag::FREQ)
     }
 
     /// Whether user space is left out.
-    pub fn exclude_user(&self) -> bool {
+    pub(crate) fn exclude_user(&self) -> bool {
         self.flag(flag::EXCLUDE_USER)
     }
 
     /// Whether the kernel is left out.
-    pub fn exclude_kernel(&self) -> bool {
+    pub(crate) fn exclude_kernel(&self) -> bool {
         self.flag(flag::EXCLUDE_KERNEL)
     }
 
     /// Whether the hypervisor is left out.
-    pub fn exclude_hv(&self) -> bool {
+    pub(crate) fn exclude_hv(&self) -> bool {
         self.flag(flag::EXCLUDE_HV)
     }
 
     /// Whether times are those of [`clockid`](Attr::clockid).
-    pub fn use_clockid(&self) -> bool {
+    pub(crate) fn use_clockid(&self) -> bool {
         self.flag(flag::USE_CLOCKID)
     }
 
     /// How exact instruction pointers are, from 0 to 3: the number of `p` in the event's name.
-    pub fn precise_ip(&self) -> u32 {
+    pub(crate) fn precise_ip(&self) -> u32 {
         (self.flags >> flag::PRECISE_IP & 3) as u32
     }
 }

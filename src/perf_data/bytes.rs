@@ -7,7 +7,7 @@ use bstr::{BStr, ByteSlice};
 
 /// The byte order of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endian {
+pub(crate) enum Endian {
     /// x86, Arm, RISC-V.
     Little,
     /// s390x, older PowerPC.
@@ -16,12 +16,12 @@ pub enum Endian {
 
 impl Endian {
     /// The byte order of this machine.
-    pub const NATIVE: Endian =
+    pub(crate) const NATIVE: Endian =
         if cfg!(target_endian = "big") { Endian::Big } else { Endian::Little };
 
     /// The `u64` in these bytes.
     #[inline]
-    pub fn u64(self, bytes: [u8; 8]) -> u64 {
+    pub(crate) fn u64(self, bytes: [u8; 8]) -> u64 {
         match self {
             Endian::Little => u64::from_le_bytes(bytes),
             Endian::Big => u64::from_be_bytes(bytes),
@@ -30,7 +30,7 @@ impl Endian {
 
     /// The `u32` in these bytes.
     #[inline]
-    pub fn u32(self, bytes: [u8; 4]) -> u32 {
+    pub(crate) fn u32(self, bytes: [u8; 4]) -> u32 {
         match self {
             Endian::Little => u32::from_le_bytes(bytes),
             Endian::Big => u32::from_be_bytes(bytes),
@@ -39,7 +39,7 @@ impl Endian {
 
     /// The `u16` in these bytes.
     #[inline]
-    pub fn u16(self, bytes: [u8; 2]) -> u16 {
+    pub(crate) fn u16(self, bytes: [u8; 2]) -> u16 {
         match self {
             Endian::Little => u16::from_le_bytes(bytes),
             Endian::Big => u16::from_be_bytes(bytes),
@@ -49,36 +49,36 @@ impl Endian {
 
 /// A position in bytes that moves forward.
 #[derive(Clone, Copy, Debug)]
-pub struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     endian: Endian,
 }
 
 impl<'a> Cursor<'a> {
     /// A cursor at the start of `bytes`.
-    pub fn new(bytes: &'a [u8], endian: Endian) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], endian: Endian) -> Self {
         Cursor { bytes, endian }
     }
 
     /// The bytes that are left.
-    pub fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// The byte order.
-    pub fn endian(&self) -> Endian {
+    pub(crate) fn endian(&self) -> Endian {
         self.endian
     }
 
     /// The next `count` bytes.
-    pub fn take(&mut self, count: u64) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, count: u64) -> Option<&'a [u8]> {
         let (taken, rest) = self.bytes.split_at_checked(usize::try_from(count).ok()?)?;
         self.bytes = rest;
         Some(taken)
     }
 
     /// Skips `count` bytes.
-    pub fn skip(&mut self, count: u64) -> Option<()> {
+    pub(crate) fn skip(&mut self, count: u64) -> Option<()> {
         self.take(count).map(|_| ())
     }
 
@@ -90,46 +90,46 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next byte.
-    pub fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
     /// The next `u16`.
-    pub fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         Some(self.endian.u16(self.array()?))
     }
 
     /// The next `u32`.
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         Some(self.endian.u32(self.array()?))
     }
 
     /// The next `u64`.
     #[inline]
-    pub fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         Some(self.endian.u64(self.array()?))
     }
 
     /// The next `u64` if `present`: an optional field of a sample. The outer `None` means that the
     /// bytes end too early.
     #[inline]
-    pub fn u64_if(&mut self, present: bool) -> Option<Option<u64>> {
+    pub(crate) fn u64_if(&mut self, present: bool) -> Option<Option<u64>> {
         if present { self.u64().map(Some) } else { Some(None) }
     }
 
     /// The next `count` words.
-    pub fn words(&mut self, count: u64) -> Option<Words<'a>> {
+    pub(crate) fn words(&mut self, count: u64) -> Option<Words<'a>> {
         let bytes = self.take(count.checked_mul(8)?)?;
         Some(Words { bytes, endian: self.endian })
     }
 
     /// The bytes up to the first NUL or the end. Consumes everything.
-    pub fn text(&mut self) -> &'a BStr {
+    pub(crate) fn text(&mut self) -> &'a BStr {
         until_nul(std::mem::take(&mut self.bytes))
     }
 
     /// A string of a feature section: a `u32` length, then that many bytes, padded with NULs.
-    pub fn string(&mut self) -> Option<&'a BStr> {
+    pub(crate) fn string(&mut self) -> Option<&'a BStr> {
         let length = self.u32()?;
         self.take(length.into()).map(until_nul)
     }
@@ -147,27 +147,24 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// No words.
-    pub const EMPTY: Words<'static> = Words { bytes: &[], endian: Endian::Little };
-
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len() / 8
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The word at `index`.
-    pub fn get(&self, index: usize) -> Option<u64> {
+    pub(crate) fn get(&self, index: usize) -> Option<u64> {
         let word = self.bytes.get(index.checked_mul(8)?..)?.first_chunk()?;
         Some(self.endian.u64(*word))
     }
 
     /// A cursor at the first word.
-    pub fn cursor(&self) -> Cursor<'a> {
+    pub(crate) fn cursor(&self) -> Cursor<'a> {
         Cursor::new(self.bytes, self.endian)
     }
 

@@ -63,7 +63,7 @@ pub struct Clock {
 impl Clock {
     /// Turns `time` of the recording into nanoseconds since 1970. Time 0, which synthetic records
     /// have, becomes the moment of this clock.
-    pub fn wall_at(&self, time: u64) -> u64 {
+    pub(crate) fn wall_at(&self, time: u64) -> u64 {
         let since = time.saturating_sub(self.time);
         if time == 0 { self.wall } else { self.wall.saturating_add(since) }
     }
@@ -82,7 +82,7 @@ pub struct BuildId {
 
 impl Features {
     /// The comment lines of `perf script --header`.
-    pub fn describe(&self) -> Vec<u8> {
+    pub(crate) fn describe(&self) -> Vec<u8> {
         describe::text(&self.lines)
     }
 

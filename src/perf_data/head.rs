@@ -8,43 +8,38 @@ pub mod kind {
         missing_docs,
         reason = "the names are the kernel's and perf's: PERF_RECORD_MMAP and so on"
     )]
-    pub const MMAP: u32 = 1;
+    pub(crate) const MMAP: u32 = 1;
     pub const LOST: u32 = 2;
-    pub const COMM: u32 = 3;
+    pub(crate) const COMM: u32 = 3;
     pub const EXIT: u32 = 4;
     pub const THROTTLE: u32 = 5;
     pub const UNTHROTTLE: u32 = 6;
     pub const FORK: u32 = 7;
     pub const READ: u32 = 8;
-    pub const SAMPLE: u32 = 9;
-    pub const MMAP2: u32 = 10;
-    pub const AUX: u32 = 11;
-    pub const ITRACE_START: u32 = 12;
+    pub(crate) const SAMPLE: u32 = 9;
+    pub(crate) const MMAP2: u32 = 10;
     pub const LOST_SAMPLES: u32 = 13;
     pub const SWITCH: u32 = 14;
     pub const SWITCH_CPU_WIDE: u32 = 15;
     pub const NAMESPACES: u32 = 16;
     pub const KSYMBOL: u32 = 17;
-    pub const BPF_EVENT: u32 = 18;
     pub const CGROUP: u32 = 19;
-    pub const TEXT_POKE: u32 = 20;
-    pub const AUX_OUTPUT_HW_ID: u32 = 21;
     pub const CALLCHAIN_DEFERRED: u32 = 22;
     /// The first of perf's own types, which have no [`SampleId`](super::super::SampleId).
-    pub const PERF_FIRST: u32 = 64;
-    pub const HEADER_ATTR: u32 = 64;
-    pub const HEADER_EVENT_TYPE: u32 = 65;
-    pub const TRACING_DATA: u32 = 66;
-    pub const HEADER_BUILD_ID: u32 = 67;
-    pub const FINISHED_ROUND: u32 = 68;
-    pub const AUXTRACE_INFO: u32 = 70;
-    pub const AUXTRACE: u32 = 71;
-    pub const EVENT_UPDATE: u32 = 78;
-    pub const HEADER_FEATURE: u32 = 80;
-    pub const COMPRESSED: u32 = 81;
-    pub const COMPRESSED2: u32 = 83;
+    pub(crate) const PERF_FIRST: u32 = 64;
+    pub(crate) const HEADER_ATTR: u32 = 64;
+    pub(crate) const HEADER_EVENT_TYPE: u32 = 65;
+    pub(crate) const TRACING_DATA: u32 = 66;
+    pub(crate) const HEADER_BUILD_ID: u32 = 67;
+    pub(crate) const FINISHED_ROUND: u32 = 68;
+    pub(crate) const AUXTRACE_INFO: u32 = 70;
+    pub(crate) const AUXTRACE: u32 = 71;
+    pub(crate) const EVENT_UPDATE: u32 = 78;
+    pub(crate) const HEADER_FEATURE: u32 = 80;
+    pub(crate) const COMPRESSED: u32 = 81;
+    pub(crate) const COMPRESSED2: u32 = 83;
     /// The last known type, SCHEDSTAT_DOMAIN.
-    pub const PERF_LAST: u32 = 86;
+    pub(crate) const PERF_LAST: u32 = 86;
 }
 
 /// Bits of [`Head::misc`]. Their meaning depends on the type of the record.
@@ -67,18 +62,18 @@ pub struct Head {
 
 impl Head {
     /// The length of a head in bytes.
-    pub const SIZE: usize = 8;
+    pub(crate) const SIZE: usize = 8;
 
     /// Reads a head. `None` if there are less than 8 bytes, or if the record claims to be shorter
     /// than its head.
-    pub fn parse(bytes: &[u8], endian: Endian) -> Option<Head> {
+    pub(crate) fn parse(bytes: &[u8], endian: Endian) -> Option<Head> {
         let mut cursor = Cursor::new(bytes, endian);
         let head = Head { kind: cursor.u32()?, misc: cursor.u16()?, size: cursor.u16()? };
         (usize::from(head.size) >= Head::SIZE).then_some(head)
     }
 
     /// The mode of the CPU.
-    pub fn mode(&self) -> CpuMode {
+    pub(crate) fn mode(&self) -> CpuMode {
         match self.misc & 7 {
             1 => CpuMode::Kernel,
             2 => CpuMode::User,

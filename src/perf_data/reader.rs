@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::UNIX_EPOCH;
 
 use super::attr::Attr;
-use super::bytes::Endian;
 use super::event::{Event, Events};
 use super::feature::Features;
 use super::head::Head;
@@ -45,7 +44,7 @@ pub struct Progress {
 impl Progress {
     /// How many bytes were read, of how many; `None` if the total is unknown, as it is for a
     /// stream.
-    pub fn get(&self) -> Option<(u64, u64)> {
+    pub(crate) fn get(&self) -> Option<(u64, u64)> {
         let read = self.read.load(Relaxed);
         let whole = self.whole.load(Relaxed);
         (whole > 0).then_some((read.min(whole), whole))
@@ -75,7 +74,7 @@ pub struct Item<'a> {
 
 impl<'a> Item<'a> {
     /// The event with this id, such as another member of the event's group.
-    pub fn event_of(&self, id: u64) -> Option<&'a Event> {
+    pub(crate) fn event_of(&self, id: u64) -> Option<&'a Event> {
         self.events.index_of(id).and_then(|at| self.events.list().get(at))
     }
 }
@@ -226,23 +225,18 @@ impl Reader {
         self.session.events.list()
     }
 
-    /// The byte order of [`Item::bytes`].
-    pub fn endian(&self) -> Endian {
-        self.session.endian
-    }
-
     /// Reports to `progress` from now on.
-    pub fn tell(&mut self, progress: Arc<Progress>) {
+    pub(crate) fn tell(&mut self, progress: Arc<Progress>) {
         self.progress = progress;
     }
 
     /// When the file was last written, in nanoseconds since 1970. The recording had ended by then.
-    pub fn written(&self) -> Option<u64> {
+    pub(crate) fn written(&self) -> Option<u64> {
         self.written
     }
 
     /// The name of the input.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 

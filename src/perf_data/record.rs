@@ -153,7 +153,11 @@ const PROT_EXEC: u32 = 4;
 impl<'a> Record<'a> {
     /// Reads a kernel record of an event with this `attr`, and its identity. `None` if it is
     /// shorter than its type requires.
-    pub fn parse(bytes: &'a [u8], endian: Endian, attr: &Attr) -> Option<(Record<'a>, SampleId)> {
+    pub(crate) fn parse(
+        bytes: &'a [u8],
+        endian: Endian,
+        attr: &Attr,
+    ) -> Option<(Record<'a>, SampleId)> {
         let head = Head::parse(bytes, endian)?;
         let body = bytes.get(Head::SIZE..usize::from(head.size))?;
         if head.kind == kind::SAMPLE {

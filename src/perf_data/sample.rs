@@ -39,14 +39,14 @@ pub struct RawSample<'a> {
 }
 
 /// `PERF_CONTEXT_MAX`: a call chain's values from here up are markers, not addresses.
-pub const CONTEXT_MAX: u64 = 4095u64.wrapping_neg();
+pub(crate) const CONTEXT_MAX: u64 = 4095u64.wrapping_neg();
 /// `PERF_CONTEXT_KERNEL`: the following addresses are in the kernel.
-pub const CONTEXT_KERNEL: u64 = 128u64.wrapping_neg();
+pub(crate) const CONTEXT_KERNEL: u64 = 128u64.wrapping_neg();
 /// `PERF_CONTEXT_USER`: the following addresses are in user space.
-pub const CONTEXT_USER: u64 = 512u64.wrapping_neg();
+pub(crate) const CONTEXT_USER: u64 = 512u64.wrapping_neg();
 /// `PERF_CONTEXT_USER_DEFERRED`: the user part follows in a record of its own, whose cookie is the
 /// next value.
-pub const CONTEXT_USER_DEFERRED: u64 = 640u64.wrapping_neg();
+pub(crate) const CONTEXT_USER_DEFERRED: u64 = 640u64.wrapping_neg();
 
 /// The registers whose bits are set in the event's mask.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,13 +61,6 @@ pub struct Regs<'a> {
 }
 
 impl Regs<'_> {
-    /// The value of the register with this number in the architecture's enum.
-    pub fn get(&self, number: u32) -> Option<u64> {
-        let bit = 1u64.checked_shl(number)?;
-        let below = (self.mask & (bit - 1)).count_ones();
-        if self.mask & bit == 0 { None } else { self.values.get(below as usize) }
-    }
-
     fn parse<'a>(cursor: &mut Cursor<'a>, mask: u64) -> Option<Regs<'a>> {
         let abi = cursor.u64()?;
         let count = if abi == 0 { 0 } else { mask.count_ones() };
@@ -201,7 +194,7 @@ impl<'a> Read<'a> {
 impl<'a> RawSample<'a> {
     /// Reads the body of a SAMPLE record of an event with this `attr`. `None` if it is too short
     /// for the fields above.
-    pub fn parse(mut c: Cursor<'a>, attr: &Attr) -> Option<RawSample<'a>> {
+    pub(crate) fn parse(mut c: Cursor<'a>, attr: &Attr) -> Option<RawSample<'a>> {
         let on = |bit| attr.has(bit);
         let identifier = c.u64_if(on(has::IDENTIFIER))?;
         let mut s = RawSample { ip: c.u64_if(on(has::IP))?, ..RawSample::default() };

@@ -17,12 +17,12 @@ use super::record::{FileId, Ksymbol, Mmap};
 ///
 /// The event itself must also be opened with IDENTIFIER, TID, TIME and CPU, and without ID and
 /// STREAM_ID, because the kernel's other records end in these fields.
-pub const SAMPLE_TYPE: u64 =
+pub(crate) const SAMPLE_TYPE: u64 =
     has::IDENTIFIER | has::IP | has::TID | has::TIME | has::CPU | has::PERIOD | has::CALLCHAIN;
 
 /// The last entry of a user call chain that was not followed to its root. No program has code at
 /// this address, so other readers show an unknown function.
-pub const TRUNCATED: u64 = u64::from_be_bytes(*b"truncate");
+pub(crate) const TRUNCATED: u64 = u64::from_be_bytes(*b"truncate");
 
 /// `PERFILE2`, as a number in the machine's byte order.
 pub(super) const MAGIC: u64 = 0x3245_4c49_4652_4550;
@@ -66,7 +66,7 @@ pub struct NewSample<'a> {
 
 /// The count of an event in all threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// In units of the event: nanoseconds for clocks.
     pub value: u64,
     /// How many records did not fit into the rings, if the event's `read_format` asks for that.
@@ -136,7 +136,7 @@ impl<W: Write> Writer<W> {
 
     /// Says what the recording's clock showed at one moment: `HEADER_CLOCK_DATA`. `id` is a number
     /// of clock_gettime(2).
-    pub fn clock(&mut self, id: u32, clock: Clock) -> io::Result<()> {
+    pub(crate) fn clock(&mut self, id: u32, clock: Clock) -> io::Result<()> {
         const VERSION: u32 = 1;
         self.begin(kind::HEADER_FEATURE, 0);
         self.u64(number::CLOCK_DATA);
@@ -166,7 +166,12 @@ impl<W: Write> Writer<W> {
 
     /// Passes on an MMAP2 record of the kernel. The build id of its file, if there is one, replaces
     /// the inode.
-    pub fn mapped(&mut self, bytes: &[u8], id: u64, build_id: Option<&[u8]>) -> io::Result<()> {
+    pub(crate) fn mapped(
+        &mut self,
+        bytes: &[u8],
+        id: u64,
+        build_id: Option<&[u8]>,
+    ) -> io::Result<()> {
         // pid, tid, start, length and offset come before it.
         const FILE: usize = Head::SIZE + 8 + 3 * 8;
         let mut record = bytes.to_vec();
@@ -286,7 +291,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Says that `count` records of the event with this `id` were lost by `time`, in nanoseconds.
-    pub fn lost(&mut self, count: u64, time: u64, id: u64) -> io::Result<()> {
+    pub(crate) fn lost(&mut self, count: u64, time: u64, id: u64) -> io::Result<()> {
         self.begin(kind::LOST, 0);
         self.u64(id);
         self.u64(count);
@@ -296,7 +301,7 @@ impl<W: Write> Writer<W> {
 
     /// Writes a READ record: what the event with this `id` counted by `time`, in nanoseconds. Its
     /// attr has no `read_format`, or only `PERF_FORMAT_LOST`.
-    pub fn count(&mut self, count: &Counted, time: u64, id: u64) -> io::Result<()> {
+    pub(crate) fn count(&mut self, count: &Counted, time: u64, id: u64) -> io::Result<()> {
         self.begin(kind::READ, 0);
         self.u32(u32::MAX);
         self.u32(u32::MAX);

@@ -12,21 +12,21 @@ const MOST: usize = 64 << 20;
 
 /// The end that is written to. The reader sees the end of the stream only after [`Sender::finish`].
 /// If the sender is dropped before, reading fails, so that nobody takes a part for the whole.
-pub struct Sender {
+pub(crate) struct Sender {
     pieces: SyncSender<Option<Vec<u8>>>,
     /// Bytes that did not fit into the channel.
     waiting: Vec<u8>,
 }
 
 /// The end that is read.
-pub struct Receiver {
+pub(crate) struct Receiver {
     pieces: mpsc::Receiver<Option<Vec<u8>>>,
     piece: io::Cursor<Vec<u8>>,
     finished: bool,
 }
 
 /// Makes a pipe.
-pub fn channel() -> (Sender, Receiver) {
+pub(crate) fn channel() -> (Sender, Receiver) {
     let (sender, pieces) = sync_channel(PIECES);
     let sender = Sender { pieces: sender, waiting: Vec::new() };
     (sender, Receiver { pieces, piece: io::Cursor::default(), finished: false })
@@ -34,7 +34,7 @@ pub fn channel() -> (Sender, Receiver) {
 
 impl Sender {
     /// Ends the stream.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         // Without a reader, nobody needs to know.
         let _ = self.pieces.send(Some(self.waiting)).and_then(|()| self.pieces.send(None));
     }

@@ -13,7 +13,7 @@ use crate::tally::{Count, Tally};
 /// `S`.
 ///
 /// Memory: what the program writes.
-pub struct Command<S> {
+pub(crate) struct Command<S> {
     name: String,
     words: Vec<String>,
     program: Option<Running>,
@@ -42,7 +42,7 @@ struct Running {
 impl<S: FoldedSink> Command<S> {
     /// The first of `words` is the program, the others are its arguments. It starts with the first
     /// stack, so that the Ctrl-C that ends a recording does not end it.
-    pub fn new(words: Vec<String>, next: S) -> Self {
+    pub(crate) fn new(words: Vec<String>, next: S) -> Self {
         Command { name: name(&words), words, program: None, closed: false, next }
     }
 
@@ -81,7 +81,7 @@ impl<S: FoldedSink> Command<S> {
     }
 
     /// The next sink.
-    pub fn into_next(self) -> S {
+    pub(crate) fn into_next(self) -> S {
         self.next
     }
 

@@ -14,8 +14,8 @@ mod command;
 
 use std::io::Write;
 
-pub use channel::{Receiver, Sender, channel};
-pub use command::Command;
+pub(crate) use channel::{Sender, channel};
+pub(crate) use command::Command;
 
 use crate::error::Result;
 use crate::fold::{self, Folder, Lanes, Merge, Stage};
@@ -88,7 +88,7 @@ pub fn draw<W: Write>(
 ///
 /// # Errors
 /// As with [`draw`].
-pub fn draw_all<S: FoldedSink>(
+pub(crate) fn draw_all<S: FoldedSink>(
     inputs: impl IntoIterator<Item = Input>,
     name: &str,
     source: &input::Config,

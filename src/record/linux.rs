@@ -8,7 +8,7 @@ use super::native::{self, Stream};
 use super::perf::{self, Perf};
 use super::{Config, Destination, Ended, Notice, Recorder, Workload};
 use crate::error::{Error, Result};
-use crate::perf_data::seekable::Seekable;
+use crate::perf_data::Seekable;
 
 /// Records natively, unless the config or `PERF` asks for perf. If only perf can do what is asked
 /// for, it does, with a message.

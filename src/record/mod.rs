@@ -29,8 +29,8 @@ mod held_child;
 mod linux;
 mod lookup;
 #[cfg(target_os = "linux")]
-pub mod native;
-pub mod perf;
+pub(crate) mod native;
+pub(crate) mod perf;
 mod signals;
 mod xctrace;
 

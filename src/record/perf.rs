@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 
 /// `perf record`, by the name of its program.
 #[derive(Clone, Debug)]
-pub struct Perf {
+pub(crate) struct Perf {
     /// A name in the PATH or a path.
     pub program: OsString,
     /// Whether it may have large rings. With 64,000 bytes of stack per sample, 8 MB for each CPU
@@ -29,12 +29,12 @@ pub struct Perf {
 
 impl Perf {
     /// Whether the program can be run.
-    pub fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         check_runnable(&self.program).is_ok()
     }
 
     /// The perf that `PERF` names.
-    pub fn from_env() -> Perf {
+    pub(crate) fn from_env() -> Perf {
         Perf { program: program("PERF", "perf"), large_rings: may_lock_memory() }
     }
 }
@@ -104,7 +104,7 @@ impl Recorder for Perf {
 }
 
 /// Whether perf is to record: by name, by a command of its own, or by `PERF`.
-pub fn is_wanted(config: &Config) -> bool {
+pub(crate) fn is_wanted(config: &Config) -> bool {
     let named = std::env::var_os("PERF").is_some_and(|name| !name.is_empty());
     named || config.backend == Backend::Perf || config.custom.is_some()
 }
@@ -114,7 +114,7 @@ pub fn is_wanted(config: &Config) -> bool {
 ///
 /// # Errors
 /// The custom command is not shell words.
-pub fn command_line(
+pub(crate) fn command_line(
     perf: &Perf,
     workload: &Workload,
     config: &Config,
@@ -160,7 +160,7 @@ pub fn command_line(
 ///
 /// # Errors
 /// The custom command is not shell words, or ends with a bare `-o`.
-pub fn custom_output(config: &Config) -> Result<Option<PathBuf>> {
+pub(crate) fn custom_output(config: &Config) -> Result<Option<PathBuf>> {
     let mut words = custom_words(config)?.unwrap_or_default().into_iter();
     let mut output = None;
     while let Some(word) = words.next() {

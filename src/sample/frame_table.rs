@@ -174,7 +174,7 @@ impl FrameTable {
     }
 
     /// Interns every frame of `other`. Returns the new ids by the other's indices.
-    pub fn absorb(&mut self, other: &FrameTable) -> Vec<FrameId> {
+    pub(crate) fn absorb(&mut self, other: &FrameTable) -> Vec<FrameId> {
         let strings = self.strings.absorb(&other.strings);
         let here = |string: u32| strings.get(string as usize).copied().unwrap_or_default();
         let mut ids = Vec::with_capacity(other.len());

@@ -11,7 +11,7 @@ use bstr::ByteSlice;
 const PAGE: usize = 4096;
 
 /// Cuts a stream into chunks of whole lines.
-pub struct Chunks<R> {
+pub(crate) struct Chunks<R> {
     source: R,
     buffer: Vec<u8>,
     /// The first page border in `buffer`, plus the whole pages that the longest carried line needed
@@ -28,12 +28,12 @@ pub struct Chunks<R> {
 impl<R: Read> Chunks<R> {
     /// Chunks of about 64 KiB, which stay in the second-level cache from the kernel's copy to our
     /// reading.
-    pub fn new(source: R) -> Self {
+    pub(crate) fn new(source: R) -> Self {
         Chunks::with_size(source, 64 << 10)
     }
 
     /// Chunks of about `size` bytes. A longer line makes its chunk longer.
-    pub fn with_size(source: R, size: usize) -> Self {
+    pub(crate) fn with_size(source: R, size: usize) -> Self {
         Chunks {
             source,
             buffer: Vec::new(),
@@ -49,7 +49,7 @@ impl<R: Read> Chunks<R> {
     /// at the end.
     ///
     /// Memory: one chunk, or the longest line.
-    pub fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(crate) fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
         if self.finished {
             return Ok(None);
         }

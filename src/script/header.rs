@@ -59,7 +59,7 @@ impl<'a> Header<'a> {
     }
 
     /// The same, faster where the line starts like the `last` one that was parsed.
-    pub fn parse_after(line: &'a [u8], last: &mut Last) -> Option<Header<'a>> {
+    pub(crate) fn parse_after(line: &'a [u8], last: &mut Last) -> Option<Header<'a>> {
         let line = line.trim_ascii_end();
         if let Some(header) = last.parse(line) {
             return Some(header);
@@ -156,7 +156,7 @@ impl<'a> Header<'a> {
 /// What stood before the time in the last samples: most follow one of the same thread on the same
 /// CPU, and where several threads take turns, one of theirs.
 #[derive(Default)]
-pub struct Last {
+pub(crate) struct Last {
     known: Vec<Known>,
     /// Which of them is forgotten next.
     oldest: usize,

@@ -16,7 +16,7 @@
 use bstr::{BStr, ByteSlice};
 
 /// The end of perf's address column: a tab and `%16lx`.
-pub const ADDRESS_END: usize = 17;
+pub(crate) const ADDRESS_END: usize = 17;
 
 /// The part of a frame line behind the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub fn split_bare(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Whether perf writes this line below a frame for `-F +srcline`, or below a sample for `-F +insn`:
 /// two blanks and `main.c:12`, `??:0` or `libc.so.6[2724a]`; ` insn: 66 0f ef c0`.
-pub fn is_note(line: &[u8]) -> bool {
+pub(crate) fn is_note(line: &[u8]) -> bool {
     let Some(text) = line.trim_ascii_end().strip_prefix(b" ") else { return false };
     if text.starts_with(b"insn: ") {
         return true;

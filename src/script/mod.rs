@@ -11,20 +11,23 @@
 //! ```
 
 mod callers;
-pub mod chunk;
+pub(crate) mod chunk;
 mod config;
 mod digests;
 mod frame_lines;
+#[doc(hidden)] // For the slow twin of the reader, in the tests.
 pub mod header;
+#[doc(hidden)] // As above.
 pub mod line;
 mod lines;
-pub mod native;
+pub(crate) mod native;
 mod numbers;
 mod pending;
-pub mod perf;
+pub(crate) mod perf;
 mod reader;
 mod writer;
 
+pub use crate::symbols::Config as Symbols;
 pub use config::Config;
 pub(crate) use numbers::nanoseconds;
 pub use reader::Reader;

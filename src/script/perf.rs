@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::tally::{Loss, Tally};
 
 /// A recording.
-pub enum Recording<'a> {
+pub(crate) enum Recording<'a> {
     /// A perf.data file.
     File(PathBuf),
     /// The same bytes from anywhere else.
@@ -25,7 +25,7 @@ pub enum Recording<'a> {
 /// perf runs in parallel and streams its text. Only a perf.data *file* that arrives as a stream is
 /// copied to a temporary file, because perf seeks in it. The losses that perf reports go into
 /// `tally`.
-pub fn script<T>(
+pub(crate) fn script<T>(
     config: &Config,
     recording: Recording<'_>,
     name: &str,

@@ -90,7 +90,7 @@ impl Reader {
     }
 
     /// The same for a part of a file, which starts with a sample: where files can be mapped, nothing is copied.
-    pub fn read_file(
+    pub(crate) fn read_file(
         &mut self,
         mut file: File,
         part: Range<u64>,

@@ -241,16 +241,6 @@ fn unpack(format: CompressionFormat, data: &[u8], size: u64) -> Option<Cow<'_, [
     CompressedData { format, data, uncompressed_size: size }.decompress().ok()
 }
 
-/// The address, in the file's own address space, of the byte at `offset` of the file.
-pub(super) fn address_of(segments: &[Segment], offset: u64) -> Option<u64> {
-    let holds = |segment: &&Segment| {
-        offset.checked_sub(segment.offset).is_some_and(|into| into < segment.file_size)
-    };
-    // Segments can share a page of the file. A sampled address is in the executable one.
-    let segment = segments.iter().filter(holds).min_by_key(|segment| !segment.executable)?;
-    Some(segment.address.wrapping_add(offset - segment.offset))
-}
-
 /// Four or eight bytes as a number.
 pub(super) fn number(bytes: &[u8], big: bool) -> u64 {
     let append = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
@@ -272,26 +262,6 @@ pub(super) fn unxz(packed: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn offsets_of_the_file_have_addresses() {
-        let segment = |offset, file_size, address, executable| Segment {
-            offset,
-            file_size,
-            address,
-            executable,
-        };
-        // lld lets two segments share a page of the file.
-        let segments = [
-            segment(0, 0x1100, 0, false),
-            segment(0x1000, 0x500, 0x2000, true),
-            segment(0x1500, 8, 0x3500, false),
-        ];
-        assert_eq!(address_of(&segments, 0x10), Some(0x10));
-        assert_eq!(address_of(&segments, 0x1080), Some(0x2080));
-        assert_eq!(address_of(&segments, 0x1501), Some(0x3501));
-        assert_eq!(address_of(&segments, 0x1508), None);
-    }
 
     #[test]
     fn a_section_that_claims_to_unpack_to_too_much_is_not_unpacked() {

@@ -25,7 +25,7 @@ use crate::mapped::Bytes;
 
 /// Facts about a process that may generate code.
 #[derive(Clone, Debug, Default)]
-pub struct JitProcess {
+pub(crate) struct JitProcess {
     /// Its number in the recording.
     pub pid: u32,
     /// When it executed its program or was forked. Its map is not older.
@@ -42,12 +42,12 @@ pub struct JitProcess {
 
 impl JitProcess {
     /// A process with nothing but a number.
-    pub fn new(pid: u32) -> JitProcess {
+    pub(crate) fn new(pid: u32) -> JitProcess {
         JitProcess { pid, ..JitProcess::default() }
     }
 
     /// Looks at the running process, and remembers the facts that disappear with it.
-    pub fn observe(&mut self) {
+    pub(crate) fn observe(&mut self) {
         let proc = PathBuf::from(format!("/proc/{}", self.pid));
         let Some(user) = owner_of(&proc) else { return };
         self.user = Some(user);
@@ -115,7 +115,7 @@ impl JitProcess {
 
 impl Loader {
     /// The jitdump that was recorded as `path` in `process`. `None` if it is gone or is none.
-    pub fn jitdump(&self, path: &[u8], process: &JitProcess) -> Option<Jitdump> {
+    pub(crate) fn jitdump(&self, path: &[u8], process: &JitProcess) -> Option<Jitdump> {
         let path = file_path(path);
         let inside = if self.config().symfs.is_none() { process.inside(&path) } else { Vec::new() };
         let places = inside.into_iter().chain([rooted(self.config(), &path)]);
@@ -125,7 +125,7 @@ impl Loader {
 
     /// The `/tmp/perf-PID.map` of `process`, here or in its container. `None` if there is no such
     /// file, or none that is believed; [`Warnings`](super::Warnings) say why.
-    pub fn perf_map(&self, process: &JitProcess) -> Option<PerfMap> {
+    pub(crate) fn perf_map(&self, process: &JitProcess) -> Option<PerfMap> {
         if self.config().symfs.is_some() {
             // The files of another machine are copies, so their owners and times are lost.
             let path = PathBuf::from(format!("/tmp/perf-{}.map", process.pid));

@@ -25,7 +25,7 @@ const RUNNING: &str = "/proc/kallsyms";
 
 /// The symbols at some addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KernelSymbols {
+pub(crate) struct KernelSymbols {
     /// The symbol of each address.
     pub symbols: Vec<Option<KernelSymbol>>,
     /// All addresses in the file are zero, because `/proc/sys/kernel/kptr_restrict` hides them from
@@ -36,7 +36,7 @@ pub struct KernelSymbols {
 /// A symbol whose recorded address says where the kernel was: `_text` or `_stext`, from perf.data's
 /// map of `[kernel.kallsyms]_text`. The kernel moves at every boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reference<'a> {
+pub(crate) struct Reference<'a> {
     /// Its name.
     pub name: &'a BStr,
     /// Its address in the recording.
@@ -47,7 +47,7 @@ impl Loader {
     /// The kernel's symbols at each of `addresses`: from the file of `--kallsyms`, from the running
     /// kernel or perf's copy of its list, or from perf's cache. There are none, and a warning, if
     /// only other kernels are here.
-    pub fn kernel(
+    pub(crate) fn kernel(
         &self,
         build_id: Option<&[u8]>,
         addresses: &[u64],

@@ -10,7 +10,7 @@ use super::kallsyms::{KernelSymbols, Reference};
 
 /// A symbol of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KernelSymbol {
+pub(crate) struct KernelSymbol {
     /// The name in the file.
     pub name: BString,
     /// Where it starts, in the addresses of the recorded kernel.

@@ -101,12 +101,12 @@ impl Loader {
     }
 
     /// Where it looks.
-    pub fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
     /// Sets the machine of the recording, before the first module is asked for.
-    pub fn learn(&self, origin: Origin) {
+    pub(crate) fn learn(&self, origin: Origin) {
         let mut recorded = lock(&self.recorded);
         if recorded.origin != origin {
             recorded.is_elsewhere = origin.is_elsewhere();
@@ -144,12 +144,12 @@ impl Loader {
     }
 
     /// Forgets about a process what may have changed, because it executes another program.
-    pub fn forget(&self, pid: u32) {
+    pub(crate) fn forget(&self, pid: u32) {
         lock(&self.contained).remove(&pid);
     }
 
     /// Downloads the debugging information of `module` if it is not here and downloads are allowed.
-    pub fn complete(&self, module: &Module) {
+    pub(crate) fn complete(&self, module: &Module) {
         if let Some(debuginfod) = &self.debuginfod
             && lacks(module)
         {

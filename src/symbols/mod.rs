@@ -14,12 +14,11 @@
 //! addresses that it could name. DWARF is walked only in units that hold an address, each once and
 //! all in parallel.
 //!
-//! Addresses are those of the file's own symbols; [`Module::address_of`] converts an offset in the
-//! file. A perf.data file from another system is read like any other. Only the vdso and running
+//! Addresses are those of the file's own symbols. A perf.data file from another system is read like any other. Only the vdso and running
 //! processes need Linux.
 //!
 //! Damaged files never fail. They yield fewer names, which is counted ([`Functions::broken_units`],
-//! [`Warnings`]). Start with [`module`](Module), then read `table` and `dwarf`.
+//! [`Loader::warnings`]). Start with [`module`](Module), then read `table` and `dwarf`.
 //!
 //! ```no_run
 //! # use flamepipe::symbols::{Config, Identity, Loader, Naming};
@@ -69,18 +68,20 @@ pub(crate) use build_ids::BuildIds;
 pub(crate) use code::{ends_in_call, loads_stack_pointer};
 pub use config::Config;
 pub use demangle::demangle;
-pub use elf::Segment;
-pub use identity::{Identity, Inode};
-pub use jit_process::JitProcess;
+pub(crate) use elf::Segment;
+pub use identity::Identity;
+pub(crate) use identity::Inode;
+pub(crate) use jit_process::JitProcess;
 pub use jitdump::Jitdump;
 #[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;
-pub use kallsyms::{KernelSymbols, Reference};
-pub use kernel_table::KernelSymbol;
+pub(crate) use kallsyms::{KernelSymbols, Reference};
+pub(crate) use kernel_table::KernelSymbol;
 #[cfg(target_os = "linux")]
 pub(crate) use kernel_table::KernelTable;
-pub use loader::{Doubt, Loader, Warnings};
-pub use module::{Function, Functions, Module, Naming};
-pub use origin::Origin;
+pub(crate) use loader::Doubt;
+pub use loader::Loader;
+pub(crate) use module::{Function, Functions};
+pub use module::{Module, Naming};
+pub(crate) use origin::Origin;
 pub use perf_map::PerfMap;
-pub use vmlinux::Vmlinux;

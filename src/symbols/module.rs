@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::chain::Chain;
 use super::demangle;
 use super::dwarf::{Dwarf, Found};
-use super::elf::{Elf, Segment, address_of, unxz};
+use super::elf::{Elf, Segment, unxz};
 use super::identity::Stamp;
 use crate::mapped::Bytes;
 
@@ -119,11 +119,6 @@ impl Functions {
     pub fn len(&self) -> usize {
         self.ends.len()
     }
-
-    /// Whether there are no addresses.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
 }
 
 impl Module {
@@ -168,12 +163,12 @@ impl Module {
     }
 
     /// The path where it was found.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The file's bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.main
     }
 
@@ -202,7 +197,7 @@ impl Module {
 
     /// The address of an uncompressed section, in the file's own address space, and its range in
     /// [`bytes`](Module::bytes). `None` if there is none of that name.
-    pub fn section(&self, name: &[u8]) -> Option<(u64, std::ops::Range<usize>)> {
+    pub(crate) fn section(&self, name: &[u8]) -> Option<(u64, std::ops::Range<usize>)> {
         let elf = Elf::parse(&self.main)?;
         let section = elf.section(name).filter(|section| !section.data.is_empty())?;
         let start = (section.data.as_ptr() as usize).checked_sub(self.main.as_ptr() as usize)?;
@@ -211,17 +206,11 @@ impl Module {
 
     /// The unpacked content of the section called `name`, in the module or in its debug file. Empty
     /// if there is none.
-    pub fn content(&self, name: &str) -> Cow<'_, [u8]> {
+    pub(crate) fn content(&self, name: &str) -> Cow<'_, [u8]> {
         let files = [Some(&*self.main), self.debug.as_deref()];
         let mut contents =
             files.into_iter().flatten().filter_map(Elf::parse).map(|elf| elf.content(name));
         contents.find(|content| !content.is_empty()).unwrap_or_default()
-    }
-
-    /// The address, in the file's own address space, of the byte at `offset` of the file. For a
-    /// sampled address, `offset` is its distance from the start of its map, plus the map's offset.
-    pub fn address_of(&self, offset: u64) -> Option<u64> {
-        address_of(&self.segments, offset)
     }
 
     /// The functions at each of `addresses`, which are sorted, distinct, and in the file's own

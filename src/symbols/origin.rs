@@ -5,7 +5,7 @@ use object::elf;
 
 /// The machine of a recording, as the recording describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The machine's name.
     pub hostname: Option<BString>,
     /// The kernel's release: `6.1.0-13-amd64`.
@@ -16,7 +16,7 @@ pub struct Origin {
 
 impl Origin {
     /// This machine.
-    pub fn here() -> Origin {
+    pub(crate) fn here() -> Origin {
         let read = |what: &str| {
             let text = std::fs::read(format!("/proc/sys/kernel/{what}")).ok()?;
             Some(BString::from(text.trim_end()))
@@ -29,14 +29,14 @@ impl Origin {
     }
 
     /// Whether the recording says that it was made on another machine.
-    pub fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         let here = Origin::here();
         self.hostname.is_some() && self.hostname != here.hostname || self.has_other_arch(&here)
     }
 
     /// Whether the recording says that it was made on this machine, with a kernel of the release
     /// that runs here now.
-    pub fn has_kernel_of_here(&self) -> bool {
+    pub(crate) fn has_kernel_of_here(&self) -> bool {
         let here = Origin::here();
         let is_same = |its: &Option<BString>, ours| its.is_some() && its == ours;
         is_same(&self.hostname, &here.hostname)

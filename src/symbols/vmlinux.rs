@@ -18,7 +18,7 @@ use super::path::relative;
 use super::table;
 
 /// A vmlinux, and how far the recorded kernel was moved from its addresses.
-pub struct Vmlinux<'a> {
+pub(crate) struct Vmlinux<'a> {
     /// The file.
     pub module: &'a Module,
     /// The distance from an address of the file to that of the recorded kernel.
@@ -28,7 +28,7 @@ pub struct Vmlinux<'a> {
 impl Loader {
     /// The file of the recorded kernel: that of `--vmlinux`, or one with its build-id in the usual
     /// places. `None` without a `reference` that says where the kernel was.
-    pub fn vmlinux(
+    pub(crate) fn vmlinux(
         &self,
         build_id: Option<&[u8]>,
         reference: Option<Reference<'_>>,

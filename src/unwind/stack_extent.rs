@@ -75,7 +75,8 @@ impl StackExtent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perf_data::{Cursor, Endian, Regs, StackUser};
+    use crate::perf_data::sample::{Regs, StackUser};
+    use crate::perf_data::{Cursor, Endian};
 
     #[test]
     fn bytes_above_a_root_are_not_needed() {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bstr::ByteSlice;
-use flamepipe::cargo::build::{Build, Built, Profile};
-use flamepipe::cargo::target::{Chosen, Target, choose};
-use flamepipe::cargo::wanted::{Kind, Request, UnitKind, Wanted};
-use flamepipe::cargo::{Config, Launch, metadata, prepare};
+use flamepipe::cargo::{
+    Build, Built, Chosen, Config, Kind, Launch, Profile, Request, Target, UnitKind, Wanted, choose,
+    metadata, prepare,
+};
 use flamepipe::error::{Error, Result};
 
 use crate::harness::{Dir, cannot_run, repo};

@@ -73,14 +73,14 @@ fn has_options<P: CommandFactory>(ours: &str, theirs: &str) {
 
 #[test]
 fn every_option_of_the_peers_is_there() {
-    has_options::<cli::fold::FoldArgs>("fg-fold", COLLAPSE_PERF);
-    has_options::<cli::render::RenderArgs>("fg-render", INFERNO_FLAMEGRAPH);
-    has_options::<cli::diff::DiffArgs>("fg-diff", DIFF_FOLDED);
+    has_options::<cli::FoldArgs>("fg-fold", COLLAPSE_PERF);
+    has_options::<cli::RenderArgs>("fg-render", INFERNO_FLAMEGRAPH);
+    has_options::<cli::DiffArgs>("fg-diff", DIFF_FOLDED);
     for options in [GRAPH, FLAMEGRAPH] {
-        has_options::<cli::flamegraph::FlamegraphArgs>("flamegraph", options);
+        has_options::<cli::FlamegraphArgs>("flamegraph", options);
     }
     for options in [GRAPH, CARGO_FLAMEGRAPH] {
-        has_options::<cli::cargo_flamegraph::CargoFlamegraphArgs>("cargo-flamegraph", options);
+        has_options::<cli::CargoFlamegraphArgs>("cargo-flamegraph", options);
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use bstr::{BString, ByteSlice};
 use clap::Parser;
-use flamepipe::cli::filter::FilterArgs;
+use flamepipe::cli::FilterArgs;
 use flamepipe::error::Result;
 use flamepipe::filter::{Config, FoldedFilter, SampleFilter};
 use flamepipe::folded::{self, Folded, FoldedSink, Writer};
@@ -207,7 +207,7 @@ impl FoldedSink for Stacks {
 
 fn config(flags: Vec<String>) -> Config {
     let typed = ["fg-filter".to_string()].into_iter().chain(flags);
-    FilterArgs::try_parse_from(typed).unwrap().rules.config().unwrap()
+    FilterArgs::try_parse_from(typed).unwrap().config().unwrap()
 }
 
 /// Folded text that is mostly right, of few names, so that expressions and neighbours meet.

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 #[cfg(unix)]
 use crate::harness::wait_until;
 use crate::harness::{Dir, cannot_run};
-use flamepipe::perf_data::seekable::Seekable;
+use flamepipe::perf_data::Seekable;
 use flamepipe::perf_data::write::{NewSample, Writer, chains_only, with_limit};
 use flamepipe::perf_data::{CpuMode, FileId, Item, Mmap, Reader, Record, Shares, kind, sniff};
 use flamepipe::tally::{Loss, Tally};

@@ -53,7 +53,7 @@ const SCRIPT: &str = concat!(
 
 /// What a page says besides its stacks, and how it opens.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Notes {
+pub(crate) struct Notes {
     /// The heading; without it, the command, or `Flame graph`.
     pub title: Option<String>,
     /// More about the profile.
@@ -74,7 +74,7 @@ pub struct Notes {
 
 impl Notes {
     /// What `config` says that does not only concern an SVG.
-    pub fn of(config: &render::Config) -> Notes {
+    pub(crate) fn of(config: &render::Config) -> Notes {
         let default = render::Config::default();
         let changed = |text: &str, default: &str| (text != default).then(|| text.to_owned());
         Notes {
@@ -121,7 +121,7 @@ impl Notes {
 /// The profile is a differential if its first stack has two weights.
 ///
 /// Memory: that of the graph, and the page.
-pub struct Page<W> {
+pub(crate) struct Page<W> {
     notes: Notes,
     input: String,
     out: W,
@@ -140,7 +140,12 @@ pub struct Page<W> {
 impl<W: Write> Page<W> {
     /// A page of what errors call `input` to `out`, which they call `output`. Nothing is written
     /// before the end, and nothing at all if there is nothing to draw.
-    pub fn new(notes: Notes, input: impl Into<String>, out: W, output: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        notes: Notes,
+        input: impl Into<String>,
+        out: W,
+        output: impl Into<String>,
+    ) -> Self {
         Page {
             graph: Graph::new(notes.order),
             notes,
@@ -157,7 +162,7 @@ impl<W: Write> Page<W> {
     }
 
     /// What was written to.
-    pub fn into_inner(self) -> W {
+    pub(crate) fn into_inner(self) -> W {
         self.out
     }
 }

@@ -11,7 +11,7 @@ use super::{Stream, kernel};
 use crate::error::{Error, Result};
 
 /// The first argument that makes any of our programs fg-record.
-pub const AS_RECORDER: &str = "--as-fg-record";
+pub(crate) const AS_RECORDER: &str = "--as-fg-record";
 
 /// Runs the recorder through sudo.
 pub(in super::super) fn run(

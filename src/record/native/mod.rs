@@ -51,11 +51,11 @@ use session::Session;
 use threads::Thread;
 use wait::Wait;
 
-pub use elevated::AS_RECORDER;
+pub(crate) use elevated::AS_RECORDER;
 pub(super) use sys::{Helper, appends};
 
 /// A request that this recorder can meet.
-pub struct Plan {
+pub(crate) struct Plan {
     events: Vec<Event>,
     wanted: Wanted,
     /// What we chose, which the user is told: how stacks are captured, and why.

@@ -59,7 +59,7 @@ const ENOUGH: usize = 64;
 ///
 /// Memory: a batch of samples as numbers, the distinct addresses and their names, and the pages of
 /// modules' symbols that are read.
-pub fn script(
+pub(crate) fn script(
     mut reader: Reader,
     config: &Config,
     frames: &mut FrameTable,
