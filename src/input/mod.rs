@@ -8,7 +8,7 @@
 //!                                         └ others' ─ foreign ───────────┘
 //! ```
 //!
-//! A new format of another profiler is a file with its [`Foreign`](foreign::Foreign), and one line in the list of the sniffer.
+//! A new format of another profiler is a file with its [`Foreign`], and one line in the list of the sniffer.
 
 mod bpftrace;
 pub(crate) mod decode;
