@@ -31,6 +31,10 @@ use crate::render::{CHART_TITLE, Config, Order, Palette, frame_attributes};
 /// The same stacks give the same bytes. Bytes that XML cannot hold are shown as U+FFFD. Without
 /// stacks nothing is written, and a file named with -o stays as it was.
 ///
+/// A page of HTML has all frames, however narrow, and chooses its own colours, sizes and fonts, so
+/// options about these have no effect on it. With --base it opens with the callers and callees of the
+/// first frame that is named, and with --reverse it opens with the callers.
+///
 /// With --flamechart, samples of perf-script text and perf.data are drawn in order of time. Each
 /// thread has a lane: its root frame, which is as wide as the recording is long. A gap in a lane
 /// means that the thread was not sampled then. Weights are nanoseconds.

@@ -2,11 +2,11 @@
 
 const HUES = [28, 250, 150, 330, 85, 205, 300, 120, 55, 180, 275, 5];
 const SHADES = 3;
-// A module that no name tells has a slot of its own.
+// The slot of names that do not tell a module.
 const NO_MODULE = HUES.length;
-// Steps of a differential to either side of no change.
+// The number of colours for more, and of those for less.
 const STEPS = 5;
-// Where the other colours are in a palette.
+// The places of the other colours in a palette.
 const CHANGES = (NO_MODULE + 1) * SHADES;
 const VANISHED = CHANGES + 2 * STEPS + 1;
 const NEW = VANISHED + 1;
@@ -22,12 +22,12 @@ function palette(isDark) {
   for (let slot = 0; slot <= NO_MODULE; slot++) {
     for (let shade = 0; shade < SHADES; shade++) {
       const lightness = (isDark ? 0.4 : 0.81) + shade * 0.035;
-      // Sand, which leaves the other hues to those that tell a module.
+      // Names without a module are sand, so every other hue means a module.
       if (slot === NO_MODULE) add(lightness + (isDark ? -0.03 : 0.03), isDark ? 0.03 : 0.035, 62 + 16 * shade);
       else add(lightness, isDark ? 0.075 : 0.085, HUES[slot]);
     }
   }
-  // Blue is less and orange is more, which nearly everybody can tell from each other.
+  // Blue is less and orange is more: colour-blind people can tell them apart too.
   for (let step = -STEPS; step <= STEPS; step++) {
     const strength = Math.abs(step) / STEPS;
     const lightness = isDark ? 0.36 + 0.16 * strength : 0.93 - 0.2 * strength;
@@ -49,7 +49,8 @@ function hash(text) {
   return (value ^ (value >>> 15)) >>> 0;
 }
 
-// The module of each name, with what its functions weigh themselves and how wide the widest is.
+// Returns the module of each name, with the sum of its functions' own weights and the width of the
+// widest one.
 function modulesOf(names, { self, total }) {
   const modules = new Map();
   return names.map((name, id) => {
@@ -68,8 +69,8 @@ function heaviest(modules) {
   return [...new Set(modules)].sort(byWeight);
 }
 
-// The colour of each name by its module. A module has the same colour in all graphs, unless a heavier
-// one has taken it.
+// Returns the colour of each name by its module. A module has the same colour in all graphs, unless a
+// heavier one has taken it.
 function byModule(names, modules) {
   const taken = new Set();
   for (const module of heaviest(modules)) {
@@ -90,15 +91,15 @@ function byName(names) {
   return colour;
 }
 
-// Which of the inks of a theme can be read on a colour: its own, that for strong colours, the soft
-// one, or its paper.
+// Returns which ink of a theme is readable on a colour: the usual one, the one for strong colours, the
+// soft one, or the paper.
 function inkOn(colour) {
   if (colour === MATCH || colour === NEW || colour === VANISHED) return 1;
   if (colour === DIM) return 2;
   return colour === CENTRE ? 3 : 0;
 }
 
-// The colour of a node of a differential: twice as much is as red as it gets.
+// Returns the colour of a node of a differential. Twice as much or more is the strongest orange.
 function byChange(before, after, wholeBefore, whole) {
   if (before === 0) return after === 0 ? CHANGES + STEPS : NEW;
   if (after === 0) return VANISHED;

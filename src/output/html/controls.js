@@ -1,11 +1,11 @@
-// The filters that a search can become: the name in the state, what they do, the button and the key.
+// A search can become one of these filters: name in the state, label, button, key.
 const FILTERS = [
   ["only", "only", "Keep only their stacks", "k"],
   ["without", "without", "Leave their stacks out", "e"],
   ["hide", "hidden", "Hide these frames", "h"],
 ];
 
-// Mouse, keyboard and menus: what they do to the state and the panes.
+// The controls change the state, show it, and keep the header, the footer and the address up to date.
 
 class Controls {
   constructor(view, notes) {
@@ -40,7 +40,7 @@ class Controls {
     document.querySelector('[data-key="order"]').hidden = this.view.isSequence;
   }
 
-  // Shows a state; the address has it already.
+  // Shows a state. The address already says it.
   show(state) {
     const { view } = this;
     const isSearch = state.find !== view.state.find || state.exact !== view.state.exact;
@@ -72,7 +72,7 @@ class Controls {
     this.select(view.active, view.active?.selected ?? 0, false);
   }
 
-  // Goes to a changed state: a step in the browser's history, unless it is a small one.
+  // Changes the state. It becomes a step in the browser's history if `isStep`.
   go(changes, isStep = true) {
     const state = { ...this.view.state, range: "", ...changes };
     const hash = toHash(state);
@@ -80,7 +80,7 @@ class Controls {
     try {
       history[isStep ? "pushState" : "replaceState"](null, "", hash);
     } catch {
-      // A frame may have no address of its own.
+      // An embedded page may not change its address.
     }
     this.show(state);
   }
@@ -90,7 +90,7 @@ class Controls {
     this.go({ zoom: node ? mark + nodeToText(pane.tree, node) : "" });
   }
 
-  // The part that is shown goes into the address once the pane rests.
+  // Writes the visible range into the address once the pane rests.
   panned(pane) {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
@@ -99,7 +99,7 @@ class Controls {
       try {
         history.replaceState(null, "", toHash(this.view.state));
       } catch {
-        // As above.
+        // An embedded page may not change its address.
       }
     }, 300);
   }
@@ -108,7 +108,7 @@ class Controls {
     if (id) this.go({ view: "function", fn: this.view.graph.names[id], zoom: "" });
   }
 
-  // Selects a node, and tells what it is.
+  // Selects a node and shows its name and weight.
   select(pane, node, hasFocus = true) {
     const { view } = this;
     this.$("chosen").hidden = !pane || !pane.tree.name[node];
@@ -124,7 +124,7 @@ class Controls {
     view.queue();
   }
 
-  // Selects a node that may be too narrow to be seen.
+  // Selects a node, and zooms to it if it is too narrow or out of sight.
   selectVisible(pane, node) {
     const box = pane.boxOf(node);
     const isSeen = box.width >= 6 && box.left < pane.left + pane.width - 3 && box.left + box.width > pane.left + 3;
@@ -158,7 +158,7 @@ class Controls {
     this.$("path").scrollLeft = 1e6;
   }
 
-  // What is filtered, and what could be done with the matches of the search.
+  // Shows the active filters, and offers to make the search one.
   filters() {
     const { state, isMatch } = this.view;
     const button = (text, key, act) => {
@@ -182,7 +182,7 @@ class Controls {
     this.$("filters").replaceChildren(...shown);
   }
 
-  // Makes a filter of the search, beside the one that is there.
+  // Makes the search a filter, in addition to the one of that kind.
   filter(name) {
     const { state, isMatch } = this.view;
     if (!isMatch) return;
@@ -190,7 +190,7 @@ class Controls {
     this.go({ [name]: pattern, find: "", zoom: "" });
   }
 
-  // What the search found.
+  // Shows the share of what the search found.
   found(isNew) {
     const { view } = this;
     const output = this.$("found");
@@ -214,7 +214,7 @@ class Controls {
     this.$("previous").disabled = this.$("following").disabled = !view.isMatch;
   }
 
-  // Goes to the next match: the heaviest first.
+  // Goes to the next match. The heaviest comes first.
   next(step) {
     const { view } = this;
     if (!view.isMatch) return;
@@ -237,7 +237,7 @@ class Controls {
     this.$("said").textContent = text;
   }
 
-  // The frames around what is selected and what the pointer is on.
+  // Outlines the selected frame and the one under the pointer.
   marks() {
     const { view } = this;
     const put = (mark, pane, node) => {
@@ -272,7 +272,7 @@ class Controls {
     $("options").addEventListener("change", ({ target }) => {
       const isFlag = typeof DEFAULTS[target.name] === "boolean";
       const value = isFlag ? target.value === "1" : target.value;
-      // Folded or not, a frame has another place in the tree.
+      // Folding changes the place of each frame in the tree, so the zoom is lost.
       this.go({ [target.name]: value, ...(target.name === "fold" && { zoom: "" }) }, false);
     });
     document.addEventListener("pointerdown", (event) => {
@@ -295,7 +295,7 @@ class Controls {
     if (pane) this.openFunction(pane.tree.name[pane.selected]);
   }
 
-  // Copies the name of the selected frame, or its stack as folded text has it.
+  // Copies the name of the selected frame, or its stack in the form of folded text.
   async copy(isStack) {
     const pane = this.view.active;
     if (!pane || !pane.tree.name[pane.selected]) return;
@@ -311,7 +311,7 @@ class Controls {
     }
   }
 
-  // Colours and fonts of the theme.
+  // Applies the colours of the theme.
   dress() {
     const { view } = this;
     const chosen = view.state.theme;

@@ -1,5 +1,5 @@
-// The data of the page become columns: one number for each node of the call tree, in preorder.
-// src/embed/ writes them and says what each number means.
+// Decodes the data of the page into columns with a number for each node of the call tree, in preorder.
+// src/graph/ writes them and documents the format.
 
 function fromBase64(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
@@ -48,14 +48,14 @@ class Numbers {
   }
 }
 
-// What cannot be seen, or turns the text around it: shown as its number.
+// Characters that are invisible or change the direction of text. They are shown as their number.
 const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
 function visible(name) {
   return name.replace(UNSEEN, (c) => `\\u{${c.charCodeAt(0).toString(16)}}`);
 }
 
-// Names as text. Bytes that are not UTF-8 become U+FFFD.
+// Decodes the names. Bytes that are not UTF-8 become U+FFFD.
 function namesOf(bytes, lengths) {
   const names = [""];
   const all = new TextDecoder().decode(bytes);
@@ -70,7 +70,7 @@ function namesOf(bytes, lengths) {
   return names;
 }
 
-// Node 0 is the root of all; the nodes of the data follow. Name 0 is none.
+// Node 0 is the root of all, and the nodes of the data follow it. Name 0 is no name.
 function decode(bytes) {
   const numbers = new Numbers(bytes);
   const flags = numbers.next();

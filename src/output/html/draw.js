@@ -1,43 +1,47 @@
-// What is visible of a tree, on a canvas that is as large as the window.
+// Draws the visible part of a tree on a canvas that is as large as the window.
 //
 // A pane shows the part of a tree between the weights `lo` and `hi`. Rows go up from its lower edge,
 // or down from its upper edge. A flame chart has several lanes in a pane, each with rows of its own.
 
-// Narrower boxes are not drawn one by one, in pixels.
+// Boxes narrower than this many pixels are drawn together.
 const NARROW = 1;
-// Boxes narrower than this have no text.
+// A row counts if it has so many narrow boxes, or a wide one.
+const FEW = 4;
+// Boxes narrower than this many pixels have no text.
 const NO_TEXT = 24;
 
-// Visits the boxes of a subtree that are visible. Neighbours that are too narrow become one, `rest`.
-// A subtree that is too narrow or out of sight costs one step, whatever is in it.
+// Visits the visible boxes of a subtree. A subtree that is too narrow or out of sight costs one step,
+// however large it is. If siblings are sorted by weight, the narrow ones become one box, `rest`.
+// Otherwise the first one in each pixel of a row stands for the others.
 function walk(tree, root, { lo, hi, scale, rows }, box, rest) {
   const narrow = NARROW / scale;
+  const pixels = [];
   let i = root;
   let row = 0;
   for (;;) {
-    const { x, total, first, next, parent } = tree;
+    const { x, total, parent } = tree;
     const start = x[i];
-    let end = start + total[i];
+    const end = start + total[i];
     let child = -1;
     let isPast = start >= hi;
     if (!isPast && end > lo) {
-      if (total[i] >= narrow) {
+      let isDrawn = total[i] >= narrow;
+      if (!isDrawn && tree.isSorted) {
+        const p = parent[i];
+        const behind = x[p] + total[p] - tree.self[p];
+        if (behind - start >= narrow) rest(row, start, behind);
+        isPast = true;
+      } else if (!isDrawn && tree.name[i]) {
+        const pixel = Math.floor((start - lo) * scale);
+        isDrawn = pixels[row] !== pixel;
+        pixels[row] = pixel;
+      }
+      if (isDrawn) {
         if (tree.name[i] || i === root) box(i, row);
         if (row + 1 < rows) {
           tree.open(i);
           child = tree.first[i];
         }
-      } else if (tree.isSorted) {
-        const p = parent[i];
-        end = x[p] + total[p] - tree.self[p];
-        if (end - start >= narrow) rest(row, start, end);
-        isPast = true;
-      } else if (tree.name[i]) {
-        while (next[i] >= 0 && tree.name[next[i]] && total[next[i]] < narrow && end < hi) {
-          i = next[i];
-          end += total[i];
-        }
-        rest(row, start, end);
       }
     }
     if (child >= 0) {
@@ -56,7 +60,7 @@ function walk(tree, root, { lo, hi, scale, rows }, box, rest) {
   }
 }
 
-// The box of a tree at a weight and a row, and whether it is too narrow to be drawn.
+// Returns the node at a weight and a row, or the narrow neighbours that are drawn there as one.
 function nodeAt(tree, root, { lo, hi, scale }, at, row) {
   const narrow = NARROW / scale;
   let i = root;
@@ -66,12 +70,12 @@ function nodeAt(tree, root, { lo, hi, scale }, at, row) {
     while (child >= 0 && tree.x[child] + tree.total[child] <= at) child = tree.next[child];
     if (child < 0) return null;
     i = child;
-    if (tree.total[i] < narrow) return depth + 1 === row ? restAt(tree, i, lo, hi, narrow) : null;
+    if (tree.isSorted && tree.total[i] < narrow) return depth + 1 === row ? restAt(tree, i, lo, hi, narrow) : null;
   }
   return tree.name[i] || i === root ? { node: i } : null;
 }
 
-// The narrow neighbours of a node, which are drawn as one.
+// Returns the narrow neighbours of a node, which are drawn as one.
 function restAt(tree, i, lo, hi, narrow) {
   const p = tree.parent[i];
   let start = null;
@@ -100,7 +104,7 @@ class Pane {
     this.tree = tree;
     this.name = options.name;
     this.lanes = (options.lanes ?? [0]).map((root) => ({ root, row: 0, rows: 1 }));
-    // Rows of the tree that are not drawn, as another pane has them.
+    // The first rows are not drawn if another pane shows them.
     this.hidden = options.hidden ?? 0;
     this.isUp = options.isUp;
     this.focus = 0;
@@ -128,7 +132,7 @@ class Pane {
     return { lo: this.lo, hi: this.hi, scale: this.scale, rows };
   }
 
-  // In a chart each lane begins at 0.
+  // Each lane of a chart begins at 0.
   origin(lane) {
     return lane.root === 0 ? 0 : this.tree.x[lane.root];
   }
@@ -145,13 +149,13 @@ class Pane {
     return this.lanes.find((lane) => lane.root === root) ?? this.lanes[0];
   }
 
-  // The upper edge of a row.
+  // Returns the upper edge of a row.
   y(row) {
     const offset = (row - this.hidden) * this.row - this.scroll;
     return this.isUp ? this.top + this.height - offset - this.row : this.top + offset;
   }
 
-  // Where a node is drawn, in pixels; it may be out of sight.
+  // Returns where a node is drawn, in pixels. It may be out of sight.
   boxOf(node) {
     const lane = this.laneOf(node);
     const { tree, scale } = this;
@@ -178,7 +182,7 @@ class Pane {
     return null;
   }
 
-  // How many rows can be seen if one scrolls; boxes that are hardly visible do not count.
+  // Counts the rows that scrolling can show. Rows whose boxes are hardly visible do not count.
   measure() {
     const anchor = this.lanes.find((lane) => (lane.row + lane.rows) * this.row > this.scroll);
     const offset = anchor && anchor.row * this.row - this.scroll;
@@ -189,21 +193,19 @@ class Pane {
       row += lane.rows + 1;
     }
     this.shown = row - 1 - this.hidden;
-    // What was on the screen stays there, however high the lanes above have become.
+    // The lane at the top of the screen stays there, even if those above it grew.
     this.scrollTo(anchor && this.lanes.length > 1 ? anchor.row * this.row - offset : this.scroll);
   }
 
   rowsOf(lane) {
-    let most = 1;
-    let steps = 0;
+    const { total } = this.tree;
     const view = this.laneView(lane, Infinity);
     view.scale /= 2;
-    const box = (_, row) => {
-      most = Math.max(most, row + 1);
-      if (++steps > 200000) view.rows = 0;
-    };
+    // One narrow box does not make a row.
+    const boxes = [FEW];
+    const box = (i, row) => (boxes[row] = (boxes[row] ?? 0) + (total[i] * view.scale >= NARROW ? FEW : 1));
     walk(this.tree, lane.root, view, box, () => {});
-    return most;
+    return 1 + boxes.findLastIndex((count, row) => count >= FEW || row === 1);
   }
 
   get mostScroll() {
@@ -214,7 +216,7 @@ class Pane {
     this.scroll = Math.max(0, Math.min(this.mostScroll, scroll));
   }
 
-  // Keeps a range within the tree, and wide enough for numbers to tell its ends from each other.
+  // Keeps a range within the tree, and wide enough for the precision of numbers.
   range(lo, hi) {
     const { whole } = this;
     const width = Math.min(whole, Math.max(hi - lo, whole * 1e-9));
@@ -239,7 +241,7 @@ class Painter {
     this.font = font;
   }
 
-  // How wide a text is: the sum of its characters, each of which is measured once.
+  // Returns the width of a text. Each character is measured once.
   measure(text) {
     let width = 0;
     for (const c of text) {
@@ -264,12 +266,12 @@ class Painter {
     context.direction = "ltr";
   }
 
-  // To whole pixels of the screen, so that edges are sharp.
+  // Rounds to whole pixels of the screen, so that edges are sharp.
   snap(x) {
     return Math.round(x * this.ratio) / this.ratio;
   }
 
-  // Draws a pane; `look` tells the colour and the label of a node.
+  // Draws a pane. `look` gives the colour and the label of a node.
   pane(pane, look) {
     const { context } = this;
     context.save();
@@ -298,9 +300,9 @@ class Painter {
       from = this.snap(Math.max(left, left + (from - view.lo) * scale));
       to = this.snap(Math.min(right, left + (to - view.lo) * scale));
       if (colour !== last) context.fillStyle = theme.colours[(last = colour)];
-      // A gap between neighbours, if there is room for one.
+      // Neighbours have a gap between them if they are wide enough.
       const gap = to - from > 3 ? 1 / this.ratio : 0;
-      context.fillRect(from, y, Math.max(to - from - gap, 1 / this.ratio), pane.row - 1);
+      context.fillRect(from, y, Math.max(to - from - gap, NARROW), pane.row - 1);
       return { from, to, y };
     };
     const box = (i, row) => {
@@ -341,7 +343,7 @@ class Painter {
     this.context.fillRect(0, Math.round(y) - 1, this.width, 1);
   }
 
-  // Lines behind a chart, and what they mean along its upper edge: time since the recording began.
+  // Draws the lines behind a chart, and the time since the recording began above them.
   grid(pane, unit) {
     const { context, theme } = this;
     const step = roundStep((120 / pane.width) * (pane.hi - pane.lo));
@@ -357,7 +359,7 @@ class Painter {
   }
 }
 
-// 1, 2 or 5 times a power of ten, at least as large as asked.
+// Returns 1, 2 or 5 times a power of ten that is not less than `least`.
 function roundStep(least) {
   const power = 10 ** Math.floor(Math.log10(least));
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= least);

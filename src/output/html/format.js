@@ -1,4 +1,4 @@
-// Numbers and names as people say them.
+// Writes numbers and names the way people say them.
 
 const TIMES = [[1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]];
 const BYTES = [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]];
@@ -8,7 +8,7 @@ function grouped(number) {
   return Math.round(number).toLocaleString("en-US");
 }
 
-// Three digits that count.
+// Rounds to three significant digits.
 function digits(number) {
   if (number >= 999.5) return grouped(number);
   return number.toFixed(number >= 99.95 ? 0 : number >= 9.995 ? 1 : 2);
@@ -16,7 +16,7 @@ function digits(number) {
 
 function scaled(value, steps) {
   for (const [size, name] of steps) {
-    // 999.9 ms is a second.
+    // 999.9 ms is written as a second.
     if (value >= size * 0.9995) return `${size === 1 ? grouped(value) : digits(value / size)} ${name}`;
   }
   return null;
@@ -31,7 +31,7 @@ function weight(value, unit) {
   return large ? `${large} ${noun}` : `${grouped(value)} ${noun}`;
 }
 
-// A place on an axis with a mark every `step`: all marks have one unit.
+// Labels a mark on an axis with a mark every `step`. All marks have the same unit.
 function tick(at, step, unit) {
   const steps = unit === "ns" ? TIMES : [[1, unit || "samples"]];
   const [size, name] = steps.find(([size]) => step >= size / 100) ?? steps[steps.length - 1];
@@ -46,7 +46,7 @@ function percent(part, whole) {
   return `${share.toFixed(share < 1 ? 2 : share > 99.95 ? 0 : 1)} %`;
 }
 
-// How two weights of a differential relate, shares of their profiles.
+// Says how the share of a frame changed between two profiles.
 function change(before, after, wholeBefore, whole) {
   if (before === 0) return after === 0 ? "" : "new";
   if (after === 0) return "vanished";
@@ -56,7 +56,7 @@ function change(before, after, wholeBefore, whole) {
   return `${sign}${Math.abs(points).toFixed(Math.abs(points) < 0.1 ? 3 : 2)} points`;
 }
 
-// Takes `<…>` and `(…)` out, but for names such as `<T as Trait>::f` and `(*T).f` that begin with them.
+// Removes everything in angle brackets.
 function withoutArguments(name) {
   let out = "";
   let depth = 0;
@@ -70,7 +70,7 @@ function withoutArguments(name) {
   return out;
 }
 
-// Where the `<` at the start of a name is closed.
+// Returns where the `<` at the start of a name is closed.
 function closing(name) {
   let depth = 0;
   for (let i = 0; i < name.length; i++) {
@@ -80,7 +80,7 @@ function closing(name) {
   return -1;
 }
 
-// A name as a path: `<alloc::vec::Vec<T> as Drop>::drop` is `alloc::vec::Vec::drop`.
+// Returns a name as a path: `<alloc::vec::Vec<T> as Drop>::drop` becomes `alloc::vec::Vec::drop`.
 function asPath(name) {
   const end = name.startsWith("<") ? closing(name) : -1;
   if (end > 0) {
@@ -91,7 +91,7 @@ function asPath(name) {
   return withoutArguments(name).replace(/::(?=::|$)/g, "").trim();
 }
 
-// Shorter and shorter forms of a name. The end tells: of a path the last segments are kept.
+// Returns shorter and shorter forms of a name. The last segments of a path say most, so they stay.
 function forms(name) {
   if (name.length > 2000) name = name.slice(0, 1000) + "…" + name.slice(-900);
   const found = [name];
@@ -102,7 +102,7 @@ function forms(name) {
   add(path);
   const parts = path.split("::");
   for (let kept = Math.min(3, parts.length - 1); kept > 0; kept--) {
-    // A closure is told by the function that it is in.
+    // A closure keeps the name of its function.
     if (kept === 1 && /^\{/.test(parts[parts.length - 1])) break;
     add(parts.slice(-kept).join("::"));
   }
@@ -110,7 +110,8 @@ function forms(name) {
   return found;
 }
 
-// The longest form of a name that fits into `room`, cut if none does; `width` measures text.
+// Returns the longest form of a name that fits into `room`, or cuts the shortest one. `width` measures
+// text.
 function fitted(name, room, width) {
   let last = name;
   for (const form of forms(name)) {
@@ -127,7 +128,7 @@ function fitted(name, room, width) {
   return low < 2 ? "" : last.slice(0, low) + "…";
 }
 
-// The module, crate, package or kind that a name tells; empty if it tells none.
+// Returns the module, crate or package in a name, or its kind of code. It is empty if the name has none.
 function moduleOf(name) {
   const kind = /_\[([kj])\]$/.exec(name);
   if (kind) return kind[1] === "k" ? "kernel" : "JIT code";

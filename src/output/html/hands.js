@@ -1,4 +1,4 @@
-// The pointer and the keys.
+// The controls of the pointer and the keyboard.
 
 Object.assign(Controls.prototype, {
   pointer() {
@@ -134,7 +134,7 @@ Object.assign(Controls.prototype, {
       return this.escape();
     }
     if (target.matches("input")) return;
-    // Enter and the space bar press buttons.
+    // Enter and the space bar press the focused button.
     if (target.matches("button, summary") && (event.key === "Enter" || event.key === " ")) return;
     const action = this.actions()[event.key];
     if (!action || this.view.state.view === "table" && action.needsPane) return;
@@ -202,7 +202,7 @@ Object.assign(Controls.prototype, {
     };
   },
 
-  // Selects what is beside the selected node.
+  // Selects a neighbour of the selected node.
   step(where) {
     const pane = this.view.active;
     const { tree, selected } = pane;
@@ -218,7 +218,7 @@ Object.assign(Controls.prototype, {
     if (siblings[at] !== undefined) this.selectVisible(pane, siblings[at]);
   },
 
-  // Callers and callees meet in the function that both are of.
+  // Callers and callees meet in the function between them.
   stepToParent(pane) {
     const { panes } = this.view;
     const { tree, selected } = pane;
@@ -233,7 +233,7 @@ Object.assign(Controls.prototype, {
     if (caller !== undefined) this.selectVisible(other, caller);
   },
 
-  // One step out of where one is.
+  // Leaves the innermost thing: a menu, a tooltip, a search, a zoom or a view.
   escape() {
     const { state } = this.view;
     if (this.$("options").open) {

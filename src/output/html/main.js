@@ -5,7 +5,10 @@ async function start() {
   const notes = JSON.parse(document.getElementById("flamepipe-notes").textContent);
   const graph = decode(await inflate(fromBase64(data.textContent)));
   if (notes.unit) graph.unit = notes.unit;
-  // How the page opens if its address says nothing else.
+  for (const weights of [graph.self, graph.before ?? []]) {
+    for (let i = 0; i < weights.length; i++) weights[i] *= notes.factor;
+  }
+  // The page opens like this unless its address says otherwise.
   if (graph.isChart || graph.keepsOrder) DEFAULTS.view = "chart";
   if (notes.reverse) DEFAULTS.view = "callers";
   if (graph.names.includes(notes.fn)) Object.assign(DEFAULTS, { view: "function", fn: notes.fn });
@@ -15,7 +18,7 @@ async function start() {
   document.getElementById("wait").remove();
   view.layout();
   controls.show(fromHash(location.hash));
-  // The size of the stage depends on what is around it.
+  // The header and the footer have their texts now, so the stage has another size.
   view.layout();
 }
 

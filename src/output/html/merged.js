@@ -1,8 +1,8 @@
-// Trees that are made of the recorded one by merging nodes of one name: who calls a function, what it
-// calls, and the whole profile from its leaves. Most of such a tree is too narrow to be seen, so a
-// node gets its children when it is drawn.
+// Merges nodes of one name into new trees: the callers of a function, its callees, and the whole
+// profile from its leaves. Most of such a tree is too narrow to be seen, so a node gets its children
+// when it is drawn.
 
-// Where to go from nodes of `tree` that were reached with some weights: `reached` has the nodes and a
+// Returns the callers of the nodes that were reached with some weights. `reached` has the nodes and a
 // column for each kind of weight.
 function callersOf(tree, reached) {
   const node = [];
@@ -18,7 +18,7 @@ function callersOf(tree, reached) {
   return callers;
 }
 
-// The nearest node, from one towards the root, that is not passed over.
+// Returns the first node from `node` towards the root that is not passed over.
 function passed(tree, node) {
   while (node > 0 && tree.passesOver(node)) node = tree.parent[node];
   return node;
@@ -38,7 +38,7 @@ function calleesOf(tree, reached) {
   return whole(tree, found);
 }
 
-// Nodes with all that they call.
+// Returns nodes with the weight of everything that they call.
 function whole(tree, nodes) {
   const reached = { node: Int32Array.from(nodes) };
   for (const kind of tree.kinds) {
@@ -49,7 +49,8 @@ function whole(tree, nodes) {
 }
 
 class Merged {
-  // The root stands for a function that all nodes of `reached` are of; `next` goes on from there.
+  // The root stands for the function of all nodes in `reached`. `next` returns what is reached from
+  // there.
   constructor(tree, name, reached, next) {
     this.tree = tree;
     this.names = tree.names;
@@ -105,11 +106,11 @@ class Merged {
       x += group.total;
       this.self[i] -= group.total;
     }
-    // Sums of fractions leave dust.
+    // Sums of fractions are not exact.
     if (this.self[i] < this.total[i] * 1e-12) this.self[i] = 0;
   }
 
-  // What was reached, by name, the heaviest first.
+  // Groups what was reached by name, the heaviest first.
   groups(reached) {
     const { name } = this.tree;
     const { slots, kinds } = this;
@@ -140,8 +141,8 @@ class Merged {
   }
 }
 
-// The whole profile with the functions that use the weight themselves as roots, and their callers
-// behind them.
+// Turns the profile around: the roots are the functions that use the weight themselves, and their
+// callers follow.
 function fromLeaves(tree) {
   const leaves = [];
   for (let i = 1; i < tree.name.length; i++) {
@@ -159,12 +160,12 @@ function fromLeaves(tree) {
   return new Merged(tree, 0, reached, next);
 }
 
-// The whole profile of a tree whose siblings may have one name, such as a flame chart.
+// Merges a tree whose siblings may have the same name, such as a flame chart.
 function fromRoots(tree) {
   return new Merged(tree, 0, whole(tree, [0]), calleesOf);
 }
 
-// Who calls a function, and what it calls.
+// Returns the callers and the callees of a function.
 function aroundFunction(tree, name) {
   const isWanted = new Uint8Array(tree.names.length);
   isWanted[name] = 1;

@@ -52,16 +52,20 @@ const SCRIPT: &str = concat!(
 );
 
 /// What a page says besides its stacks, and how it opens.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Notes {
     /// The heading; without it, the command, or `Flame graph`.
     pub title: Option<String>,
     /// More about the profile.
     pub subtitle: Option<String>,
+    /// Still more about it.
+    pub notes: Option<String>,
     /// The command that was recorded, where that is known.
     pub command: Option<String>,
     /// What weights are called, where the input's own name for them is to be replaced.
     pub unit: Option<String>,
+    /// What to multiply weights with.
+    pub factor: f64,
     /// The order of the stacks.
     pub order: Order,
     /// Open with the roots at the top.
@@ -72,6 +76,12 @@ pub(crate) struct Notes {
     pub base: Option<String>,
 }
 
+impl Default for Notes {
+    fn default() -> Self {
+        Notes::of(&render::Config::default())
+    }
+}
+
 impl Notes {
     /// What `config` says that does not only concern an SVG.
     pub(crate) fn of(config: &render::Config) -> Notes {
@@ -80,8 +90,10 @@ impl Notes {
         Notes {
             title: changed(&config.title, &default.title),
             subtitle: config.subtitle.clone(),
+            notes: changed(&config.notes, &default.notes),
             command: None,
             unit: changed(&config.count_name, &default.count_name),
+            factor: config.factor,
             order: config.order,
             inverted: config.inverted,
             reverse: config.reverse,
@@ -104,11 +116,13 @@ impl Notes {
         };
         say("title", Some(self.heading().into()));
         say("subtitle", self.subtitle.clone());
+        say("notes", self.notes.clone());
         say("command", self.title.as_ref().and(self.command.clone()));
         say("unit", self.unit.clone());
         say("event", tally.folded.as_ref().map(ToString::to_string));
         say("quality", Some(tally.to_string()));
         say("fn", self.base.clone());
+        said.insert("factor".into(), self.factor.into());
         said.insert("flip".into(), self.inverted.into());
         said.insert("reverse".into(), self.reverse.into());
         // `</script>` would end the element.
@@ -291,15 +305,19 @@ mod tests {
 
     #[test]
     fn the_configuration_of_a_graph_is_that_of_a_page() {
-        assert_eq!(Notes::of(&render::Config::default()), Notes::default());
         let config = render::Config {
             title: "Mine".into(),
+            notes: "<b>".into(),
+            factor: 0.5,
             inverted: true,
             base: vec!["f".into()],
             ..render::Config::default()
         };
         let notes = Notes::of(&config);
         assert_eq!((notes.heading(), notes.inverted), ("Mine", true));
-        assert_eq!(notes.base.as_deref(), Some("f"));
+        let json = notes.json(&Tally::default());
+        for said in [r#""factor":0.5"#, r#""fn":"f""#, r#""notes":"\u003cb>""#, r#""flip":true"#] {
+            assert!(json.contains(said), "{said}: {json}");
+        }
     }
 }

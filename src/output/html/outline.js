@@ -1,7 +1,7 @@
-// The tree behind the canvas, for screen readers and the keyboard: what is selected, the path to it,
-// its siblings' number and what it calls. The selected item has the focus.
+// The tree behind the canvas is for screen readers and the keyboard. It has the selected frame, the path
+// to it, the number of its siblings and its callees. The selected item has the focus.
 
-// Nobody listens to more callers.
+// Limits on what a screen reader is told.
 const DEEPEST = 100;
 const MOST_CHILDREN = 20;
 const MOST_SIBLINGS = 1000;
@@ -56,7 +56,7 @@ class Outline {
   }
 }
 
-// The children of a node that have names and can be seen, in the order they are drawn in.
+// Returns the visible children of a node, in the order in which they are drawn.
 function childrenOf(tree, node) {
   const children = [];
   for (let child = tree.first[node]; child >= 0; child = tree.next[child]) {

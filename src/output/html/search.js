@@ -1,6 +1,6 @@
-// Search: an expression is tested once for each name, and then looked up for each node.
+// A search tests its expression once for each name, not for each node.
 
-// Which names match; null if nothing is searched for.
+// Marks the names that match. It is null without a pattern.
 function matching(pattern, isExact, names) {
   if (!pattern) return null;
   const expression = new RegExp(pattern, isExact ? "" : "i");
@@ -11,7 +11,7 @@ function matching(pattern, isExact, names) {
   return isMatch;
 }
 
-// The same for a filter, which an address may tell wrong: then it filters nothing.
+// The same for a filter. If the address has a wrong expression, it filters nothing.
 function filtering(pattern, isExact, names) {
   try {
     return matching(pattern, isExact, names);
@@ -20,8 +20,7 @@ function filtering(pattern, isExact, names) {
   }
 }
 
-// What matches at a node and above it, each sample once: the outermost matches, in the order of the
-// data, and their weight.
+// Returns the outermost matches in a subtree and their weight, so each sample counts once.
 function matchesBelow(tree, root, isMatch) {
   const weight = tree.busy;
   for (let i = root; i > 0; i = tree.parent[i]) {

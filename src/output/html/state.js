@@ -1,4 +1,4 @@
-// What is shown, as it stands in the page's address: who opens it there sees the same.
+// The state of the page stands in its address, so a link shows the same again.
 
 const DEFAULTS = {
   view: "graph", // or "chart", "callers", "function", "table"
@@ -37,7 +37,8 @@ function fromHash(hash) {
   return state;
 }
 
-// A node of the recorded tree is told by its number, one of a merged tree by the names on its path.
+// The address names a node of the recorded tree by its number, and one of a merged tree by the names on
+// its path.
 function nodeToText(tree, node) {
   if (node === 0) return "";
   if (tree instanceof Tree) return String(node);

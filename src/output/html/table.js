@@ -1,4 +1,4 @@
-// The table of functions. There may be a hundred thousand; only the rows in sight are elements.
+// The table of functions may have a hundred thousand rows. Only those in sight are elements.
 
 const AROUND = 8;
 

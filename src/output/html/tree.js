@@ -1,7 +1,7 @@
-// The call tree as it was recorded: typed arrays with an entry for each node, in preorder.
+// The call tree as it was recorded, in typed arrays with an entry for each node in preorder.
 //
-// `first` and `next` link the children of a node in the order they are drawn in, and `x` is where a
-// node begins, in the unit of the weights. `end` is the node behind the last one of a subtree.
+// `first` and `next` link the children of a node in the order in which they are drawn. `x` is where a
+// node begins, in the unit of the weights. `end` is the node after the last one of a subtree.
 
 class Tree {
   constructor(graph) {
@@ -23,10 +23,10 @@ class Tree {
     }
   }
 
-  // All nodes are there from the start; those of a merged tree are made when they are seen.
+  // All nodes exist from the start, unlike those of a merged tree.
   open() {}
 
-  // The weight of each node with all that it calls.
+  // Returns the weight of each node including everything that it calls.
   sums(self) {
     const { parent } = this;
     const total = self.slice();
@@ -34,9 +34,8 @@ class Tree {
     return total;
   }
 
-  // Sets what nodes weigh by themselves: `total` is as wide as they are drawn, and those of a
-  // differential have a weight `before` and `after` too. The nodes that `isIdle` marks are drawn, but
-  // count for nothing else.
+  // Sets the nodes' own weights. `total` decides how wide they are drawn; nodes of a differential also
+  // have a weight `before` and `after`. Nodes that `isIdle` marks are drawn but not counted.
   weigh(own, isIdle) {
     this.own = own;
     this.kinds = Object.keys(own);
@@ -46,8 +45,8 @@ class Tree {
     this.busy = isIdle ? this.sums(own.total.map((weight, i) => (isIdle[i] ? 0 : weight))) : this.total;
   }
 
-  // Marks what is left out: all but the stacks with a match of `only`, and those with a match of
-  // `without`. Either may be null.
+  // Marks what filters leave out: stacks without a match of `only`, and stacks with a match of
+  // `without`. Either filter may be null.
   leftOut(only, without) {
     const { name, end } = this;
     const marks = new Uint8Array(name.length);
@@ -61,19 +60,20 @@ class Tree {
     return marks;
   }
 
-  // Marks the gaps of lanes, in which their threads were not seen.
+  // Marks the gaps of lanes, in which their threads were not sampled.
   gaps() {
     return Uint8Array.from(this.name, (name, i) => this.depth[i] === 1 || (this.depth[i] === 2 && name === 0));
   }
 
-  // Whether merged trees pass over a node, which leaves its callees to its caller: it is hidden, or it
-  // calls itself and recursion is folded.
+  // Merged trees pass over a node if it is hidden, or if it is called by itself and recursion is folded.
+  // Its callees then belong to its caller.
   passesOver(i) {
     const { name } = this;
     return (this.hidden && this.hidden[name[i]]) || (this.foldsRecursion && name[i] === name[this.parent[i]]);
   }
 
-  // Puts siblings in order: "weight", "name" (as in the data) or "time" (the other way round).
+  // Puts siblings in order: by "weight", by "name" as in the data, or by "time", which is the reverse
+  // of the data.
   arrange(order) {
     const { parent, first, next, total, x } = this;
     const count = parent.length;
@@ -124,8 +124,7 @@ class Tree {
     }
   }
 
-  // The nodes of a name that no other node of that name has called: together they weigh what the
-  // function does, each sample counted once.
+  // Returns the outermost nodes of the wanted names. Their weights together count each sample once.
   outermost(isWanted) {
     const { name, end } = this;
     const found = [];
@@ -140,8 +139,8 @@ class Tree {
     return found;
   }
 
-  // The weights of each function: its own, and with all that it calls. A function that calls itself
-  // counts once.
+  // Returns each function's own weight, and its weight including everything that it calls. A function
+  // that calls itself counts once.
   functions() {
     const { name, names, depth, busy } = this;
     const sums = { self: new Float64Array(names.length) };
@@ -160,8 +159,8 @@ class Tree {
   }
 }
 
-// The lanes of a flame chart: the roots, if each is as long as the recording. Folded text that was
-// drawn in the order of its lines has none.
+// Returns the lanes of a flame chart: the roots, if each is as long as the recording. Folded text that
+// is drawn in the order of its lines has no lanes.
 function lanesOf(graph, tree) {
   const roots = [];
   for (let root = tree.first[0]; root >= 0; root = tree.next[root]) roots.push(root);

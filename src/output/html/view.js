@@ -1,4 +1,4 @@
-// The view: from a profile and a state, the panes that show it, and what is done to them.
+// The view makes panes from a profile and a state, moves them, and draws them.
 
 class View {
   constructor(graph, stage) {
@@ -18,7 +18,7 @@ class View {
     this.colourNames();
   }
 
-  // Sets what counts, and so the widths of the boxes.
+  // Sets the weights, which the filters decide.
   weigh() {
     const { graph, tree, state } = this;
     const match = (pattern) => filtering(pattern, state.exact, graph.names);
@@ -28,7 +28,7 @@ class View {
     tree.foldsRecursion = state.fold;
     const own = this.ownWeights();
     if (this.isSequence) {
-      // What is left out of a chart leaves its place empty.
+      // A chart keeps the place of what filters leave out.
       const gaps = this.lanes && tree.gaps();
       tree.weigh(own, out && gaps ? out.map((mark, i) => mark | gaps[i]) : out ?? gaps);
     } else {
@@ -58,7 +58,7 @@ class View {
     tree.orderedBy = tree.total;
   }
 
-  // Siblings may have one name.
+  // Whether siblings may have the same name.
   get isSequence() {
     return this.graph.isChart || this.graph.keepsOrder;
   }
@@ -73,7 +73,7 @@ class View {
     this.colours = { module: byModule(names, this.moduleOfName), name: byName(names) };
   }
 
-  // The modules with what they weigh now, the heaviest first.
+  // The modules with their weights under the filters, the heaviest first.
   get modules() {
     return this.once("modules", () => {
       const { self, total } = this.functions;
@@ -86,7 +86,7 @@ class View {
     });
   }
 
-  // Merged trees are made once.
+  // Makes something once until the weights change.
   once(key, make) {
     if (!this.made.has(key)) this.made.set(key, make());
     return this.made.get(key);
@@ -175,7 +175,7 @@ class View {
     this.queue();
   }
 
-  // Tests the names again. What is wrong with an expression is kept for whoever shows it.
+  // Tests all names. If the expression is wrong, `findError` says why.
   find() {
     this.findError = "";
     this.isMatch = null;
@@ -186,7 +186,7 @@ class View {
     }
   }
 
-  // Moves to a range, smoothly if the reader likes that.
+  // Moves to a range, smoothly unless the system asks for less motion.
   moveTo(pane, lo, hi, isSmooth) {
     const from = [pane.lo, pane.hi];
     pane.target = [lo, hi];
@@ -226,7 +226,7 @@ class View {
     this.onPan(pane);
   }
 
-  // Scrolls so that a node's row can be seen.
+  // Scrolls to a node's row.
   reveal(pane, node) {
     const { row } = pane.boxOf(node);
     const from = (row - pane.hidden) * pane.row;
@@ -278,7 +278,7 @@ class View {
     return this.colours[this.state.colour][id];
   }
 
-  // The label of a box; names that were fitted once for as much room are kept.
+  // Returns the label of a box. Labels are kept for each name and width.
   labelOf(tree, i, room, width) {
     const id = tree.name[i];
     let mark = "";

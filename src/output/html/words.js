@@ -1,4 +1,4 @@
-// What is said of the profile and of a frame, in the header, the tooltip, the footer and the legend.
+// The texts of the header, the tooltip, the footer, the legend and the help.
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -7,11 +7,11 @@ function element(name, text, className) {
   return made;
 }
 
-// The line under the title: what was recorded, how much, and how good it is.
+// Returns the line under the title: what was recorded, how much, and how good it is.
 function summary(graph, notes, view) {
   const { before, after, total } = view.wholes;
   const parts = [];
-  if (notes.subtitle) parts.push(notes.subtitle);
+  for (const text of [notes.subtitle, notes.command, notes.notes]) if (text) parts.push(text);
   if (notes.event) parts.push(notes.event);
   if (graph.isDifferential) {
     parts.push(`${weight(before, graph.unit)} before, ${weight(after, graph.unit)} after`);
@@ -23,7 +23,7 @@ function summary(graph, notes, view) {
   return parts.join(" · ");
 }
 
-// The weights of a frame, as rows of a term and one or two values.
+// Returns the weights of a frame, as rows of a term and one or two values.
 function facts(view, pane, node) {
   const { tree } = pane;
   const { graph, wholes } = view;
@@ -49,7 +49,7 @@ function facts(view, pane, node) {
   return rows;
 }
 
-// The same in one phrase.
+// Returns the same as one phrase.
 function phrase(view, pane, node) {
   const { tree } = pane;
   const { wholes, graph } = view;
@@ -61,7 +61,7 @@ function phrase(view, pane, node) {
   return `${percent(before, wholes.before)} before, ${percent(after, wholes.after)} after${said && `, ${said}`}`;
 }
 
-// What colours mean. A click on a module searches for it.
+// Makes the legend of the colours. A click on a module searches for it.
 function legend(view, theme, search) {
   const swatch = (colour) => {
     const made = element("i");
