@@ -91,9 +91,9 @@ pub(super) enum Outcome {
 }
 
 /// A list of [`Edit`]s at work.
-pub(super) struct Editor(Vec<Step>);
+pub(super) struct Editor(Vec<Rule>);
 
-enum Step {
+enum Rule {
     RootAt(Marks),
     CutBelow(Marks),
     CutAbove(Marks),
@@ -128,15 +128,15 @@ impl Marks {
 impl Editor {
     pub(super) fn new(edits: Vec<Edit>) -> Editor {
         let step = |edit| match edit {
-            Edit::RootAt(which) => Step::RootAt(Marks::new(which)),
-            Edit::CutBelow(which) => Step::CutBelow(Marks::new(which)),
-            Edit::CutAbove(which) => Step::CutAbove(Marks::new(which)),
-            Edit::Hide(which) => Step::Hide(Marks::new(which)),
-            Edit::Group(name, which) => Step::Group(name, Marks::new(which)),
+            Edit::RootAt(which) => Rule::RootAt(Marks::new(which)),
+            Edit::CutBelow(which) => Rule::CutBelow(Marks::new(which)),
+            Edit::CutAbove(which) => Rule::CutAbove(Marks::new(which)),
+            Edit::Hide(which) => Rule::Hide(Marks::new(which)),
+            Edit::Group(name, which) => Rule::Group(name, Marks::new(which)),
             Edit::Rename(pattern, replacement) => {
-                Step::Rename { pattern, replacement, names: Memo::default() }
+                Rule::Rename { pattern, replacement, names: Memo::default() }
             }
-            Edit::CollapseRecursion => Step::CollapseRecursion,
+            Edit::CollapseRecursion => Rule::CollapseRecursion,
         };
         Editor(edits.into_iter().map(step).collect())
     }
@@ -144,12 +144,12 @@ impl Editor {
     /// Fails if a step asks about one of `fields`.
     pub(super) fn refuse(&self, fields: &[&str], items: &str, remedy: &str) -> Result<()> {
         self.0.iter().try_for_each(|step| match step {
-            Step::RootAt(Marks(judge, _))
-            | Step::CutBelow(Marks(judge, _))
-            | Step::CutAbove(Marks(judge, _))
-            | Step::Hide(Marks(judge, _))
-            | Step::Group(_, Marks(judge, _)) => judge.refuse(fields, items, remedy),
-            Step::Rename { .. } | Step::CollapseRecursion => Ok(()),
+            Rule::RootAt(Marks(judge, _))
+            | Rule::CutBelow(Marks(judge, _))
+            | Rule::CutAbove(Marks(judge, _))
+            | Rule::Hide(Marks(judge, _))
+            | Rule::Group(_, Marks(judge, _)) => judge.refuse(fields, items, remedy),
+            Rule::Rename { .. } | Rule::CollapseRecursion => Ok(()),
         })
     }
 
@@ -181,26 +181,26 @@ impl Editor {
     }
 }
 
-impl Step {
+impl Rule {
     /// Applies the step. False if the stack must be dropped.
     fn apply(&mut self, frames: &mut FrameTable, stack: &mut Vec<Slot>) -> bool {
         match self {
-            Step::RootAt(marks) => match marks.find(frames, stack) {
+            Rule::RootAt(marks) => match marks.find(frames, stack) {
                 Some(root) => drop(stack.drain(..root)),
                 None => return false,
             },
-            Step::CutBelow(marks) => {
+            Rule::CutBelow(marks) => {
                 if let Some(root) = marks.find(frames, stack) {
                     stack.drain(..root);
                 }
             }
-            Step::CutAbove(marks) => {
+            Rule::CutAbove(marks) => {
                 if let Some(leaf) = marks.find(frames, stack) {
                     stack.truncate(leaf + 1);
                 }
             }
-            Step::Hide(marks) => stack.retain(|slot| !marks.has(frames, slot)),
-            Step::Group(name, marks) => {
+            Rule::Hide(marks) => stack.retain(|slot| !marks.has(frames, slot)),
+            Rule::Group(name, marks) => {
                 stack.dedup_by(|above, below| {
                     let both = marks.has(frames, above) && marks.has(frames, below);
                     if both {
@@ -214,13 +214,13 @@ impl Step {
                     }
                 }
             }
-            Step::Rename { pattern, replacement, names } => stack.retain_mut(|slot| {
+            Rule::Rename { pattern, replacement, names } => stack.retain_mut(|slot| {
                 let old = slot.frame;
                 let new = names.get(old.index(), || rename(frames, old, pattern, replacement));
                 slot.frame = new.unwrap_or(old);
                 new.is_some()
             }),
-            Step::CollapseRecursion => stack.dedup_by(|above, below| {
+            Rule::CollapseRecursion => stack.dedup_by(|above, below| {
                 let same = is_recursion(frames, above.frame, below.frame);
                 // The topmost call stays, because it called the next function.
                 if same

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use super::elf::Elf;
 use super::identity::{Identity, Stamp};
 use super::path::{file_path, is_anonymous, process, relative, running};
-use crate::mapped::Bytes;
-
 use super::vdso;
+use crate::mapped::Bytes;
 
 /// The build id of each file that running processes map.
 #[derive(Default)]

@@ -27,7 +27,7 @@ const LONGEST_NAME: usize = 1 << 16;
 /// Where the table is: in its own section, in one that the linker merged, or in a segment if the
 /// file has lost its section headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct TableRange {
     /// Its bytes in the file.
     bytes: Range<usize>,
     /// Its address in the file's own address space.
@@ -57,12 +57,12 @@ enum Layout {
     Go118,
 }
 
-impl Place {
+impl TableRange {
     /// Looks for the table of a module. `None` if it is not a program of Go.
-    pub(super) fn find(elf: &Elf<'_>, file: &[u8]) -> Option<Place> {
+    pub(super) fn find(elf: &Elf<'_>, file: &[u8]) -> Option<TableRange> {
         let place = |data: &[u8], address| {
             let start = (data.as_ptr() as usize).checked_sub(file.as_ptr() as usize)?;
-            Some(Place { bytes: start..start.checked_add(data.len())?, address })
+            Some(TableRange { bytes: start..start.checked_add(data.len())?, address })
         };
         let parts = |names: &[&[u8]]| {
             let named = elf.sections.iter().filter(|section| names.contains(&section.name));

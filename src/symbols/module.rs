@@ -3,52 +3,25 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use bstr::{BStr, ByteSlice};
 use gimli::{EndianSlice, RunTimeEndian, SectionId};
 use rayon::prelude::*;
 
-use super::chain::Chain;
-use super::demangle;
 use super::dwarf::{Dwarf, Found};
 use super::elf::{Elf, Segment, unxz};
+use super::functions::{Builder, Functions, Naming, Outermost, is_by_addr2line};
 use super::identity::Stamp;
-use crate::mapped::Bytes;
-
-use super::plt;
 use super::split::Split;
-use super::table::{Search, Symbol};
+use super::table::Search;
 use super::units::Sections;
-use super::{extent, gopclntab, part};
+use super::{gopclntab, part};
 use crate::error::{Error, Result};
-use crate::intern::Interner;
-use crate::sample::is_start;
+use crate::mapped::Bytes;
 
 /// Unpacked sections are kept for the next query if they have at most this many bytes.
 const KEPT: usize = 64 << 20;
-
-/// How the functions at an address are named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Naming {
-    /// Include the functions that were inlined.
-    pub inlines: bool,
-    /// Name as `perf script` 6.1 does. With inlined functions, all names are those of addr2line,
-    /// also the outermost. Only a function with the name of the symbol itself is not marked as
-    /// inlined. Stubs are counted, and their code is not read.
-    pub as_perf: bool,
-    /// Recognise `_start` and `clone` by their code if they have lost their names:
-    /// `symbols/code.rs`.
-    pub starts: bool,
-}
-
-impl Naming {
-    /// Only the function of the symbol.
-    pub const SYMBOLS: Naming = Naming { inlines: false, as_perf: false, starts: false };
-    /// All functions.
-    pub const INLINES: Naming = Naming { inlines: true, ..Naming::SYMBOLS };
-}
 
 /// A mapped ELF file and the files that belong to it.
 pub struct Module {
@@ -69,7 +42,7 @@ pub struct Module {
     /// Whether its DWARF was asked for names.
     was_asked: AtomicBool,
     /// Where the table of Go's functions is, if this is a program of Go.
-    go: OnceLock<Option<gopclntab::Place>>,
+    go: OnceLock<Option<gopclntab::TableRange>>,
     build_id: Option<Vec<u8>>,
     /// The state of the file when it was opened, if it is a file.
     pub(super) stamp: Option<Stamp>,
@@ -78,47 +51,6 @@ pub struct Module {
     pub(super) machine: u16,
     /// The address of the entry point.
     pub(super) entry: u64,
-}
-
-/// One function at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Function<'a> {
-    /// Demangled.
-    pub name: &'a BStr,
-    /// Whether it was inlined into the next one.
-    pub inlined: bool,
-    /// Where its symbol starts, in the file's own address space. For an inlined function, this is
-    /// the symbol that it is inlined into. `None` if only DWARF knows the function.
-    pub start: Option<u64>,
-}
-
-/// The functions at each address of a query.
-#[derive(Default)]
-pub struct Functions {
-    names: Interner,
-    all: Vec<(u32, bool, Option<u64>)>,
-    ends: Vec<usize>,
-    /// How many units of DWARF could not be read to their end, or lack their split part, so inlined
-    /// functions may be missing.
-    pub broken_units: usize,
-}
-
-impl Functions {
-    /// The functions at the `index`th address, innermost first; none if the address has no name.
-    pub fn at(&self, index: usize) -> impl ExactSizeIterator<Item = Function<'_>> {
-        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
-        let end = self.ends.get(index).copied().unwrap_or(0);
-        let all = self.all.get(start.unwrap_or(0)..end).unwrap_or_default();
-        all.iter().map(|&(name, inlined, start)| {
-            let name = self.names.get(name).as_bstr();
-            Function { name, inlined, start }
-        })
-    }
-
-    /// How many addresses there are.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
 }
 
 impl Module {
@@ -246,90 +178,23 @@ impl Module {
                 if naming.inlines { self.inlines(main, debug, addresses) } else { Found::default() }
             },
         );
-        let mut out = Functions { broken_units: found.broken, ..Functions::default() };
+        let has_full = full.is_some();
+        let has_all = has_full || mini.is_some();
+        let mut outermost = Outermost::new(self, main, naming, has_full, has_all);
+        let mut out = Builder::new(found.broken);
         let mut chains = found.chains.into_iter();
-        let mut interned: HashMap<Cow<'_, [u8]>, u32> = HashMap::new();
-        // `.gnu_debugdata` has everything that `.dynsym` lacks.
-        let has_all = full.is_some() || mini.is_some();
-        let mut extents: HashMap<u64, u64> = HashMap::new();
-        let mut go = None;
-        // Few profiles have a sample in a stub. The first one reads the relocations.
-        let mut stubs = None;
         for (&address, symbol) in addresses.iter().zip(symbols) {
-            // In a stripped file, the next symbol does not show where one without a size ends.
-            let symbol = symbol.filter(|symbol| {
-                let is_known = symbol.size > 0 || has_all || naming.as_perf;
-                let end = || main.map_or(u64::MAX, |elf| extent::end_of(elf, symbol.start));
-                is_known || address < *extents.entry(symbol.start).or_insert_with(end)
-            });
-            let named_by_go = match symbol {
-                Some(symbol) if symbol.size > 0 || full.is_some() => None,
-                _ => go.get_or_insert_with(|| self.go(main?)).and_then(|go| go.at(address)),
-            };
-            let chain: Chain = chains.next().unwrap_or_default();
-            let mut stub = || {
-                let elf = main.filter(|elf| plt::section(elf, address).is_some())?;
-                let stubs = stubs.get_or_insert_with(|| plt::Stubs::new(elf));
-                let stub = if naming.as_perf { stubs.counted(address) } else { stubs.at(address) };
-                stub.map(|stub| (Cow::Owned(stub.name), Some(stub.start)))
-            };
-            let named = symbol.map(|symbol| (Cow::Borrowed(symbol.name), Some(symbol.start)));
-            let start = || {
-                let is_start = symbol.is_some_and(|symbol| is_start(symbol.name.into()));
-                let start = if naming.starts && !is_start { self.start_at(address) } else { None };
-                start.map(|(name, start)| (Cow::Borrowed(name), start))
-            };
-            let outermost = if naming.as_perf {
-                // `_init` has no size there, so it extends over the header of `.plt` to its first
-                // stub.
-                stub().or(named.filter(|_| {
-                    let stubs = main.and_then(|elf| plt::section(elf, address));
-                    stubs.is_none_or(|section| section.name == b".plt")
-                }))
-            } else if symbol.is_none_or(|symbol| symbol.size == 0) {
-                // A symbol without a size extends over everything that follows.
-                start().or(named).or_else(stub)
-            } else {
-                named
-            };
-            let named_by_go = named_by_go.map(|(name, start)| (Cow::Borrowed(name), Some(start)));
-            let outermost = named_by_go.or(outermost);
-            let outermost =
-                outermost.or_else(|| chain.first()?.as_ref().map(|name| (owned(name), None)));
-            let start = outermost.as_ref().and_then(|(_, start)| *start);
-            let mut intern = |name: Option<Cow<'_, [u8]>>| {
-                let name = name.unwrap_or(Cow::Borrowed(b"[unknown]"));
-                interned.get(&name).copied().unwrap_or_else(|| {
-                    let id = out.names.intern(&demangle(&name));
-                    interned.insert(Cow::Owned(name.into_owned()), id);
-                    id
-                })
-            };
+            let chain = chains.next().unwrap_or_default();
+            let symbol = outermost.reaching(symbol, address);
             let by_addr2line = naming.as_perf && is_by_addr2line(&chain, symbol.as_ref());
-            let names = chain.iter().map(|name| chain.alias.as_ref().or(name.as_ref()).map(owned));
-            if by_addr2line {
-                let base = intern(outermost.map(|(name, _)| name));
-                for name in names.rev() {
-                    let id = intern(name);
-                    out.all.push((id, id != base, start));
-                }
-            } else {
-                let is_known = outermost.is_some() || names.len() > 0;
-                for name in names.skip(1).rev() {
-                    out.all.push((intern(name), true, start));
-                }
-                if is_known {
-                    out.all.push((intern(outermost.map(|(name, _)| name)), false, start));
-                }
-            }
-            out.ends.push(out.all.len());
+            out.push(&chain, outermost.name(symbol, address), by_addr2line);
         }
-        out
+        out.functions
     }
 
     /// The table of functions that Go leaves in a stripped program.
-    fn go<'a>(&'a self, elf: &Elf<'a>) -> Option<gopclntab::GoTable<'a>> {
-        let place = self.go.get_or_init(|| gopclntab::Place::find(elf, &self.main));
+    pub(super) fn go<'a>(&'a self, elf: &Elf<'a>) -> Option<gopclntab::GoTable<'a>> {
+        let place = self.go.get_or_init(|| gopclntab::TableRange::find(elf, &self.main));
         place.as_ref()?.table(elf, &self.main)
     }
 
@@ -397,21 +262,6 @@ impl Module {
         let not_kept = fresh.and_then(|fresh| self.keep(fresh)).unwrap_or_default();
         find(self.unpacked.get().unwrap_or(&not_kept))
     }
-}
-
-/// Whether addr2line takes the names of all functions of an address from DWARF. A lone function
-/// whose symbol is mangled, but which has no linkage name, is named by the symbol.
-fn is_by_addr2line(chain: &Chain, symbol: Option<&Symbol<'_>>) -> bool {
-    let is_mangled = |name: &[u8]| name.starts_with(b"_Z") || name.starts_with(b"_R");
-    match chain.as_slice() {
-        [] | [None] => false,
-        [Some(name)] => is_mangled(name) || !symbol.is_some_and(|symbol| is_mangled(symbol.name)),
-        _ => true,
-    }
-}
-
-fn owned(name: &Arc<[u8]>) -> Cow<'static, [u8]> {
-    Cow::Owned(name.to_vec())
 }
 
 /// The sections that the walk reads. It does not need `.debug_line` and locations.

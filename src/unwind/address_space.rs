@@ -266,10 +266,9 @@ impl Spaces {
 
     /// Whether a call ends behind the byte that was found, or may do so.
     pub(crate) fn is_called(&self, found: Found) -> bool {
-        let Some(file) = &self.module(found.hit.module).file else { return true };
-        let end = usize::try_from(found.in_file.wrapping_add(1)).ok();
-        let before = end.and_then(|end| file.bytes().get(..end));
-        !file.is_x86() || before.is_none_or(ends_in_call)
+        let module = self.module(found.hit.module);
+        let is_x86 = module.file.as_ref().is_some_and(|file| file.is_x86());
+        !is_x86 || module.code_until(found.in_file).is_none_or(ends_in_call)
     }
 }
 

@@ -23,6 +23,14 @@ pub(crate) struct Mapped {
     cfi: Option<Box<Cfi>>,
 }
 
+impl Mapped {
+    /// The bytes of the file up to the one at `in_file`, including it.
+    pub(super) fn code_until(&self, in_file: u64) -> Option<&[u8]> {
+        let end = usize::try_from(in_file.wrapping_add(1)).ok()?;
+        self.file.as_ref()?.bytes().get(..end)
+    }
+}
+
 /// A map whose module was looked up.
 #[derive(Clone, Copy)]
 pub(crate) struct Hit {

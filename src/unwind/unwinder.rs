@@ -379,10 +379,12 @@ impl Unwinder<'_> {
     fn call(&mut self, address: u64) -> Option<(&mut Cfi, u64)> {
         let call = address.wrapping_sub(1);
         let found = self.find(call)?;
+        let module = self.modules.get(found.hit.module);
+        if !module.code_until(found.in_file).is_some_and(ends_in_call) {
+            return None;
+        }
         let (cfi, bias) = self.modules.cfi(found.hit.module).zip(found.hit.bias)?;
-        let before = usize::try_from(found.in_file.wrapping_add(1)).ok();
-        let before = before.and_then(|end| cfi.file().bytes().get(..end));
-        before.is_some_and(ends_in_call).then(|| (cfi, call.wrapping_sub(bias)))
+        Some((cfi, call.wrapping_sub(bias)))
     }
 
     /// The spot that the registers arrived at. `None` if nothing can return there.
@@ -412,7 +414,7 @@ impl Unwinder<'_> {
     fn ends_in_call(&mut self, address: u64) -> Option<bool> {
         let found = self.find(address.wrapping_sub(1))?;
         let module = self.modules.get(found.hit.module);
-        let Some(file) = &module.file else {
+        if module.file.is_none() {
             let source = source(self.pid, self.memory, self.space, self.time, self.loader);
             let is_call = ends_in_call(&self.generated.before(source, address)?);
             // A JIT may have written the code since it was read.
@@ -420,9 +422,8 @@ impl Unwinder<'_> {
                 return Some(is_call);
             }
             return Some(ends_in_call(&self.generated.before(source, address)?));
-        };
-        let end = usize::try_from(found.in_file.wrapping_add(1)).ok()?;
-        Some(ends_in_call(file.bytes().get(..end)?))
+        }
+        Some(ends_in_call(module.code_until(found.in_file)?))
     }
 
     /// Whether something else than a call put the return address `address` on the stack.

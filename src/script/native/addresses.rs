@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
 use crate::symbols::{Functions, Loader, Naming};
 
-use super::naming::{Jit, KernelNames, Names, unpadded};
+use super::naming::{Jit, KernelNames, OwnerNames, unpadded};
 use crate::sample::printable;
 use crate::script::Config;
 use crate::unwind::{At, Found, ModuleId, Spaces};
@@ -211,17 +211,17 @@ impl Addresses {
         let groups: Vec<&[u32]> = fresh.chunk_by(same).collect();
         // In parallel: most addresses are in few modules, and the kernel's list takes a while.
         let ask = |group: &&[u32]| self.ask(group, &keys, spaces, loader);
-        let answers: Vec<Result<Names>> = groups.par_iter().map(ask).collect();
+        let answers: Vec<Result<OwnerNames>> = groups.par_iter().map(ask).collect();
         self.is_code.resize(keys.len(), false);
         for (group, answer) in groups.into_iter().zip(answers) {
             let answer = answer?;
-            if let Names::Code(path, _) = &answer
+            if let OwnerNames::Code(path, _) = &answer
                 && is_memory(path)
             {
                 group.iter().for_each(|&id| self.is_code[id as usize] = true);
             }
             match answer {
-                Names::Truncated => {
+                OwnerNames::Truncated => {
                     let frame = Frame {
                         symbol: Kind::TRUNCATED.into(),
                         module: "[unknown]".into(),
@@ -232,9 +232,9 @@ impl Addresses {
                         self.name(id, &keys, [(frame, None)].into_iter(), frames);
                     }
                 }
-                Names::Code(path, jit) => self.name_by(group, &keys, path, &jit, frames),
-                Names::Kernel(names) => self.name_kernel(group, &keys, spaces, &names, frames),
-                Names::Module(path, addresses, functions) => {
+                OwnerNames::Code(path, jit) => self.name_by(group, &keys, path, &jit, frames),
+                OwnerNames::Kernel(names) => self.name_kernel(group, &keys, spaces, &names, frames),
+                OwnerNames::Module(path, addresses, functions) => {
                     self.name_module(group, &keys, path, (&addresses, &functions), frames);
                 }
             }
@@ -250,29 +250,36 @@ impl Addresses {
         keys: &[Key],
         spaces: &'a Spaces,
         loader: &Loader,
-    ) -> Result<Names<'a>> {
+    ) -> Result<OwnerNames<'a>> {
         let owner = group.first().map_or(Owner::Truncated, |&id| keys[id as usize].owner);
         Ok(match owner {
-            Owner::Truncated => Names::Truncated,
-            Owner::Nowhere(pid) => Names::Code("[unknown]".into(), Jit::of(pid, spaces, loader)),
+            Owner::Truncated => OwnerNames::Truncated,
+            Owner::Nowhere(pid) => {
+                OwnerNames::Code("[unknown]".into(), Jit::of(pid, spaces, loader))
+            }
             Owner::Kernel => {
                 let inlines = !self.no_inline && !self.naming.as_perf;
-                Names::Kernel(KernelNames::ask(distinct(group, keys), inlines, spaces, loader)?)
+                OwnerNames::Kernel(KernelNames::ask(
+                    distinct(group, keys),
+                    inlines,
+                    spaces,
+                    loader,
+                )?)
             }
             Owner::Module(id) => {
                 let mapped = spaces.module(id);
                 let path = mapped.path.as_bstr();
                 let Some(file) = &mapped.file else {
-                    return Ok(Names::Code(path, Jit::of(mapped.pid, spaces, loader)));
+                    return Ok(OwnerNames::Code(path, Jit::of(mapped.pid, spaces, loader)));
                 };
                 let addresses = distinct(group, keys);
                 if file.is_overwritten() {
                     loader.warn_overwritten(path);
-                    return Ok(Names::Module(path, addresses, Functions::default()));
+                    return Ok(OwnerNames::Module(path, addresses, Functions::default()));
                 }
                 loader.complete(file);
                 let functions = file.functions(&addresses, self.naming);
-                Names::Module(path, addresses, functions)
+                OwnerNames::Module(path, addresses, functions)
             }
         })
     }
@@ -394,7 +401,7 @@ impl Addresses {
         let keys = std::mem::take(&mut self.keys);
         ids.sort_by_key(|&id| keys[id as usize].owner);
         for group in ids.chunk_by(|&a, &b| keys[a as usize].owner == keys[b as usize].owner) {
-            let Ok(Names::Code(path, jit)) = self.ask(group, &keys, spaces, loader) else {
+            let Ok(OwnerNames::Code(path, jit)) = self.ask(group, &keys, spaces, loader) else {
                 continue;
             };
             for &id in group {

@@ -11,7 +11,7 @@ use crate::symbols::{
 use crate::unwind::Spaces;
 
 /// The names of the addresses of one owner.
-pub(super) enum Names<'a> {
+pub(super) enum OwnerNames<'a> {
     Truncated,
     /// Code without a file, and the name of its map.
     Code(&'a BStr, Jit),
