@@ -10,7 +10,43 @@
 //! ```
 //!
 //! A *source* pushes [`sample::Sample`]s or [`folded::Folded`] stacks, a *stage* is a sink that owns the next sink, a
-//! *writer* is a sink that prints. Start with [`sample`].
+//! *writer* is a sink that prints. To draw a part of a profile, in any format that is read:
+//!
+//! ```
+//! use flamepipe::filter::{self, FoldedFilter};
+//! use flamepipe::fold::{self, Folder, Merge};
+//! use flamepipe::input::{self, Input, Source};
+//! use flamepipe::render::{self, Renderer};
+//! use flamepipe::sample::SampleSink;
+//!
+//! let text = "app 7 1.5: 10 cycles: \n\t 20 parse+0x2 (/app)\n\t 10 main+0x8 (/app)\n\n";
+//! let renderer = Renderer::new(render::Config::default(), "app", Vec::new(), "app.svg");
+//! let keep = filter::Config { keep: "frame parse*".parse()?, edits: Vec::new() };
+//! let next = Merge::new(FoldedFilter::new(keep, renderer)?);
+//! let mut folder = Folder::new(fold::Config::default(), "app", next);
+//!
+//! let (mut frames, mut tally) = Default::default();
+//! let config = input::Config::default();
+//! let input = Input::new("app", text.as_bytes());
+//! Source::new(&config).feed([input], &mut folder, &mut frames, &mut tally)?;
+//! folder.finish(&mut frames, &mut tally)?;
+//! let svg: Vec<u8> = folder.into_next().into_next().into_inner().into_inner();
+//! assert!(svg.starts_with(b"<?xml") && tally.is_clean());
+//! # Ok::<(), flamepipe::error::Error>(())
+//! ```
+//!
+//! | I want to | use |
+//! |---|---|
+//! | record a program | [`record::recorder`], [`record::Workload`] |
+//! | read a profile of any format | [`input::Source`] |
+//! | read or write perf-script text | [`script::Reader`], [`script::Writer`] |
+//! | read or write folded stacks | [`folded::read`], [`folded::Writer`] |
+//! | fold samples, and merge equal stacks | [`fold::Folder`], [`fold::Merge`]; [`fold::Lanes`] for a flame chart |
+//! | keep, drop or edit stacks | [`filter::FoldedFilter`], [`filter::SampleFilter`] |
+//! | compare two profiles | [`diff::Differ`], [`diff::Movers`] |
+//! | draw a graph | [`render::Renderer`], [`output::Pictures`]; [`pipeline::draw`] for all of it at once |
+//! | write a stage of my own | [`sample::SampleSink`], [`folded::FoldedSink`] |
+//! | know what was lost | [`tally::Tally`] |
 
 mod backend;
 #[doc(hidden)] // For the tests.

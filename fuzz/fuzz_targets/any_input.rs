@@ -2,7 +2,6 @@
 #![no_main]
 
 use std::io::Cursor;
-use std::sync::Arc;
 
 use flamepipe::input::{Config, Input, Source};
 use flamepipe::fold::{self, Folder, Merge};
@@ -21,8 +20,7 @@ libfuzzer_sys::fuzz_target!(init: {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let merge = Merge::new(Writer::new(Vec::new(), "memory"));
     let mut folder = Folder::new(fold::Config::default(), "fuzz", merge);
-    let reader = Box::new(Cursor::new(bytes.to_vec()));
-    let input = Input { name: "fuzz".into(), reader, path: None, progress: Arc::default() };
+    let input = Input::new("fuzz", Cursor::new(bytes.to_vec()));
     let config = Config::default();
     let fed = Source::new(&config).feed([input], &mut folder, &mut frames, &mut tally);
     if fed.is_ok() {

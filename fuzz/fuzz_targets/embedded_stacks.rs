@@ -3,7 +3,6 @@
 #![no_main]
 
 use std::io::{Cursor, Write};
-use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use flate2::Compression;
@@ -23,8 +22,7 @@ libfuzzer_sys::fuzz_target!(|code: &[u8]| {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let merge = Merge::new(Writer::new(Vec::new(), "memory"));
     let mut folder = Folder::new(fold::Config::default(), "fuzz", merge);
-    let reader = Box::new(Cursor::new(svg.into_bytes()));
-    let input = Input { name: "fuzz".into(), reader, path: None, progress: Arc::default() };
+    let input = Input::new("fuzz", Cursor::new(svg.into_bytes()));
     let config = Config::default();
     let fed = Source::new(&config).feed([input], &mut folder, &mut frames, &mut tally);
     if fed.is_ok() {

@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
 use super::io::Output;
 use super::signals;
-use crate::input::{self, Format};
+use crate::input::{Format, Input};
 use crate::output::Target;
 use crate::perf_data::Seekable;
 use crate::pipeline::{self, Sender};
@@ -42,12 +41,7 @@ pub(crate) fn draw(
     // To tell it by its first bytes would take waiting for 64 KB of them.
     pipeline.input.format = Some(Format::PerfData);
     pipeline.input.script.live = true;
-    let input = input::Input {
-        name: "the recording".into(),
-        reader: Box::new(reader),
-        path: None,
-        progress: Arc::default(),
-    };
+    let input = Input::new("the recording", reader);
     std::thread::scope(|scope| {
         let drawing = scope.spawn(move || {
             let (outputs, tally) = pipeline::draw(input, pipeline, targets)?;

@@ -44,3 +44,11 @@ pub struct Input {
     /// Is told how far the reading of perf.data has come.
     pub progress: Arc<Progress>,
 }
+
+impl Input {
+    /// An input that is read once, from its start to its end: a stream, or bytes in memory.
+    pub fn new(name: impl Into<String>, reader: impl Read + Send + 'static) -> Input {
+        let (name, reader) = (name.into(), Box::new(reader));
+        Input { name, reader, path: None, progress: Arc::default() }
+    }
+}

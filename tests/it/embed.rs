@@ -23,9 +23,7 @@ fn fold(input: &[u8]) -> Vec<u8> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     let merge = Merge::new(Writer::new(Vec::new(), "memory"));
     let mut folder = Folder::new(Default::default(), "input", merge);
-    let reader = Box::new(std::io::Cursor::new(input.to_vec()));
-    let input =
-        input::Input { name: "input".into(), reader, path: None, progress: Default::default() };
+    let input = input::Input::new("input", std::io::Cursor::new(input.to_vec()));
     let config = input::Config::default();
     let source = input::Source::new(&config);
     source.feed([input], &mut folder, &mut frames, &mut tally).unwrap();

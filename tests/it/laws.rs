@@ -61,13 +61,8 @@ fn drawn(text: &str, through_cat: bool) -> BString {
         post_process: through_cat.then(|| vec!["cat".into()]),
         ..Default::default()
     };
-    let reader = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
-    let input = flamepipe::input::Input {
-        name: "text".into(),
-        reader,
-        path: None,
-        progress: Default::default(),
-    };
+    let reader = std::io::Cursor::new(text.as_bytes().to_vec());
+    let input = flamepipe::input::Input::new("text", reader);
     let name = "memory".into();
     let target = Target { out: Vec::new(), name, format: Format::Svg };
     flamepipe::pipeline::draw(input, config, vec![target]).unwrap().0.remove(0).into()

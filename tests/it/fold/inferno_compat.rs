@@ -18,9 +18,7 @@ fn compat(text: &[u8], how: impl Into<How>, threads: usize) -> Option<BString> {
     let script = script::Config { addresses, ..script::Config::default() };
     let how = input::Config { inferno: true, format, threads, script, ..input::Config::default() };
     let mut folder = Folder::new(fold, "text", Merge::new(Writer::new(Vec::new(), "memory")));
-    let reader = Box::new(std::io::Cursor::new(text.to_vec()));
-    let input =
-        input::Input { name: "text".into(), reader, path: None, progress: Default::default() };
+    let input = input::Input::new("text", std::io::Cursor::new(text.to_vec()));
     input::Source::new(&how).feed([input], &mut folder, &mut frames, &mut tally).ok()?;
     let _ = folder.finish(&mut frames, &mut tally);
     Some(folder.into_next().into_next().into_inner().into())
