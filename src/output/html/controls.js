@@ -7,6 +7,9 @@ const FILTERS = [
 
 // The controls change the state, show it, and keep the header, the footer and the address up to date.
 
+// A pane rests if nothing has moved it for so many milliseconds.
+const RESTS_AFTER = 150;
+
 class Controls {
   constructor(view, notes) {
     this.view = view;
@@ -43,6 +46,7 @@ class Controls {
   // Shows a state. The address already says it.
   show(state) {
     const { view } = this;
+    clearTimeout(this.resting);
     const isSearch = state.find !== view.state.find || state.exact !== view.state.exact;
     if (state.view === "chart" && !view.isSequence) state.view = "graph";
     if (state.view === "function" && !view.graph.names.includes(state.fn)) state.view = "graph";
@@ -90,10 +94,11 @@ class Controls {
     this.go({ zoom: node ? mark + nodeToText(pane.tree, node) : "" });
   }
 
-  // Writes the visible range into the address once the pane rests.
+  // Settles the pane once it rests, and writes the visible range into the address.
   panned(pane) {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
+      this.view.settle(pane);
       const range = [pane.lo, pane.hi].map((at) => (at / pane.whole).toPrecision(9)).join("~");
       this.view.state.range = range;
       try {
@@ -101,7 +106,7 @@ class Controls {
       } catch {
         // An embedded page may not change its address.
       }
-    }, 300);
+    }, RESTS_AFTER);
   }
 
   openFunction(id) {

@@ -222,8 +222,17 @@ class View {
   }
 
   pan(pane, lo, hi) {
-    this.moveTo(pane, ...pane.range(lo, hi), false);
+    cancelAnimationFrame(pane.frame);
+    pane.target = null;
+    [pane.lo, pane.hi] = pane.range(lo, hi);
+    this.queue();
     this.onPan(pane);
+  }
+
+  // Counts the rows again once a pane rests.
+  settle(pane) {
+    pane.measure();
+    this.queue();
   }
 
   // Scrolls to a node's row.
