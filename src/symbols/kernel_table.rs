@@ -21,8 +21,8 @@ pub(crate) struct KernelSymbol {
     pub module: BString,
 }
 
-/// All symbols of a kernel in order of their addresses: the text and 16 bytes for each symbol, about
-/// 10 MB in all.
+/// All symbols of a kernel in order of their addresses: the text and 16 bytes for each symbol,
+/// about 10 MB in all.
 #[derive(Default)]
 pub(crate) struct KernelTable {
     rows: Vec<Row>,

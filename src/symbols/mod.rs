@@ -14,8 +14,8 @@
 //! addresses that it could name. DWARF is walked only in units that hold an address, each once and
 //! all in parallel.
 //!
-//! Addresses are those of the file's own symbols. A perf.data file from another system is read like any other. Only the vdso and running
-//! processes need Linux.
+//! Addresses are those of the file's own symbols. A perf.data file from another system is read like
+//! any other. Only the vdso and running processes need Linux.
 //!
 //! Damaged files never fail. They yield fewer names, which is counted ([`Functions::broken_units`],
 //! [`Loader::warnings`]). Start with [`module`](Module), then read `table` and `dwarf`.
