@@ -65,7 +65,8 @@ mod intern;
 mod lock;
 mod mapped;
 pub mod output;
-#[doc(hidden)] // For the tests and the fuzzer.
+#[doc(hidden)] // For the tests and the fuzzer. Only Linux writes recordings.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 pub mod perf_data;
 pub mod pipeline;
 mod prefetch;

@@ -21,15 +21,19 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 
 mod blondie;
+// What is compiled and tested everywhere, but called on Linux alone, is allowed to be dead elsewhere.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 mod child;
 mod dtrace;
 #[cfg(target_os = "linux")]
 mod held_child;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 mod lookup;
 #[cfg(target_os = "linux")]
 pub(crate) mod native;
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(crate) mod perf;
 mod signals;
 mod xctrace;
