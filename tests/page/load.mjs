@@ -7,7 +7,7 @@ const NAMES = [
   "fromBase64, inflate, decode, visible",
   "Tree, lanesOf, Merged, fromLeaves, fromRoots, aroundFunction",
   "weight, percent, change, tick, forms, fitted, moduleOf",
-  "palette, modulesOf, heaviest, byModule, byChange, inkOn, CHANGES, STEPS, NEW, VANISHED, NO_MODULE",
+  "palette, hex, modulesOf, heaviest, byModule, byChange, inkOn, CHANGES, STEPS, NEW, VANISHED, NO_MODULE",
   "matching, matchesBelow, walk, nodeAt, Pane, roundStep",
   "DEFAULTS, toHash, fromHash, nodeToText, textToNode",
 ];

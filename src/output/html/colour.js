@@ -16,9 +16,29 @@ const DIM = REST + 1;
 const MATCH = DIM + 1;
 const CENTRE = MATCH + 1;
 
+// Converts OKLCH, in which equal steps look equal, to `#rrggbb`, which a canvas understands fastest.
+function hex(lightness, chroma, hue) {
+  const angle = (hue * Math.PI) / 180;
+  const a = chroma * Math.cos(angle);
+  const b = chroma * Math.sin(angle);
+  const long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
+  const middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
+  const short = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
+  const linear = [
+    4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
+    -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
+    -0.0041960863 * long - 0.7034186147 * middle + 1.707614701 * short,
+  ];
+  const digits = linear.map((part) => {
+    const value = part <= 0.0031308 ? 12.92 * part : 1.055 * part ** (1 / 2.4) - 0.055;
+    return Math.round(255 * Math.max(0, Math.min(1, value))).toString(16).padStart(2, "0");
+  });
+  return `#${digits.join("")}`;
+}
+
 function palette(isDark) {
   const colours = [];
-  const add = (lightness, chroma, hue) => colours.push(`oklch(${lightness} ${chroma} ${hue})`);
+  const add = (lightness, chroma, hue) => colours.push(hex(lightness, chroma, hue));
   for (let slot = 0; slot <= NO_MODULE; slot++) {
     for (let shade = 0; shade < SHADES; shade++) {
       const lightness = (isDark ? 0.4 : 0.81) + shade * 0.035;
@@ -31,7 +51,7 @@ function palette(isDark) {
   for (let step = -STEPS; step <= STEPS; step++) {
     const strength = Math.abs(step) / STEPS;
     const lightness = isDark ? 0.36 + 0.16 * strength : 0.93 - 0.2 * strength;
-    add(lightness.toFixed(3), (0.005 + 0.125 * strength).toFixed(3), step < 0 ? 250 : 55);
+    add(lightness, 0.005 + 0.125 * strength, step < 0 ? 250 : 55);
   }
   add(isDark ? 0.42 : 0.66, 0.14, 265);
   add(isDark ? 0.56 : 0.68, 0.17, 45);
