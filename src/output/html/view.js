@@ -160,6 +160,8 @@ class View {
     const font = `${Math.round(size * 0.75)}px system-ui, sans-serif`;
     const row = Math.round(size * 1.25);
     this.painter.resize(width, height, font);
+    // A canvas of another size is black until it is drawn.
+    if (this.theme) this.painter.begin(this.theme);
     const axis = this.state.view === "chart" ? row + 4 : 0;
     if (this.panes.length === 2) {
       const [callers, callees] = this.panes;
