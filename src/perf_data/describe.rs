@@ -17,8 +17,8 @@ use bstr::{BStr, ByteSlice};
 
 use super::attr::Attr;
 use super::bytes::Cursor;
-use super::feature::number;
 use super::header::FileHeader;
+use super::header::number;
 
 /// The lines of each feature by its number. perf prints them in this order.
 pub(super) type Lines = BTreeMap<u64, Vec<u8>>;

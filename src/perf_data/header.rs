@@ -10,6 +10,25 @@
 use super::bytes::{Cursor, Endian};
 use crate::error::{Error, Result};
 
+/// The numbers of the features: `HEADER_*` in perf's header.h.
+pub(super) mod number {
+    pub(crate) const BUILD_ID: u64 = 2;
+    pub(crate) const HOSTNAME: u64 = 3;
+    pub(crate) const OSRELEASE: u64 = 4;
+    pub(crate) const VERSION: u64 = 5;
+    pub(crate) const ARCH: u64 = 6;
+    pub(crate) const NRCPUS: u64 = 7;
+    pub(crate) const CPUDESC: u64 = 8;
+    pub(crate) const CPUID: u64 = 9;
+    pub(crate) const TOTAL_MEM: u64 = 10;
+    pub(crate) const CMDLINE: u64 = 11;
+    pub(crate) const EVENT_DESC: u64 = 12;
+    pub(crate) const PMU_MAPPINGS: u64 = 16;
+    pub(crate) const SAMPLE_TIME: u64 = 21;
+    pub(crate) const COMPRESSED: u64 = 27;
+    pub(crate) const CLOCK_DATA: u64 = 29;
+}
+
 /// `PERFILE2` as a number in the machine's byte order.
 const LITTLE: &[u8; 8] = b"PERFILE2";
 const BIG: &[u8; 8] = b"2ELIFREP";

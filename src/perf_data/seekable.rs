@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Seek, SeekFrom, Write};
 
-use super::feature::number;
 use super::head::kind;
+use super::header::number;
 use super::header::{FILE_SIZE, PIPE_SIZE};
 
 /// A writer that takes a stream and writes a file.

@@ -9,8 +9,8 @@ use std::io::{self, Write};
 
 use super::attr::sample_type as has;
 use super::feature::Clock;
-use super::feature::number;
 use super::head::{CpuMode, Head, kind, misc};
+use super::header::number;
 use super::record::{FileId, Ksymbol, Mmap};
 
 /// The fields of the samples that are written.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bstr::{BStr, ByteSlice};
 
 use super::chain::Chain;
+use super::dwarf::Found;
 use super::elf::Elf;
 use super::gopclntab::GoTable;
 use super::module::Module;
-use super::table::Symbol;
+use super::table::{Search, Symbol};
 use super::{demangle, extent, plt};
 use crate::intern::Interner;
 use crate::sample::is_start;
@@ -77,21 +78,70 @@ impl Functions {
     }
 }
 
+impl Module {
+    /// The functions at each of `addresses`, which are sorted, distinct, and in the file's own
+    /// address space.
+    ///
+    /// The outermost function has the name of the symbol table, with perf's choice among aliases,
+    /// or else that of DWARF. Inlined functions have the names of DWARF. Damaged files yield fewer
+    /// names, never an error.
+    pub fn functions(&self, addresses: &[u64], naming: Naming) -> Functions {
+        let main = Elf::parse(&self.main);
+        let fetched = self.fetched.get().and_then(|(debug, _)| debug.as_ref());
+        let debug = self.debug.as_ref().or(fetched).and_then(|debug| Elf::parse(debug));
+        let main = main.as_ref();
+        let debug = debug.as_ref();
+        let has_table = |elf: &&Elf<'_>| elf.has(b".symtab");
+        // A full table holds everything that the others have.
+        let full = main.filter(has_table).or(debug.filter(has_table));
+        let mini = if full.is_none() { self.mini(main) } else { None };
+        let mini = mini.and_then(Elf::parse);
+        let (symbols, found) = rayon::join(
+            || {
+                let mut search = Search::new(addresses);
+                match full {
+                    Some(elf) => search.table(elf, b".symtab"),
+                    None => {
+                        main.into_iter().for_each(|elf| search.table(elf, b".dynsym"));
+                        mini.iter().for_each(|elf| search.table(elf, b".symtab"));
+                    }
+                }
+                search.finish(naming.as_perf)
+            },
+            || {
+                if naming.inlines { self.inlines(main, debug, addresses) } else { Found::default() }
+            },
+        );
+        let has_full = full.is_some();
+        let has_all = has_full || mini.is_some();
+        let mut outermost = Outermost::new(self, main, naming, has_full, has_all);
+        let mut out = Builder::new(found.broken);
+        let mut chains = found.chains.into_iter();
+        for (&address, symbol) in addresses.iter().zip(symbols) {
+            let chain = chains.next().unwrap_or_default();
+            let symbol = outermost.reaching(symbol, address);
+            let by_addr2line = naming.as_perf && is_by_addr2line(&chain, symbol.as_ref());
+            out.push(&chain, outermost.name(symbol, address), by_addr2line);
+        }
+        out.functions
+    }
+}
+
 /// Collects functions, and demangles each name once.
-pub(super) struct Builder<'d> {
-    pub(super) functions: Functions,
+struct Builder<'d> {
+    functions: Functions,
     interned: HashMap<Cow<'d, [u8]>, u32>,
 }
 
 impl<'d> Builder<'d> {
-    pub(super) fn new(broken_units: usize) -> Builder<'d> {
+    fn new(broken_units: usize) -> Builder<'d> {
         let functions = Functions { broken_units, ..Functions::default() };
         Builder { functions, interned: HashMap::new() }
     }
 
     /// Adds the functions of the next address: those of its `chain`, with the name of the outermost
     /// one if the symbols have it. `by_addr2line` takes all names from the chain.
-    pub(super) fn push(&mut self, chain: &Chain, named: Option<Named<'d>>, by_addr2line: bool) {
+    fn push(&mut self, chain: &Chain, named: Option<Named<'d>>, by_addr2line: bool) {
         let named = named.or_else(|| chain.first()?.as_ref().map(|name| (owned(name), None)));
         let start = named.as_ref().and_then(|(_, start)| *start);
         let is_known = named.is_some() || !chain.is_empty();
@@ -133,7 +183,7 @@ fn owned(name: &Arc<[u8]>) -> Cow<'static, [u8]> {
 type Named<'d> = (Cow<'d, [u8]>, Option<u64>);
 
 /// Names the outermost function of each address by everything but DWARF.
-pub(super) struct Outermost<'e, 'd> {
+struct Outermost<'e, 'd> {
     module: &'d Module,
     main: Option<&'e Elf<'d>>,
     naming: Naming,
@@ -150,7 +200,7 @@ pub(super) struct Outermost<'e, 'd> {
 }
 
 impl<'e, 'd> Outermost<'e, 'd> {
-    pub(super) fn new(
+    fn new(
         module: &'d Module,
         main: Option<&'e Elf<'d>>,
         naming: Naming,
@@ -163,11 +213,7 @@ impl<'e, 'd> Outermost<'e, 'd> {
 
     /// `symbol`, if it reaches `address`. In a stripped file, the next symbol does not show where
     /// one without a size ends.
-    pub(super) fn reaching(
-        &mut self,
-        symbol: Option<Symbol<'d>>,
-        address: u64,
-    ) -> Option<Symbol<'d>> {
+    fn reaching(&mut self, symbol: Option<Symbol<'d>>, address: u64) -> Option<Symbol<'d>> {
         let symbol = symbol?;
         if symbol.size > 0 || self.has_all || self.naming.as_perf {
             return Some(symbol);
@@ -178,7 +224,7 @@ impl<'e, 'd> Outermost<'e, 'd> {
     }
 
     /// The name of the function at `address`, whose symbol may be `symbol`.
-    pub(super) fn name(&mut self, symbol: Option<Symbol<'d>>, address: u64) -> Option<Named<'d>> {
+    fn name(&mut self, symbol: Option<Symbol<'d>>, address: u64) -> Option<Named<'d>> {
         let has_size = symbol.is_some_and(|symbol| symbol.size > 0);
         if !has_size && (symbol.is_none() || !self.has_full) {
             let find = || self.module.go(self.main?);
@@ -222,7 +268,7 @@ impl<'e, 'd> Outermost<'e, 'd> {
 
 /// Whether addr2line takes the names of all functions of an address from DWARF. A lone function
 /// whose symbol is mangled, but which has no linkage name, is named by the symbol.
-pub(super) fn is_by_addr2line(chain: &Chain, symbol: Option<&Symbol<'_>>) -> bool {
+fn is_by_addr2line(chain: &Chain, symbol: Option<&Symbol<'_>>) -> bool {
     let is_mangled = |name: &[u8]| name.starts_with(b"_Z") || name.starts_with(b"_R");
     match chain.as_slice() {
         [] | [None] => false,

@@ -11,37 +11,15 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use bstr::BStr;
-
 use super::debug_file::by_build_id;
 use super::identity::same_build;
-use super::kernel_table::{KernelSymbol, KernelTable};
+use super::kernel_table::{KernelSymbols, KernelTable, Reference};
 use super::loader::{Lack, Loader};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 
 /// The symbols of the running kernel.
 const RUNNING: &str = "/proc/kallsyms";
-
-/// The symbols at some addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KernelSymbols {
-    /// The symbol of each address.
-    pub symbols: Vec<Option<KernelSymbol>>,
-    /// All addresses in the file are zero, because `/proc/sys/kernel/kptr_restrict` hides them from
-    /// this user.
-    pub hidden: bool,
-}
-
-/// A symbol whose recorded address says where the kernel was: `_text` or `_stext`, from perf.data's
-/// map of `[kernel.kallsyms]_text`. The kernel moves at every boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reference<'a> {
-    /// Its name.
-    pub name: &'a BStr,
-    /// Its address in the recording.
-    pub address: u64,
-}
 
 impl Loader {
     /// The kernel's symbols at each of `addresses`: from the file of `--kallsyms`, from the running

@@ -6,8 +6,6 @@
 
 use bstr::{BStr, BString, ByteSlice};
 
-use super::kallsyms::{KernelSymbols, Reference};
-
 /// A symbol of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KernelSymbol {
@@ -19,6 +17,26 @@ pub(crate) struct KernelSymbol {
     pub end: u64,
     /// The kernel module that it belongs to, without brackets; empty for the kernel itself.
     pub module: BString,
+}
+
+/// The symbols at some addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KernelSymbols {
+    /// The symbol of each address.
+    pub symbols: Vec<Option<KernelSymbol>>,
+    /// All addresses in the file are zero, because `/proc/sys/kernel/kptr_restrict` hides them from
+    /// this user.
+    pub hidden: bool,
+}
+
+/// A symbol whose recorded address says where the kernel was: `_text` or `_stext`, from perf.data's
+/// map of `[kernel.kallsyms]_text`. The kernel moves at every boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reference<'a> {
+    /// Its name.
+    pub name: &'a BStr,
+    /// Its address in the recording.
+    pub address: u64,
 }
 
 /// All symbols of a kernel in order of their addresses: the text and 16 bytes for each symbol,

@@ -78,10 +78,10 @@ pub(crate) use jit_process::JitProcess;
 pub use jitdump::Jitdump;
 #[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;
-pub(crate) use kallsyms::{KernelSymbols, Reference};
-pub(crate) use kernel_table::KernelSymbol;
+
 #[cfg(target_os = "linux")]
 pub(crate) use kernel_table::KernelTable;
+pub(crate) use kernel_table::{KernelSymbol, KernelSymbols, Reference};
 pub(crate) use loader::Doubt;
 pub use loader::Loader;
 pub use module::Module;

@@ -11,10 +11,8 @@ use rayon::prelude::*;
 
 use super::dwarf::{Dwarf, Found};
 use super::elf::{Elf, Segment, unxz};
-use super::functions::{Builder, Functions, Naming, Outermost, is_by_addr2line};
 use super::identity::Stamp;
 use super::split::Split;
-use super::table::Search;
 use super::units::Sections;
 use super::{gopclntab, part};
 use crate::error::{Error, Result};
@@ -26,7 +24,7 @@ const KEPT: usize = 64 << 20;
 /// A mapped ELF file and the files that belong to it.
 pub struct Module {
     path: PathBuf,
-    main: Bytes,
+    pub(super) main: Bytes,
     /// Holds `.symtab` and `.debug_info` if the module itself does not.
     pub(super) debug: Option<Bytes>,
     /// The file that several debug files share (`.gnu_debugaltlink`).
@@ -145,53 +143,6 @@ impl Module {
         contents.find(|content| !content.is_empty()).unwrap_or_default()
     }
 
-    /// The functions at each of `addresses`, which are sorted, distinct, and in the file's own
-    /// address space.
-    ///
-    /// The outermost function has the name of the symbol table, with perf's choice among aliases,
-    /// or else that of DWARF. Inlined functions have the names of DWARF. Damaged files yield fewer
-    /// names, never an error.
-    pub fn functions(&self, addresses: &[u64], naming: Naming) -> Functions {
-        let main = Elf::parse(&self.main);
-        let fetched = self.fetched.get().and_then(|(debug, _)| debug.as_ref());
-        let debug = self.debug.as_ref().or(fetched).and_then(|debug| Elf::parse(debug));
-        let main = main.as_ref();
-        let debug = debug.as_ref();
-        let has_table = |elf: &&Elf<'_>| elf.has(b".symtab");
-        // A full table holds everything that the others have.
-        let full = main.filter(has_table).or(debug.filter(has_table));
-        let mini = if full.is_none() { self.mini(main) } else { None };
-        let mini = mini.and_then(Elf::parse);
-        let (symbols, found) = rayon::join(
-            || {
-                let mut search = Search::new(addresses);
-                match full {
-                    Some(elf) => search.table(elf, b".symtab"),
-                    None => {
-                        main.into_iter().for_each(|elf| search.table(elf, b".dynsym"));
-                        mini.iter().for_each(|elf| search.table(elf, b".symtab"));
-                    }
-                }
-                search.finish(naming.as_perf)
-            },
-            || {
-                if naming.inlines { self.inlines(main, debug, addresses) } else { Found::default() }
-            },
-        );
-        let has_full = full.is_some();
-        let has_all = has_full || mini.is_some();
-        let mut outermost = Outermost::new(self, main, naming, has_full, has_all);
-        let mut out = Builder::new(found.broken);
-        let mut chains = found.chains.into_iter();
-        for (&address, symbol) in addresses.iter().zip(symbols) {
-            let chain = chains.next().unwrap_or_default();
-            let symbol = outermost.reaching(symbol, address);
-            let by_addr2line = naming.as_perf && is_by_addr2line(&chain, symbol.as_ref());
-            out.push(&chain, outermost.name(symbol, address), by_addr2line);
-        }
-        out.functions
-    }
-
     /// The table of functions that Go leaves in a stripped program.
     pub(super) fn go<'a>(&'a self, elf: &Elf<'a>) -> Option<gopclntab::GoTable<'a>> {
         let place = self.go.get_or_init(|| gopclntab::TableRange::find(elf, &self.main));
@@ -206,7 +157,7 @@ impl Module {
     }
 
     /// The unpacked `.gnu_debugdata` of the module, if it has one.
-    fn mini(&self, main: Option<&Elf<'_>>) -> Option<&[u8]> {
+    pub(super) fn mini(&self, main: Option<&Elf<'_>>) -> Option<&[u8]> {
         let unpack = || unxz(main?.section(b".gnu_debugdata")?.data);
         self.mini.get_or_init(unpack).as_deref()
     }
@@ -230,7 +181,12 @@ impl Module {
     }
 
     /// The chains that DWARF gives.
-    fn inlines(&self, main: Option<&Elf<'_>>, debug: Option<&Elf<'_>>, addresses: &[u64]) -> Found {
+    pub(super) fn inlines(
+        &self,
+        main: Option<&Elf<'_>>,
+        debug: Option<&Elf<'_>>,
+        addresses: &[u64],
+    ) -> Found {
         let Some(elf) = with_dwarf(main, debug) else { return Found::default() };
         let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
         let fetched = self.fetched.get().and_then(|(_, shared)| shared.as_ref());
