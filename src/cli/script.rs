@@ -186,7 +186,7 @@ impl Program for ScriptArgs {
             }
         }
         output.commit()?;
-        if !tally.is_clean() || tally.filtered.items > 0 {
+        if !tally.is_clean() || tally.filtered.items > 0 || tally.flat > 0 {
             report(Self::NAME, self.quiet, &tally);
         }
         Ok(Done::strict(self.strict, &tally))

@@ -18,6 +18,9 @@ use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
 use crate::tally::{Count, Loss, StackQuality, Tally};
 use crate::unit;
 
+/// A workload that used less processor time than this, in nanoseconds, was hardly there.
+const SHORTEST: u64 = 5_000_000;
+
 /// A sink of samples that pushes folded stacks into `S` when it is finished, in no particular order and possibly several
 /// of the same name: [`super::Merge`] sorts that out.
 ///
@@ -129,13 +132,17 @@ impl<S: FoldedSink> Folder<S> {
         let (read, other, bare) = (tally.read.items, lost(Loss::OtherEvent), lost(Loss::NoStack));
         if read == 0 {
             let used = tally.seen.map_or(0, |seen| seen.counted);
+            let seconds = used as f64 / 1e9;
             let why = match lost(Loss::Odd) {
-                0 if used > 0 => format!(
-                    ", though {:.3} s of processor time was used: threads that end within a sampling interval are missed \
-                     (record with --per-cpu, or a higher -F)",
-                    used as f64 / 1e9
+                0 if used == 0 => String::new(),
+                0 if used < SHORTEST => format!(
+                    ": the workload used only {seconds:.3} s of processor time (if it goes on in \
+                     the background, record that with -p)"
                 ),
-                0 => String::new(),
+                0 => format!(
+                    ", though {seconds:.3} s of processor time was used: threads that end within a \
+                     sampling interval are missed (record with --per-cpu, or a higher -F)"
+                ),
                 odd => format!(", only {odd} odd lines"),
             };
             Err(Error::NoSamples { input, why })

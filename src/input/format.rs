@@ -132,10 +132,20 @@ fn is_script(text: &[u8]) -> bool {
     false
 }
 
-/// Nothing but frames, as `perf script -F ip,sym,dso` prints them.
+/// Nothing but frames, as `perf script -F ip,sym,dso` prints them, or a thread's name before the
+/// frames of each sample, as with `-F comm,ip,sym`.
 fn is_nameless_script(text: &[u8]) -> bool {
     let mut lines = telling_lines(text).filter(|line| !line::is_note(line)).peekable();
-    lines.peek().is_some() && lines.all(is_frame)
+    let mut frames = 0;
+    while let Some(line) = lines.next() {
+        let mut is_followed = || lines.peek().is_none_or(|next| is_frame(next));
+        if is_frame(line) {
+            frames += 1;
+        } else if !(line::is_comm(line) && is_followed()) {
+            return false;
+        }
+    }
+    frames > 0
 }
 
 /// A line that is indented and starts with an address.

@@ -80,6 +80,12 @@ pub fn split_bare(line: &[u8]) -> Option<(&[u8], &[u8])> {
     is_sure.then_some((address, tail))
 }
 
+/// Whether a line may be the name of a thread and nothing else. The kernel keeps 15 bytes of it.
+pub(crate) fn is_comm(line: &[u8]) -> bool {
+    let name = line.trim_ascii();
+    !line.starts_with(b"\t") && (1..=15).contains(&name.len())
+}
+
 /// Whether perf writes this line below a frame for `-F +srcline`, or below a sample for `-F +insn`:
 /// two blanks and `main.c:12`, `??:0` or `libc.so.6[2724a]`; ` insn: 66 0f ef c0`.
 pub(crate) fn is_note(line: &[u8]) -> bool {

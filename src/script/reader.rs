@@ -36,9 +36,32 @@ pub struct Reader {
     /// Frames may follow without the line that begins a sample: text begins, or a blank line was
     /// read.
     at_start: bool,
-    /// Whether the input begins with a frame, so that nothing tells the threads; `None` until its
-    /// first line was read.
-    is_nameless: Option<bool>,
+    /// How samples begin; `None` until the first line was read.
+    begins: Option<Begins>,
+}
+
+/// How the samples of a text begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    /// With a line that has the thread, the time or the event.
+    Header,
+    /// With a frame, so nothing tells the thread: `perf script -F ip,sym`.
+    Frame,
+    /// With a line that has nothing but the thread's name: `perf script -F comm,ip,sym`.
+    Comm,
+}
+
+impl Begins {
+    /// How the samples of a text begin whose first line is `line`, which is no header.
+    fn of(line: &[u8]) -> Begins {
+        if is_frame(line) {
+            Begins::Frame
+        } else if line::is_comm(line) {
+            Begins::Comm
+        } else {
+            Begins::Header
+        }
+    }
 }
 
 impl Reader {
@@ -52,7 +75,7 @@ impl Reader {
             text_from: 0,
             doubtful: Vec::new(),
             at_start: true,
-            is_nameless: None,
+            begins: None,
         }
     }
 
@@ -67,7 +90,7 @@ impl Reader {
         sink: &mut (impl SampleSink + ?Sized),
         tally: &mut Tally,
     ) -> Result<()> {
-        self.is_nameless = None;
+        self.begins = None;
         self.read_on(input, name, frames, sink, tally)
     }
 
@@ -101,10 +124,10 @@ impl Reader {
     ) -> Result<()> {
         let reading = || format!("cannot read {name}");
         self.at_start = true;
-        self.is_nameless = None;
+        self.begins = None;
         if part.start > 0 {
             let start = first_line(&mut file).map_err(Error::io(reading))?;
-            self.is_nameless = Some(is_frame(&start));
+            self.begins = Some(start.map_or(Begins::Header, |line| Begins::of(&line)));
         }
         if let Some(mut windows) = Windows::new(&file, part.clone()) {
             while let Some(chunk) = windows.next_chunk().map_err(Error::io(reading))? {
@@ -167,11 +190,17 @@ impl Reader {
         }
         let at_start = std::mem::take(&mut self.at_start);
         let header = Header::parse_after(line, &mut self.last);
-        let begins_nameless = || header.is_none() && is_frame(line);
-        let is_nameless = *self.is_nameless.get_or_insert_with(begins_nameless);
+        let begins = || if header.is_some() { Begins::Header } else { Begins::of(line) };
+        let begins = *self.begins.get_or_insert_with(begins);
         match header {
             Some(header) => self.open_sample(header, at, to),
-            None if is_nameless && at_start && is_frame(line) => self.open_nameless(at, to),
+            None if begins == Begins::Frame && at_start && is_frame(line) => {
+                self.open_nameless(at, to)
+            }
+            None if begins == Begins::Comm && at_start && line::is_comm(line) => {
+                let comm = line.trim_ascii().as_bstr();
+                self.open_sample(Header { comm, ..Header::default() }, at, to)
+            }
             None => {
                 to.tally.odd(line);
                 self.pass_on(line, to)
@@ -304,15 +333,16 @@ impl Reader {
     }
 }
 
-/// The first line of a file that says something, or the start of a long one.
-fn first_line(file: &mut File) -> std::io::Result<Vec<u8>> {
+/// The first line of a file that says something, or the start of a long one. `None` if it is a
+/// header.
+fn first_line(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
     const LONGEST: u64 = 64 << 10;
     let mut start = Vec::new();
     file.rewind()?;
     file.take(LONGEST).read_to_end(&mut start)?;
     let mut lines = start.lines().filter(|line| !line.starts_with(b"#") && !line.trim().is_empty());
     let first = lines.next().filter(|line| Header::parse(line).is_none());
-    Ok(first.unwrap_or_default().to_vec())
+    Ok(first.map(<[u8]>::to_vec))
 }
 
 /// Whether a line is a frame beyond doubt: indented, with an address.

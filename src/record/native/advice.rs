@@ -44,9 +44,13 @@ fn hidden(path: &Path, user: u32) -> Option<&'static str> {
 /// The command has ended, but not all that it started. Programs that go to the background are
 /// recorded only up to that point.
 pub(super) fn of_rest(started: impl IntoIterator<Item = u32>) -> Option<String> {
-    let mut running: Vec<u32> =
-        started.into_iter().filter(|&pid| !threads::has_ended(pid)).collect();
+    let started: Vec<u32> = started.into_iter().collect();
+    let mut running = started.clone();
+    // The record of its last fork may have come too late.
+    running.extend(threads::in_sessions(&started));
     running.sort_unstable();
+    running.dedup();
+    running.retain(|&pid| !threads::has_ended(pid));
     let &first = running.first()?;
     let name = threads::Thread::now(first, first)?.comm;
     let name = String::from_utf8_lossy(&name).into_owned();

@@ -1,7 +1,7 @@
 //! A recording that is going on: it unwinds what comes out of the rings and writes it into the
 //! stream.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, BufWriter, Write};
 
 use super::attr::CallGraph;
@@ -39,6 +39,8 @@ pub(super) struct Session<'a> {
     off: Option<OffCpu>,
     /// The processes that were started and did not end.
     started: HashSet<u32>,
+    /// Some that ended last. A program that goes to the background ends twice on its way there.
+    ended: VecDeque<u32>,
     /// The workload's processes, if other processes are recorded, too.
     family: Option<Family>,
     /// The names of the kernel's functions, if they are asked for.
@@ -89,6 +91,7 @@ impl<'a> Session<'a> {
             chain: Vec::new(),
             off: events.wanted.switches.then(OffCpu::default),
             started: HashSet::new(),
+            ended: VecDeque::new(),
             family: None,
             kernel: kernel.then(kernel::Names::new),
             lost: 0,
@@ -101,9 +104,17 @@ impl<'a> Session<'a> {
         self.family = Some(Family::of(pids));
     }
 
-    /// The processes that were started while we recorded and were not seen to end.
+    /// The processes that were started while we recorded, without most of those that have ended.
     pub(super) fn started(&self) -> impl Iterator<Item = u32> + '_ {
-        self.started.iter().copied()
+        self.started.iter().chain(&self.ended).copied()
+    }
+
+    fn note_end(&mut self, pid: u32) {
+        const MOST: usize = 16;
+        if self.started.remove(&pid) {
+            self.ended.truncate(MOST - 1);
+            self.ended.push_front(pid);
+        }
     }
 
     /// How much of copied stacks is needed: all of them, if they are not unwound.
@@ -186,7 +197,7 @@ impl<'a> Session<'a> {
         }
         match record {
             Record::Fork(task) if task.pid != task.ppid => drop(self.started.insert(task.pid)),
-            Record::Exit(task) if task.pid == task.tid => drop(self.started.remove(&task.pid)),
+            Record::Exit(task) if task.pid == task.tid => self.note_end(task.pid),
             _ => {}
         }
         let event = id.id.and_then(|id| self.ids.event_of(id)).unwrap_or(0);

@@ -57,13 +57,23 @@ pub(super) fn process_of(tid: u32) -> Option<u32> {
     line.trim().to_str().ok()?.parse().ok()
 }
 
+/// A field of `/proc/PID/stat` behind the name: 1 is the parent, 3 the session.
+fn field(pid: u32, at: usize) -> Option<u32> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once_str(") ")?;
+    rest.split_str(" ").nth(at)?.to_str().ok()?.parse().ok()
+}
+
+/// The processes in the sessions that `leaders` began. A program that goes to the background begins
+/// one.
+pub(super) fn in_sessions(leaders: &[u32]) -> Vec<u32> {
+    let is_in = |pid: &u32| field(*pid, 3).is_some_and(|session| leaders.contains(&session));
+    processes().into_iter().filter(is_in).collect()
+}
+
 /// The running children of `pids`, their children, and so on, without `pids` themselves.
 pub(super) fn descendants(pids: &[u32]) -> Vec<u32> {
-    let parent = |pid: &u32| {
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let (_, rest) = stat.rsplit_once_str(") ")?;
-        rest.split_str(" ").nth(1)?.to_str().ok()?.parse::<u32>().ok()
-    };
+    let parent = |pid: &u32| field(*pid, 1);
     let all: Vec<(u32, u32)> =
         processes().into_iter().filter_map(|pid| Some((pid, parent(&pid)?))).collect();
     let mut found: Vec<u32> = Vec::new();
@@ -186,5 +196,7 @@ mod tests {
         assert!(of(pid).contains(&pid) && processes().contains(&pid) && !has_ended(pid));
         assert_eq!((process_of(pid), process_of(0)), (Some(pid), None));
         assert!(has_ended(0) && of(0).is_empty() && check(0).is_err());
+        let session = field(pid, 3).unwrap();
+        assert!(in_sessions(&[session]).contains(&pid) && in_sessions(&[]).is_empty());
     }
 }

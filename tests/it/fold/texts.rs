@@ -58,6 +58,9 @@ fn frames_without_a_first_line_are_of_an_unknown_thread() {
     assert_eq!(fold(&chains), "[unknown];main;hot 2\n");
     assert_eq!(fold(&chains.replace(" (/srv/mt)", "")), "[unknown];main;hot 2\n");
     assert_eq!(fold(&FRAMES.repeat(2)), "[unknown];main;hot 2\n");
+    // -F comm,ip,sym,dso
+    let named = format!("mt \n{FRAMES}\nV8 WorkerThread \n{FRAMES}\n").replace("\n\n\n", "\n\n");
+    assert_eq!(fold(&named), "V8_WorkerThread;main;hot 1\nmt;main;hot 1\n");
     // Where a thread was told before, a frame behind a blank line is an odd one.
     let torn = format!("mt 1 1.5: 7 cycles: \n{FRAMES}\t          401300 main+0x1 (/srv/mt)\n\n");
     assert_eq!(folded(&torn), "mt;main;hot 7\n");
@@ -276,6 +279,7 @@ fn a_recording_without_call_chains_is_a_flat_graph() {
         .run()
         .success()
         .says(says);
+    dir.cmd("fg-script").args(["perf.data", "-o", "t"]).run().success().says(says);
     let folded = dir.read("a");
     let depths = folded.lines().skip(1).map(|line| line.split_str(";").count());
     assert!(depths.max().unwrap() == 2, "{folded}");

@@ -22,6 +22,23 @@ fn who_runs_on_in_the_background_is_named() {
     assert!(!outcome.stderr.contains_str("still runs"), "{}", outcome.stderr);
 }
 
+/// A program that goes to the background forks twice, and its recording may end before the second
+/// fork.
+#[test]
+fn a_program_that_goes_to_the_background_is_named() {
+    if !can_record("a_program_that_goes_to_the_background_is_named") {
+        return;
+    }
+    let dir = Dir::new();
+    // The shell that `setsid` makes a leader ends before the recording does.
+    let script = "setsid sh -c 'sleep 600 </dev/null >/dev/null 2>&1 & echo $!'";
+    let options = ["-o", "x", "--", "sh", "-c", script];
+    let outcome = dir.cmd("fg-record").args(options).run().success();
+    let pid: u32 = outcome.stdout.to_str_lossy().trim().parse().unwrap();
+    kill("KILL", pid, false);
+    outcome.says(&format!("record the rest with -p {pid}"));
+}
+
 #[test]
 fn who_waits_is_sent_to_off_cpu() {
     if !can_record("who_waits_is_sent_to_off_cpu") {
