@@ -17,7 +17,8 @@ pub(crate) fn read(
     let intern = |parts, frames: &mut FrameTable| intern(parts, addresses, frames);
     let mut open: Option<Open<'_>> = None;
     let mut at_start = true;
-    let mut is_nameless = None;
+    // Of the first line: whether it is a frame, and whether it may be a name alone.
+    let mut begins = None;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         if line.starts_with(b"#") {
             continue;
@@ -50,9 +51,16 @@ pub(crate) fn read(
             }
             count += close(&mut open, frames, sink);
         }
-        let begins_with_frame = header.is_none() && begins_with_frame(line);
-        let is_nameless = *is_nameless.get_or_insert(begins_with_frame);
-        let may_be_nameless = std::mem::take(&mut at_start) && is_nameless;
+        let with_frame = header.is_none() && begins_with_frame(line);
+        let with_comm = header.is_none() && !with_frame && is_comm(line);
+        let (by_frame, by_comm) = *begins.get_or_insert((with_frame, with_comm));
+        let is_first = std::mem::take(&mut at_start);
+        let may_be_nameless = is_first && by_frame;
+        if header.is_none() && is_first && by_comm && is_comm(line) {
+            let header = Header { comm: line.trim_ascii().into(), ..Header::default() };
+            open = Some(Open { header, stack: Vec::new(), single: false });
+            continue;
+        }
         let Some(header) = header else {
             let parts = line::split_address(line).filter(|(word, _)| line::is_address(word));
             let is_indented = line[0] == b' ' || line[0] == b'\t';
@@ -80,6 +88,15 @@ pub(crate) fn read(
         open = Some(Open { header, stack: only.into_iter().collect(), single });
     }
     count + close(&mut open, frames, sink)
+}
+
+/// A name of a thread, which has at most 15 bytes.
+fn is_comm(line: &[u8]) -> bool {
+    let name = line.trim_ascii();
+    line[0] != b'\t'
+        && !name.is_empty()
+        && name.len() < 16
+        && !name.iter().any(u8::is_ascii_control)
 }
 
 fn begins_with_frame(line: &[u8]) -> bool {

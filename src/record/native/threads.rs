@@ -67,7 +67,7 @@ fn field(pid: u32, at: usize) -> Option<u32> {
 /// The processes in the sessions that `leaders` began. A program that goes to the background begins
 /// one.
 pub(super) fn in_sessions(leaders: &[u32]) -> Vec<u32> {
-    let is_in = |pid: &u32| field(*pid, 3).is_some_and(|session| leaders.contains(&session));
+    let is_in = |pid: &u32| field(*pid, 3).is_some_and(|id| id > 0 && leaders.contains(&id));
     processes().into_iter().filter(is_in).collect()
 }
 
