@@ -17,6 +17,12 @@ pub(crate) enum Bytes {
     Owned(Vec<u8>),
 }
 
+impl Default for Bytes {
+    fn default() -> Self {
+        Bytes::Owned(Vec::new())
+    }
+}
+
 /// Files up to this size are read. That costs little, and protects from programs such as `cp`,
 /// which overwrite a file in place.
 const SMALL: u64 = 1 << 20;

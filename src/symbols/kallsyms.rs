@@ -17,6 +17,7 @@ use super::kernel_table::{KernelSymbols, KernelTable, Reference};
 use super::loader::{Lack, Loader};
 use crate::error::{Error, Result};
 use crate::lock::lock;
+use crate::mapped::Bytes;
 
 /// The symbols of the running kernel.
 const RUNNING: &str = "/proc/kallsyms";
@@ -117,11 +118,14 @@ impl KernelTable {
     }
 
     fn open(path: &Path) -> io::Result<KernelTable> {
-        // The size of the kernel's own list is given as 0.
+        // The kernel's own list has no size, and it cannot be mapped.
+        if path.metadata()?.len() > 0 {
+            return Ok(KernelTable::read(Bytes::open(path)?));
+        }
         let mut text = Vec::with_capacity(16 << 20);
         std::fs::File::open(path)?.read_to_end(&mut text)?;
         text.shrink_to_fit();
-        Ok(KernelTable::read(text))
+        Ok(KernelTable::read(Bytes::Owned(text)))
     }
 }
 

@@ -6,6 +6,8 @@
 
 use bstr::{BStr, BString, ByteSlice};
 
+use crate::mapped::Bytes;
+
 /// A symbol of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KernelSymbol {
@@ -44,7 +46,7 @@ pub(crate) struct Reference<'a> {
 #[derive(Default)]
 pub(crate) struct KernelTable {
     rows: Vec<Row>,
-    text: Vec<u8>,
+    text: Bytes,
 }
 
 /// One symbol.
@@ -60,7 +62,7 @@ struct Row {
 impl KernelTable {
     /// Reads the text of a list. The table is empty if all addresses are zero, because
     /// `kptr_restrict` hides them.
-    pub(super) fn read(text: Vec<u8>) -> KernelTable {
+    pub(super) fn read(text: Bytes) -> KernelTable {
         // A line has about 40 bytes.
         let mut rows = Vec::with_capacity(text.len() / 32);
         let mut start = 0;
@@ -175,7 +177,7 @@ mod tests {
     use super::*;
 
     fn find(text: &[u8], addresses: &[u64], reference: Option<Reference<'_>>) -> KernelSymbols {
-        KernelTable::read(text.to_vec()).symbols(addresses, reference)
+        KernelTable::read(Bytes::Owned(text.to_vec())).symbols(addresses, reference)
     }
 
     const TEXT: &[u8] = b"0000000000000000 A fixed_percpu_data\n\
