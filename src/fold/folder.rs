@@ -136,8 +136,8 @@ impl<S: FoldedSink> Folder<S> {
             let why = match lost(Loss::Odd) {
                 0 if used == 0 => String::new(),
                 0 if used < SHORTEST => format!(
-                    ": the workload used only {seconds:.3} s of processor time (if it goes on in \
-                     the background, record that with -p)"
+                    ": the workload used only {seconds:.3} s of processor time (sample it more \
+                     often with -F; if it goes on in the background, record that with -p)"
                 ),
                 0 => format!(
                     ", though {seconds:.3} s of processor time was used: threads that end within a \
