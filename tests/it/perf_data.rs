@@ -341,8 +341,10 @@ fn a_killed_recorder_leaves_a_readable_recording() {
             dir.cmd("perf").args(["record", "-q", "-F", "299", "-o", "perf.data"]).args(way);
         // One process that computes: what is short-lived may end before its first sample is due.
         let busy = "while :; do :; done";
-        perf.command.args(["timeout", "600", "sh", "-c", busy]).stderr(Stdio::null());
-        // A group of its own, so that the workload is killed with it.
+        perf.command
+            .args(["timeout", "--foreground", "600", "sh", "-c", busy])
+            .stderr(Stdio::null());
+        // A group of its own, so that the workload is killed with it: timeout must not begin another.
         let Ok(mut child) = perf.command.process_group(0).spawn() else {
             return cannot_run("perf_data::killed", "no perf");
         };
