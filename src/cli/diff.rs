@@ -186,7 +186,8 @@ impl Program for DiffArgs {
         let names = inputs.each_ref().map(|input| input.name.clone());
         let output = Output::create(self.output.as_deref())?;
         let output_name = output.name.clone();
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut differ = Differ::new(self.config(), Writer::new(output, output_name.clone()));
         let [before, after] = inputs;
         let first = self.fold(before, &mut frames, &mut differ, &mut tally)?;
@@ -213,9 +214,10 @@ impl Program for DiffArgs {
         let output = match (self.top, &movers) {
             (Some(most), Some(movers)) => {
                 let mut output = differ.into_inner().into_inner();
-                let written = match self.json {
-                    true => movers.write_json(most, &mut output),
-                    false => movers.write_text(most, &mut output),
+                let written = if self.json {
+                    movers.write_json(most, &mut output)
+                } else {
+                    movers.write_text(most, &mut output)
                 };
                 written.with_context(|| format!("cannot write {output_name}"))?;
                 output

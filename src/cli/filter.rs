@@ -199,7 +199,8 @@ fn filter_folded(
     weights: Weights,
     output: &mut Output,
 ) -> Result<Tally, Error> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let name = output.name.clone();
     let heaviest = Heaviest::new(weights, Writer::new(output, name));
     let mut filter = FoldedFilter::new(config, heaviest)?;
@@ -214,7 +215,8 @@ fn filter_script(
     config: Config,
     output: &mut Output,
 ) -> Result<Tally, Error> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let name = output.name.clone();
     let asks =
         script::Config { text: true, places: !config.edits.is_empty(), ..Default::default() };
@@ -239,7 +241,8 @@ fn copy(input: &mut Input, output: &mut Output) -> anyhow::Result<()> {
 
 /// Reads until the format is known; the answer is what was read so far, and whether it is of samples or of folded stacks.
 fn start(input: &mut Input) -> anyhow::Result<(Vec<u8>, Format)> {
-    let (mut start, mut buffer) = (Vec::new(), vec![0; BUFFER]);
+    let mut start = Vec::new();
+    let mut buffer = vec![0; BUFFER];
     loop {
         let read = read(input, &mut buffer)?;
         let bytes = buffer.get(..read).unwrap_or_default();

@@ -178,7 +178,8 @@ impl FoldArgs {
     /// Folds all inputs into `next`.
     fn fold_into<S: FoldedSink>(&self, next: S) -> anyhow::Result<(S, Tally)> {
         let inputs = Input::open_all(&self.files)?;
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         let parallel = self.threads() > 1;
         let merge = Merge::new(next).parallel(parallel);

@@ -112,7 +112,9 @@ impl GraphOptions {
         let targets = self.targets()?;
         let path = self.outputs.first().cloned().unwrap_or_default();
         let keep = self.keep.clone();
-        let (open, strict, options) = (self.open, self.strict, self.record.clone());
+        let open = self.open;
+        let strict = self.strict;
+        let options = self.record.clone();
         let mut tell = teller(name, self.verbose, false);
         let mut pipeline = self.pipeline(post_process)?;
         let workload = match subject {

@@ -368,7 +368,8 @@ mod tests {
     #[test]
     fn links_and_devices_stay_what_they_are() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        let file = folder.path().join("file");
+        let link = folder.path().join("link");
         fs::write(&file, "old").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         let mut output = Output::create(Some(&link)).unwrap();

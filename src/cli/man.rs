@@ -89,7 +89,10 @@ fn shown(value: &PossibleValue) -> String {
 
 /// What stands below the options in `--help`.
 fn further(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
-    let (mut titled, mut example, mut gap, mut listed) = (false, false, false, false);
+    let mut titled = false;
+    let mut example = false;
+    let mut gap = false;
+    let mut listed = false;
     for line in text.lines() {
         if line.is_empty() {
             gap = true;
@@ -97,13 +100,13 @@ fn further(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
         }
         let indented = line.starts_with("  ");
         if indented != example {
-            let request = match (indented, listed) {
-                (true, true) => ".nf",
-                (true, false) => ".SH EXAMPLES\n.nf",
-                (false, _) => ".fi",
-            };
-            writeln!(page, "{request}")?;
-            (example, titled, gap) = (indented, indented, false);
+            if indented && !listed {
+                writeln!(page, ".SH EXAMPLES")?;
+            }
+            writeln!(page, "{}", if indented { ".nf" } else { ".fi" })?;
+            example = indented;
+            titled = indented;
+            gap = false;
         }
         let section = if indented { None } else { section(line) };
         listed = false;

@@ -49,9 +49,11 @@ impl Shown {
             return Shown { end: None, thread: None };
         }
         let (end, ended) = mpsc::channel();
-        let (input, progress) = (input.escape_debug().to_string(), Arc::clone(progress));
+        let input = input.escape_debug().to_string();
+        let progress = Arc::clone(progress);
         let show = move || {
-            let (mut wait, mut last) = (AFTER, String::new());
+            let mut wait = AFTER;
+            let mut last = String::new();
             while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 wait = EVERY;
                 let Some(line) = progress.get().map(|(read, whole)| line(&input, read, whole))

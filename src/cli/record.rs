@@ -247,7 +247,8 @@ impl Program for RecordArgs {
         if self.all_cpus && !self.command.is_empty() {
             return Err(Failure::Usage(no_command(&self.command)).into());
         }
-        let (workload, mut config) = (self.workload(), self.record.config()?);
+        let workload = self.workload();
+        let mut config = self.record.config()?;
         (config.backend, config.raw_stacks) = (self.backend, self.raw_stacks);
         config.kernel_symbols = self.kernel_symbols;
         let control = self.control.as_ref().and_then(|fifos| fifos.split_once(','));

@@ -300,9 +300,12 @@ impl Program for RenderArgs {
     const NAME: &'static str = "fg-render";
 
     fn run(mut self) -> Result<Done> {
-        let (quiet, strict, cp) = (self.quiet, self.strict, self.cp);
+        let quiet = self.quiet;
+        let strict = self.strict;
+        let cp = self.cp;
         logger::install(Self::NAME, quiet, self.verbose);
-        let (paths, output) = (std::mem::take(&mut self.paths), self.output.take());
+        let paths = std::mem::take(&mut self.paths);
+        let output = self.output.take();
         let nameattr = self.nameattr.take();
         let told = self.format.map(Format::from);
         let format = told.or_else(|| output.as_deref().map(Format::of)).unwrap_or_default();

@@ -173,7 +173,8 @@ impl Program for ScriptArgs {
             }
             Some(Format::Script) => match select {
                 Some(select) => {
-                    let (mut frames, mut sink) = (FrameTable::default(), sink(select, &mut output));
+                    let mut frames = FrameTable::default();
+                    let mut sink = sink(select, &mut output);
                     config.text = true;
                     let mut reader = script::Reader::new(&config);
                     reader.read(whole, &name, &mut frames, &mut sink, &mut tally)?;

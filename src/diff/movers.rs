@@ -52,10 +52,14 @@ pub struct Mover {
 impl Mover {
     /// `new` or `vanished` if the frame is in only one of the profiles; otherwise empty.
     pub fn mark(&self) -> &'static str {
-        match (self.total.before == 0.0, self.total.after == 0.0) {
-            (true, false) => "new",
-            (false, true) => "vanished",
-            _ => "",
+        let was = self.total.before != 0.0;
+        let is = self.total.after != 0.0;
+        if is && !was {
+            "new"
+        } else if was && !is {
+            "vanished"
+        } else {
+            ""
         }
     }
 }

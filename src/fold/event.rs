@@ -139,10 +139,12 @@ impl EventFilter {
                 // A sample of no event is of the one that is folded.
                 Choice::Best => seen.name.is_empty() || best == Some(number),
             };
-            match is_folded {
-                _ if self.choice == Choice::Best && seen.is_off() && has_off => Turn::Off,
-                true => Turn::Folded,
-                false => Turn::Other,
+            if self.choice == Choice::Best && seen.is_off() && has_off {
+                Turn::Off
+            } else if is_folded {
+                Turn::Folded
+            } else {
+                Turn::Other
             }
         };
         self.seen.iter().enumerate().map(turn).collect()

@@ -129,7 +129,9 @@ impl<S: FoldedSink> Folder<S> {
     fn diagnose(&self, tally: &Tally) -> Result<()> {
         let input = self.input.clone();
         let lost = |loss| tally.lost(loss).items;
-        let (read, other, bare) = (tally.read.items, lost(Loss::OtherEvent), lost(Loss::NoStack));
+        let read = tally.read.items;
+        let other = lost(Loss::OtherEvent);
+        let bare = lost(Loss::NoStack);
         if read == 0 {
             let used = tally.seen.map_or(0, |seen| seen.counted);
             let seconds = used as f64 / 1e9;
@@ -178,7 +180,8 @@ impl<S: FoldedSink> Folder<S> {
         blocked: &mut [OfEvent],
         tally: &mut StackQuality,
     ) -> Result<()> {
-        let (has_off, depth) = (self.event.has_off(), Roots::depth(&self.config));
+        let has_off = self.event.has_off();
+        let depth = Roots::depth(&self.config);
         let has_java = self.has_java || self.roots.has_java();
         let all = folded.iter_mut().chain(&mut *blocked).flat_map(|event| &mut event.stacks);
         all.for_each(|stacks| stacks.sums().close());
@@ -196,14 +199,16 @@ impl<S: FoldedSink> Folder<S> {
         });
         for (stacks, is_cut, place) in all {
             let stacks = &*stacks.sums();
-            let (names, quality) = (&names, &quality);
+            let names = &names;
+            let quality = &quality;
             let unnamed = Unnamed { stacks, names, quality, place, is_cut, depth };
             for start in (0..stacks.len()).step_by(PIECE * PIECES) {
                 let some = start..stacks.len().min(start + PIECE * PIECES);
                 let name = |from: usize| unnamed.name(frames, from..some.end.min(from + PIECE));
-                let named: Vec<Named> = match self.parallel {
-                    true => some.clone().into_par_iter().step_by(PIECE).map(name).collect(),
-                    false => some.clone().step_by(PIECE).map(name).collect(),
+                let named: Vec<Named> = if self.parallel {
+                    some.clone().into_par_iter().step_by(PIECE).map(name).collect()
+                } else {
+                    some.clone().step_by(PIECE).map(name).collect()
                 };
                 for Named { frames: all, ends, tally: its } in named {
                     tally.absorb(its);

@@ -116,10 +116,7 @@ impl<S: FoldedSink> Lanes<S> {
             seen.sort_by_key(Seen::start);
         }
         lanes.sort_by(|a, b| (a.pid, a.tid, &a.comm).cmp(&(b.pid, b.tid, &b.comm)));
-        let interval = match self.event.is_clock() {
-            true => None,
-            false => Some(median_interval(&lanes)),
-        };
+        let interval = if self.event.is_clock() { None } else { Some(median_interval(&lanes)) };
         let lane = |lane: Lane| {
             let pieces = pieces(&lane.seen, interval);
             (lane, pieces)
@@ -142,7 +139,8 @@ impl<S: FoldedSink> Lanes<S> {
         let names = Names::of(frames, has_java, &self.config, false);
         let mut stack = Vec::new();
         for (lane, pieces) in lanes.iter().rev() {
-            let (pid, tid) = (lane.pid, lane.tid);
+            let pid = lane.pid;
+            let tid = lane.tid;
             let config = Config { pid: pid.is_some(), tid: tid.is_some(), ..self.config.clone() };
             let root = thread_name(lane.comm.as_bstr(), pid, tid, &config);
             let java = is_java(&root);
@@ -244,7 +242,8 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
         let comm = if sample.tid.is_none() { self.comms.intern(sample.comm) } else { 0 };
         let lane = *self.ids.entry((sample.pid, sample.tid, comm)).or_insert(self.lanes.len());
         if lane == self.lanes.len() {
-            let (pid, tid) = (sample.pid, sample.tid);
+            let pid = sample.pid;
+            let tid = sample.tid;
             self.lanes.push(Lane { pid, tid, comm: BString::default(), seen: Vec::new() });
         }
         let lane = &mut self.lanes[lane];
@@ -307,7 +306,8 @@ mod tests {
 
     /// The lines of samples (tid, time, period, name), from left to right.
     fn lines(event: &str, samples: &[(u32, u64, u64, &str)]) -> Vec<String> {
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let writer = Writer::new(Vec::new(), "memory");
         let config = Config { no_unit: true, ..Config::default() };
         let mut lanes = Lanes::new(config, "text", writer);

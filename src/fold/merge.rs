@@ -30,7 +30,8 @@ const PIECES: usize = 32;
 impl<S: FoldedSink> Merge<S> {
     /// A merger in front of `next`.
     pub fn new(next: S) -> Self {
-        let (stacks, unit) = (Sums::default(), Unit::default());
+        let stacks = Sums::default();
+        let unit = Unit::default();
         Merge { stacks, fractions: 0, unit, parallel: false, next }
     }
 
@@ -75,7 +76,8 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         let mut stacks = std::mem::take(&mut self.stacks);
         stacks.close();
         let sorted = Ranks::new(frames, &stacks, self.parallel).sorted(&stacks, self.parallel);
-        let (mut rest, mut full) = (&sorted[..], 0);
+        let mut rest = &sorted[..];
+        let mut full = 0;
         while !rest.is_empty() {
             let mut ids = Vec::new();
             while ids.len() < if self.parallel { PIECES } else { 1 } && !rest.is_empty() {
@@ -142,7 +144,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn merge<S: FoldedSink>(text: &str, parallel: bool, next: S) -> S {
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut merge = Merge::new(next).parallel(parallel);
         folded::read(text.as_bytes(), "text", &mut frames, &mut merge, &mut tally).unwrap();
         merge.finish(&mut frames, &mut tally).unwrap();

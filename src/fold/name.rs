@@ -39,7 +39,8 @@ pub fn names(frame: &Frame<'_>, java: bool, config: &Config, mut push: impl FnMu
 
 /// Whether the one name of `frame` is its symbol.
 pub(super) fn is_symbol(frame: &Frame<'_>, java: bool, config: &Config) -> bool {
-    let (mut count, mut is_same) = (0, false);
+    let mut count = 0;
+    let mut is_same = false;
     names(frame, java, config, |name| {
         (count, is_same) = (count + 1, name == frame.symbol);
     });

@@ -29,13 +29,15 @@ impl Names {
         config: &Config,
         parallel: bool,
     ) -> Names {
-        let (mut names, many) = (Names::default(), frames.len());
+        let mut names = Names::default();
+        let many = frames.len();
         for java in [false, true].into_iter().filter(|java| !java || has_java) {
             names.known[usize::from(java)] = vec![None; many];
             let has_symbol = |id| name::is_symbol(&frames.get(FrameId::at(id)), java, config);
-            let named_by_symbol: Vec<bool> = match parallel {
-                true => (0..many).into_par_iter().map(has_symbol).collect(),
-                false => Vec::new(),
+            let named_by_symbol: Vec<bool> = if parallel {
+                (0..many).into_par_iter().map(has_symbol).collect()
+            } else {
+                Vec::new()
             };
             for at in 0..many {
                 let id = FrameId::at(at);
@@ -76,14 +78,14 @@ impl Names {
             self.ends.push(self.text.len());
         });
         if let [_] = self.ends[..] {
-            self.known[usize::from(java)][id.index()] =
-                Some(match *self.text == **frames.symbol(id) {
-                    true => frames.named(id),
-                    false => frames.intern(Frame::named(&self.text)),
-                });
+            let is_symbol = *self.text == **frames.symbol(id);
+            let name =
+                if is_symbol { frames.named(id) } else { frames.intern(Frame::named(&self.text)) };
+            self.known[usize::from(java)][id.index()] = Some(name);
             return;
         }
-        let (start, mut at) = (self.all.len(), 0);
+        let start = self.all.len();
+        let mut at = 0;
         for &end in &self.ends {
             self.all.push(frames.intern(Frame::named(&self.text[at..end])));
             at = end;

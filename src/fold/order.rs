@@ -57,7 +57,8 @@ fn sort_beside<'s>(
     depth: usize,
     strings: &'s impl Strings,
 ) {
-    let (mut small, mut count) = (Vec::new(), 0);
+    let mut small = Vec::new();
+    let mut count = 0;
     let depth = depth + common(same, depth, strings);
     for run in by_word(same, depth, strings, MANY) {
         if run.len() > MANY {

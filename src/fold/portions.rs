@@ -44,7 +44,8 @@ pub(crate) fn fold_all<P: Send, S: FoldedSink>(
     let mut others: Vec<_> = workers.map(|worker| (worker, None)).collect();
     rayon::in_place_scope(|scope| {
         for (worker, folded) in &mut others {
-            let (queue, mut folder) = (&queue, folder.beside(Nowhere));
+            let queue = &queue;
+            let mut folder = folder.beside(Nowhere);
             scope.spawn(move |_| {
                 let mut frames = FrameTable::default();
                 queue.work(worker, &mut folder, &mut frames);

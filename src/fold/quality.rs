@@ -31,7 +31,9 @@ impl Quality {
     ) {
         add(&mut into.weight, weight);
         let see = |frame: &FrameId| self.seen.get(frame.index()).copied().unwrap_or(0);
-        let (mut all, mut called, mut root) = (0, 0, 0);
+        let mut all = 0;
+        let mut called = 0;
+        let mut root = 0;
         for frame in stack {
             (called, root) = (root, see(frame));
             all |= root;

@@ -36,7 +36,8 @@ impl Ranks {
         }
         let keys = Keys(keys);
         let mut ranks = vec![(0, 0); frames.len()];
-        let (mut rank, mut last) = (0, None);
+        let mut rank = 0;
+        let mut last = None;
         for at in order::sorted(keys.0.len(), &keys, parallel) {
             let (_, inside, id) = keys.0[at as usize];
             // Frames of one name (of several modules, say) share their ranks.
@@ -116,16 +117,12 @@ impl Strings for Keys<'_> {
     }
 }
 
-/// Compares names as bytes, with a `;` behind those that are inside a stack.
+/// Compares names as bytes, as if a `;` followed those that are inside a stack.
 fn compare((a, a_inside): (&[u8], bool), (b, b_inside): (&[u8], bool)) -> Ordering {
     let common = a.len().min(b.len());
     a[..common].cmp(&b[..common]).then_with(|| {
         let next = |name: &[u8], inside: bool| name.get(common).copied().or(inside.then_some(b';'));
-        match (a.len() == b.len(), next(a, a_inside), next(b, b_inside)) {
-            (true, a, b) => a.cmp(&b),
-            // `main;` against `main;x` cannot be, as names hold no `;`; if one does, the longer is later.
-            (false, Some(x), Some(y)) if x == y => a.len().cmp(&b.len()),
-            (false, a, b) => a.cmp(&b),
-        }
+        // Only a name that holds a `;` gets as far as the lengths: `main;x` beside `main`.
+        next(a, a_inside).cmp(&next(b, b_inside)).then(a.len().cmp(&b.len()))
     })
 }

@@ -60,7 +60,8 @@ impl Roots {
 
     fn thread(&mut self, sample: &Sample<'_>, config: &Config, frames: &mut FrameTable) -> FrameId {
         let with_pid = config.pid || config.tid;
-        let (pid, tid) = (sample.pid.filter(|_| with_pid), sample.tid.filter(|_| config.tid));
+        let pid = sample.pid.filter(|_| with_pid);
+        let tid = sample.tid.filter(|_| config.tid);
         if let Some((thread, root)) = self.last
             && (thread.1, thread.2) == (pid, tid)
             && self.comms.get(thread.0) == sample.comm

@@ -278,7 +278,8 @@ mod tests {
         /// Whatever a graph unpacks to is an error or stacks.
         #[test]
         fn broken_numbers_are_refused(bytes in prop::collection::vec(0u8..6, 0..40)) {
-            let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+            let mut frames = FrameTable::default();
+            let mut tally = Tally::default();
             let mut writer = Writer::new(Vec::new(), "memory");
             if let Some(graph) = Decoded::parse(&bytes, &mut frames) {
                 let _ = graph.push(&mut frames, &mut writer, &mut tally).unwrap();

@@ -218,7 +218,8 @@ impl CallTree {
         // The runs of all that is still to be entered; those of the path that is next lie last.
         let mut runs = Vec::from_iter(std::iter::once(0..self.ends.len()));
         let mut steps = vec![Step::Enter(0, 0)];
-        let (mut path, mut children) = (Vec::new(), Vec::new());
+        let mut path = Vec::new();
+        let mut children = Vec::new();
         while let Some(step) = steps.pop() {
             let (first, depth) = match step {
                 Step::Enter(first, depth) => (first, depth),
@@ -291,17 +292,18 @@ impl CallTree {
     }
 }
 
-/// Whether the line of `stack` sorts behind that of `last`, with which it shares that many names.
+/// Whether the line of `stack` sorts behind that of `last`. Their first `shared` names are equal.
 fn is_behind(names: &Names, last: &[u32], stack: &[u32], shared: usize) -> bool {
-    let (a, b) = (
-        last.get(shared).map_or(&b""[..], |&name| names.get(name)),
-        stack.get(shared).map_or(&b""[..], |&name| names.get(name)),
-    );
-    // What follows a name counts where it is the beginning of the other: `;` inside a stack, nothing at its end.
+    let next = |stack: &[u32]| stack.get(shared).map_or(&b""[..], |&name| names.get(name));
+    let a = next(last);
+    let b = next(stack);
+    // If one name is the start of the other, the byte behind it decides: `;` inside a stack,
+    // nothing at its end.
     let inside = |stack: &[u32]| (stack.len() > shared + 1).then_some(&b';');
-    match a.starts_with(b) || b.starts_with(a) {
-        true => a.iter().chain(inside(last)).lt(b.iter().chain(inside(stack))),
-        false => a < b,
+    if a.starts_with(b) || b.starts_with(a) {
+        a.iter().chain(inside(last)).lt(b.iter().chain(inside(stack)))
+    } else {
+        a < b
     }
 }
 
@@ -382,7 +384,8 @@ mod tests {
                 tree.add(&names, stack, Weight { before: *weight, after: *weight });
                 *map.entry(stack.clone()).or_default() += weight;
             }
-            let (mut lines, ranks) = (Vec::new(), Ranks::new(vec![0, 1, 2]));
+            let mut lines = Vec::new();
+            let ranks = Ranks::new(vec![0, 1, 2]);
             tree.visit(&ranks, |_| false, false, |stack, weight| lines.push((stack.to_vec(), weight.after)));
             prop_assert_eq!(lines, Vec::from_iter(map));
         }

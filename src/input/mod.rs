@@ -48,7 +48,8 @@ pub struct Input {
 impl Input {
     /// An input that is read once, from its start to its end: a stream, or bytes in memory.
     pub fn new(name: impl Into<String>, reader: impl Read + Send + 'static) -> Input {
-        let (name, reader) = (name.into(), Box::new(reader));
+        let name = name.into();
+        let reader = Box::new(reader);
         Input { name, reader, path: None, progress: Arc::default() }
     }
 }

@@ -202,7 +202,8 @@ impl<'a> Source<'a> {
             return text::fold(&files, threads, &self.config.script, folder, frames, tally);
         }
         for file in files {
-            let (open, part) = (file.open()?, 0..file.len);
+            let open = file.open()?;
+            let part = 0..file.len;
             self.reader.read_file(open, part, &file.name, frames, stage, tally)?;
         }
         Ok(())

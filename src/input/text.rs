@@ -85,9 +85,11 @@ type Portion<'a> = Vec<(&'a TextFile, Range<u64>)>;
 /// Cuts `files` at the ends of samples nearest behind equal portions.
 fn cut(files: &[TextFile], portions: u64) -> Result<Vec<Portion<'_>>> {
     let size = total(files) / portions;
-    let (mut all, mut portion) = (Vec::new(), Portion::new());
+    let mut all = Vec::new();
+    let mut portion = Portion::new();
     // Where the next portion is to begin, counted from the start of this file.
-    let (mut border, mut left) = (size, portions - 1);
+    let mut border = size;
+    let mut left = portions - 1;
     for file in files {
         let mut start = 0;
         while left > 0 && border < file.len {
@@ -112,7 +114,8 @@ fn cut(files: &[TextFile], portions: u64) -> Result<Vec<Portion<'_>>> {
 /// The end of the first blank line behind `from`.
 fn end_of_sample(file: &mut File, from: u64) -> io::Result<Option<u64>> {
     file.seek(SeekFrom::Start(from))?;
-    let (mut at, mut block) = (from, vec![0; 1 << 16]);
+    let mut at = from;
+    let mut block = vec![0; 1 << 16];
     loop {
         let read = file.read(&mut block)?;
         if let Some(found) = block[..read].find("\n\n") {
@@ -147,10 +150,12 @@ mod tests {
     }
 
     fn folded(files: &[TextFile], threads: usize) -> (Vec<u8>, Tally) {
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let merge = Merge::new(Writer::new(Vec::new(), "memory"));
         let folder = Folder::new(Config::default(), "text", merge);
-        let (mut folder, config) = (folder.parallel(true), script::Config::default());
+        let mut folder = folder.parallel(true);
+        let config = script::Config::default();
         fold(files, threads, &config, &mut folder, &mut frames, &mut tally).unwrap();
         let _ = folder.finish(&mut frames, &mut tally);
         (folder.into_next().into_next().into_inner(), tally)
@@ -158,7 +163,8 @@ mod tests {
 
     /// All of them as one text.
     fn by_one(texts: &[String]) -> (Vec<u8>, Tally) {
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let merge = Merge::new(Writer::new(Vec::new(), "memory"));
         let mut folder = Folder::new(Config::default(), "text", merge);
         let mut reader = script::Reader::new(&script::Config::default());

@@ -161,7 +161,8 @@ mod tests {
         let target = |format| Target { out: Vec::new(), name: "memory".into(), format };
         let targets = vec![target(Format::Html), target(Format::Svg), target(Format::Html)];
         let mut pictures = Pictures::new(render::Config::default(), None, "text", targets);
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let text = &b"main;f 1.5\n"[..];
         crate::folded::read(text, "text", &mut frames, &mut pictures, &mut tally).unwrap();
         pictures.finish(&mut frames, &mut tally).unwrap();

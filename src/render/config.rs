@@ -152,9 +152,10 @@ impl Config {
         options.title = text(&self.title);
         options.subtitle = self.subtitle.as_deref().map(text);
         options.notes = comment(&text(&self.notes));
-        options.direction = match self.inverted {
-            true => flamegraph::Direction::Inverted,
-            false => flamegraph::Direction::Straight,
+        options.direction = if self.inverted {
+            flamegraph::Direction::Inverted
+        } else {
+            flamegraph::Direction::Straight
         };
         options.colors = self.colors;
         options.bgcolors = self.bgcolors;
@@ -172,9 +173,10 @@ impl Config {
         options.font_type = escape(&text(&self.font_type));
         options.font_size = self.font_size;
         options.font_width = self.font_width;
-        options.text_truncate_direction = match self.truncate_text_right {
-            true => TextTruncateDirection::Right,
-            false => TextTruncateDirection::Left,
+        options.text_truncate_direction = if self.truncate_text_right {
+            TextTruncateDirection::Right
+        } else {
+            TextTruncateDirection::Left
         };
         options.count_name = text(&self.count_name);
         options.name_type = script(&text(&self.name_type));

@@ -36,9 +36,10 @@ impl Lines {
             _ => {}
         }
         // Writing to a Vec cannot fail.
-        let _ = match self.differential {
-            true => write!(self.text, " {} {}", weight.before, weight.after),
-            false => write!(self.text, " {}", weight.after),
+        let _ = if self.differential {
+            write!(self.text, " {} {}", weight.before, weight.after)
+        } else {
+            write!(self.text, " {}", weight.after)
         };
         self.ends.push(self.text.len());
     }

@@ -10,7 +10,9 @@
 //!
 //! ```
 //! use flamepipe::{folded, render, sample::FrameTable, tally::Tally};
-//! let (mut frames, mut tally, mut svg) = (FrameTable::default(), Tally::default(), Vec::new());
+//! let mut frames = FrameTable::default();
+//! let mut tally = Tally::default();
+//! let mut svg = Vec::new();
 //! let mut renderer = render::Renderer::new(render::Config::default(), "text", &mut svg, "memory");
 //! folded::read(&b"main;f 3\nmain 1\n"[..], "text", &mut frames, &mut renderer, &mut tally)?;
 //! folded::FoldedSink::finish(&mut renderer, &mut frames, &mut tally)?;
@@ -274,11 +276,13 @@ impl Seen {
                 format!(" left: {} were filtered out", crate::tally::grouped(tally.filtered.items));
             return Error::NoSamples { input, why };
         }
-        match (self.texts, tally.lost(Loss::Odd).items) {
-            (0, 0) if tally.read.items == 0 => Error::Empty { input },
-            (_, 1..) => Error::Format { input, expected: "folded stacks (`main;f 42`)".into() },
-            _ => Error::NoSamples { input, why: String::new() },
+        if tally.lost(Loss::Odd).items > 0 {
+            return Error::Format { input, expected: "folded stacks (`main;f 42`)".into() };
         }
+        if self.texts == 0 && tally.read.items == 0 {
+            return Error::Empty { input };
+        }
+        Error::NoSamples { input, why: String::new() }
     }
 }
 

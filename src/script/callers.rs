@@ -80,14 +80,16 @@ impl Callers {
 
     /// What `lines` have in common with the callers of the sample before, from their ends on.
     pub(super) fn shared(&mut self, chunk: &[u8], lines: &Range<usize>) -> Shared {
-        let (before, here) = (&chunk[self.last.clone()], &chunk[lines.clone()]);
+        let before = &chunk[self.last.clone()];
+        let here = &chunk[lines.clone()];
         let common = common_suffix(before, here);
         let begins = |text: &[u8]| text.len() == common || text[text.len() - common - 1] == b'\n';
         let suffix = &here[here.len() - common..];
-        let start = match begins(before) && begins(here) {
-            true => 0,
+        let start = if begins(before) && begins(here) {
+            0
+        } else {
             // The line in which they differ is not shared.
-            false => memchr(b'\n', suffix).map_or(common, |newline| newline + 1),
+            memchr(b'\n', suffix).map_or(common, |newline| newline + 1)
         };
         let shared = &suffix[start..];
         let count = match shared.len() {
@@ -117,10 +119,12 @@ impl Callers {
 
 /// How many bytes `a` and `b` end with in common.
 fn common_suffix(a: &[u8], b: &[u8]) -> usize {
-    let (a_blocks, b_blocks) = (a.as_rchunks::<32>().1, b.as_rchunks::<32>().1);
+    let a_blocks = a.as_rchunks::<32>().1;
+    let b_blocks = b.as_rchunks::<32>().1;
     let blocks = a_blocks.iter().rev().zip(b_blocks.iter().rev());
     let whole = 32 * blocks.take_while(|(a, b)| a == b).count();
-    let (a, b) = (&a[..a.len() - whole], &b[..b.len() - whole]);
+    let a = &a[..a.len() - whole];
+    let b = &b[..b.len() - whole];
     whole + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
 }
 
@@ -154,7 +158,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_common_suffix_is_the_longest(a in "[ab]{0,80}", b in "[ab]{0,80}", end in "[ab]{0,80}") {
-            let (a, b) = (a + &end, b + &end);
+            let a = a + &end;
+            let b = b + &end;
             let slow = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();
             prop_assert_eq!(common_suffix(a.as_bytes(), b.as_bytes()), slow);
         }

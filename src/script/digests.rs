@@ -125,7 +125,8 @@ fn place(slots: &[Slot], high: u64, low: u32) -> usize {
 fn hash(text: &[u8], keys: &[u64; 4]) -> Digest {
     let step = |(a, b): (u64, u64), block: &[u8; 16]| {
         let block = u128::from_le_bytes(*block);
-        let (x, y) = (block as u64, (block >> 64) as u64);
+        let x = block as u64;
+        let y = (block >> 64) as u64;
         (fold(x ^ a, y ^ keys[2]), fold(x ^ keys[3], y ^ b))
     };
     let len = text.len() as u64;
@@ -173,7 +174,8 @@ mod tests {
     proptest! {
         #[test]
         fn texts_are_known_as_by_a_map(texts in prop::collection::vec(prop::collection::vec(0u8..3, 0..40), 0..300)) {
-            let (mut digests, mut map) = (Digests::with_slots(1 << 4), HashMap::new());
+            let mut digests = Digests::with_slots(1 << 4);
+            let mut map = HashMap::new();
             for (i, text) in texts.into_iter().enumerate() {
                 let known = digests.get_or_insert_with(digests.of(&text), || i as u32);
                 prop_assert_eq!(known, *map.entry(text).or_insert(i as u32));
@@ -199,7 +201,8 @@ mod tests {
 
     #[test]
     fn texts_of_zeros_differ_by_their_length() {
-        let (mut digests, zeros) = (Digests::with_slots(1 << 4), [0; 100]);
+        let mut digests = Digests::with_slots(1 << 4);
+        let zeros = [0; 100];
         assert!(
             (0..100)
                 .all(|len| digests.get_or_insert_with(digests.of(&zeros[..len]), || len as u32)

@@ -272,8 +272,10 @@ impl FrameLines {
         }
         *self.addressed.entry((frame, address)).or_insert_with(|| {
             let Frame { symbol, module, kind, .. } = frames.get(frame);
-            let (symbol, module) = (symbol.to_owned(), module.to_owned());
-            let (symbol, module) = (symbol.as_bstr(), module.as_bstr());
+            let symbol = symbol.to_owned();
+            let module = module.to_owned();
+            let symbol = symbol.as_bstr();
+            let module = module.as_bstr();
             frames.intern(Frame { symbol, module, kind, address: Some(address) })
         })
     }
@@ -282,7 +284,8 @@ impl FrameLines {
 /// The frame of which nothing is known, in a program and in the kernel.
 fn unknown(frames: &mut FrameTable) -> [FrameId; 2] {
     [Kind::User, Kind::Kernel].map(|kind| {
-        let (symbol, module) = (b"[unknown]".as_bstr(), b"[unknown]".as_bstr());
+        let symbol = b"[unknown]".as_bstr();
+        let module = b"[unknown]".as_bstr();
         frames.intern(Frame { symbol, module, kind, address: None })
     })
 }

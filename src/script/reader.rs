@@ -142,7 +142,8 @@ impl Reader {
     fn read_lines<S: SampleSink + ?Sized>(&mut self, to: &mut To<'_, S>) -> Result<()> {
         self.frame_lines.begin_chunk();
         self.text_from = 0;
-        let (chunk, mut at) = (to.chunk, 0);
+        let chunk = to.chunk;
+        let mut at = 0;
         while let Some(text) = chunk.get(at..).filter(|text| !text.is_empty()) {
             if self.sample.open && text.first() == Some(&b'\t') && !self.sample.single {
                 let Reader { frame_lines, sample, .. } = self;
@@ -180,9 +181,10 @@ impl Reader {
         }
         if line.trim_ascii().is_empty() {
             self.at_start = true;
-            return match self.sample.open {
-                true => self.end_sample(at.end, to),
-                false => self.pass_on(line, to),
+            return if self.sample.open {
+                self.end_sample(at.end, to)
+            } else {
+                self.pass_on(line, to)
             };
         }
         if self.sample.open {
@@ -308,10 +310,8 @@ impl Reader {
             return Ok(());
         }
         self.sample.open = false;
-        let text = match self.text {
-            true => to.chunk.get(self.text_from..end).unwrap_or_default(),
-            false => b"",
-        };
+        let text =
+            if self.text { to.chunk.get(self.text_from..end).unwrap_or_default() } else { b"" };
         if self.sample.is_doubtful() {
             to.tally.odd(&self.doubtful);
             let text = self.sample.lend(text).text;
@@ -326,10 +326,7 @@ impl Reader {
 
     /// Text that is no sample; inside a sample it is part of the sample's text.
     fn pass_on<S: SampleSink + ?Sized>(&self, line: &[u8], to: &mut To<'_, S>) -> Result<()> {
-        match self.text && !self.sample.open {
-            true => to.sink.text(line),
-            false => Ok(()),
-        }
+        if self.text && !self.sample.open { to.sink.text(line) } else { Ok(()) }
     }
 }
 
@@ -394,7 +391,9 @@ mod tests {
         fn all_ways_lead_to_the_same_stacks(
             samples in prop::collection::vec((prop::collection::vec(0usize..300, 0..6), 0usize..4), 1..80),
         ) {
-            let (mut text, mut expected, mut odd) = (String::new(), Vec::new(), 0);
+            let mut text = String::new();
+            let mut expected = Vec::new();
+            let mut odd = 0;
             for (leaves, root) in samples {
                 text += "app 7 1.5: 10 cycles: \n";
                 let mut stack = Vec::new();
@@ -416,7 +415,8 @@ mod tests {
                 text += "\n";
             }
             for config in [Config { text: true, ..Config::default() }, Config { places: true, text: true, ..Config::default() }] {
-                let (mut seen, mut tally) = (Seen::default(), Tally::default());
+                let mut seen = Seen::default();
+                let mut tally = Tally::default();
                 let mut frames = FrameTable::default();
                 Reader::new(&config).read(text.as_bytes(), "text", &mut frames, &mut seen, &mut tally).unwrap();
                 prop_assert_eq!(&seen.0, &expected);

@@ -103,7 +103,7 @@ fn within(mut command: Command, limit: Duration) -> io::Result<Option<PathBuf>> 
     let mut child = command.spawn()?;
     let succeeded = wait(&mut child, limit)?;
     let mut said = Vec::new();
-    if let (true, Some(stdout)) = (succeeded, child.stdout.take()) {
+    if succeeded && let Some(stdout) = child.stdout.take() {
         // A path fits into the pipe, so the child cannot have blocked while nobody read.
         stdout.take(1 << 14).read_to_end(&mut said)?;
     }

@@ -270,7 +270,8 @@ mod tests {
     use super::*;
 
     fn page_of(notes: Notes, text: &[u8]) -> Result<String> {
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut page = Page::new(notes, "text", Vec::new(), "memory");
         crate::folded::read(text, "text", &mut frames, &mut page, &mut tally)?;
         page.finish(&mut frames, &mut tally)?;

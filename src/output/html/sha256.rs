@@ -37,7 +37,8 @@ fn add_block(state: &mut [u32; 8], block: &[u8]) {
         *word = bytes.iter().fold(0, |word, &byte| (word << 8) | u32::from(byte));
     }
     for i in 16..64 {
-        let (near, far) = (words[i - 2], words[i - 15]);
+        let near = words[i - 2];
+        let far = words[i - 15];
         let near = near.rotate_right(17) ^ near.rotate_right(19) ^ (near >> 10);
         let far = far.rotate_right(7) ^ far.rotate_right(18) ^ (far >> 3);
         words[i] = words[i - 16].wrapping_add(far).wrapping_add(words[i - 7]).wrapping_add(near);

@@ -139,7 +139,9 @@ fn start() -> Option<(Vec<u8>, u64)> {
         line.clear();
         reader.read_until(b'\n', &mut line).ok().filter(|&read| read > 0)?;
         let mut words = line.trim_end().splitn_str(3, " ");
-        let (address, _, name) = (words.next()?, words.next()?, words.next()?);
+        let address = words.next()?;
+        words.next()?;
+        let name = words.next()?;
         if matches!(name, b"_text" | b"_stext") {
             let address = u64::from_str_radix(address.to_str().ok()?, 16).ok()?;
             return (address > 0).then(|| (name.to_vec(), address));

@@ -138,7 +138,8 @@ pub(super) fn maps(
 fn parse(pid: u32, line: &[u8]) -> Option<Mmap<'_>> {
     let mut words = line.splitn_str(6, " ");
     let (start, end) = words.next()?.split_once_str("-")?;
-    let (start, end) = (hex(start)?, hex(end)?);
+    let start = hex(start)?;
+    let end = hex(end)?;
     let access = words.next()?;
     let offset = hex(words.next()?)?;
     let (major, minor) = words.next()?.split_once_str(":")?;
