@@ -199,6 +199,8 @@ fn stdin_path() -> Option<PathBuf> {
 pub(crate) struct Output {
     /// A path as it was typed, or `standard output`.
     pub(crate) name: String,
+    /// Whether it is our standard output.
+    pub(crate) is_stdout: bool,
     to: To,
 }
 
@@ -209,28 +211,47 @@ enum To {
     File { temporary: BufWriter<NamedTempFile>, target: PathBuf },
 }
 
+/// Who may read a new file. An existing file keeps its mode.
+#[derive(Clone, Copy)]
+enum Readers {
+    /// All whom the umask allows.
+    All,
+    /// Its owner alone, as with perf's recordings.
+    Owner,
+}
+
 impl Output {
     /// Opens `path` for writing; `None`, `-` and `/dev/stdout` are standard output, which is never replaced, not even if
     /// it is a file.
     pub(crate) fn create(path: Option<&Path>) -> Result<Output> {
+        Output::for_readers(path, Readers::All)
+    }
+
+    /// Like [`Output::create`], but for what holds memory of a program or addresses of the kernel: only its owner may
+    /// read a new file.
+    pub(crate) fn create_private(path: Option<&Path>) -> Result<Output> {
+        Output::for_readers(path, Readers::Owner)
+    }
+
+    fn for_readers(path: Option<&Path>, readers: Readers) -> Result<Output> {
         match path {
-            Some(path) if !["-", "/dev/stdout"].map(Path::new).contains(&path) => {
+            Some(path) if !["-", "/dev/stdout", "/dev/fd/1"].map(Path::new).contains(&path) => {
                 let name = path.display().to_string();
-                let to = open(path).with_context(|| format!("cannot write {name}"))?;
-                Ok(Output { name, to })
+                let to = open(path, readers).with_context(|| format!("cannot write {name}"))?;
+                Ok(Output { name, is_stdout: false, to })
             }
             _ => {
                 let stdout: Box<dyn Write + Send> = Box::new(io::stdout());
                 let to = To::Stream(BufWriter::with_capacity(1 << 16, stdout));
-                Ok(Output { name: "standard output".into(), to })
+                Ok(Output { name: "standard output".into(), is_stdout: true, to })
             }
         }
     }
 
-    /// Like [`Output::create`], but for bytes that do harm to a terminal.
-    pub(crate) fn create_binary(path: Option<&Path>) -> Result<Output> {
-        let output = Output::create(path)?;
-        if output.name == "standard output" && io::stdout().is_terminal() {
+    /// Like [`Output::create_private`], but refuses a terminal, which binary bytes would harm.
+    pub(crate) fn create_recording(path: Option<&Path>) -> Result<Output> {
+        let output = Output::create_private(path)?;
+        if output.is_stdout && io::stdout().is_terminal() {
             let hint = "the recording is binary, but standard output is a terminal: pipe it to a program, or name a file with -o";
             return Err(Failure::Usage(hint.into()).into());
         }
@@ -268,15 +289,20 @@ impl Write for Output {
     }
 }
 
-fn open(path: &Path) -> io::Result<To> {
-    // Through links, so that the link stays and what it names is replaced.
-    let target = behind_links(path);
-    let old = fs::metadata(&target).ok();
-    if old.as_ref().is_some_and(|old| !old.is_file()) {
-        let stream: Box<dyn Write + Send> = Box::new(File::options().write(true).open(&target)?);
-        return Ok(To::Stream(BufWriter::with_capacity(1 << 16, stream)));
-    }
-    if old.as_ref().is_some_and(|old| old.permissions().readonly()) {
+fn open(path: &Path, readers: Readers) -> io::Result<To> {
+    let old = fs::metadata(path).ok();
+    let is_stream = old.as_ref().is_some_and(|old| !old.is_file());
+    // Through links, so that the link stays and the file behind it is replaced.
+    let target = match behind_links(path) {
+        Some(target) if !is_stream => target,
+        _ => {
+            // Appending spares what others have written to an open file.
+            let stream = File::options().write(true).append(cfg!(unix)).open(path)?;
+            return Ok(To::Stream(BufWriter::with_capacity(1 << 16, Box::new(stream))));
+        }
+    };
+    if old.is_some() {
+        // A folder may let us replace a file that we may not write.
         File::options().write(true).open(&target)?;
     }
     let folder = match target.parent() {
@@ -284,7 +310,7 @@ fn open(path: &Path) -> io::Result<To> {
         _ => Path::new("."),
     };
     let temporary =
-        new_file_mode(tempfile::Builder::new().prefix(".flamepipe-")).tempfile_in(folder);
+        new_file_mode(tempfile::Builder::new().prefix(".flamepipe-"), readers).tempfile_in(folder);
     let temporary = temporary.map_err(without_path)?;
     if let Some(old) = old {
         fs::set_permissions(temporary.path(), old.permissions())?;
@@ -294,16 +320,21 @@ fn open(path: &Path) -> io::Result<To> {
     Ok(To::File { temporary: BufWriter::with_capacity(1 << 16, temporary), target })
 }
 
-/// What `path` leads to, even if that is not there yet; `path` itself where links lead in circles.
-fn behind_links(path: &Path) -> PathBuf {
+/// The file that `path` leads to, even if it is not there yet; `path` itself if links lead in circles.
+///
+/// `None` for a descriptor that is open already, such as `/dev/fd/3`: its reader would not see a new file.
+fn behind_links(path: &Path) -> Option<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..40 {
+        if target.starts_with("/dev/fd") || target.starts_with("/proc") {
+            return None;
+        }
         match fs::read_link(&target) {
             Ok(next) => target = target.parent().unwrap_or(Path::new("")).join(next),
-            Err(_) => return target,
+            Err(_) => return Some(target),
         }
     }
-    path.to_owned()
+    Some(path.to_owned())
 }
 
 /// What the system said, without the name of a temporary file that nobody asked for.
@@ -315,18 +346,23 @@ fn without_path(error: io::Error) -> io::Error {
     }
 }
 
-/// As `open(2)` would make it: readable by all that the umask allows.
+/// The umask takes from it, as with `open(2)`.
 #[cfg(unix)]
 fn new_file_mode<'a, 'b>(
     builder: &'a mut tempfile::Builder<'b, 'b>,
+    readers: Readers,
 ) -> &'a mut tempfile::Builder<'b, 'b> {
     use std::os::unix::fs::PermissionsExt;
-    builder.permissions(fs::Permissions::from_mode(0o666))
+    builder.permissions(fs::Permissions::from_mode(match readers {
+        Readers::All => 0o666,
+        Readers::Owner => 0o600,
+    }))
 }
 
 #[cfg(not(unix))]
 fn new_file_mode<'a, 'b>(
     builder: &'a mut tempfile::Builder<'b, 'b>,
+    _: Readers,
 ) -> &'a mut tempfile::Builder<'b, 'b> {
     builder
 }

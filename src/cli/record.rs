@@ -269,10 +269,11 @@ impl Program for RecordArgs {
             }
             return Ok(self.record.done(&record(Destination::File(&file))?));
         }
-        let mut output = Output::create_binary(self.output.as_deref())?;
+        let mut output = Output::create_recording(self.output.as_deref())?;
         let ended = match output.file().map(ToOwned::to_owned) {
             Some(file) => record(Destination::File(&file))?,
-            None => record(Destination::Stdout(&mut output))?,
+            None if output.is_stdout => record(Destination::Stdout(&mut output))?,
+            None => record(Destination::Stream(&mut output))?,
         };
         output.commit()?;
         Ok(self.record.done(&ended))

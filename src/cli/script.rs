@@ -148,7 +148,7 @@ impl Program for ScriptArgs {
         let select = self.select.config()?;
         let path = self.input.or(self.file);
         let input = path.as_deref().map_or_else(Input::stdin, Input::open)?;
-        let mut output = Output::create(self.output.as_deref())?;
+        let mut output = Output::create_private(self.output.as_deref())?;
         let mut tally = Tally::default();
         let Input { name, reader, path, .. } = input;
         let mut reader = BufReader::with_capacity(1 << 16, reader);

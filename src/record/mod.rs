@@ -131,8 +131,8 @@ pub enum Destination<'a> {
     /// A stream that has our standard output. The workload's standard output goes to stderr
     /// instead.
     Stdout(&'a mut (dyn Write + Send)),
-    /// A stream that is not our standard output, which stays the workload's. Only for recorders
-    /// that can do so: see [`Recorder::streams`].
+    /// A stream that is not our standard output, which stays the workload's, unless perf records:
+    /// it sends the workload's standard output to stderr.
     Stream(&'a mut (dyn Write + Send)),
     /// An empty file that exists and stays the caller's even if the recorder is privileged. The
     /// workload's standard streams are its own.

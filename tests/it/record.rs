@@ -13,6 +13,7 @@ mod jit;
 mod losses;
 mod native;
 mod off_cpu;
+mod outputs;
 mod segments;
 mod short_lived;
 mod signals;
