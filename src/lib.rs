@@ -63,6 +63,7 @@ mod graph;
 pub mod input;
 mod intern;
 mod lock;
+mod lookup;
 mod mapped;
 pub mod output;
 #[doc(hidden)] // For the tests and the fuzzer. Only Linux writes recordings.

@@ -74,7 +74,7 @@ fn has_options<P: Program>(remedy: &str) -> bool {
 }
 
 /// Whoever read our output has seen enough: `fg-fold | head -1`.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()

@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::binary::is_closed_pipe;
 use super::folding::FoldingArgs;
 use super::io::{Input, Output, report};
-use super::live::{self, Drawn};
+use super::live::{self, Drawn, Live};
 use super::logger;
 use super::program::{Done, Failure};
 use super::progress::Shown;
@@ -111,7 +112,7 @@ impl GraphOptions {
         // Before anything runs, so that an output that cannot be written does not cost a recording.
         let targets = self.targets()?;
         let path = self.outputs.first().cloned().unwrap_or_default();
-        let keep = self.keep.clone();
+        let keep = self.keep(&targets)?;
         let open = self.open;
         let strict = self.strict;
         let options = self.record.clone();
@@ -127,16 +128,15 @@ impl GraphOptions {
         };
         pipeline.command = workload.as_ref().ok().and_then(command_line);
         let recorder = record::recorder();
-        let (ended, drawn) = match workload {
+        let (ended, drawn, kept) = match workload {
             Err(path) => {
                 let label = path.display().to_string();
-                (None, draw_file(name, &path, &label, pipeline, targets)?)
+                (None, draw_file(name, &path, &label, pipeline, targets)?, Ok(()))
             }
             Ok(workload) if recorder.streams(&workload, &record) => {
-                let keep = keep.as_deref();
-                let (ended, drawn) =
+                let Live { ended, drawn, kept } =
                     live::draw(&*recorder, &workload, &record, pipeline, keep, targets, &mut tell)?;
-                (Some(ended), drawn)
+                (Some(ended), drawn, kept)
             }
             Ok(workload) => {
                 let temporary = temporary_beside(&path)?;
@@ -145,13 +145,11 @@ impl GraphOptions {
                 let ended =
                     signals::left_to(|| recorder.record(&workload, &record, to, &mut tell))?;
                 let recording = ended.elsewhere.as_deref().unwrap_or(temporary.path());
-                if let Some(keep) = &keep {
-                    copy(recording, keep)?;
-                }
+                let kept = keep.map_or(Ok(()), |keep| copy(recording, keep));
                 let label = ended.elsewhere.as_ref().map(|path| path.display().to_string());
                 let label = label.as_deref().unwrap_or("the recording");
                 let drawn = draw_file(name, recording, label, pipeline, targets)?;
-                (Some(ended), drawn)
+                (Some(ended), drawn, kept)
             }
         };
         let Drawn { outputs, tally } = drawn.map_err(|error| match &ended {
@@ -162,6 +160,8 @@ impl GraphOptions {
         let written = outputs.iter().map(|output| &*output.name).collect::<Vec<_>>().join(", ");
         outputs.into_iter().try_for_each(Output::commit)?;
         report(name, false, &format_args!("wrote {written}: {tally}"));
+        // The reader of a FIFO may close it once it has seen enough.
+        kept.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })?;
         if open {
             let opening = || format!("cannot open {}", path.display());
             open::that_detached(&path).with_context(opening)?;
@@ -183,10 +183,25 @@ impl GraphOptions {
         self.outputs.iter().map(target).collect()
     }
 
+    /// Where the recording is kept.
+    fn keep(&self, targets: &[Target<Output>]) -> Result<Option<Output>> {
+        let keep =
+            self.keep.as_deref().map(|path| Output::create_private(Some(path))).transpose()?;
+        let clash = |keep: &Output| targets.iter().find(|target| target.out.is_same_file(keep));
+        if let Some(target) = keep.as_ref().and_then(clash) {
+            let what = format!("--keep and -o both name the file {}", target.name);
+            return Err(Failure::Usage(what).into());
+        }
+        Ok(keep)
+    }
+
     fn post_process_words(&self) -> Result<Option<Vec<String>>> {
         let Some(line) = &self.post_process else { return Ok(None) };
         match shlex::split(line) {
-            Some(words) if !words.is_empty() => Ok(Some(words)),
+            Some(words) if !words.is_empty() => {
+                pipeline::check_command(&words)?;
+                Ok(Some(words))
+            }
             _ => Err(Failure::Usage(format!(
                 "--post-process {line:?} is not a command: it is empty, or a quote is not closed"
             ))
@@ -252,9 +267,8 @@ fn command_line(workload: &Workload) -> Option<String> {
 }
 
 /// Keeps a recording that another program has written.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+fn copy(from: &Path, mut keep: Output) -> Result<()> {
     let mut recording = std::fs::File::open(from).context("cannot read the recording")?;
-    let mut keep = Output::create(Some(to))?;
     std::io::copy(&mut recording, &mut keep)
         .with_context(|| format!("cannot write {}", keep.name))?;
     keep.commit()

@@ -266,6 +266,16 @@ impl Output {
         }
     }
 
+    /// Whether both replace the same file.
+    pub(crate) fn is_same_file(&self, other: &Output) -> bool {
+        let place = |output: &Output| {
+            let To::File { temporary, target } = &output.to else { return None };
+            let folder = fs::canonicalize(temporary.get_ref().path().parent()?).ok()?;
+            Some(folder.join(target.file_name()?))
+        };
+        place(self).is_some_and(|path| place(other) == Some(path))
+    }
+
     /// Writes everything out and puts the file in its place.
     pub(crate) fn commit(self) -> Result<()> {
         let name = self.name;

@@ -16,6 +16,14 @@ use crate::record::{self, Destination, Ended, Notice, Recorder, Workload};
 use crate::tally::Tally;
 
 /// What became of it.
+pub(crate) struct Live {
+    pub(crate) ended: Ended,
+    pub(crate) drawn: crate::error::Result<Drawn>,
+    /// Whether the recording was kept, if that was asked for. The graph is complete even if not.
+    pub(crate) kept: Result<()>,
+}
+
+/// The graphs of a recording.
 pub(crate) struct Drawn {
     /// The graphs, not yet committed.
     pub(crate) outputs: Vec<Output>,
@@ -23,20 +31,20 @@ pub(crate) struct Drawn {
     pub(crate) tally: Tally,
 }
 
-/// Records `workload` and draws it into `targets`; the recording is kept in `keep`, if that is named.
+/// Records `workload` and draws it into `targets`; the recording is kept in `keep`, if that is given.
 ///
 /// # Errors
-/// What went wrong with the recording, or else with the drawing.
+/// What went wrong with the recording.
 pub(crate) fn draw(
     recorder: &dyn Recorder,
     workload: &Workload,
     record: &record::Config,
     mut pipeline: pipeline::Config,
-    keep: Option<&Path>,
+    keep: Option<Output>,
     targets: Vec<Target<Output>>,
     tell: &mut dyn FnMut(Notice<'_>),
-) -> Result<(Ended, crate::error::Result<Drawn>)> {
-    let keep = keep.map(Keep::create).transpose()?;
+) -> Result<Live> {
+    let keep = keep.map(Keep::new).transpose()?;
     let (sender, reader) = pipeline::channel();
     // To tell it by its first bytes would take waiting for 64 KB of them.
     pipeline.input.format = Some(Format::PerfData);
@@ -52,9 +60,9 @@ pub(crate) fn draw(
             recorder.record(workload, record, Destination::Stream(&mut to), tell)
         })?;
         to.sender.finish();
-        to.keep.map(Keep::commit).transpose()?;
+        let kept = to.keep.map_or(Ok(()), Keep::commit);
         let drawn = drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((ended, drawn))
+        Ok(Live { ended, drawn, kept })
     })
 }
 
@@ -67,7 +75,7 @@ struct Tee {
 impl Write for Tee {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some(keep) = &mut self.keep {
-            keep.write_all(bytes)?;
+            keep.write(bytes);
         }
         self.sender.write(bytes)
     }
@@ -82,37 +90,34 @@ struct Keep {
     output: Output,
     /// The same, if it is a file.
     file: Option<Seekable<File>>,
+    /// The first failure. Then nothing more is written, but the graph is still drawn.
+    failed: Option<io::Error>,
 }
 
 impl Keep {
-    fn create(path: &Path) -> Result<Keep> {
-        let output = Output::create(Some(path))?;
+    fn new(output: Output) -> Result<Keep> {
         let open = |path: &Path| File::options().write(true).open(path);
         let file = output.file().map(open).transpose();
         let file = file.with_context(|| format!("cannot write {}", output.name))?;
-        Ok(Keep { output, file: file.map(Seekable::new) })
+        Ok(Keep { output, file: file.map(Seekable::new), failed: None })
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            let written = match &mut self.file {
+                Some(file) => file.write_all(bytes),
+                None => self.output.write_all(bytes),
+            };
+            self.failed = written.err();
+        }
     }
 
     fn commit(self) -> Result<()> {
-        if let Some(file) = self.file {
-            file.finish().with_context(|| format!("cannot write {}", self.output.name))?;
-        }
-        self.output.commit()
-    }
-}
-
-impl Write for Keep {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.file {
-            Some(file) => file.write(bytes),
-            None => self.output.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match &mut self.file {
-            Some(file) => file.flush(),
-            None => self.output.flush(),
-        }
+        let Keep { output, file, failed } = self;
+        let name = output.name.clone();
+        let written = failed.map_or(Ok(()), Err);
+        let finished = written.and_then(|()| file.map_or(Ok(()), |file| file.finish().map(drop)));
+        finished.with_context(|| format!("cannot write {name}"))?;
+        output.commit()
     }
 }

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use crate::error::{Error, Result};
 use crate::folded::{self, Folded, FoldedSink, Writer};
+use crate::lookup::check_runnable;
 use crate::sample::FrameTable;
 use crate::tally::{Count, Tally};
 
@@ -25,6 +26,15 @@ pub(crate) struct Command<S> {
 /// The command as a shell takes it.
 pub(super) fn name(words: &[String]) -> String {
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
+const REMEDY: &str = "--post-process runs a program with arguments, without a shell: use `sh -c '…'` \
+                      for a shell command";
+
+/// Fails if there is no such program, which is better known before the recording than after it.
+pub(crate) fn check_command(words: &[String]) -> Result<()> {
+    let program = words.first().map(String::as_str).unwrap_or_default();
+    check_runnable(program.as_ref(), REMEDY)
 }
 
 /// The name of the command's output in errors.
@@ -57,13 +67,7 @@ impl<S: FoldedSink> Command<S> {
 
     fn start(&self) -> Result<Running> {
         let Command { name, words, .. } = self;
-        let spawn = |source| {
-            Error::Spawn {
-            program: name.clone(),
-            source,
-            remedy: "--post-process runs a program with arguments, without a shell: use `sh -c '…'` for a shell command".into(),
-        }
-        };
+        let spawn = |source| Error::Spawn { program: name.clone(), source, remedy: REMEDY.into() };
         let Some((program, arguments)) = words.split_first() else {
             return Err(spawn(ErrorKind::InvalidInput.into()));
         };

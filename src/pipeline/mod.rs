@@ -15,7 +15,7 @@ mod command;
 use std::io::Write;
 
 pub(crate) use channel::{Sender, channel};
-pub(crate) use command::Command;
+pub(crate) use command::{Command, check_command};
 
 use crate::error::Result;
 use crate::fold::{self, Folder, Lanes, Merge, Stage};

@@ -29,8 +29,6 @@ mod dtrace;
 mod held_child;
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
-mod lookup;
 #[cfg(target_os = "linux")]
 pub(crate) mod native;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]

@@ -11,10 +11,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::child::{self, Exit, Stdout};
-use super::lookup::check_runnable;
 use super::{Config, Destination, Ended, Notice, Recorder, Workload, privileged, program};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::lookup::check_runnable;
 
 /// `perf record`, by the name of its program.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Perf {
 impl Perf {
     /// Whether the program can be run.
     pub(crate) fn is_there(&self) -> bool {
-        check_runnable(&self.program).is_ok()
+        check_runnable(&self.program, "").is_ok()
     }
 
     /// The perf that `PERF` names.
@@ -48,7 +48,7 @@ impl Recorder for Perf {
         tell: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Ended> {
         if let Workload::Command(command) = workload {
-            check_runnable(command.first().map_or("".as_ref(), OsString::as_os_str))?;
+            check_runnable(command.first().map_or("".as_ref(), OsString::as_os_str), "")?;
         }
         let remedy = "install perf (package linux-perf or linux-tools), or set PERF to its path";
         let elsewhere = custom_output(config)?;

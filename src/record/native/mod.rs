@@ -39,9 +39,9 @@ use std::path::Path;
 
 use super::child::{self, Stdout};
 use super::held_child::HeldChild;
-use super::lookup::check_runnable;
 use super::{Config, Ended, Notice, Workload};
 use crate::error::{Error, Result};
+use crate::lookup::check_runnable;
 
 use attr::{CallGraph, Rate, Wanted};
 use event::Event;
@@ -220,7 +220,7 @@ impl Plan {
         let cannot_write = Error::io(|| "cannot write the recording");
         match workload {
             Workload::Command(command) => {
-                check_runnable(command.first().map_or("".as_ref(), OsString::as_os_str))?;
+                check_runnable(command.first().map_or("".as_ref(), OsString::as_os_str), "")?;
                 let cannot = |source| Error::Spawn {
                     program: command
                         .first()

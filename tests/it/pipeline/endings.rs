@@ -190,7 +190,7 @@ fn post_processing_and_its_failures() {
     assert!(share(&dir.read("p.svg"), "my  &quot;own&quot; name") > 30.0);
     dir.write("p.svg", "precious");
     for (command, diagnosis) in [
-        ("no-such-command -x", "cannot run no-such-command -x: No such file"),
+        ("no-such-command -x", "cannot run no-such-command: there is no such program"),
         ("false", "the post-process command `false` failed (exit status: 1)"),
         (
             "sh -c 'cat >/dev/null; exit 7'",
@@ -317,4 +317,49 @@ fn nobody_records_their_own_programs() {
         outcome.says("perf_event_paranoid").says("--root");
     }
     assert_eq!(dir.names(), ["burn", "closed", "flamegraph", "flamegraph.svg"]);
+}
+
+#[test]
+fn a_recording_that_cannot_be_kept_costs_no_graph() {
+    let test = "a_recording_that_cannot_be_kept_costs_no_graph";
+    if !can_record(test) {
+        return;
+    }
+    for backend in ["native", "perf"] {
+        if backend == "perf" && !perf_works(&format!("{test} (perf)")) {
+            continue;
+        }
+        let dir = Dir::new();
+        dir.fifo("pipe");
+        let line = |keep: &str| {
+            let burn = burn().display();
+            let record = format!("flamegraph -e cpu-clock --backend {backend} --keep {keep}");
+            format!("{record} -o x.svg {burn} --ms 200")
+        };
+        // Its reader has seen enough.
+        shell(&dir, &format!("head -c 1 pipe >first & {}", line("pipe"))).run().success();
+        assert!(share(&dir.read("x.svg"), "burn::hot_hash") > 20.0, "{backend}");
+        assert_eq!(dir.read("first"), "P");
+        std::fs::remove_file(dir.path("x.svg")).unwrap();
+        let full = shell(&dir, &line("/dev/full")).run().code(1);
+        full.says("wrote x.svg").says("cannot write /dev/full: No space left");
+        assert!(share(&dir.read("x.svg"), "burn::hot_hash") > 20.0, "{backend}");
+    }
+}
+
+#[test]
+fn what_cannot_end_well_does_not_begin() {
+    if !can_record("what_cannot_end_well_does_not_begin") {
+        return;
+    }
+    let dir = Dir::new();
+    for (args, code, words) in [
+        (["--keep", "./x.svg"], 2, "--keep and -o both name the file x.svg"),
+        (["--keep", "no/such/folder"], 1, "cannot write no/such/folder"),
+        (["--post-process", "no-such-program x"], 1, "cannot run no-such-program: there is no"),
+    ] {
+        let run = flamegraph(&dir).args(args).args(["-o", "x.svg", "touch", "ran"]);
+        run.run().code(code).says(words);
+        assert!(dir.names().is_empty(), "{args:?}");
+    }
 }

@@ -1,5 +1,5 @@
-//! Checks that a workload can be run before a profiler runs it: the profiler's own message would be
-//! about events.
+//! Checks that a program can be run before it has to: a profiler's own message about a workload
+//! would be about events, and a post-process command runs only after the recording.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Fails with one clear sentence if `program` cannot be run.
-pub(super) fn check_runnable(program: &OsStr) -> Result<()> {
+/// Fails with one clear sentence and `remedy` if `program` cannot be run.
+pub(crate) fn check_runnable(program: &OsStr, remedy: &str) -> Result<()> {
     let fail = |kind: io::ErrorKind| {
         let problem = match kind {
             io::ErrorKind::NotFound => "there is no such program",
@@ -17,7 +17,7 @@ pub(super) fn check_runnable(program: &OsStr) -> Result<()> {
         Err(Error::Spawn {
             program: program.to_string_lossy().into_owned(),
             source: io::Error::new(kind, problem),
-            remedy: String::new(),
+            remedy: remedy.into(),
         })
     };
     if program.is_empty() {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_cannot_run_is_told_apart() {
-        let kind = |program: &str| match check_runnable(OsStr::new(program)) {
+        let kind = |program: &str| match check_runnable(OsStr::new(program), "") {
             Ok(()) => None,
             Err(Error::Spawn { source, .. }) => Some(source.kind()),
             Err(other) => panic!("{other}"),
