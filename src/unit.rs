@@ -8,6 +8,7 @@ use bstr::{BStr, BString, ByteSlice};
 
 use crate::fold::base_event;
 use crate::folded::OFF_CPU;
+use crate::tally::grouped;
 
 const START: &[u8] = b"# unit: ";
 const END: &[u8] = b" 0";
@@ -72,6 +73,53 @@ pub(crate) fn of_event(event: &BStr) -> &BStr {
     }
 }
 
+/// Sizes and names of the steps in which people say times.
+const TIMES: [(f64, &str); 4] = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
+const BYTES: [(f64, &str); 5] = [
+    ((1_u64 << 40) as f64, "TiB"),
+    ((1_u64 << 30) as f64, "GiB"),
+    ((1_u64 << 20) as f64, "MiB"),
+    ((1_u64 << 10) as f64, "KiB"),
+    (1.0, "B"),
+];
+const COUNTS: [(f64, &str); 3] = [(1e12, "T"), (1e9, "G"), (1e6, "M")];
+
+/// A weight as people say it: `1.24 s` of 1,240,000,000 `ns`, `1,615 samples`, `12.3 G cycles`. The
+/// page of HTML says it the same way (`format.js`).
+pub(crate) fn amount(weight: f64, unit: &str) -> String {
+    let scaled = |steps: &[(f64, &str)]| {
+        // 999.9 ms is said as a second.
+        let (size, name) = steps.iter().find(|(size, _)| weight >= size * 0.9995)?;
+        Some(format!("{} {name}", digits(weight / size, *size == 1.0)))
+    };
+    let said = match unit {
+        "ns" => Some(scaled(&TIMES).unwrap_or("0 s".into())),
+        "bytes" => Some(scaled(&BYTES).unwrap_or("0 B".into())),
+        _ if weight >= 1e7 => scaled(&COUNTS).map(|count| format!("{count} {unit}")),
+        _ => None,
+    };
+    said.unwrap_or_else(|| {
+        let weight = weight.round() as u64;
+        let is_one_sample = weight == 1 && unit == SAMPLES;
+        format!("{} {}", grouped(weight), if is_one_sample { "sample" } else { unit })
+    })
+}
+
+/// Three significant digits, or a whole number.
+fn digits(number: f64, is_whole: bool) -> String {
+    if is_whole || number >= 999.5 {
+        return grouped(number.round() as u64);
+    }
+    let places = if number >= 99.95 {
+        0
+    } else if number >= 9.995 {
+        1
+    } else {
+        2
+    };
+    format!("{number:.places$}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +144,25 @@ mod tests {
         assert_eq!(of_line(&line(b"")), Some(BStr::new("")));
         let told = |unit: &str| Unit { told: Some(unit.into()), mixed: false }.line();
         assert_eq!((told("ns"), told(SAMPLES)), (Some(b"# unit: ns 0\n".to_vec()), None));
+    }
+
+    #[test]
+    fn amounts_are_said_as_people_say_them() {
+        for (weight, unit, said) in [
+            (0.0, "ns", "0 s"),
+            (1.0, "ns", "1 ns"),
+            (1_000.0, "ns", "1.00 µs"),
+            (999_900_000.0, "ns", "1.00 s"),
+            (12_345_000_000.0, "ns", "12.3 s"),
+            (4_000_000_000_000.0, "ns", "4,000 s"),
+            (1536.0, "bytes", "1.50 KiB"),
+            (1.0, "samples", "1 sample"),
+            (9_999_999.0, "samples", "9,999,999 samples"),
+            (12_345_678.0, "cycles", "12.3 M cycles"),
+            (1.0, "cycles", "1 cycles"),
+        ] {
+            assert_eq!(amount(weight, unit), said);
+        }
     }
 
     #[test]

@@ -225,6 +225,10 @@ pub(crate) struct GraphArgs {
     #[arg(long = "flamechart", conflicts_with = "reverse")]
     pub(crate) flame_chart: bool,
 
+    /// Keep the SVG that inferno draws: raw weights, no dark mode, searches that heed case
+    #[arg(long)]
+    pub(crate) inferno: bool,
+
     /// Do not embed the folded stacks in the SVG, so fg-fold and fg-diff cannot read it. Stacks that
     /// take more than 8 MB are never embedded
     #[arg(long)]
@@ -251,6 +255,7 @@ impl GraphArgs {
         config.deterministic = self.deterministic;
         config.inverted = self.inverted;
         config.reverse = self.reverse;
+        config.inferno = self.inferno;
         config.embed = !self.no_embed;
         if self.flame_chart {
             config.order = Order::Time;

@@ -71,6 +71,9 @@ pub struct Config {
     pub pretty_xml: bool,
     /// Leave the script out, which makes a graph that cannot zoom or search.
     pub no_javascript: bool,
+    /// Keep the page that inferno draws. Otherwise it says weights as people do, opens at its roots,
+    /// knows dark mode, and its searches ignore case.
+    pub inferno: bool,
     /// Put the folded stacks into the SVG, packed, so that it can be folded again; not if that would take more than 8 MiB.
     pub embed: bool,
 }
@@ -109,6 +112,7 @@ impl Default for Config {
             factor: inferno.factor,
             pretty_xml: inferno.pretty_xml,
             no_javascript: inferno.no_javascript,
+            inferno: false,
             embed: true,
         }
     }

@@ -23,6 +23,7 @@
 mod config;
 mod lines;
 mod names;
+mod page;
 mod svg;
 
 use std::io::Write;
@@ -89,6 +90,7 @@ pub struct Renderer<W> {
     fractions: u64,
     /// All stacks are of time on or off the processor.
     times: bool,
+    root: Root,
     unit: Unit,
     /// The names of the stack at hand.
     path: Path,
@@ -127,6 +129,7 @@ impl<W: Write> Renderer<W> {
             nameless: Count::default(),
             fractions: 0,
             times: true,
+            root: Root::default(),
             unit: Unit::default(),
             path: Path::default(),
             stack: Vec::new(),
@@ -139,14 +142,15 @@ impl<W: Write> Renderer<W> {
         self.out
     }
 
-    /// Says what weights are called, and the title too, where the configuration leaves the default.
+    /// Says what weights are called, where the configuration leaves the default. inferno's page has it
+    /// in the title too.
     fn count_in(&mut self, unit: &str) {
         let default = Config::default();
         if self.config.count_name != default.count_name || unit == default.count_name {
             return;
         }
         self.config.count_name = unit.into();
-        if [&*default.title, CHART_TITLE].contains(&&*self.config.title) {
+        if self.config.inferno && [&*default.title, CHART_TITLE].contains(&&*self.config.title) {
             self.config.title += &format!(" ({unit})");
         }
     }
@@ -174,7 +178,7 @@ impl<W: Write> Renderer<W> {
     fn place(&mut self, frames: &FrameTable, folded: &Folded<'_>) {
         let weight = Weight { before: folded.weight, after: folded.after.unwrap_or(folded.weight) };
         self.seen.items += 1;
-
+        self.root.note(folded.stack.first().copied());
         self.times =
             self.times && folded.stack.first().is_some_and(|&root| is_time(frames.symbol(root)));
 
@@ -238,6 +242,32 @@ impl<W: Write> Renderer<W> {
         let mut lines = Lines::new(differential);
         sequence.visit(|stack, weight| lines.push(&self.names, stack, weight));
         lines
+    }
+}
+
+/// The first frame of all stacks, if they have the same.
+#[derive(Clone, Copy, Default)]
+enum Root {
+    #[default]
+    None,
+    One(FrameId),
+    Several,
+}
+
+impl Root {
+    fn note(&mut self, root: Option<FrameId>) {
+        *self = match (*self, root) {
+            (Root::None, Some(root)) => Root::One(root),
+            (Root::One(one), Some(root)) if one != root => Root::Several,
+            (same, _) => same,
+        };
+    }
+
+    fn only(self) -> Option<FrameId> {
+        match self {
+            Root::One(root) => Some(root),
+            Root::None | Root::Several => None,
+        }
     }
 }
 
@@ -314,7 +344,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
         Ok(())
     }
 
-    fn finish(&mut self, _: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         let differential = self.differential.unwrap_or(false);
         let has_vanished = differential && self.config.order == Order::Frames;
         if self.total.after == 0 && !(has_vanished && self.total.before > 0) {
@@ -336,8 +366,23 @@ impl<W: Write> FoldedSink for Renderer<W> {
         } else if self.times {
             self.count_in("ns");
         }
+        if self.config.order == Order::Time && !self.config.inferno {
+            log::warn!(
+                "a flame chart in an SVG has no axis of time and no names of lanes: write one that ends in \
+                 .html, which has both"
+            );
+        }
         let lines = self.lines(differential);
+        if !self.config.inferno {
+            let before = differential.then_some(self.total.before);
+            let root = self.root.only().map(|root| frames.symbol(root).to_str_lossy());
+            self.config.title =
+                page::title(&self.config, root.as_deref(), before, self.total.after);
+        }
         let mut svg = svg::draw(&mut self.config, &lines)?;
+        if !self.config.inferno {
+            svg = page::dress(&svg, &self.config);
+        }
         if svg.len() > MOST_TO_OPEN {
             log::warn!(
                 "the graph has {} MB, which a browser opens slowly: use --min-width {} or more to omit narrow frames",

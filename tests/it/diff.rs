@@ -78,7 +78,7 @@ fn differences_are_drawn() {
     assert_eq!(dir.read("diff"), "main;f 1 9\nmain;g 9 1\n");
     let svg = dir.cmd("fg-render").arg("diff").stdout();
     assert!(svg.contains_str("<title>f (9 samples, 90.00%; +80.00%)"), "{svg}");
-    assert!(svg.contains_str("<title>g (1 samples, 10.00%; -80.00%)"), "{svg}");
+    assert!(svg.contains_str("<title>g (1 sample, 10.00%; -80.00%)"), "{svg}");
 }
 
 #[test]

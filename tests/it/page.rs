@@ -62,6 +62,7 @@ fn a_page_in_a_browser() {
     let surroundings =
         [("PAGES", dir.path(".")), ("PLAYWRIGHT", playwright), ("CHROMIUM", browser)];
     run(test, "browser.test.mjs", &surroundings);
+    run(test, "svg.test.mjs", &surroundings);
 }
 
 #[test]
@@ -133,6 +134,10 @@ fn make_pages(dir: &Dir) {
     draw("chart", samples.as_bytes(), &["--flamechart"]);
     let deep = format!("main;{}leaf 3\n", "again;".repeat(20_000));
     draw("deep", deep.as_bytes(), &[]);
+    let svg = ["-q", "-o", "profile.svg"];
+    let deep =
+        format!("# unit: ns 0\nburn;{}Leaf 30000000\nburn;other 10000000\n", "Call;".repeat(90));
+    dir.cmd("fg-render").args(svg).stdin(deep).stdout();
     draw("sequence", b"main;a 3\nmain;b 1\nmain;a 2\n", &["--no-sort"]);
     draw("million", million().as_bytes(), &[]);
     let page = dir.read("profile.html");

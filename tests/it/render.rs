@@ -18,7 +18,7 @@ mod program;
 fn try_render(config: Config, text: &[u8]) -> flamepipe::error::Result<(Vec<u8>, Tally)> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
     // What is compared with inferno's has nothing of ours in it; tests of that are in embed.rs.
-    let config = Config { embed: false, ..config };
+    let config = Config { embed: false, inferno: true, ..config };
     let mut renderer = Renderer::new(config, "text", Vec::new(), "memory");
     folded::read(text, "text", &mut frames, &mut renderer, &mut tally)?;
     renderer.finish(&mut frames, &mut tally)?;

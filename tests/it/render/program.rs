@@ -7,8 +7,12 @@ use crate::harness::bin;
 fn the_program_draws_what_the_library_draws() {
     let dir = Dir::new();
     dir.write("a", "main;f 3\n");
-    let outcome =
-        dir.cmd("fg-render").args(["--no-embed", "a", "-"]).stdin("odd\nmain 1\n").run().success();
+    let outcome = dir
+        .cmd("fg-render")
+        .args(["--no-embed", "--inferno", "a", "-"])
+        .stdin("odd\nmain 1\n")
+        .run()
+        .success();
     assert_eq!(outcome.stdout, render(Config::default(), "main;f 3\nmain 1\n"));
     assert!(
         outcome.stderr.contains_str("1 odd line or record skipped, the first: “odd”"),
@@ -17,7 +21,7 @@ fn the_program_draws_what_the_library_draws() {
     );
     let quiet = dir
         .cmd("fg-render")
-        .args(["-q", "-o", "x.svg", "--strict", "--no-embed"])
+        .args(["-q", "-o", "x.svg", "--strict", "--no-embed", "--inferno"])
         .stdin("odd\nmain;f 3\nmain 1\n")
         .run();
     let quiet = quiet.code(3);
@@ -154,7 +158,8 @@ fn script_text_is_folded_on_the_way() {
 #[test]
 fn a_flame_chart_of_samples_is_in_the_order_of_time() {
     let dir = Dir::new();
-    let svg = dir.cmd("fg-render").args(["--flamechart"]).stdin(SCRIPT).stdout();
+    let outcome = dir.cmd("fg-render").args(["--flamechart"]).stdin(SCRIPT).run().success();
+    let svg = outcome.says("write one that ends in .html").stdout;
     let widths = widths(svg.to_str().unwrap());
     let ms = |widths: &[u64]| widths.iter().map(|width| width * 1_000_000).collect::<Vec<_>>();
     // A lane is as long as the recording; behind a gap, `main` is another box.
@@ -163,7 +168,7 @@ fn a_flame_chart_of_samples_is_in_the_order_of_time() {
     mains.sort_unstable();
     assert_eq!(mains, ms(&[1, 1, 2]));
     assert_eq!(widths["g"], ms(&[1]));
-    assert!(svg.contains_str("<title>app-1/2 (4,000,000 ns, 50.00%)"), "{svg}");
+    assert!(svg.contains_str("<title>app-1/2 (4.00 ms, 50.00%)"), "{svg}");
 }
 
 #[test]
