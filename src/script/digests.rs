@@ -1,22 +1,24 @@
-//! Which texts were met before, without keeping them.
+//! A table of texts that keeps their digests instead of the texts.
 //!
-//! Of each text a keyed hash of 96 bits is kept, beside a number. So a look-up is one access to memory and not three, and a program of a
-//! million distinct lines costs 32 MB and not its text. Of a million texts two have the same hash once in 10¹⁷ runs, and as the
-//! keys are drawn anew in each, no input can be made to.
+//! For each text the table keeps a keyed hash of 96 bits and a number. So a look-up is one access
+//! to memory instead of three, and a program of a million distinct lines costs 32 MB and not its
+//! text. Among a million texts, two have the same hash once in 10¹⁷ runs. The keys are random in
+//! each run, so no input can provoke it.
 
 use std::hash::{BuildHasher, RandomState};
 
 use crate::prefetch::prefetch;
 
-/// What is known of each text: a number.
+/// A number for each text.
 pub(super) struct Digests {
-    /// A power of two of them, at most three quarters taken. A text is in the first free slot behind where its hash points.
+    /// At most three quarters are taken. A text is in the first free slot from where its hash
+    /// points. The number of slots is a power of two.
     slots: Vec<Slot>,
     taken: usize,
     keys: [u64; 4],
 }
 
-/// What tells a text from all others.
+/// The hash of a text.
 #[derive(Clone, Copy)]
 pub(super) struct Digest {
     high: u64,
@@ -27,7 +29,7 @@ pub(super) struct Digest {
 struct Slot {
     high: u64,
     low: u32,
-    /// What is known, or `FREE`.
+    /// The number of the text, or `FREE`.
     value: u32,
 }
 
@@ -35,7 +37,7 @@ const FREE: u32 = u32::MAX;
 const EMPTY: Slot = Slot { high: 0, low: 0, value: FREE };
 
 impl Digests {
-    /// No texts yet, and so many slots, a power of two.
+    /// An empty table of `slots` slots, which must be a power of two.
     pub(super) fn with_slots(slots: usize) -> Digests {
         let random = RandomState::new();
         let keys = std::array::from_fn(|i| random.hash_one(i));
@@ -48,7 +50,7 @@ impl Digests {
         hash(text, &self.keys)
     }
 
-    /// Has the place of a digest at hand when it will be asked for.
+    /// Loads the slot of a digest that will be asked for soon.
     #[inline]
     pub(super) fn prefetch(&self, digest: Digest) {
         if let Some(slot) = self.slots.get(digest.high as usize & (self.slots.len() - 1)) {
@@ -56,7 +58,8 @@ impl Digests {
         }
     }
 
-    /// What is known of the text of a digest; if it is new, what `make` answers, which must not be `u32::MAX`.
+    /// The number of a digest. If the digest is new, calls `make` for its number, which must not be
+    /// `u32::MAX`.
     #[inline]
     pub(super) fn get_or_insert_with(
         &mut self,
@@ -70,20 +73,20 @@ impl Digests {
         self.slots[at].value
     }
 
-    /// What is known of the text of a digest.
+    /// The number of a digest, if it is known.
     #[inline]
     pub(super) fn get(&self, Digest { high, low }: Digest) -> Option<u32> {
         let value = self.slots[place(&self.slots, high, low)].value;
         (value != FREE).then_some(value)
     }
 
-    /// Makes `change(value)` of each value.
+    /// Replaces each number by `change(number)`.
     pub(super) fn change(&mut self, change: impl Fn(u32) -> u32) {
         let taken = self.slots.iter_mut().filter(|slot| slot.value != FREE);
         taken.for_each(|slot| slot.value = change(slot.value));
     }
 
-    /// Answers what is known now.
+    /// Fills a free slot, and returns its number.
     #[inline]
     fn insert(&mut self, at: usize, slot: Slot) -> u32 {
         self.slots[at] = slot;
@@ -105,7 +108,7 @@ impl Digests {
     }
 }
 
-/// Where the text of a hash is, or would be.
+/// The slot of a hash, or the free slot where it would go.
 #[inline]
 fn place(slots: &[Slot], high: u64, low: u32) -> usize {
     let mask = slots.len() - 1;
@@ -119,8 +122,9 @@ fn place(slots: &[Slot], high: u64, low: u32) -> usize {
     }
 }
 
-/// Two chains of folded multiplications, as wyhash and foldhash have one, over 16 bytes a step. They wait for their own results, so
-/// every other step goes to two more.
+/// Hashes 16 bytes a step in two chains of folded multiplications; wyhash and foldhash have one
+/// chain. Each step of a chain waits for the one before, so every other step goes to two more
+/// chains.
 #[inline]
 fn hash(text: &[u8], keys: &[u64; 4]) -> Digest {
     let step = |(a, b): (u64, u64), block: &[u8; 16]| {
@@ -134,10 +138,11 @@ fn hash(text: &[u8], keys: &[u64; 4]) -> Digest {
     let (blocks, rest) = text.as_chunks::<16>();
     let (pairs, last) = blocks.as_chunks::<2>();
     if !pairs.is_empty() {
-        // Not the keys of a step, or the halves of a block could be exchanged.
+        // These must not be the keys of a step. Otherwise the halves of a block could be exchanged.
         let mut others = (keys[1], keys[0]);
         for [one, other] in pairs {
-            (chains, others) = (step(chains, one), step(others, other));
+            chains = step(chains, one);
+            others = step(others, other);
         }
         let ((a, b), (c, d)) = (chains, others);
         chains = (fold(a ^ keys[1], c ^ keys[2]), fold(b ^ keys[3], d ^ keys[0]));
@@ -145,7 +150,7 @@ fn hash(text: &[u8], keys: &[u64; 4]) -> Digest {
     if let [last] = last {
         chains = step(chains, last);
     }
-    // The last 16 bytes, some of them once more; a shorter text is filled up.
+    // The last 16 bytes, which may overlap the blocks. A shorter text is padded.
     chains = match text.last_chunk::<16>() {
         Some(_) if rest.is_empty() => chains,
         Some(last) => step(chains, last),

@@ -1,10 +1,12 @@
-//! The frame lines of a sample → its stack, the fastest way that they allow.
+//! Turns the frame lines of a sample into its stack, in the fastest way that the lines allow.
 //!
-//! If lines are as perf prints them, all lines of a sample are read at once, up to a blank line.
-//! [`callers`](super::callers) that it shares with the sample before are not read. Most other lines of
-//! a program that repeats itself are [expected](super::lines). If a program does not repeat itself, the
-//! table of lines is larger than the caches: then the table is asked for all lines of a sample before
-//! the first answer is needed, which saves 15 % of the CPU.
+//! If all lines of a sample are as perf prints them, they are read together, up to the blank line.
+//! The [callers](super::callers) that the sample shares with the one before are skipped. In a
+//! program that repeats itself, most other lines are [predicted](super::lines).
+//!
+//! If a program does not repeat itself, the table of lines is larger than the caches. Then the
+//! reader prefetches the slots of all lines of a sample before it needs the first, which saves 15 %
+//! of the CPU.
 //!
 //! Other lines are read one by one.
 
@@ -22,7 +24,7 @@ use super::lines::Lines;
 use super::pending::Pending;
 use crate::sample::{Frame, FrameId, FrameTable, Kind, Place};
 
-/// What was learnt of frame lines.
+/// The frame lines that are known.
 pub(super) struct FrameLines {
     /// [`Config::places`]
     places: bool,
@@ -30,15 +32,15 @@ pub(super) struct FrameLines {
     addresses: bool,
     lines: Lines,
     callers: Callers,
-    /// Unknown frames at addresses, of those who tell them apart.
+    /// Unknown frames with an address, if the sink tells them apart.
     addressed: HashMap<(FrameId, u64), FrameId>,
-    /// `[unknown] ([unknown])`, in a program and in the kernel: only the address tells.
+    /// `[unknown] ([unknown])` in user space and in the kernel. Only the address says which it is.
     unknown: Option<[FrameId; 2]>,
-    /// The lines that are looked up at once.
+    /// The lines that are looked up together.
     ahead: Vec<Ahead>,
 }
 
-/// A line that was seen.
+/// A line of a sample that is being looked up.
 #[derive(Clone, Copy)]
 struct Ahead {
     /// Where it starts.
@@ -46,12 +48,12 @@ struct Ahead {
     /// Where the next one starts.
     next: usize,
     digest: Digest,
-    /// If it was met before.
+    /// Its id, if the line is known.
     id: Option<u32>,
 }
 
 impl FrameLines {
-    /// Nothing was learnt yet.
+    /// Without any known lines.
     pub(super) fn new(config: &Config) -> Self {
         FrameLines {
             places: config.places,
@@ -64,13 +66,13 @@ impl FrameLines {
         }
     }
 
-    /// Another chunk begins: positions are those of one chunk.
+    /// Begins another chunk, because positions hold for one chunk.
     pub(super) fn begin_chunk(&mut self) {
         self.callers.forget();
     }
 
-    /// Reads all frame lines of a sample, which start `at`; answers where they end. `None` if they are not such as can be read at once;
-    /// the sample is then as it was.
+    /// Reads all frame lines of a sample, which start `at`, and returns where they end. `None`,
+    /// with the sample unchanged, if they must be read one by one.
     pub(super) fn all(
         &mut self,
         chunk: &[u8],
@@ -90,7 +92,8 @@ impl FrameLines {
         None
     }
 
-    /// Reads the frame line that starts `at`, if its address is in perf's fixed columns; answers where the next one starts.
+    /// Reads the frame line that starts `at`, if its address is in perf's column. Returns where the
+    /// next line starts.
     pub(super) fn one(
         &mut self,
         chunk: &[u8],
@@ -104,7 +107,8 @@ impl FrameLines {
         Some(next)
     }
 
-    /// Reads a frame line of any form: its address, and what follows. False if it is none.
+    /// Reads a frame line of any form: its address, and the rest. Returns false if it is not a
+    /// frame.
     pub(super) fn loose(
         &mut self,
         (address, tail): (&[u8], &[u8]),
@@ -151,7 +155,7 @@ impl FrameLines {
         let mut at = lines.start;
         let end = lines.end;
         let leaf = chunk.get(at..at + ADDRESS_END)?;
-        let at_once = self.lines.expects_nothing();
+        let at_once = self.lines.gave_up();
         let mut leaves = 0;
         while at < end && chunk[at..].starts_with(leaf) {
             at = if at_once {
@@ -178,7 +182,7 @@ impl FrameLines {
         frames: &mut FrameTable,
     ) -> Option<()> {
         let mut at = lines.start;
-        if !self.lines.expects_nothing() {
+        if !self.lines.gave_up() {
             while at < lines.end {
                 at = self.one_of_many(chunk, at, sample, frames)?;
             }
@@ -210,7 +214,7 @@ impl FrameLines {
         Some(())
     }
 
-    /// As [`one`](FrameLines::one), where no places are asked for.
+    /// As [`one`](FrameLines::one), without places.
     #[inline]
     fn one_of_many(
         &mut self,
@@ -224,7 +228,8 @@ impl FrameLines {
         Some(next)
     }
 
-    /// The line that starts `at`, if it is a frame with its address in perf's fixed columns: its id, the frame, where the next line starts.
+    /// The id and the frame of the line that starts `at`, and where the next line starts. `None`
+    /// unless it is a frame with its address in perf's column.
     #[inline]
     fn find(
         &mut self,
@@ -265,7 +270,7 @@ impl FrameLines {
         }
     }
 
-    /// An unknown frame is another at each address.
+    /// Gives an unknown frame its address, so that unknown frames differ by their addresses.
     fn with_address(&mut self, frame: FrameId, address: u64, frames: &mut FrameTable) -> FrameId {
         if frames.symbol(frame) != "[unknown]" {
             return frame;
@@ -274,23 +279,26 @@ impl FrameLines {
             let Frame { symbol, module, kind, .. } = frames.get(frame);
             let symbol = symbol.to_owned();
             let module = module.to_owned();
-            let symbol = symbol.as_bstr();
-            let module = module.as_bstr();
-            frames.intern(Frame { symbol, module, kind, address: Some(address) })
+            frames.intern(Frame {
+                symbol: symbol.as_bstr(),
+                module: module.as_bstr(),
+                kind,
+                address: Some(address),
+            })
         })
     }
 }
 
-/// The frame of which nothing is known, in a program and in the kernel.
+/// The frame `[unknown]`, in user space and in the kernel.
 fn unknown(frames: &mut FrameTable) -> [FrameId; 2] {
     [Kind::User, Kind::Kernel].map(|kind| {
-        let symbol = b"[unknown]".as_bstr();
-        let module = b"[unknown]".as_bstr();
-        frames.intern(Frame { symbol, module, kind, address: None })
+        let unknown = b"[unknown]".as_bstr();
+        frames.intern(Frame { symbol: unknown, module: unknown, kind, address: None })
     })
 }
 
-/// Whether `line` starts as perf prints frames: a tab, blanks, up to 16 bytes without a blank, a blank.
+/// Whether `line` starts as perf prints frames: a tab, blanks, up to 16 bytes without a blank, and
+/// a blank.
 #[inline]
 fn has_plain_address(line: &[u8]) -> bool {
     let Some((&[b'\t', ref column @ ..], rest)) = line.split_first_chunk::<ADDRESS_END>() else {
@@ -305,7 +313,7 @@ fn has_plain_address(line: &[u8]) -> bool {
     if blanks >= 128 {
         return false;
     }
-    // The leading blanks become digits, then no byte may be below `!` or above ASCII.
+    // The leading blanks become digits. Then no byte may be below `!` or above ASCII.
     let word = bytes | (((1u128 << blanks) - 1) & (ONES * 0x10));
     let high = ONES * 0x80;
     (word.wrapping_sub(ONES * 0x21) & !word & high) | (word & high) == 0

@@ -1,9 +1,13 @@
-//! The distinct frame lines of a text, without their addresses, and what each means.
+//! The distinct frame lines of a text, without their addresses, and the frame of each.
 //!
-//! Before a line is looked up it is compared with the two that followed the last one before, which finds nine in ten and the end of the
-//! line for free: no search for a newline, no hash. For that lines are kept, up to [`KEPT`] bytes of them. A program with
-//! more hardly ever repeats one behind the same other; of the rest there are only [`digests`](super::digests), and their ids
-//! are those of their frames, so that nothing else need be loaded. Where most lines turn out not to be as expected, all are like that.
+//! Before a line is looked up, it is compared with the two lines that followed the previous line
+//! last time. That prediction is right for nine lines in ten, and finds their ends without a search
+//! for a newline and without a hash.
+//!
+//! For the comparison, lines are kept, up to [`KEPT`] bytes. A program with more text hardly ever
+//! repeats a line behind the same other. Of further lines only the [digests](super::digests) are
+//! kept, and their ids are those of their frames, so that nothing else must be loaded. If most
+//! predictions are wrong, all lines are treated like that.
 
 use memchr::memchr;
 
@@ -11,31 +15,34 @@ use super::digests::{Digest, Digests};
 use super::line;
 use crate::sample::{Frame, FrameId, FrameTable, Kind};
 
-/// So much text of lines is kept for comparison: the lines of most programs.
+/// The most text that is kept for comparison: more than most programs have.
 const KEPT: usize = 8 << 20;
-/// Most programs have fewer distinct lines; so many slots stay in the second-level cache.
+/// The first number of slots. Most programs have fewer distinct lines, and this many slots stay in
+/// the second-level cache.
 const FIRST: usize = 1 << 14;
-/// After so many lines that were not as expected it is looked at how many were; soon where it is tested.
+/// After this many wrong predictions, the right ones are counted. It is small in tests, so that
+/// they get there.
 const TRIAL: u32 = if cfg!(any(test, fuzzing)) { 16 } else { 1 << 14 };
-/// Ids from here on are of lines that are not kept: of those that are no frame, and then of frames by their indices.
+/// Ids from here on are those of lines that are not kept. This one is of lines that are not frames,
+/// and the others follow it in the order of their frames.
 const NO_FRAME: u32 = 1 << 31;
 
-/// What stands behind the address, newline included, and what it means.
+/// The known lines, from behind the address to the newline, and their frames.
 pub(super) struct Lines {
     digests: Digests,
-    /// What is known of kept lines.
+    /// The frames and the successors of kept lines.
     rows: Vec<Row>,
-    /// Where each of them is.
+    /// The texts of kept lines.
     texts: Vec<Text>,
     kept: Vec<u8>,
-    /// By line: the offset into the symbol; of those who ask for it.
+    /// The offset in the symbol, by line, if the sink asks for it.
     offsets: Option<Vec<Option<u64>>>,
     last: u32,
-    /// How many lines followed as expected, and how many did not, since it was last looked at.
-    expected: u32,
-    missed: u32,
-    /// No line is expected any more.
-    expects_nothing: bool,
+    /// How many predictions were right and wrong since the last trial.
+    right: u32,
+    wrong: u32,
+    /// Lines are no longer predicted.
+    gave_up: bool,
 }
 
 /// Half a cache line.
@@ -44,25 +51,26 @@ pub(super) struct Lines {
 struct Row {
     /// The frame, if the line is one.
     frame: Option<FrameId>,
-    /// The lines that followed this one, the last one first.
+    /// The lines that followed this one, the most recent first.
     next: [Next; 2],
 }
 
-/// A likely line, and what tells it from most others without access to its text.
+/// A predicted line, and how it differs from most others without access to its text.
 #[derive(Clone, Copy, Default)]
 struct Next {
     id: u32,
     look: Look,
 }
 
-/// A line at a glance: how long it is, and how symbol and offset end, where lines of one module differ.
+/// A summary of a line: its length, and the end of the symbol and offset, where lines of one module
+/// differ.
 #[derive(Clone, Copy, Default)]
 struct Look {
-    /// With its newline; 0 if it is not kept.
+    /// The length with its newline; 0 if the line is not kept.
     len: u16,
-    /// Where the blank before the module is.
+    /// The index of the blank before the module.
     blank: u16,
-    /// Of the eight bytes before it.
+    /// A checksum of the eight bytes before that.
     print: u32,
 }
 
@@ -73,7 +81,7 @@ struct Text {
 }
 
 impl Lines {
-    /// No lines yet. `offsets`: those into symbols are asked for.
+    /// Without any known lines. `offsets`: whether the sink asks for offsets in symbols.
     pub(super) fn new(offsets: bool) -> Lines {
         Lines {
             digests: Digests::with_slots(FIRST),
@@ -82,9 +90,9 @@ impl Lines {
             kept: Vec::new(),
             offsets: offsets.then(Vec::new),
             last: 0,
-            expected: 0,
-            missed: 0,
-            expects_nothing: false,
+            right: 0,
+            wrong: 0,
+            gave_up: false,
         }
     }
 
@@ -97,7 +105,7 @@ impl Lines {
         }
     }
 
-    /// The offset into its symbol, if the line says one.
+    /// The offset in its symbol, if the line has one.
     pub(super) fn offset(&self, id: u32) -> Option<u64> {
         *self.offsets.as_ref()?.get(id as usize)?
     }
@@ -112,7 +120,7 @@ impl Lines {
                         self.rows[self.last as usize].next.swap(0, 1);
                     }
                     self.last = likely.id;
-                    self.expected = self.expected.saturating_add(1);
+                    self.right = self.right.saturating_add(1);
                     return (likely.id, likely.look.len.into());
                 }
             }
@@ -120,12 +128,14 @@ impl Lines {
         self.look_up(text, frames)
     }
 
-    /// Makes all lines such as are not kept.
+    /// Stops to predict lines, and gives all lines the ids of lines that are not kept.
     #[cold]
-    fn expect_nothing(&mut self) {
+    fn give_up(&mut self) {
         let rows = std::mem::take(&mut self.rows);
         self.digests.change(|id| rows.get(id as usize).map_or(id, |row| unkept_id(row.frame)));
-        (self.texts, self.kept, self.expects_nothing) = (Vec::new(), Vec::new(), true);
+        self.texts = Vec::new();
+        self.kept = Vec::new();
+        self.gave_up = true;
     }
 
     #[inline]
@@ -140,13 +150,13 @@ impl Lines {
         (self.find_by(self.digests.of(tail), tail, frames), len)
     }
 
-    /// Whether lines are best looked up several at a time, as none is expected.
+    /// Whether lines are no longer predicted, so that it pays to look up several together.
     #[inline]
-    pub(super) fn expects_nothing(&self) -> bool {
-        self.expects_nothing
+    pub(super) fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
-    /// The digest of a whole line, by which it will be asked for soon.
+    /// Loads the slot of a whole line that will be looked up soon, and returns its digest.
     #[inline]
     pub(super) fn prefetch(&self, tail: &[u8]) -> Digest {
         let digest = self.digests.of(tail);
@@ -154,13 +164,13 @@ impl Lines {
         digest
     }
 
-    /// The id of the line of this digest, if it was met before.
+    /// The id of the line with this digest, if it is known.
     #[inline]
     pub(super) fn known(&self, digest: Digest) -> Option<u32> {
         self.digests.get(digest)
     }
 
-    /// Has at hand what a new line will need.
+    /// Loads the memory that a new line will need.
     #[cold]
     pub(super) fn prefetch_new(tail: &[u8], frames: &FrameTable) {
         if let Some(line) = line::Frame::parse(tail) {
@@ -171,14 +181,15 @@ impl Lines {
     /// The id of a whole line.
     #[inline]
     pub(super) fn find_by(&mut self, digest: Digest, tail: &[u8], frames: &mut FrameTable) -> u32 {
-        self.missed += 1;
-        if self.missed == TRIAL {
-            if self.expected < TRIAL / 2 && self.offsets.is_none() && !self.expects_nothing {
-                self.expect_nothing();
+        self.wrong += 1;
+        if self.wrong == TRIAL {
+            if self.right < TRIAL / 2 && self.offsets.is_none() && !self.gave_up {
+                self.give_up();
             }
-            (self.expected, self.missed) = (0, 0);
+            self.right = 0;
+            self.wrong = 0;
         }
-        let Lines { digests, rows, texts, kept, offsets, expects_nothing, .. } = self;
+        let Lines { digests, rows, texts, kept, offsets, gave_up, .. } = self;
         let id = digests.get_or_insert_with(digest, || {
             let parts = line::Frame::parse(tail);
             let frame = parts.map(|line::Frame { symbol, module, .. }| {
@@ -186,8 +197,8 @@ impl Lines {
                 frames.intern(Frame { symbol, module, kind, address: None })
             });
             let start = kept.len();
-            // Offsets are of lines, so where they are asked for each line has a row.
-            if *expects_nothing || (start + tail.len() > KEPT && offsets.is_none()) {
+            // Offsets belong to lines, so if they are asked for, each line has a row.
+            if *gave_up || (start + tail.len() > KEPT && offsets.is_none()) {
                 return unkept_id(frame);
             }
             let look = parts.and_then(|parts| Look::of(tail, parts.module.len()));
@@ -216,7 +227,8 @@ fn unkept_id(frame: Option<FrameId>) -> u32 {
 }
 
 impl Look {
-    /// Of a frame line; `None` for one that is too long, too short, or has no newline, which would prove where it ends.
+    /// The summary of a frame line. `None` if the line is too long, too short, or has no newline,
+    /// which marks its end.
     fn of(tail: &[u8], module: usize) -> Option<Look> {
         let len = tail.strip_suffix(b"\n").map(|_| u16::try_from(tail.len()))?.ok()?;
         let blank = u16::try_from(tail.len().checked_sub(module + 4)?).ok()?;
@@ -230,7 +242,7 @@ impl Look {
     }
 }
 
-/// Of the eight bytes of `text` before `end`.
+/// A checksum of the eight bytes of `text` before `end`.
 #[inline]
 fn print(text: &[u8], end: usize) -> Option<u32> {
     let word = u64::from_le_bytes(*text.get(..end)?.last_chunk()?);
@@ -242,9 +254,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_no_line_is_as_expected_none_is_expected_any_more() {
+    fn wrong_predictions_end_the_predicting() {
         let mut frames = FrameTable::default();
-        // Each always behind the same, or behind another in each round.
+        // Each line always follows the same line, or another one in each round.
         for (many, turns, gives_up) in [(8, 0, false), (97, 1, true)] {
             let mut lines = Lines::new(false);
             let mut ids = std::collections::HashMap::new();
@@ -256,7 +268,7 @@ mod tests {
                 let frame = lines.frame(id).unwrap();
                 assert_eq!(*ids.entry(function).or_insert(frame), frame);
             }
-            assert_eq!((lines.expects_nothing(), ids.len()), (gives_up, many));
+            assert_eq!((lines.gave_up(), ids.len()), (gives_up, many));
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Reads samples from recordings and from perf-script text, and writes them as text.
+//! Reads samples from recordings and from perf-script text, and writes samples as text.
 //!
-//! [`Reader`] turns text into samples, and [`Writer`] samples into text. [`native`] reads perf.data
-//! itself; [`perf`] lets the perf program do that. fg-script(5) is the contract of the text.
+//! [`Reader`] turns text into samples, and [`Writer`] turns samples into text. [`native`] reads
+//! perf.data itself; [`perf`] lets the perf program read it. fg-script(5) specifies the text.
 //!
 //! ```text
-//! python3 14854 [001]  1526.501428:     500000 cpu-clock:ppp:                 header::Header
-//!                20ca3 mmap64+0x13 (/usr/lib/x86_64-linux-gnu/libc.so.6)     line::Frame, leaf first
-//!                 61f7 main+0x87 (/usr/bin/python3.11)
-//!                                                                            a blank line
+//! python3 14854 [001]  1526.501428:     500000 cpu-clock:ppp:             header::Header
+//!            20ca3 mmap64+0x13 (/usr/lib/x86_64-linux-gnu/libc.so.6)     line::Frame, leaf first
+//!             61f7 main+0x87 (/usr/bin/python3.11)
+//!                                                                        a blank line
 //! ```
 
 mod callers;

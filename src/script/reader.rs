@@ -1,7 +1,9 @@
 //! perf-script text → samples.
 //!
-//! A profile repeats itself: 75,000 frame lines hold 1,900 distinct ones. So everything behind the address is looked up as
-//! bytes and taken apart once per distinct line: see [`frame_lines`](super::frame_lines). What is not as perf prints it goes a slower way.
+//! A profile repeats itself: 75,000 frame lines hold 1,900 distinct ones. So the reader looks up
+//! the text behind the address as bytes, and parses each distinct line once: see
+//! [`frame_lines`](super::frame_lines). Lines that are not as perf prints them are read more
+//! slowly.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -22,37 +24,38 @@ use crate::sample::{FrameTable, SampleSink};
 use crate::tally::{Count, Tally};
 use crate::windows::Windows;
 
-/// Reads perf-script text. What it learns about lines is good for the next input, if it has the same frame table.
+/// Reads perf-script text. A reader can go on to the next input, with the lines that it knows
+/// already, if the frame table is the same.
 pub struct Reader {
     /// [`Config::text`]
     text: bool,
     frame_lines: FrameLines,
     last: Last,
     sample: Pending,
-    /// Where in the chunk the text of the open sample starts, or goes on.
+    /// Where in the chunk the text of the open sample starts or continues.
     text_from: usize,
     /// The first line of the open sample, if nothing on it proves that it is one.
     doubtful: Vec<u8>,
-    /// Frames may follow without the line that begins a sample: text begins, or a blank line was
-    /// read.
+    /// Whether frames may follow that have no header: at the start of the text, or after a blank
+    /// line.
     at_start: bool,
-    /// How samples begin; `None` until the first line was read.
+    /// How samples begin; `None` before the first line.
     begins: Option<Begins>,
 }
 
 /// How the samples of a text begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Begins {
-    /// With a line that has the thread, the time or the event.
+    /// With a header: a line that has the thread, the time or the event.
     Header,
-    /// With a frame, so nothing tells the thread: `perf script -F ip,sym`.
+    /// With a frame, so the thread is unknown: `perf script -F ip,sym`.
     Frame,
-    /// With a line that has nothing but the thread's name: `perf script -F comm,ip,sym`.
+    /// With a line that has only the thread's name: `perf script -F comm,ip,sym`.
     Comm,
 }
 
 impl Begins {
-    /// How the samples of a text begin whose first line is `line`, which is no header.
+    /// How samples begin in a text whose first line is `line`, which is not a header.
     fn of(line: &[u8]) -> Begins {
         if is_frame(line) {
             Begins::Frame
@@ -65,7 +68,7 @@ impl Begins {
 }
 
 impl Reader {
-    /// A reader that gives what `config` asks for.
+    /// A reader that fills in the fields that `config` asks for.
     pub fn new(config: &Config) -> Self {
         Reader {
             text: config.text,
@@ -79,9 +82,10 @@ impl Reader {
         }
     }
 
-    /// Reads `input` to its end and pushes its samples into `sink`, which is not finished.
+    /// Reads `input` to its end and pushes its samples into `sink`. It does not finish the sink.
     ///
-    /// Memory: a chunk of text and what is distinct. Fails if `input` cannot be read or the sink fails.
+    /// Memory: a chunk of text and the distinct lines. Fails if `input` cannot be read or the sink
+    /// fails.
     pub fn read(
         &mut self,
         input: impl Read,
@@ -112,7 +116,8 @@ impl Reader {
         self.end_sample(0, &mut To { chunk: b"", frames, sink, tally })
     }
 
-    /// The same for a part of a file, which starts with a sample: where files can be mapped, nothing is copied.
+    /// Reads a part of a file, which starts with a sample. If the file can be mapped, nothing is
+    /// copied.
     pub(crate) fn read_file(
         &mut self,
         mut file: File,
@@ -165,7 +170,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Any line that the fast paths did not take.
+    /// Reads a line that the fast paths did not take.
     fn other_line<S: SampleSink + ?Sized>(
         &mut self,
         at: Range<usize>,
@@ -173,7 +178,7 @@ impl Reader {
     ) -> Result<()> {
         let line = &to.chunk[at.clone()];
         if line.starts_with(b"#") {
-            // Who folds asks which events there are.
+            // A folder needs the list of events even if nobody wants the text.
             if !self.text && event::is_line(line) {
                 return to.sink.text(line);
             }
@@ -210,7 +215,8 @@ impl Reader {
         }
     }
 
-    /// A line inside a sample: a frame, the next sample where a listing has no blank lines, or something odd.
+    /// Reads a line inside a sample: a frame, the header of the next sample if the listing has no
+    /// blank lines, or something odd.
     fn sample_line<S: SampleSink + ?Sized>(
         &mut self,
         at: Range<usize>,
@@ -221,14 +227,13 @@ impl Reader {
             let header = Header::parse_after(line, last);
             header.filter(|header| header.time.is_some() && !header.event.is_empty())
         };
-        // In a listing of samples without call chains nearly every line begins one.
+        // In a listing without call chains nearly every line is a header.
         if self.sample.single
             && let Some(header) = next(&mut self.last)
         {
-            self.end_sample(at.start, to)?;
             return self.open_sample(header, at, to);
         }
-        // Only what may be a frame is looked up: the cache must not grow with the listing.
+        // Look up only what may be a frame, so that the cache does not grow with the listing.
         let parts = line::split_address(line).filter(|_| line.trim_ascii_end().ends_with(b")"));
         let is_frame =
             |word: &[u8], last: &mut Last| line::is_address(word) || next(last).is_none();
@@ -239,7 +244,6 @@ impl Reader {
             return Ok(());
         }
         if let Some(header) = next(&mut self.last) {
-            self.end_sample(at.start, to)?;
             return self.open_sample(header, at, to);
         }
         if let Some(parts) = line::split_bare(line) {
@@ -254,21 +258,21 @@ impl Reader {
         self.pass_on(line, to)
     }
 
+    /// Opens the sample of a header, and ends the one before.
     fn open_sample<S: SampleSink + ?Sized>(
         &mut self,
         header: Header<'_>,
         at: Range<usize>,
         to: &mut To<'_, S>,
     ) -> Result<()> {
-        self.sample.start(&header);
-        self.text_from = at.start;
-        self.doubtful.clear();
+        self.end_sample(at.start, to)?;
+        self.start_sample(&header, at.start);
         if header.time.is_none() && header.event.is_empty() {
             self.doubtful.extend_from_slice(&to.chunk[at]);
         }
-        // `cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])`: perf puts the only frame of a sample
-        // on its first line, and with `-F +addr` the address that was accessed. A branch, ` => `
-        // behind it, is where it came from.
+        // `cycles:u: ffffffff9aa3c8de [unknown] ([unknown])`: perf prints a sample's only frame on
+        // its first line, and with `-F +addr` the address that was accessed. Of a branch, `from =>
+        // to`, the frame is where it came from.
         let rest = header.rest.split_once_str(" => ").map_or(&**header.rest, |(from, _)| from);
         let rest = rest.trim_ascii_end();
         let parts = line::split_address(rest).filter(|(word, _)| line::is_address(word));
@@ -283,17 +287,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Opens a sample that begins with a frame, as `perf script -F ip,sym,dso` prints them: nobody
-    /// knows its thread. Only lines of call chains start with a tab.
+    /// Opens a sample that begins with a frame, as `perf script -F ip,sym,dso` prints it. Its
+    /// thread is unknown. Only lines of call chains start with a tab.
     fn open_nameless<S: SampleSink + ?Sized>(
         &mut self,
         at: Range<usize>,
         to: &mut To<'_, S>,
     ) -> Result<()> {
         let is_chain = to.chunk[at.start] == b'\t';
-        self.sample.start(&Header::default());
-        self.text_from = at.start;
-        self.doubtful.clear();
+        self.start_sample(&Header::default(), at.start);
         let end = at.end;
         self.sample_line(at, to)?;
         if is_chain {
@@ -304,7 +306,13 @@ impl Reader {
         self.end_sample(end, to)
     }
 
-    /// The sample ends where in the chunk its text does.
+    fn start_sample(&mut self, header: &Header<'_>, at: usize) {
+        self.sample.start(header);
+        self.text_from = at;
+        self.doubtful.clear();
+    }
+
+    /// Pushes the open sample, whose text ends at `end` in the chunk.
     fn end_sample<S: SampleSink + ?Sized>(&mut self, end: usize, to: &mut To<'_, S>) -> Result<()> {
         if !self.sample.open {
             return Ok(());
@@ -324,14 +332,14 @@ impl Reader {
         to.sink.sample(to.frames, &sample)
     }
 
-    /// Text that is no sample; inside a sample it is part of the sample's text.
+    /// Passes on text that is not a sample. Text inside a sample goes with the sample.
     fn pass_on<S: SampleSink + ?Sized>(&self, line: &[u8], to: &mut To<'_, S>) -> Result<()> {
         if self.text && !self.sample.open { to.sink.text(line) } else { Ok(()) }
     }
 }
 
-/// The first line of a file that says something, or the start of a long one. `None` if it is a
-/// header.
+/// The first line that is neither blank nor a comment, or as much of it as is within 64 KiB. `None`
+/// if it is a header.
 fn first_line(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
     const LONGEST: u64 = 64 << 10;
     let mut start = Vec::new();
@@ -342,7 +350,7 @@ fn first_line(file: &mut File) -> std::io::Result<Option<Vec<u8>>> {
     Ok(first.map(<[u8]>::to_vec))
 }
 
-/// Whether a line is a frame beyond doubt: indented, with an address.
+/// Whether a line is certainly a frame: it is indented and has an address.
 fn is_frame(line: &[u8]) -> bool {
     let is_indented = line.first().is_some_and(|&byte| byte == b' ' || byte == b'\t');
     let parts = line::split_address(line).filter(|(word, _)| line::is_address(word));
@@ -386,7 +394,8 @@ mod tests {
     }
 
     proptest! {
-        /// The twin takes each line apart by itself. Many lines, so that soon none is expected; few roots, which samples share.
+        /// The twin parses each line by itself. There are many lines, so that the reader soon stops
+        /// to predict them, and few roots, which samples share.
         #[test]
         fn all_ways_lead_to_the_same_stacks(
             samples in prop::collection::vec((prop::collection::vec(0usize..300, 0..6), 0usize..4), 1..80),
