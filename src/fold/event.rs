@@ -1,9 +1,9 @@
 //! Which event of a profile is folded: the weights of two events cannot be added up.
 //!
-//! A sample does not say whether its event is the one that the user wants, so that all events are
-//! summed, each by itself, and the choice is made at the end. The first event that the recording
-//! lists is folded, as perf reports them in that order. Text without such a list has its most
-//! frequent event folded. An event without any call chain is folded only if no other has one.
+//! A sample does not say whether its event is the wanted one. So all events are summed, each by
+//! itself, and the choice is made at the end. The first event that the recording lists is folded,
+//! because perf reports them in that order. If text has no such list, its most frequent event is
+//! folded. An event without any call chain is folded only if no other has one.
 
 use std::cmp::Reverse;
 
@@ -19,7 +19,8 @@ use crate::unit::{self, Unit};
 
 /// The events of a profile, and which of them are folded.
 ///
-/// `cycles:u` and `cycles:k` are one event, and so are the halves of a hybrid CPU, `cpu_core/cycles/` and `cpu_atom/cycles/`.
+/// `cycles:u` and `cycles:k` are one event. So are `cpu_core/cycles/` and `cpu_atom/cycles/`, the
+/// halves of a hybrid CPU.
 #[derive(Default)]
 pub(super) struct EventFilter {
     choice: Choice,
@@ -28,32 +29,32 @@ pub(super) struct EventFilter {
     /// The name of the last sample's event, and its number; most profiles have one event.
     last: BString,
     last_number: Option<usize>,
-    /// What the recording lists, and when that was read.
+    /// The events that the recording lists, and when each was read.
     listed: Vec<(BString, u64)>,
-    /// Counts what is new, so that several threads agree on what came first.
+    /// Counts new events, so that several threads agree on which came first.
     clock: u64,
-    /// What the clock was when several threads began to read.
+    /// The value of `clock` when several threads began to read.
     began: u64,
 }
 
-/// Who chooses what is folded.
+/// Which events are folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Choice {
-    /// We do.
+    /// The best one, and `off-cpu` beside a clock.
     #[default]
     Best,
-    /// The user named it: nothing goes beside it.
+    /// The one that the user named, alone.
     Named(BString),
-    /// All are.
+    /// All.
     All,
 }
 
-/// An event that was met.
+/// An event of the profile.
 struct Seen {
-    /// As it was met first, with its modifiers.
+    /// Its first name, with modifiers.
     name: BString,
     count: Count,
-    /// The most frames that a sample of it had, up to 2: a chain has a caller.
+    /// The most frames of its samples, up to 2. Two frames are a call chain.
     depth: usize,
     first: u64,
 }
@@ -62,7 +63,7 @@ struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Folded,
-    /// Folded too, but under a root of its own: blocked threads, beside a clock, both in
+    /// Folded too, but under a root of its own: blocked threads, beside a clock. Both are
     /// nanoseconds.
     Off,
     Other,
@@ -78,8 +79,8 @@ impl EventFilter {
         EventFilter { choice, ..EventFilter::default() }
     }
 
-    /// Counts a sample of `event` with so many `frames`. Answers the event's number if the sample
-    /// may be folded.
+    /// Counts a sample of `event` that has this many `frames`. Returns the event's number if the
+    /// sample may be folded.
     pub(super) fn count(&mut self, event: &BStr, weight: u64, frames: usize) -> Option<usize> {
         let number = match self.last_number {
             Some(number) if self.last == event => number,
@@ -113,7 +114,7 @@ impl EventFilter {
         self.seen.len() - 1
     }
 
-    /// Notes what comment lines list.
+    /// Notes the events that comment lines list.
     pub(super) fn note_listed(&mut self, text: &[u8]) {
         for name in event::listed(text) {
             self.list(name.into(), self.clock);
@@ -136,7 +137,7 @@ impl EventFilter {
             let is_folded = match &self.choice {
                 Choice::All => true,
                 Choice::Named(wanted) => is_same(wanted, &seen.name),
-                // A sample of no event is of the one that is folded.
+                // A sample without an event belongs to the folded one.
                 Choice::Best => seen.name.is_empty() || best == Some(number),
             };
             if self.choice == Choice::Best && seen.is_off() && has_off {
@@ -150,8 +151,7 @@ impl EventFilter {
         self.seen.iter().enumerate().map(turn).collect()
     }
 
-    /// The number of the event that is folded, if it is ours to choose. What goes beside another is
-    /// none.
+    /// The number of the event to fold, if the user did not name one. `off-cpu` is never the one.
     fn best(&self) -> Option<usize> {
         let place = |seen: &Seen| {
             let listed = self.listed.iter().find(|(name, _)| is_same(name, &seen.name));
@@ -164,7 +164,7 @@ impl EventFilter {
         candidates.min_by_key(|(_, seen)| rank(seen)).map(|(number, _)| number)
     }
 
-    /// Whether blocked threads go beside what else is folded, as both are in nanoseconds.
+    /// Whether blocked threads are folded beside the other event, because both are nanoseconds.
     pub(super) fn has_off(&self) -> bool {
         self.choice == Choice::Best
             && self.seen.iter().any(Seen::is_off)
@@ -186,14 +186,14 @@ impl EventFilter {
         }
     }
 
-    /// What is not folded, by event.
+    /// The counts of the events that are not folded.
     pub(super) fn others(&self) -> Vec<(BString, Count)> {
         let turns = self.turns();
         let seen = self.seen.iter().zip(turns).filter(|(_, turn)| *turn == Turn::Other);
         seen.map(|(seen, _)| (base_event(&seen.name).into(), seen.count)).collect()
     }
 
-    /// The error of a profile that has other events only.
+    /// The error of a profile that has only other events.
     pub(super) fn nothing_wanted(&self, input: String) -> Error {
         let others = self.others();
         let others = others.iter().map(|(event, c)| format!("{} are of {event}", grouped(c.items)));
@@ -201,7 +201,7 @@ impl EventFilter {
         Error::NoSamples { input, why: format!(" of the wanted event: {others}") }
     }
 
-    /// What the periods of all that is folded are in.
+    /// The unit of the periods of all folded events, if it is one.
     pub(super) fn unit(&self) -> Option<BString> {
         let mut unit = Unit::default();
         for (seen, turn) in self.seen.iter().zip(self.turns()) {
@@ -212,7 +212,7 @@ impl EventFilter {
         unit.known().map(Into::into)
     }
 
-    /// Several threads begin to read portions of the input, this filter's and others that are
+    /// Several threads begin to read portions of the input, with this filter and others that are
     /// [beside](Self::beside) it.
     pub(super) fn begin_portions(&mut self) {
         self.began = self.clock;
@@ -223,13 +223,12 @@ impl EventFilter {
         EventFilter { choice: self.choice.clone(), began: self.began, ..EventFilter::default() }
     }
 
-    /// What comes from now on comes behind all of the portions before `portion`, of which the first
-    /// is 1.
+    /// The next samples are from `portion`, which comes after all lower ones. The first is 1.
     pub(super) fn start_portion(&mut self, portion: u64) {
         self.clock = self.clock.max(self.began.saturating_add(portion << 32));
     }
 
-    /// Adds what another filter met. Answers which number each of the other's events has here.
+    /// Adds the events of another filter. Returns the numbers that they have here.
     pub(super) fn absorb(&mut self, other: &EventFilter) -> Vec<usize> {
         let mut numbers = Vec::with_capacity(other.seen.len());
         for theirs in &other.seen {
@@ -257,14 +256,15 @@ impl Seen {
     }
 }
 
-/// Whether two names are of one event. A sample of no event is of any.
+/// Whether two names mean one event. A sample without an event belongs to any.
 fn is_same(wanted: &BString, event: &BString) -> bool {
     event.is_empty() || wanted == event || base_event(wanted) == base_event(event)
 }
 
-/// An event without its modifiers and without the half of a hybrid CPU it was counted on.
+/// An event without its modifiers, and without the half of a hybrid CPU that it was counted on.
 ///
-/// `cycles:u` is `cycles`, `cpu/mem-loads,ldlat=30/P` is `cpu/mem-loads,ldlat=30/`, `cpu_core/cycles/u` is `cycles`.
+/// `cycles:u` is `cycles`, `cpu/mem-loads,ldlat=30/P` is `cpu/mem-loads,ldlat=30/`, and
+/// `cpu_core/cycles/u` is `cycles`.
 pub fn base_event(event: &[u8]) -> &[u8] {
     let is_modifier = |tail: &[u8]| tail.iter().all(|byte| b"ukhGHpPSDIWebR".contains(byte));
     let event = match event.rfind_byte(b':') {

@@ -1,4 +1,4 @@
-//! Sums samples by their stacks and, at the end, gives each distinct stack its names.
+//! Sums samples by their stacks. At the end, gives each distinct stack its names.
 
 use std::ops::Range;
 
@@ -18,11 +18,11 @@ use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
 use crate::tally::{Count, Loss, StackQuality, Tally};
 use crate::unit;
 
-/// A workload that used less processor time than this, in nanoseconds, was hardly there.
+/// A workload that used less processor time than this, in nanoseconds, hardly ran.
 const SHORTEST: u64 = 5_000_000;
 
-/// A sink of samples that pushes folded stacks into `S` when it is finished, in no particular order and possibly several
-/// of the same name: [`super::Merge`] sorts that out.
+/// A sink of samples that pushes folded stacks into `S` when it is finished. They are in no
+/// particular order, and several may have the same names; [`super::Merge`] merges and sorts them.
 ///
 /// Memory: the distinct stacks.
 pub struct Folder<S> {
@@ -35,13 +35,13 @@ pub struct Folder<S> {
     /// By the number of the event.
     by_event: Vec<OfEvent>,
     key: Vec<FrameId>,
-    /// Threads of Java programs were absorbed.
+    /// Whether an absorbed folder had threads of Java programs.
     has_java: bool,
     parallel: bool,
 }
 
 impl<S: FoldedSink> Folder<S> {
-    /// A folder of what errors call `input`, in front of `next`.
+    /// A folder in front of `next`. Errors call the input `input`.
     pub fn new(config: Config, input: impl Into<String>, next: S) -> Self {
         Folder {
             event: EventFilter::new(&config),
@@ -57,7 +57,7 @@ impl<S: FoldedSink> Folder<S> {
         }
     }
 
-    /// Lets all of rayon's threads help at the end, if that is `parallel`; the result is the same.
+    /// Whether all of rayon's threads help at the end. The result is the same.
     pub fn parallel(mut self, parallel: bool) -> Self {
         self.parallel = parallel;
         self
@@ -73,7 +73,7 @@ impl<S: FoldedSink> Folder<S> {
         &self.config
     }
 
-    /// An empty folder that folds as this one does, to be absorbed by it.
+    /// An empty folder that folds as this one does, and that this one can absorb.
     pub(super) fn beside<T: FoldedSink>(&self, next: T) -> Folder<T> {
         let event = self.event.beside();
         Folder { event, ..Folder::new(self.config.clone(), self.input.clone(), next) }
@@ -84,7 +84,7 @@ impl<S: FoldedSink> Folder<S> {
         self.event.begin_portions();
     }
 
-    /// What comes from now on is of this portion of the input.
+    /// The next samples are from this portion of the input.
     pub(super) fn start_portion(&mut self, portion: u64) {
         self.event.start_portion(portion);
     }
@@ -108,7 +108,8 @@ impl<S: FoldedSink> Folder<S> {
         self.has_java |= other.has_java || other.roots.has_java();
     }
 
-    /// How many frames of `stack`, from the leaf, are left when the callers of a `skip_after` symbol are cut off.
+    /// How many frames of `stack` remain, from the leaf, if a `skip_after` symbol cuts its callers
+    /// off.
     fn cut_at(&mut self, frames: &FrameTable, stack: &[FrameId]) -> Option<usize> {
         if self.config.skip_after.is_empty() {
             return None;
@@ -125,7 +126,7 @@ impl<S: FoldedSink> Folder<S> {
         stack.iter().position(matches).map(|at| at + 1)
     }
 
-    /// A profile without stacks is a mistake made somewhere before, and each mistake has its own name.
+    /// Explains why there are no stacks. Each mistake that was made before has its own error.
     fn diagnose(&self, tally: &Tally) -> Result<()> {
         let input = self.input.clone();
         let lost = |loss| tally.lost(loss).items;
@@ -157,7 +158,7 @@ impl<S: FoldedSink> Folder<S> {
         }
     }
 
-    /// What weights are in; empty where that is not known, or not to be told.
+    /// The unit of the weights. Empty if it is unknown, or must not be printed.
     fn unit(&self, folded: &[OfEvent]) -> BString {
         if self.config.no_unit {
             return BString::default();
@@ -226,12 +227,12 @@ impl<S: FoldedSink> Folder<S> {
     }
 }
 
-/// So many stacks are named at once.
+/// This many stacks are named at once.
 const PIECE: usize = if cfg!(test) { 4 } else { 1 << 10 };
-/// So many pieces are held at once.
+/// This many pieces are held at once.
 const PIECES: usize = 16;
 
-/// Stacks as they were sampled, and what they are named with.
+/// Stacks as they were sampled, and what is needed to name them.
 struct Unnamed<'a> {
     stacks: &'a Sums,
     names: &'a Names,
@@ -247,13 +248,13 @@ struct Unnamed<'a> {
 #[derive(Default)]
 struct Named {
     frames: Vec<FrameId>,
-    /// Where each ends, and what it weighs.
+    /// Where each stack ends, and what it weighs.
     ends: Vec<(usize, u64)>,
     tally: StackQuality,
 }
 
 impl Unnamed<'_> {
-    /// Names those with these numbers.
+    /// Names the stacks with these numbers.
     fn name(&self, frames: &FrameTable, numbers: Range<usize>) -> Named {
         let mut named = Named::default();
         for (key, Weight { weight, .. }) in numbers.map(|number| self.stacks.get(number)) {
@@ -353,11 +354,11 @@ impl<S: FoldedSink> Stage for Folder<S> {
     }
 }
 
-/// What was folded of one event.
+/// The stacks of one event.
 #[derive(Default)]
 struct OfEvent {
-    /// Stacks as they were sampled, leaf first, their root frames last: first the whole ones, then
-    /// those that `skip_after` cut, which go without their thread's frame.
+    /// Stacks as they were sampled, leaf first, with their root frames last. The first are whole.
+    /// `skip_after` cut the second, which get no frame for their thread.
     stacks: [Arrivals; 2],
     no_stack: Count,
     /// Whether there are samples with a period, and without one.

@@ -1,14 +1,15 @@
-//! Samples in the order of time, for a flame chart: one lane for each thread.
+//! Turns samples, in the order of time, into a flame chart with a lane for each thread.
 //!
 //! ```text
 //!  samples of a thread     a     a     a           b     a
-//!  its lane              ▕ a a a a a a a a ▏     ▕ b b ▏a a ▏     the root frame, `comm-pid/tid`, is as wide as the recording
+//!  its lane              ▕ a a a a a a a a ▏     ▕ b b ▏a a ▏
 //! ```
 //!
-//! Weights are nanoseconds. A sample stands for the time up to the next of its thread, if that comes when it should:
-//! within one and a half intervals. If not, it stands for one interval, and behind it is a gap, where the lane has nothing but its
-//! root. The interval is the sample's period where that is time, otherwise the median distance of two samples of a thread. Blocked
-//! time (`off-cpu`) is known exactly: it ends with its sample.
+//! The root frame of a lane, `comm-pid/tid`, is as wide as the recording. Weights are nanoseconds.
+//! A sample lasts until the next sample of its thread, if that comes within one and a half
+//! intervals. Otherwise it lasts one interval, followed by a gap, in which the lane has only its
+//! root. The interval is the sample's period if that is a time, or else the median distance of two
+//! samples of a thread. Blocked time (`off-cpu`) is known exactly: it ends with its sample.
 
 use bstr::{BString, ByteSlice};
 use hashbrown::HashMap;
@@ -27,12 +28,12 @@ use crate::stacks::Stacks;
 use crate::tally::{self, Count, Loss, Tally};
 use crate::unit;
 
-/// The interval of samples of which no two are of one thread: that of 1000 Hz.
+/// The interval if no thread has two samples: that of 1000 Hz.
 const UNKNOWN_INTERVAL: u64 = 1_000_000;
 
-/// A sink of samples that, when it is finished, pushes what each thread did, piece after piece, into `S`. Each lane weighs
-/// as much as the recording was long. The last piece of the last lane is pushed first, as who draws a flame chart of folded
-/// text draws the last line first.
+/// A sink of samples that, when it is finished, pushes what each thread did into `S`, piece by
+/// piece. Each lane weighs as much as the recording is long. The last piece of the last lane comes
+/// first, because a flame chart draws folded text from its last line on.
 ///
 /// Memory: the distinct stacks, and 32 bytes for each sample.
 pub struct Lanes<S> {
@@ -42,18 +43,18 @@ pub struct Lanes<S> {
     event: EventFilter,
     stacks: Stacks<FrameId>,
     lanes: Vec<Lane>,
-    /// The lanes by process, thread and, where the source does not tell the thread, comm.
+    /// The lanes by process, thread and, if the source has no thread ids, comm.
     ids: HashMap<(Option<u32>, Option<u32>, u32), usize>,
     comms: Interner,
     no_stack: Count,
     no_time: Count,
 }
 
-/// What was seen of one thread.
+/// The samples of one thread.
 struct Lane {
     pid: Option<u32>,
     tid: Option<u32>,
-    /// Its last name: until it has one of its own, a thread has that of its maker.
+    /// Its last name. A thread has the name of its maker until it gets one of its own.
     comm: BString,
     seen: Vec<Seen>,
 }
@@ -69,13 +70,13 @@ struct Seen {
 }
 
 impl Seen {
-    /// Blocked time is told when it is over.
+    /// When it starts. A sample of blocked time comes at the end of that time.
     fn start(&self) -> u64 {
         self.time - if self.is_off { self.period } else { 0 }
     }
 }
 
-/// A time in which a thread did one thing.
+/// A time in which a thread was in one stack.
 struct Piece {
     start: u64,
     end: u64,
@@ -84,9 +85,10 @@ struct Piece {
 }
 
 impl<S: FoldedSink> Lanes<S> {
-    /// Lanes of what errors call `input`, in front of `next`. Frames are named as `config` has it.
+    /// Lanes in front of `next`, whose frames are named as `config` says. Errors call the input
+    /// `input`.
     pub fn new(config: Config, input: impl Into<String>, next: S) -> Self {
-        // A lane shows one event: two at a time cannot be drawn in one.
+        // A lane shows one event, because two at a time cannot be drawn in one lane.
         let config = Config { pid: true, tid: true, by_event: false, ..config };
         Lanes {
             event: EventFilter::new(&config),
@@ -107,7 +109,7 @@ impl<S: FoldedSink> Lanes<S> {
         self.next
     }
 
-    /// What each thread did, in order. Lanes are in the order of processes and threads.
+    /// The pieces of each thread, in order. Lanes are in the order of processes and threads.
     fn pieces(&mut self) -> Vec<(Lane, Vec<Piece>)> {
         let turns = self.event.turns();
         let mut lanes = std::mem::take(&mut self.lanes);
@@ -178,7 +180,7 @@ impl<S: FoldedSink> Lanes<S> {
         }
     }
 
-    /// Why there is no lane, though there were samples.
+    /// Explains why there is no lane although there were samples.
     fn diagnose(&self, others: &[(BString, Count)]) -> Result<()> {
         let input = self.input.clone();
         if self.no_time.items > 0 {
@@ -196,7 +198,7 @@ impl<S: FoldedSink> Lanes<S> {
     }
 }
 
-/// The time that most samples are from the one before in their thread.
+/// The median time between two samples of a thread.
 fn median_interval(lanes: &[Lane]) -> u64 {
     let clocked = lanes.iter().map(|lane| lane.seen.iter().filter(|seen| !seen.is_off));
     let mut distances: Vec<u64> = clocked
@@ -210,13 +212,14 @@ fn median_interval(lanes: &[Lane]) -> u64 {
     *distances.select_nth_unstable(middle).1
 }
 
-/// What a thread did, of its samples in order; `interval` is that of samples whose period is no time.
+/// The pieces of a thread, from its samples in order. `interval` is that of samples whose period is
+/// not a time.
 fn pieces(seen: &[Seen], interval: Option<u64>) -> Vec<Piece> {
     let piece = |(i, one): (usize, &Seen)| {
         let next = seen.get(i + 1).map_or(u64::MAX, Seen::start);
         let begin = one.start();
         let interval = if one.is_off { one.period } else { interval.unwrap_or(one.period) };
-        // Samples do not come by the nanosecond.
+        // Samples do not come to the nanosecond.
         let slack = if one.is_off { 0 } else { interval / 2 };
         let is_in_time = next - begin <= interval.saturating_add(slack);
         let end = if is_in_time { next } else { begin.saturating_add(interval) };
@@ -251,7 +254,7 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
             lane.comm = sample.comm.into();
         }
         let is_off = sample.event == OFF_CPU && self.config.event.is_none();
-        // What was blocked before the clock began cannot be drawn.
+        // A wait from before the clock began cannot be drawn.
         let period = if is_off { weight.min(time) } else { weight };
         let stack = self.stacks.intern(sample.stack) as u32;
         lane.seen.push(Seen { time, period, stack, event, is_off });
@@ -360,8 +363,8 @@ mod tests {
     }
 
     proptest! {
-        /// Each lane is as long as the recording, the order of the samples does not matter, and each nanosecond shows the last
-        /// sample before it.
+        /// Each lane is as long as the recording, the order of the samples does not matter, and
+        /// each nanosecond shows the last sample before it.
         #[test]
         fn a_lane_is_as_long_as_the_recording(
             samples in proptest::collection::btree_map((1u32..4, 0u64..200), "[a-c]", 1..40),

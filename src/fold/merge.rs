@@ -10,8 +10,9 @@ use crate::sample::FrameTable;
 use crate::tally::{Loss, Tally};
 use crate::unit::Unit;
 
-/// A sink of folded stacks that pushes each distinct one once into `S`, in the order of their lines' bytes, when it is
-/// finished. Comments and odd lines go no further, but for the [unit](mod@crate::unit), if all inputs that tell it agree.
+/// A sink of folded stacks that, when it is finished, pushes each distinct stack once into `S`, in
+/// the order of the lines' bytes. It drops comments and odd lines. It passes on the
+/// [unit](mod@crate::unit), if all inputs that have one agree.
 ///
 /// Memory: the distinct stacks.
 pub struct Merge<S> {
@@ -22,9 +23,9 @@ pub struct Merge<S> {
     next: S,
 }
 
-/// So many stacks make a piece of work: they and their names stay in a cache.
+/// This many stacks make a piece of work: they and their names stay in a cache.
 const PIECE: usize = if cfg!(test) { 4 } else { 256 };
-/// So many pieces are handed on at once, where several threads can take them.
+/// This many pieces are passed on together, if several threads can take them.
 const PIECES: usize = 32;
 
 impl<S: FoldedSink> Merge<S> {
@@ -35,7 +36,7 @@ impl<S: FoldedSink> Merge<S> {
         Merge { stacks, fractions: 0, unit, parallel: false, next }
     }
 
-    /// Lets all of rayon's threads help, if that is `parallel`; the result is the same.
+    /// Whether all of rayon's threads help. The result is the same.
     pub fn parallel(mut self, parallel: bool) -> Self {
         self.parallel = parallel;
         self
@@ -95,13 +96,13 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
             self.next.many(frames, &pieces)?;
         }
         tally.lose(Loss::Fraction, self.fractions, 0);
-        // A single weight can be as large, but nobody's is.
+        // A single weight could be as large, but no real one is.
         tally.lose(Loss::Overflow, full, 0);
         self.next.finish(frames, tally)
     }
 }
 
-/// How many of `sorted` make a piece: equal ones are in the same.
+/// How many of `sorted` make a piece. Equal stacks are in one piece.
 fn piece(sorted: &[u32], stacks: &Sums) -> usize {
     let stack = |at: usize| sorted.get(at).map(|&id| stacks.get(id as usize).0);
     let mut end = PIECE.min(sorted.len());
@@ -111,12 +112,12 @@ fn piece(sorted: &[u32], stacks: &Sums) -> usize {
     end
 }
 
-/// Each distinct one of sorted stacks, with its sum.
+/// Each distinct stack of `sorted` once, with its sum.
 fn summed<'a>(sorted: &[u32], stacks: &'a Sums) -> Vec<Folded<'a>> {
     let mut all = Vec::with_capacity(sorted.len());
     let mut rest = sorted;
     while let Some((&id, mut next)) = rest.split_first() {
-        // They lie anywhere.
+        // The stacks are scattered in memory.
         for (ahead, links) in [(7, 1), (4, 0)] {
             next.get(ahead).into_iter().for_each(|&id| stacks.prefetch(id as usize, links));
         }

@@ -1,7 +1,7 @@
-//! Samples → folded stacks: naming, summing, merging.
+//! Turns samples into folded stacks: names frames, sums the weights of equal stacks, and merges.
 //!
 //! ```text
-//! source ─Sample─▶ Folder ─Folded, once per distinct stack─▶ Merge ─Folded, sorted─▶ writer, renderer
+//! source ─Sample─▶ Folder ─Folded, each stack once─▶ Merge ─Folded, sorted─▶ writer, renderer
 //!                   │ names::Names: one name per distinct frame
 //!                   └ sums::Sums: weights by stack, compared as integers
 //! folded text ─Folded─▶ Merge
@@ -9,7 +9,7 @@
 //! source ─Sample─▶ Lanes ─Folded, piece after piece of each thread─▶ renderer of a flame chart
 //! ```
 //!
-//! Options and names are those of inferno-collapse-perf; where it is wrong, [`name`] says what is right and why.
+//! Options and names are those of inferno-collapse-perf. [`name`] lists where inferno is wrong.
 
 mod arguments;
 mod event;
@@ -51,26 +51,28 @@ pub struct Config {
     pub tid: bool,
     /// Put the CPU above the thread, as a frame of its own: `cpu 3`.
     pub cpu: bool,
-    /// Put the event above all else, as a frame of its own, and, if none is named in `event`, fold all of them. Their weights are in
-    /// units of their own.
+    /// Put the event above all else, as a frame of its own. If `event` names none, all events are
+    /// folded, and their weights have different units.
     pub by_event: bool,
-    /// Numbers in the names of threads become `*`, so that those of a pool are one: `worker-*`.
+    /// Write `*` for numbers in the names of threads, so that the threads of a pool are one:
+    /// `worker-*`.
     pub merge_threads: bool,
-    /// What is summed.
+    /// What a sample weighs.
     pub weighing: Weighing,
-    /// Do not tell the next sink what weights are in, not even what inputs tell: see [`crate::unit`].
+    /// Omit the `# unit` line, even if the input has one: see [`crate::unit`].
     pub no_unit: bool,
-    /// The event to fold, with or without its modifiers; `None` is the first one that the recording
-    /// lists or, in text that lists none, the most frequent one. Beside a clock, and in the same
-    /// nanoseconds, there may be `off-cpu`, the time that threads were blocked: both are folded
-    /// then, each under a root of its own.
+    /// The event to fold, with or without its modifiers. `None` is the first event that the
+    /// recording lists. If text lists none, it is the most frequent one. `off-cpu`, the time that
+    /// threads were blocked, is folded beside a clock, because both are nanoseconds; each then has
+    /// a root of its own.
     pub event: Option<BString>,
-    /// Symbols that become the root of every stack they are on: what called them is left out, the comm too.
+    /// Symbols that become the root of every stack they are on. Their callers and the comm are left
+    /// out.
     pub skip_after: Vec<BString>,
 }
 
 impl Config {
-    /// Whether something is asked for that samples tell and folded stacks do not.
+    /// Whether an option needs samples, because folded stacks do not have what it asks for.
     pub(crate) fn asks_samples(&self) -> bool {
         let roots = [self.pid, self.tid, self.cpu, self.by_event, self.merge_threads];
         roots.contains(&true)
@@ -83,7 +85,7 @@ impl Config {
 /// What a sample weighs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weighing {
-    /// What it stands for, in units of the event: nanoseconds, cycles. 1 where that is not told.
+    /// Its period, in units of the event: nanoseconds, cycles. 1 if it has no period.
     #[default]
     Period,
     /// 1.

@@ -1,17 +1,21 @@
-//! What a frame is called in folded text.
+//! The names of frames in folded text.
 //!
-//! The names are those of inferno-collapse-perf, so that graphs stay comparable, but for these, where it is wrong:
+//! The names are those of inferno-collapse-perf, so that graphs stay comparable, except where
+//! inferno is wrong:
 //!
 //! | symbol | inferno 0.12.8 | here |
 //! |---|---|---|
 //! | `(anonymous namespace)::f(int)` | dropped | `(anonymous namespace)::f` |
-//! | `operator-><int>(x)`, `<fn() -> u8 as F>::call` | cut in two at `->` | one frame; only JIT symbols hold inlined Java |
+//! | `operator-><int>(x)`, `<fn() -> u8>::call` | cut in two at `->` | one frame |
 //! | `operator<< <char>(std::ostream&)` | arguments stay | `operator<< <char>` |
 //! | `decltype(auto) f(int)` | `decltype` | `decltype(auto) f` |
 //! | `f(A)::{lambda(int)#1}::operator()(int) const` | `f` | `f(A)::{lambda(int)#1}::operator()` |
-//! | `py::f:/srv/app (v2)/m.py`, `RegExp:(a)b`, `*Array(Int32)#each:Nil` | cut at `(` | whole: their languages print no arguments |
+//! | `py::f:/app (v2)/m.py`, `RegExp:(a)b`, `*Array(Int32)#each:Nil` | cut at `(` | whole |
 //! | `f@@GLIBC_2.34` | as it is | `f` |
-//! | `_ZN4core3fmt5write17h0123456789abcdefE` | as it is | `core::fmt::write`: what an old perf left mangled |
+//! | `_ZN4core3fmt5write17h0123456789abcdefE` | as it is | `core::fmt::write` |
+//!
+//! Only JIT symbols hold inlined Java methods, separated by `->`. Python, regular expressions and
+//! Crystal print no arguments. An old perf leaves Rust's v0 and legacy symbols mangled.
 
 use std::borrow::Cow;
 
@@ -22,9 +26,10 @@ use super::arguments::arguments_start;
 use crate::sample::{Frame, Kind};
 use crate::symbols::demangle;
 
-/// Appends the names of `frame`, root first: one, but for inlined Java methods, of which all but the first carry `_[i]`.
+/// Pushes the names of `frame`, root first. A frame has one name, unless a JIT symbol holds inlined
+/// Java methods: all but the first then end in `_[i]`.
 ///
-/// `java` tells whether the thread is one of a Java program, by its comm.
+/// `java` says whether the thread belongs to a Java program, as its comm shows.
 pub fn names(frame: &Frame<'_>, java: bool, config: &Config, mut push: impl FnMut(&[u8])) {
     let symbol = readable(frame.symbol);
     if frame.kind == Kind::Jit && symbol.contains_str("->") {
@@ -37,12 +42,13 @@ pub fn names(frame: &Frame<'_>, java: bool, config: &Config, mut push: impl FnMu
     }
 }
 
-/// Whether the one name of `frame` is its symbol.
+/// Whether `frame` has one name, which is its symbol.
 pub(super) fn is_symbol(frame: &Frame<'_>, java: bool, config: &Config) -> bool {
     let mut count = 0;
     let mut is_same = false;
     names(frame, java, config, |name| {
-        (count, is_same) = (count + 1, name == frame.symbol);
+        count += 1;
+        is_same = name == frame.symbol;
     });
     count == 1 && is_same
 }
@@ -78,7 +84,7 @@ fn name<'a>(
     name
 }
 
-/// A symbol as it is read: demangled where it still is mangled, without a Rust hash.
+/// A symbol for readers: demangled if it is still mangled, and without a Rust hash.
 pub fn readable(symbol: &[u8]) -> Cow<'_, [u8]> {
     match demangle(symbol) {
         Cow::Borrowed(symbol) => without_rust_hash(symbol),
@@ -86,8 +92,8 @@ pub fn readable(symbol: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// `[libc.so.6]`, and with the address, if the source keeps addresses apart, `[libc.so.6 <7f53952bc77>]`; `[unknown]` if
-/// not even the module is known.
+/// `[libc.so.6]`, or `[libc.so.6 <7f53952bc77>]` if the source keeps addresses apart, or
+/// `[unknown]` if not even the module is known.
 fn unknown(frame: &Frame<'_>) -> Vec<u8> {
     let module: &[u8] = match frame.module.as_bytes() {
         b"[unknown]" if frame.address.is_some() => b"unknown",
@@ -104,7 +110,8 @@ fn unknown(frame: &Frame<'_>) -> Vec<u8> {
     name
 }
 
-/// Legacy Rust symbols that were demangled as if they were C++: `_$LT$std..fs..File$GT$::open::hb90e1c1c787080f0`.
+/// Mends legacy Rust symbols that were demangled as if they were C++:
+/// `_$LT$std..fs..File$GT$::open::hb90e1c1c787080f0`.
 ///
 /// The escapes are those of rustc's legacy mangling (rustc_symbol_mangling::legacy::sanitize).
 fn without_rust_hash(symbol: &[u8]) -> Cow<'_, [u8]> {

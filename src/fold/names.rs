@@ -11,18 +11,19 @@ use crate::sample::{Frame, FrameId, FrameTable};
 /// The names of all frames of a table.
 #[derive(Default)]
 pub(super) struct Names {
-    /// By frame id, for threads of Java programs and others: of those that have one name.
+    /// The name by frame id, if there is one: for threads of other programs, and of Java programs.
     known: [Vec<Option<FrameId>>; 2],
-    /// Where the names of those that have several, inlined Java methods, stand in `all`.
+    /// The range in `all` of a frame that has several names, because it holds inlined Java methods.
     several: [HashMap<FrameId, Range<usize>>; 2],
     all: Vec<FrameId>,
-    /// Room for the names of one frame, and where each ends.
+    /// Buffers for the names of one frame, and where each ends.
     text: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Names {
-    /// The names of all `frames`, in threads of Java programs too if there are any. All of rayon's threads help if that is `parallel`.
+    /// The names of all `frames`, and if `has_java`, also those in threads of Java programs. If
+    /// `parallel`, all of rayon's threads help.
     pub(super) fn of(
         frames: &mut FrameTable,
         has_java: bool,

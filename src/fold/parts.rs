@@ -1,4 +1,4 @@
-//! A folded text for each root: what is written into files of its own.
+//! Makes a folded text for each root, to be written into files of their own.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::tally::Tally;
 #[derive(Default)]
 pub(crate) struct Parts {
     depth: usize,
-    /// Whether time on and off the processor has a root of its own, above those.
+    /// Whether `on-cpu` and `off-cpu` may be roots above the others.
     may_have_place: bool,
     /// Comments, which every part begins with.
     start: Vec<u8>,
@@ -28,35 +28,36 @@ pub(crate) struct Parts {
 /// The stacks under one root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// Their lines, roots and all.
+    /// Their lines, with the roots.
     pub text: Vec<u8>,
-    /// How many they are.
+    /// The number of stacks.
     pub stacks: u64,
-    /// What they weigh together.
+    /// The sum of their weights.
     pub weight: u64,
 }
 
 impl Parts {
-    /// Apart by all root frames that stacks have when they are folded as `config` says.
+    /// Keeps stacks apart by all the root frames that folding with `config` adds.
     pub(crate) fn new(config: &Config) -> Self {
         Parts { depth: Roots::depth(config), may_have_place: !config.by_event, ..Parts::default() }
     }
 
-    /// The parts by their roots, joined by `;`, and for each a file's name that no other has.
+    /// A file name that no other part has, the roots joined by `;`, and the part.
     pub(crate) fn into_files(self) -> Vec<(String, BString, Part)> {
         let mut taken = HashSet::new();
         let files = self.parts.into_iter().map(|(key, part)| {
             let stem = file_stem(key.as_bstr());
             let name = (1..)
                 .map(|n| if n == 1 { stem.clone() } else { format!("{stem}~{n}") })
-                // Some file systems do not tell `A` from `a`.
+                // Some file systems treat `A` and `a` as the same.
                 .find(|name| taken.insert(name.to_lowercase()));
             (name.unwrap_or(stem) + ".folded", key, part)
         });
         files.collect()
     }
 
-    /// The table of contents of `files`: a line each, `file`, `weight`, `stacks` and `key` between tabs.
+    /// The table of contents of `files`. Each line has `file`, `weight`, `stacks` and `key`,
+    /// separated by tabs.
     pub(crate) fn index(files: &[(String, BString, Part)]) -> Vec<u8> {
         let mut index = b"file\tweight\tstacks\tkey\n".to_vec();
         for (file, key, part) in files {
@@ -98,8 +99,9 @@ impl FoldedSink for Parts {
     }
 }
 
-/// `kworker%2F0:1` is no file name everywhere, `kworker%2F0%3A1` is: letters, digits and `-_.` stay, but for a `.` in front, and all
-/// else is `%` and two hexadecimal digits. A name has an end.
+/// A file name for a key: `kworker/0:1` is `kworker%2F0%3A1`. Letters, digits and `-_.` stay,
+/// except for a `.` in front. Everything else is `%` and two hexadecimal digits. Long names are
+/// cut.
 fn file_stem(key: &BStr) -> String {
     const LONGEST: usize = 200;
     let mut name = String::new();

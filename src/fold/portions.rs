@@ -1,8 +1,8 @@
-//! One folder, filled by several threads.
+//! Fills one folder from several threads.
 //!
-//! Each thread takes the portion of the input that is next, with tables of its own that it keeps from portion to portion.
-//! One that is held up delays nobody for long. At the end the others' tables are merged into the first one's. By the
-//! merge law the result is that of one thread.
+//! Each thread takes the next portion of the input, so a slow thread delays nobody for long. Each
+//! has tables of its own, which it keeps from portion to portion. At the end they are merged into
+//! those of the first thread. By the merge law the result is that of one thread.
 
 use std::iter::Enumerate;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ use crate::lock::lock;
 use crate::sample::FrameTable;
 use crate::tally::Tally;
 
-/// Folds one portion after the other, with what it learnt of those before.
+/// Folds one portion after another, and keeps what it learns from them.
 pub(crate) trait Worker<P>: Send {
     /// Folds `portion` into `folder`.
     fn fold<S: FoldedSink>(
@@ -28,7 +28,7 @@ pub(crate) trait Worker<P>: Send {
     ) -> Result<()>;
 }
 
-/// Has each of `workers` fold what is next of `portions` into `folder`.
+/// Lets `workers` fold the `portions` into `folder`. Each takes the next one that is left.
 pub(crate) fn fold_all<P: Send, S: FoldedSink>(
     portions: Vec<P>,
     workers: impl IntoIterator<Item = impl Worker<P>>,
@@ -39,7 +39,7 @@ pub(crate) fn fold_all<P: Send, S: FoldedSink>(
     folder.begin_portions();
     let queue = Queue::new(portions);
     let mut workers = workers.into_iter();
-    // The first is ours: its tables are those that the others are merged into.
+    // The first worker runs on this thread. The tables of the others are merged into its.
     let mine = workers.next();
     let mut others: Vec<_> = workers.map(|worker| (worker, None)).collect();
     rayon::in_place_scope(|scope| {
@@ -61,7 +61,7 @@ pub(crate) fn fold_all<P: Send, S: FoldedSink>(
     Ok(())
 }
 
-/// The portions that are left, and what is to be told of the others.
+/// The portions that are left, and the tallies of those that are done.
 struct Queue<P> {
     left: Mutex<Enumerate<vec::IntoIter<P>>>,
     done: Mutex<Vec<(usize, Result<Tally>)>>,
@@ -74,7 +74,7 @@ impl<P: Send> Queue<P> {
         Queue { left, done: Mutex::default(), failed: AtomicBool::new(false) }
     }
 
-    /// Folds what is next until nothing is left, or something went wrong.
+    /// Folds the next portion until nothing is left or an error occurred.
     fn work<S: FoldedSink>(
         &self,
         worker: &mut impl Worker<P>,
@@ -94,7 +94,7 @@ impl<P: Send> Queue<P> {
         if self.failed.load(Ordering::Relaxed) { None } else { lock(&self.left).next() }
     }
 
-    /// What is to be told, in the order of the portions.
+    /// Adds up the tallies, or returns the first error, in the order of the portions.
     fn tell(self, tally: &mut Tally) -> Result<()> {
         let mut done = std::mem::take(&mut *lock(&self.done));
         done.sort_unstable_by_key(|(at, _)| *at);

@@ -1,22 +1,24 @@
-//! How good a stack is: does it reach the start of a thread, was it cut, has its leaf a name.
+//! Rates stacks: does a stack reach the start of its thread, was it cut, and does its leaf have a
+//! name?
 
 use crate::sample::{Frame, FrameId, FrameTable, Kind, is_called_by_start, is_start};
 use crate::tally::StackQuality;
 
 /// Looks at each distinct stack once.
 pub(super) struct Quality {
-    /// By frame id: what was seen of it.
+    /// The bits of each frame, by id.
     seen: Vec<u8>,
 }
 
-/// Bits of what a frame is: where a thread starts, nameless, the mark of a cut stack, and what is called where a thread starts.
+/// The bits of a frame: a thread starts here, it has no name, it marks a cut stack, or the start of
+/// a thread calls it.
 const START: u8 = 1;
 const NAMELESS: u8 = 2;
 const CUT: u8 = 4;
 const CALLED_BY_START: u8 = 8;
 
 impl Quality {
-    /// Looks at all `frames` that may be sampled.
+    /// Looks at all `frames`.
     pub(super) fn of(frames: &FrameTable) -> Quality {
         Quality { seen: frames.ids().map(|id| look_at(frames, id)).collect() }
     }
@@ -35,7 +37,8 @@ impl Quality {
         let mut called = 0;
         let mut root = 0;
         for frame in stack {
-            (called, root) = (root, see(frame));
+            called = root;
+            root = see(frame);
             all |= root;
         }
         // The `_start` of a program without symbols.

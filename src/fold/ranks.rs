@@ -1,4 +1,4 @@
-//! The order of stacks, as numbers of their frames.
+//! Ranks frames, so that stacks sort as numbers.
 
 use std::cmp::Ordering;
 
@@ -9,18 +9,19 @@ use super::sums::Sums;
 use crate::sample::{FrameId, FrameTable};
 use crate::stacks::common;
 
-/// Ranks that make the order of stacks the order of their lines' bytes.
+/// Ranks of frames. Stacks that are sorted by them are in the order of their lines' bytes.
 ///
-/// Where two lines differ first, one has frame `a` and the other `b`, and what follows a frame matters if one is the
-/// beginning of the other: `;` inside a stack, nothing at its end. So each frame has two ranks, that of its bytes and that of its
-/// bytes with a `;`, and `main` < `main::x` < `main;` as in the bytes.
+/// At the first difference, one line has frame `a` and the other has `b`. If `a` is the start of
+/// `b`, the byte behind `a` decides: `;` inside a stack, nothing at its end. So each frame has two
+/// ranks: that of its bytes, and that of its bytes with a `;`. This gives `main` < `main::x` <
+/// `main;`, as the bytes do.
 pub(super) struct Ranks {
-    /// By frame id: the rank at the end of a stack, and inside.
+    /// By frame id: the rank at the end of a stack, and the rank inside.
     ranks: Vec<(u32, u32)>,
 }
 
 impl Ranks {
-    /// The ranks of the frames of `stacks`; the table holds many others.
+    /// The ranks of the frames of `stacks`. The table holds many others.
     pub(super) fn new(frames: &FrameTable, stacks: &Sums, parallel: bool) -> Self {
         let mut used = vec![[false; 2]; frames.len()];
         for (stack, _) in stacks.iter() {
@@ -40,7 +41,7 @@ impl Ranks {
         let mut last = None;
         for at in order::sorted(keys.0.len(), &keys, parallel) {
             let (_, inside, id) = keys.0[at as usize];
-            // Frames of one name (of several modules, say) share their ranks.
+            // Frames of the same name, from several modules, have the same ranks.
             let key = (frames.symbol_number(FrameId::at(id)), inside);
             rank += u32::from(last.is_some_and(|last| last != key));
             last = Some(key);
@@ -50,7 +51,7 @@ impl Ranks {
         Ranks { ranks }
     }
 
-    /// The numbers of `stacks` in their order: that of their ranks, so that sorting compares integers and never touches a name.
+    /// The numbers of `stacks`, sorted. This compares ranks as integers and never reads a name.
     pub(super) fn sorted(&self, stacks: &Sums, parallel: bool) -> Vec<u32> {
         order::sorted(stacks.len(), &Ranked { ranks: &self.ranks, stacks }, parallel)
     }
@@ -63,7 +64,7 @@ struct Ranked<'a> {
 }
 
 impl Ranked<'_> {
-    /// The rank of the frame `at` a place in `stack`.
+    /// The rank of the frame that is `at` this index in `stack`.
     #[inline]
     fn rank(&self, stack: &[FrameId], at: usize) -> Option<u32> {
         let &(end, inside) = self.ranks.get(stack.get(at)?.index())?;
@@ -72,7 +73,7 @@ impl Ranked<'_> {
 }
 
 impl Strings for Ranked<'_> {
-    /// Two ranks, each one more than it is: 0 is none.
+    /// Two ranks, each plus one, because 0 means none.
     #[inline]
     fn word(&self, id: u32, at: usize) -> Option<u64> {
         let stack = self.stacks.get(id as usize).0;
@@ -84,7 +85,7 @@ impl Strings for Ranked<'_> {
     fn compare(&self, a: u32, b: u32) -> Ordering {
         let [a, b] = [a, b].map(|id| self.stacks.get(id as usize).0);
         let same = common(a, b);
-        // What they have in common may yet be the end of one of them.
+        // The last common frame may be at the end of one of them.
         let from = same.saturating_sub(1);
         (from..a.len())
             .map_while(|at| self.rank(a, at))
@@ -92,11 +93,11 @@ impl Strings for Ranked<'_> {
     }
 }
 
-/// Names, whether each is inside of stacks, and the frame's index.
+/// Names, whether each is inside a stack, and the frame's index.
 struct Keys<'a>(Vec<(&'a [u8], bool, usize)>);
 
 impl Strings for Keys<'_> {
-    /// Eight bytes of a name, with a `;` behind those that are inside a stack: as [`compare`] sees them.
+    /// Eight bytes of a name, with a `;` behind it if it is inside a stack, as in [`compare`].
     fn word(&self, key: u32, at: usize) -> Option<u64> {
         let (name, inside, _) = self.0[key as usize];
         let rest = name.get(8 * at..)?;

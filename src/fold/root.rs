@@ -1,4 +1,4 @@
-//! The frames above a sampled stack: its thread, and what else profiles are split by.
+//! Makes the root frames of a stack: its thread, and whatever else profiles are split by.
 //!
 //! ```text
 //! --split event,cpu,tid    cycles;cpu 3;java-123/456;main;…
@@ -19,13 +19,13 @@ use crate::sample::{Frame, FrameId, FrameTable, Sample};
 pub(super) struct Roots {
     comms: Interner,
     threads: HashMap<Thread, FrameId>,
-    /// Looked up again only when another thread takes its turn.
+    /// The last thread, which most samples have too.
     last: Option<(Thread, FrameId)>,
     cpus: HashMap<Option<u32>, FrameId>,
     events: HashMap<BString, FrameId>,
 }
 
-/// A comm, and the process and thread where they are part of the frame's name.
+/// A comm, and the process and thread if they are part of the frame's name.
 type Thread = (u32, Option<u32>, Option<u32>);
 
 impl Roots {
@@ -34,7 +34,8 @@ impl Roots {
         1 + usize::from(config.cpu) + usize::from(config.by_event)
     }
 
-    /// Appends the root frames of `sample` to its `stack`, leaf first: the thread's, the CPU's, the event's.
+    /// Appends the root frames of `sample` to its `stack`, leaf first: the thread's, the CPU's, the
+    /// event's.
     pub(super) fn push(
         &mut self,
         stack: &mut Vec<FrameId>,
@@ -89,7 +90,8 @@ impl Roots {
     }
 }
 
-/// Whether a thread of this name, as a comm or as a frame, is one of a Java program, as stackcollapse-perf.pl tells them.
+/// Whether a thread with this name, as a comm or a frame, belongs to a Java program.
+/// stackcollapse-perf.pl decides it in the same way.
 pub(super) fn is_java(thread: &[u8]) -> bool {
     thread.starts_with(b"java")
 }
@@ -129,8 +131,8 @@ fn root_byte(byte: u8) -> u8 {
     }
 }
 
-/// A comm in which each number is a `*`: digits behind anything but a letter, a digit or a dot, which are part of a word or of a
-/// version, and not at the start.
+/// Replaces each number in a comm by `*`. Digits stay at the start, and behind a letter, a digit or
+/// a dot, because there they are part of a word or a version.
 fn without_numbers(comm: &[u8]) -> Cow<'_, [u8]> {
     let starts = |at: usize| {
         let before = comm[at - 1];

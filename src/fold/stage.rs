@@ -1,20 +1,20 @@
-//! What inputs are fed into.
+//! The stage that inputs feed.
 
 use super::Folder;
 use crate::folded::FoldedSink;
 use crate::sample::SampleSink;
 
-/// A sink of samples that folds them: stacks that are folded already go past it, to the stage behind.
+/// A sink that folds samples. Stacks that are already folded go past it, to the stage behind.
 pub trait Stage: SampleSink {
     /// The stage behind.
     type Next: FoldedSink;
-    /// What is behind the folder, if the stage has one.
+    /// The sink behind the folder, if the stage has a folder.
     type Folded: FoldedSink;
 
     /// The stage behind.
     fn next_mut(&mut self) -> &mut Self::Next;
 
-    /// The stage as a folder, which samples may reach in any order, so that several threads can read.
+    /// The stage as a folder, if samples may reach it in any order. Then several threads can read.
     fn as_folder(&mut self) -> Option<&mut Folder<Self::Folded>> {
         None
     }

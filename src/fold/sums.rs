@@ -1,4 +1,4 @@
-//! Weights by stack.
+//! Sums weights by stack.
 
 use std::ops::AddAssign;
 
@@ -6,7 +6,7 @@ use crate::prefetch::prefetch;
 use crate::sample::FrameId;
 use crate::stacks::{Stacks, hash};
 
-/// What is summed for a stack: the weight, and that of the second profile in a differential.
+/// The weight of a stack, and in a differential its weight in the second profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Weight {
     pub(super) weight: u64,
@@ -27,9 +27,9 @@ impl AddAssign for Weight {
 #[derive(Clone, Default)]
 pub(super) struct Sums {
     stacks: Stacks<FrameId>,
-    /// By the stacks' numbers.
+    /// By the numbers of the stacks.
     weights: Vec<u64>,
-    /// The same of the second profile, if any stack has one: few profiles are differentials.
+    /// The weights in the second profile. Empty if this is not a differential, as few profiles are.
     after: Vec<Option<u64>>,
 }
 
@@ -59,13 +59,13 @@ impl Sums {
         (0..self.len()).map(|id| self.get(id))
     }
 
-    /// The stack of a number, in the order of [`iter`](Sums::iter), and its sum.
+    /// A stack by its number, in the order of [`iter`](Sums::iter), and its sum.
     pub(super) fn get(&self, id: usize) -> (&[FrameId], Weight) {
         let after = self.after.get(id).copied().flatten();
         (self.stacks.get(id), Weight { weight: self.weights[id], after })
     }
 
-    /// As [`Stacks::prefetch`], and its sum.
+    /// As [`Stacks::prefetch`], with the weight of the stack.
     pub(super) fn prefetch(&self, id: usize, links: u8) {
         self.stacks.prefetch(id, links);
         if let Some(weight) = self.weights.get(id) {
@@ -78,17 +78,19 @@ impl Sums {
         self.stacks.len()
     }
 
-    /// Frees what only finds stacks, a third of all: whatever is added from now on is taken for another stack.
+    /// Frees the table that finds stacks, a third of all memory. From now on, every added stack
+    /// counts as a new one.
     pub(super) fn close(&mut self) {
         self.stacks.close();
     }
 }
 
-/// Sums of stacks that arrive one after the other: each waits for a few others, while the memory that it will need is on its way.
+/// Sums stacks that arrive one after another. Each waits for a few others while the memory that it
+/// needs is loaded.
 #[derive(Default)]
 pub(super) struct Arrivals {
     sums: Sums,
-    /// The stacks that wait, one behind the other.
+    /// The waiting stacks, one behind the other.
     frames: Vec<FrameId>,
     waiting: Vec<Waiting>,
 }
@@ -100,7 +102,7 @@ struct Waiting {
     weight: u64,
 }
 
-/// So many stacks wait.
+/// This many stacks wait.
 const AHEAD: usize = 8;
 
 impl Arrivals {
@@ -147,7 +149,8 @@ mod tests {
         ) {
             let mut table = FrameTable::default();
             let ids: Vec<_> = ["a", "b", "c", "d"].iter().map(|n| table.intern(Frame::named(n.as_bytes()))).collect();
-            let (mut sums, mut map) = (Sums::default(), HashMap::<Vec<FrameId>, u64>::new());
+            let mut sums = Sums::default();
+            let mut map = HashMap::<Vec<FrameId>, u64>::new();
             let mut arrivals = Arrivals::default();
             for (stack, weight) in adds {
                 let stack: Vec<_> = stack.into_iter().map(|i| ids[i]).collect();
