@@ -1,6 +1,7 @@
 //! What flamegraph and cargo-flamegraph have in common: record, and draw what was recorded.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::binary::is_closed_pipe;
+use super::failed;
 use super::folding::FoldingArgs;
-use super::io::{Input, Output, report};
+use super::io::{Input, Output, report, say};
 use super::live::{self, Drawn, Live};
 use super::logger;
 use super::program::{Done, Failure};
@@ -152,14 +154,24 @@ impl GraphOptions {
                 (Some(ended), drawn, kept)
             }
         };
-        let Drawn { outputs, tally } = drawn.map_err(|error| match &ended {
-            Some(ended) if ended.status != 0 => anyhow::Error::from(error)
-                .context(format!("the workload ended with status {}", ended.status)),
-            _ => error.into(),
+        // An interrupt was the user's own: its status is no news.
+        let failure = ended.as_ref().filter(|ended| !ended.interrupted);
+        let failure = failure.and_then(|ended| failed::in_words(ended.status));
+        let Drawn { outputs, tally } = drawn.map_err(|error| match &failure {
+            Some(failure) => anyhow::Error::from(error).context(failure.clone()),
+            None => error.into(),
         })?;
         let written = outputs.iter().map(|output| &*output.name).collect::<Vec<_>>().join(", ");
-        outputs.into_iter().try_for_each(Output::commit)?;
+        for mut output in outputs {
+            if failure.is_some() {
+                keep_larger(name, &mut output, tally.read.items)?;
+            }
+            output.commit()?;
+        }
         report(name, false, &format_args!("wrote {written}: {tally}"));
+        if let Some(failure) = failure {
+            say(name, format_args!("{failure}; the graph shows what it did until then"));
+        }
         // The reader of a FIFO may close it once it has seen enough.
         kept.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })?;
         if open {
@@ -240,6 +252,21 @@ impl GraphOptions {
             command: None,
         })
     }
+}
+
+/// Keeps the larger graph that `output` is about to replace with one of few samples.
+fn keep_larger(name: &str, output: &mut Output, samples: u64) -> Result<()> {
+    output.flush().with_context(|| format!("cannot write {}", output.name))?;
+    let (Some(new), Some(path)) = (output.file(), output.target()) else { return Ok(()) };
+    let kept = failed::set_aside(new, path, samples)
+        .with_context(|| format!("cannot keep the older {}", output.name))?;
+    if let Some(kept) = kept {
+        say(
+            name,
+            format_args!("the older {} was larger; it is now {}", output.name, kept.display()),
+        );
+    }
+    Ok(())
 }
 
 /// Draws the recording at `path`, which errors call `label`.

@@ -276,6 +276,14 @@ impl Output {
         place(self).is_some_and(|path| place(other) == Some(path))
     }
 
+    /// The file that [`Output::commit`] replaces; `None` for a stream.
+    pub(crate) fn target(&self) -> Option<&Path> {
+        match &self.to {
+            To::Stream(_) => None,
+            To::File { target, .. } => Some(target),
+        }
+    }
+
     /// Writes everything out and puts the file in its place.
     pub(crate) fn commit(self) -> Result<()> {
         let name = self.name;

@@ -7,6 +7,7 @@ mod binary;
 mod cargo;
 mod cargo_flamegraph;
 mod diff;
+mod failed;
 mod filter;
 mod flamegraph;
 mod fold;

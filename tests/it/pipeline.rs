@@ -184,19 +184,28 @@ fn a_failing_workload_is_drawn_and_its_status_passed_on() {
         return;
     }
     let dir = Dir::new();
-    for (how, status, flags) in [
-        (["--exit", "7"], 7, &[][..]),
-        (["--kill", "9"], 137, &[]),
-        (["--exit", "7"], 0, &["--ignore-status"]),
+    let exited = "the program exited with 7";
+    for (how, status, flags, said) in [
+        (["--exit", "7"], 7, &[][..], exited),
+        (["--kill", "9"], 137, &[], "the program was killed by SIGKILL"),
+        (["--exit", "7"], 0, &["--ignore-status"], exited),
     ] {
         let outcome = flamegraph(&dir).args(flags).arg(burn()).args(["--ms", "60"]).args(how).run();
-        outcome.code(status).says("wrote flamegraph.svg");
+        outcome.code(status).says("wrote flamegraph.svg").says(said);
         assert!(share(&dir.read("flamegraph.svg"), "burn::hot_hash") > 30.0);
         std::fs::remove_file(dir.path("flamegraph.svg")).unwrap();
     }
+    // A few samples of a failure do not cost a larger graph.
+    let older = "x".repeat(10_000_000);
+    dir.write("flamegraph.svg", &older);
+    let fails = flamegraph(&dir).args(["-F", "99"]).arg(burn()).args(["--ms", "60", "--exit", "7"]);
+    fails.run().code(7).says("the older flamegraph.svg was larger; it is now flamegraph.old.svg");
+    assert!(dir.read("flamegraph.old.svg") == older && dir.read("flamegraph.svg") != older);
+    std::fs::remove_file(dir.path("flamegraph.old.svg")).unwrap();
+    std::fs::remove_file(dir.path("flamegraph.svg")).unwrap();
     // A program that ends at once leaves nothing to draw; that it failed is the better explanation.
     let outcome = flamegraph(&dir).args(["-F", "1", "false"]).run().code(1);
-    outcome.says("the workload ended with status 1: the recording has no samples");
+    outcome.says("the program exited with 1: the recording has no samples");
     flamegraph(&dir)
         .args(["-F", "1", "true"])
         .run()

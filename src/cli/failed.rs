@@ -1,0 +1,82 @@
+//! What is said, and kept, if the recorded program failed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A program that fails within so many samples did not do what the graph is wanted for.
+const FEW_SAMPLES: u64 = 100;
+
+/// How the program ended, unless it succeeded: statuses above 128 are those of shells for signals.
+pub(crate) fn in_words(status: u8) -> Option<String> {
+    let signal = status.checked_sub(128).and_then(|signal| name_of(signal.into()));
+    match (status, signal) {
+        (0, _) => None,
+        (_, Some(signal)) => Some(format!("the program was killed by {signal}")),
+        (_, None) => Some(format!("the program exited with {status}")),
+    }
+}
+
+#[cfg(unix)]
+fn name_of(signal: i32) -> Option<&'static str> {
+    signal_hook::low_level::signal_name(signal)
+}
+
+#[cfg(not(unix))]
+fn name_of(_: i32) -> Option<&'static str> {
+    None
+}
+
+/// Before the graph in `new` replaces the one at `path`: if it has few `samples` and the older
+/// graph is larger, the older one is kept under the name that is returned.
+pub(crate) fn set_aside(new: &Path, path: &Path, samples: u64) -> std::io::Result<Option<PathBuf>> {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    let kept = kept_as(path);
+    // The largest graph stays, however often the program fails.
+    if samples >= FEW_SAMPLES || size(path) <= size(new) || size(path) <= size(&kept) {
+        return Ok(None);
+    }
+    fs::copy(path, &kept)?;
+    Ok(Some(kept))
+}
+
+/// `flamegraph.svg` becomes `flamegraph.old.svg`.
+fn kept_as(path: &Path) -> PathBuf {
+    match path.extension() {
+        Some(extension) => path.with_extension(format!("old.{}", extension.display())),
+        None => path.with_extension("old"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_named() {
+        assert_eq!(in_words(0), None);
+        assert_eq!(in_words(2).unwrap(), "the program exited with 2");
+        assert_eq!(in_words(128).unwrap(), "the program exited with 128");
+        assert_eq!(in_words(255).unwrap(), "the program exited with 255");
+        #[cfg(unix)]
+        assert_eq!(in_words(139).unwrap(), "the program was killed by SIGSEGV");
+    }
+
+    #[test]
+    fn the_larger_graph_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let write = |name: &str, size: usize| fs::write(path(name), vec![b'x'; size]).unwrap();
+        write("new", 10);
+        let aside = |samples| set_aside(&path("new"), &path("a.svg"), samples).unwrap();
+        assert_eq!(aside(3), None, "there is no older graph");
+        write("a.svg", 10);
+        assert_eq!(aside(3), None, "the older graph is no larger");
+        write("a.svg", 20);
+        assert_eq!(aside(1000), None, "the new graph is worth something");
+        assert_eq!(aside(3), Some(path("a.old.svg")));
+        write("a.svg", 15);
+        assert_eq!(aside(3), None);
+        assert_eq!(fs::metadata(path("a.old.svg")).unwrap().len(), 20);
+        assert_eq!(kept_as(Path::new("x/graph")), Path::new("x/graph.old"));
+    }
+}
