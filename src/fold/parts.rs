@@ -9,7 +9,7 @@ use super::Config;
 use super::root::Roots;
 use crate::error::Result;
 use crate::folded::{self, Folded, FoldedSink, OFF_CPU, ON_CPU};
-use crate::sample::{FrameId, FrameTable};
+use crate::sample::{FrameId, FrameTable, printable};
 use crate::tally::Tally;
 
 /// A sink that keeps stacks apart by their first frames.
@@ -63,7 +63,7 @@ impl Parts {
         for (file, key, part) in files {
             // Writing to a Vec cannot fail.
             let _ = write!(index, "{file}\t{}\t{}\t", part.weight, part.stacks);
-            index.extend_from_slice(key);
+            index.extend_from_slice(&printable(key));
             index.push(b'\n');
         }
         index

@@ -111,13 +111,18 @@ impl<'a> Decoded<'a> {
         let mut rest = Numbers(bytes);
         let flags = rest.next()?;
         let len = rest.next()?;
-        let unit = rest.take(len)?;
+        let unit = rest.take(len).filter(|unit| !unit.contains(&b'\n'))?;
         let divisor = rest.next()?;
         let count = rest.next()?;
         let lengths = rest.column(count)?;
         let mut names = Vec::with_capacity(lengths.len());
         for len in lengths {
-            names.push(frames.intern(Frame::named(rest.take(len)?)));
+            let name = rest.take(len)?;
+            // No folder writes such a name, and as text it would be other stacks.
+            if name.find_byteset(b";\n").is_some() {
+                return None;
+            }
+            names.push(frames.intern(Frame::named(name)));
         }
         let nodes = rest.next()?;
         let differential = flags & 1 != 0;

@@ -20,6 +20,7 @@ mod foreign;
 #[cfg(target_os = "linux")]
 mod header;
 mod jit;
+mod names;
 #[cfg(target_os = "linux")]
 mod progress;
 mod select;

@@ -283,7 +283,9 @@ impl Script<'_> {
                 events.resize(event.index + 1, BString::default());
             }
             if events[event.index].is_empty() {
-                events[event.index] = printable(event.name.as_bstr()).into_owned().into();
+                let name = printable(event.name.as_bstr());
+                tally.lose(Loss::Replaced, u64::from(*name != **event.name), 0);
+                events[event.index] = name.into_owned().into();
             }
             *bare += u64::from(is_bare);
             let head = Sample {
