@@ -9,6 +9,7 @@ use crate::error::Error;
 
 /// The whole of a binary.
 pub fn main<P: Program>() -> ExitCode {
+    silence_panics_of_inferno();
     let arguments = P::arguments(std::env::args_os().collect());
     if let [_, flag, what] = arguments.as_slice()
         && flag == "--generate"
@@ -61,6 +62,16 @@ fn finish<P: Program>(outcome: anyhow::Result<Done>) -> ExitCode {
             }
         },
     }
+}
+
+/// The panics of inferno are caught and become errors: their own words would come on top.
+fn silence_panics_of_inferno() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|at| at.file().contains("inferno")) {
+            others(panic);
+        }
+    }));
 }
 
 /// Whether the program has the options that `remedy` names: a stage's advice may be for another program.

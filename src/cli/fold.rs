@@ -154,9 +154,6 @@ impl Program for FoldArgs {
             // It fails only if there are threads already.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         }
-        if self.inferno_compat {
-            leave_out_panics_of_inferno();
-        }
         match &self.split_files {
             None => {
                 let output = Output::create(self.output.as_deref())?;
@@ -203,16 +200,6 @@ impl FoldArgs {
         report(Self::NAME, self.quiet, tally);
         Done::strict(self.strict, tally)
     }
-}
-
-/// Its panics are caught and told as failures; what they say themselves would come on top.
-fn leave_out_panics_of_inferno() {
-    let others = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if !panic.location().is_some_and(|at| at.file().contains("inferno")) {
-            others(panic);
-        }
-    }));
 }
 
 /// Each part becomes a file; the index comes last, when all that it lists is there.

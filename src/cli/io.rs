@@ -19,13 +19,20 @@ use crate::input::decode;
 pub(crate) fn say(name: &str, message: Arguments<'_>) {
     // If stderr is closed there is nobody to tell.
     let (_line, mut stderr) = progress::stderr();
-    let _ = writeln!(stderr, "{name}: {message}");
+    let _ = writeln!(stderr, "{name}: {}", plain(message));
 }
 
 /// Says one more line on stderr.
 pub(crate) fn say_more(line: Arguments<'_>) {
     let (_line, mut stderr) = progress::stderr();
-    let _ = writeln!(stderr, "{line}");
+    let _ = writeln!(stderr, "{}", plain(line));
+}
+
+/// `text` with a `?` for each control character, except for the ends of lines: names come from anybody's programs, and a
+/// terminal would obey them.
+fn plain(text: Arguments<'_>) -> String {
+    let keep = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+    text.to_string().chars().map(keep).collect()
 }
 
 /// Shows a stage's quality line unless `quiet`.

@@ -9,7 +9,7 @@ use bstr::{BString, ByteSlice};
 use hashbrown::HashMap;
 use serde_json::json;
 
-use crate::sample::{FrameId, FrameTable};
+use crate::sample::{FrameId, FrameTable, printable};
 use crate::tally::grouped;
 
 /// How weights are compared.
@@ -155,7 +155,7 @@ impl Movers {
                 write!(out, "{delta:>12} {before:>12} {after:>12}  ")?;
             }
             write!(out, "{:8}  ", mover.mark())?;
-            out.write_all(&mover.name)?;
+            out.write_all(&printable(&mover.name))?;
             writeln!(out)?;
         }
         Ok(())

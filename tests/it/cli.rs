@@ -41,6 +41,50 @@ const FLAMEGRAPH: &str = "-p,--pid= --completions= --perfdata=";
 const CARGO_FLAMEGRAPH: &str = "--dev --profile= -p,--package= -b,--bin= --target= --example= --test= --unit-test[=] \
     --unit-test-kind= --unit-bench[=] --bench= --manifest-path= -f,--features= --no-default-features -r,--release";
 
+/// What names hold may come from anybody's programs; a terminal obeys escapes.
+#[test]
+fn messages_and_tables_send_no_escapes_to_a_terminal() {
+    let dir = Dir::new();
+    dir.write("x", "root;a\x1b]0;PWNED\x07\x1b[31mx;\u{9b}31mleaf 50\nroot;ok 3\n");
+    dir.write("before", "root;ok 30\n");
+    dir.write("odd", "\x1b]0;PWNED\x07 line\nroot;ok 3\n");
+    let sampled = "\tab 1 1.000000: 9 cycles: \n\t 12 [unknown] (/a\x1b[31mb)\n\n";
+    dir.write("sampled", sampled);
+    for line in [
+        "fg-fold x",
+        "fg-fold odd",
+        "fg-fold sampled",
+        "fg-fold \x1b[31mmissing",
+        "fg-filter --keep ok odd",
+        "fg-render odd",
+        "flamegraph -o - --perfdata sampled",
+        "fg-diff --fail-above 1 before x",
+    ] {
+        let mut words = line.split(' ');
+        let said = dir.cmd(words.next().unwrap()).args(words).run().stderr;
+        assert!(!said.is_empty(), "{line}");
+        assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{line}: {said:?}");
+    }
+    let table = dir.cmd("fg-diff").args(["--top", "9", "before", "x"]).stdout();
+    assert!(table.contains_str("a?]0"), "{table}");
+    assert!(!table.contains(&b'\x1b'), "{table:?}");
+}
+
+#[test]
+fn panics_of_inferno_are_errors_of_ours() {
+    let dir = Dir::new();
+    let sample = "Analysis of sampling app (pid 1) every 1 millisecond\nCall graph:\n    \
+        100 Thread_1   DispatchQueue_1: com.appl\u{fffd}\u{fffd}.main-thread  (serial)\n    + 100 start  \
+        (in libdyld.dylib) + 1  [0x7fff]\n    +   100 main  (in app) + 2  [0x10]\n    +     60 foo  \
+        (in app) + 3  [0x11]\n\nTotal number in stack (recursive counted multiple, when >=5):\n";
+    dir.write("x", sample);
+    for program in ["fg-fold", "fg-render"] {
+        let outcome =
+            dir.cmd(program).arg("x").run().code(1).says("sample output that can be read");
+        assert!(!outcome.stderr.contains_str("panicked"), "{}", outcome.everything());
+    }
+}
+
 /// Holds `ours` to a list of options: each is there, under the same short name, and takes a value likewise.
 fn has_options<P: CommandFactory>(ours: &str, theirs: &str) {
     let mut command = P::command();
