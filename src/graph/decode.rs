@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 1 << 30;
 /// The most frames in all stacks together. A tree of one long path has quadratically many.
 const MOST_FRAMES: usize = 1 << 30;
 
-/// Whether `start` is the beginning of an SVG or a page of HTML, anybody's.
+/// Whether `start` is the start of any SVG or page of HTML.
 pub(crate) fn is_picture(start: &[u8]) -> bool {
     let text = start.trim_ascii_start();
     let is_page = || text.get(..9).is_some_and(|tag| tag.eq_ignore_ascii_case(b"<!doctype"));
@@ -29,11 +29,11 @@ pub(crate) fn is_picture(start: &[u8]) -> bool {
         || (is_page() && text.contains_str("<html"))
 }
 
-/// Reads the stacks that `picture`, which errors call `name`, carries, and pushes them into `sink`,
-/// which is not finished.
+/// Reads the stacks that `picture` carries, and pushes them into `sink`. It does not finish the
+/// sink. Errors call the picture `name`.
 ///
 /// # Errors
-/// There is no graph in it, it is of another version, or it is broken.
+/// The picture has no graph, or one that is broken or of another version.
 pub(crate) fn read(
     picture: &[u8],
     name: &str,
@@ -55,11 +55,11 @@ pub(crate) fn read(
     graph.push(frames, sink, tally)?.ok_or_else(broken)
 }
 
-/// Where the graph is in `picture`, and its base64 text.
+/// The position of the graph in `picture`, and its base64 text.
 fn find<'a>(picture: &'a [u8], name: &str) -> Result<(usize, &'a [u8])> {
     let unsupported =
         |what: String, remedy: &str| Error::Unsupported { what, remedy: remedy.into() };
-    // The last one: whatever names and notes say, they come before it.
+    // Take the last one, because names and notes come before the graph.
     let Some(at) = picture.rfind(ID) else {
         let old = picture.contains_str("<metadata id=\"flamepipe-folded-");
         return Err(if old {
@@ -94,7 +94,7 @@ fn unpack(data: &[u8]) -> Option<Vec<u8>> {
     (bytes.len() as u64 <= MOST_BYTES).then_some(bytes)
 }
 
-/// A graph, taken apart.
+/// The parts of a graph.
 struct Decoded<'a> {
     differential: bool,
     unit: &'a [u8],
@@ -181,7 +181,7 @@ impl<'a> Decoded<'a> {
     }
 }
 
-/// Numbers and bytes that are still to be read.
+/// The bytes that are still to be read.
 struct Numbers<'a>(&'a [u8]);
 
 impl<'a> Numbers<'a> {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a graph unpacks to is an error or stacks.
+        /// Any bytes give stacks or an error.
         #[test]
         fn broken_numbers_are_refused(bytes in prop::collection::vec(0u8..6, 0..40)) {
             let mut frames = FrameTable::default();

@@ -1,4 +1,4 @@
-//! A walk of stacks becomes columns, and columns become base64 text.
+//! Turns a walk of stacks into columns, and columns into base64 text.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use super::{Names, Order, Weight};
 use crate::error::{Error, Result};
 use crate::stacks::common;
 
-/// What stands before the names.
+/// The fields before the names.
 pub(super) struct Header<'a> {
     pub(super) order: Order,
     pub(super) differential: bool,
@@ -24,10 +24,10 @@ pub(super) struct Header<'a> {
 pub(super) struct Columns {
     /// The stack that was added last.
     last: Vec<u32>,
-    /// One more than the depth of the last node: where a child of it stands.
+    /// The depth of the last node plus one: the depth of a child of it.
     below: usize,
     steps: Vec<u8>,
-    /// The name of each node; none for the parent's own time.
+    /// The name of each node; `None` for the parent's own weight.
     names: Vec<Option<u32>>,
     weights: Vec<Weight>,
 }
@@ -61,7 +61,7 @@ impl Columns {
         self.weights.push(Weight::default());
     }
 
-    /// The bytes of all columns, packed and as text.
+    /// All columns, compressed, as base64 text.
     pub(super) fn pack(&self, header: &Header<'_>, names: &Names) -> Result<Vec<u8>> {
         let mut packed = Packed::default();
         let order = match header.order {

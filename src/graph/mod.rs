@@ -1,4 +1,4 @@
-//! Stacks as one graph, and the form in which a picture carries them.
+//! Collects stacks into one graph, and converts it to and from the form that a picture carries.
 //!
 //! Every picture holds its stacks, so it can be folded, compared and drawn again, even if the
 //! picture leaves out what is too narrow to see. [`Graph`] collects the stacks, [`Graph::encode`]
@@ -41,19 +41,19 @@ use crate::folded::Folded;
 use crate::sample::FrameTable;
 use crate::unit::Unit;
 
-/// What the element's id starts with; the version follows.
+/// The start of the element's id. The version follows.
 const ID: &str = "id=\"flamepipe-graph-";
 const VERSION: &str = "3";
 
 /// The order in which stacks are drawn, left to right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Siblings by name; equal stacks are one.
+    /// Siblings by name. Equal stacks are one.
     #[default]
     Frames,
-    /// As they come, for input that is in a good order already. Neighbours that share frames share boxes.
+    /// In the order of the input. Neighbours that share frames share boxes.
     Input,
-    /// The last one first, which is how every flame graph tool draws a flame chart.
+    /// The last stack first, as every flame graph tool draws a flame chart.
     Time,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Graph {
 pub(crate) enum Store {
     /// Merged and sorted.
     Tree(CallTree),
-    /// As they came.
+    /// In the order of the input.
     Sequence(Sequence),
 }
 

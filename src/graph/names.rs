@@ -1,4 +1,4 @@
-//! The names of frames by small numbers, and the path of names that a stack is.
+//! Numbers the names of frames, and keeps the path of names of the current stack.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::intern::Interner;
 use crate::sample::{FrameId, FrameTable};
 use crate::stacks::common;
 
-/// What is done to a frame's symbol before it is taken apart, and whether that lost something.
+/// Prepares a frame's symbol before it is split, and says whether that lost something.
 type Prepare = fn(&[u8]) -> (Cow<'_, [u8]>, bool);
 
 /// The distinct names, numbered in order of first appearance.
@@ -17,7 +17,7 @@ type Prepare = fn(&[u8]) -> (Cow<'_, [u8]>, bool);
 pub(crate) struct Names {
     prepare: Prepare,
     names: Interner,
-    /// Of each frame that was seen, where its names are in `pieces`.
+    /// The range in `pieces` of the names of each known frame.
     of_frame: Vec<Option<(u32, u32)>>,
     pieces: Vec<u32>,
     replaced: u64,
@@ -30,7 +30,7 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Names that `prepare` makes of symbols.
+    /// Names that `prepare` changes before they are stored.
     pub(crate) fn prepared(prepare: Prepare) -> Self {
         Names {
             prepare,
@@ -76,31 +76,31 @@ impl Names {
         range
     }
 
-    /// The order of the names: by their bytes.
+    /// The ranks of the names, in the order of their bytes.
     pub(crate) fn ranks(&self) -> Ranks {
         let mut order: Vec<u32> = (0..self.names.len() as u32).collect();
         order.sort_unstable_by_key(|&name| self.names.get(name));
         Ranks::new(order)
     }
 
-    /// How many frames lost something when they were prepared.
+    /// How many frames `prepare` changed with a loss.
     pub(crate) fn replaced(&self) -> u64 {
         self.replaced
     }
 }
 
-/// The names of the stack that came last. The next stack often begins with the same frames, whose
-/// names need not be looked up again.
+/// The names of the last stack. The next stack often begins with the same frames, whose names need
+/// not be looked up again.
 #[derive(Default)]
 pub(crate) struct Path {
     frames: Vec<FrameId>,
     names: Vec<u32>,
-    /// Where in `names` each frame ends.
+    /// The end of each frame in `names`.
     ends: Vec<usize>,
 }
 
 impl Path {
-    /// Makes it that of `stack`.
+    /// Changes the path to that of `stack`.
     pub(crate) fn set(&mut self, names: &mut Names, frames: &FrameTable, stack: &[FrameId]) {
         let common = common(&self.frames, stack);
         self.frames.truncate(common);
@@ -118,14 +118,14 @@ impl Path {
     }
 }
 
-/// Numbers of names that compare as the names do.
+/// Ranks of names. They compare as the names do.
 pub(crate) struct Ranks {
     names: Vec<u32>,
     ranks: Vec<u32>,
 }
 
 impl Ranks {
-    /// The ranks of `names`, which are all names from 0 up, in their order.
+    /// The ranks of `names`: all names from 0 up, sorted.
     pub(crate) fn new(names: Vec<u32>) -> Self {
         let mut ranks = vec![0; names.len()];
         for (rank, &name) in names.iter().enumerate() {

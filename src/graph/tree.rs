@@ -1,15 +1,18 @@
-//! The call tree: equal stacks are one, siblings are in order, and what is too narrow to be seen is not walked.
+//! The call tree. Equal stacks are one, siblings are in order, and a walk skips what is too narrow
+//! to see.
 //!
-//! Stacks are kept as they come, each as what differs from the one before: of sorted stacks, that is the tree, and a path
-//! is a run of them. Of others a path is several runs, which are found and put in order where the tree is walked. Nothing
-//! is ever sorted but siblings that are seen.
+//! Stacks are kept as they come. Each is stored as its difference from the one before. If the
+//! stacks are sorted, these differences are the tree, and a path is a run of them. Otherwise a path
+//! has several runs, which a walk finds and puts in order. Only siblings that are visible are ever
+//! sorted.
 
 use std::ops::Range;
 
 use super::names::{Names, Ranks};
 use crate::stacks::common;
 
-/// What a stack weighs in the first and in the second profile; the same where there is only one.
+/// The weight of a stack in the first and in the second profile. They are the same if there is only
+/// one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     pub(crate) before: u64,
@@ -22,12 +25,12 @@ impl Weight {
         self.after = self.after.saturating_add(other.after);
     }
 
-    /// The same before as after.
+    /// The same weight before as after.
     pub(crate) fn unchanged(self) -> Weight {
         Weight { before: self.after, ..self }
     }
 
-    /// What is left of it without `other`.
+    /// The difference of two weights.
     pub(crate) fn less(self, other: Weight) -> Weight {
         Weight {
             before: self.before.saturating_sub(other.before),
@@ -36,11 +39,11 @@ impl Weight {
     }
 }
 
-/// Stacks in the order in which they came.
+/// Stacks in the order of the input.
 #[derive(Default)]
 pub(crate) struct Sequence {
     names: Vec<u32>,
-    /// Where each stack ends in `names`, and its weight.
+    /// The end of each stack in `names`, and its weight.
     stacks: Vec<(usize, Weight)>,
 }
 
@@ -59,25 +62,25 @@ impl Sequence {
     }
 }
 
-/// Stacks that may come before equal ones are looked for.
+/// How many unsorted stacks may come before equal ones are merged.
 const FEW: usize = 1 << 17;
 
 /// Stacks of names and their weights.
 ///
-/// Memory: 4 bytes for each name that a stack does not share with the one before, and 28 for each stack; up to four times
-/// what the distinct stacks take.
+/// Memory: 4 bytes for each name that a stack does not share with the one before, and 28 for each
+/// stack; at most four times as much as the distinct stacks take.
 pub(crate) struct CallTree {
-    /// Of each stack, the names behind those that it shares with the one before.
+    /// The names of each stack that it does not share with the one before.
     names: Vec<u32>,
-    /// Where those of each stack end; they start where those of the one before end.
+    /// The end of each stack in `names`.
     ends: Vec<usize>,
     /// How many names each stack shares with the one before.
     shared: Vec<u32>,
     weights: Vec<Weight>,
     last: Vec<u32>,
-    /// Each stack came behind the one before, as lines sort: none is equal to another.
+    /// Whether every stack so far sorts behind the one before, so no two are equal.
     is_sorted: bool,
-    /// How many stacks there may be until equal ones are put together.
+    /// How many stacks there may be until equal ones are merged.
     limit: usize,
 }
 
@@ -95,13 +98,13 @@ impl Default for CallTree {
     }
 }
 
-/// What is left to do of a walk.
+/// A part of a walk that is left to do.
 enum Step {
-    /// A path as long as the number says. What shares it are the runs from the place on.
+    /// Walk a path. The fields are the index of its first run, up to the last one, and its length.
     Enter(usize, usize),
-    /// A path that will not be drawn: its last name, its parent's length, and what it weighs.
+    /// Give a path that is not drawn: its last name, its parent's length, and its weight.
     Narrow(u32, usize, u64),
-    /// Weight of the path of this length that was entered last.
+    /// Give weight to the path of this length that was entered last.
     Line(usize, Weight),
 }
 
@@ -135,7 +138,7 @@ impl CallTree {
         self.last.extend_from_slice(&stack[shared..]);
     }
 
-    /// Puts equal stacks together.
+    /// Merges equal stacks.
     fn merge(&mut self) {
         let names = self.names.iter().max().map_or(0, |&name| name + 1);
         let ranks = Ranks::new((0..names).collect());
@@ -145,8 +148,9 @@ impl CallTree {
         self.limit = FEW.max(4 * self.ends.len());
     }
 
-    /// What vanished: the stacks that end in a path without weight after, below the frame `root`, each as wide as it was. All of
-    /// that is lost, so that it weighs twice as much before.
+    /// A tree of the stacks that vanished: those that end in a path without weight after. They are
+    /// below the frame `root`, as wide as they were. All of their weight is lost, so their weight
+    /// before is twice their width.
     pub(crate) fn vanished(&mut self, root: u32) -> CallTree {
         self.merge();
         let mut vanished = CallTree { is_sorted: false, limit: usize::MAX, ..CallTree::default() };
@@ -154,7 +158,7 @@ impl CallTree {
         for at in 0..self.ends.len() {
             stack.truncate(1 + self.shared[at] as usize);
             stack.extend_from_slice(&self.names[self.start(at)..self.ends[at]]);
-            // In a tree that is merged, what is below a path comes right behind it.
+            // In a merged tree, the stacks below a path follow it.
             let below = at..self.next(at, self.ends.len(), self.len(at) - 1);
             let width = self.weights[at].before;
             if width > 0 && self.weights[below].iter().all(|weight| weight.after == 0) {
@@ -164,41 +168,46 @@ impl CallTree {
         vanished
     }
 
-    /// How wide the tree is.
+    /// The width of the tree.
     pub(crate) fn width(&self) -> u64 {
         self.weights.iter().fold(0, |sum, weight| sum.saturating_add(weight.after))
     }
 
-    /// Where the names of a stack that it does not share start.
+    /// The start in `names` of a stack's own names.
     fn start(&self, at: usize) -> usize {
         if at == 0 { 0 } else { self.ends[at - 1] }
     }
 
-    /// How many names a stack has.
+    /// The length of a stack.
     fn len(&self, at: usize) -> usize {
         self.shared[at] as usize + self.ends[at] - self.start(at)
     }
 
-    /// The name at `depth`, which the stack must not share with the one before.
+    /// The name at `depth`, which must be one of the stack's own names.
     fn name(&self, at: usize, depth: usize) -> u32 {
         self.names[self.start(at) + depth - self.shared[at] as usize]
     }
 
-    /// The first stack behind `at` and before `end` that shares no more than `depth` names with the one before.
+    /// The first stack behind `at` and before `end` that shares at most `depth` names with the one
+    /// before it.
     fn next(&self, at: usize, end: usize, depth: usize) -> usize {
         let behind = &self.shared[at + 1..end];
         at + 1 + behind.iter().position(|&n| n as usize <= depth).unwrap_or(behind.len())
     }
 
-    /// Walks the tree, siblings by the rank of their names, and gives each stack with what ends there.
+    /// Walks the tree, with siblings in the order of their ranks, and calls `line` with each stack
+    /// and the weight that ends there.
     ///
-    /// Where `narrow` says of a path's weight that it will not be drawn, the path is not walked: its weight is given
-    /// at its place as its parent's, which changes nothing that is drawn. The root is no frame that could be given
-    /// weight: there the path is given as one line.
+    /// If `narrow` says that a path with this weight is not drawn, the path is not walked. `line`
+    /// gets its weight at the same place as weight of the parent, which changes nothing that is
+    /// drawn. The root is not a frame that could get weight, so below the root the path is given as
+    /// one line.
     ///
-    /// In a differential each path comes first as a line of its own, whatever ends there: inferno takes the difference of a line's
-    /// weights for that of its last frame and nothing for those around it, and here it is the difference of all that the path weighs. For that,
-    /// its weight before is one that makes the difference right; it can be negative, and wraps around, as inferno's numbers do.
+    /// In a differential, each path first gets a line of its own, whether or not a stack ends
+    /// there. inferno colours only the last frame of a line, by the difference of the line's two
+    /// weights. Here the last frame must get the difference of the whole path. So the line's weight
+    /// before is chosen such that the difference is right. It can be negative, and then wraps
+    /// around, as inferno's numbers do.
     pub(crate) fn visit(
         mut self,
         ranks: &Ranks,
@@ -206,7 +215,7 @@ impl CallTree {
         differential: bool,
         mut line: impl FnMut(&[u32], Weight),
     ) {
-        // What all stacks up to one weigh: the weight of a run is a difference.
+        // Prefix sums of the weights. The weight of a run is a difference of two.
         let mut sum = Weight::default();
         for weight in &mut self.weights {
             sum.add(*weight);
@@ -215,7 +224,7 @@ impl CallTree {
         let before = |at: usize| if at == 0 { Weight::default() } else { self.weights[at - 1] };
         let weight = |run: &Range<usize>| before(run.end).less(before(run.start));
 
-        // The runs of all that is still to be entered; those of the path that is next lie last.
+        // The runs of all paths that are still to be entered. Those of the next path are last.
         let mut runs = Vec::from_iter(std::iter::once(0..self.ends.len()));
         let mut steps = vec![Step::Enter(0, 0)];
         let mut path = Vec::new();
@@ -255,7 +264,8 @@ impl CallTree {
                 }
             }
             children.sort_unstable_by_key(|(rank, _)| *rank);
-            // What was pushed last is next, so the last sibling goes first. `rest` is what comes before the one behind.
+            // The step that is pushed last comes next, so push the last sibling first. `rest` is
+            // the weight before the sibling that was pushed last.
             let mut rest = None::<Weight>;
             for group in children.chunk_by(|a, b| a.0 == b.0).rev() {
                 let mut sum = Weight::default();
