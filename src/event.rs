@@ -2,7 +2,7 @@
 //! writes them.
 //!
 //! ```text
-//! # event : name = cpu-clock:u, , id = { 25, 26 }, type = 1, size = 128, { sample_period, sample_freq } = 999
+//! # event : name = cpu-clock:u, , id = { 25, 26 }, type = 1, size = 128, …
 //! # event : name = page-faults
 //! ```
 //!
@@ -26,8 +26,8 @@ pub(crate) fn listed(text: &[u8]) -> impl Iterator<Item = &BStr> {
     })
 }
 
-/// The lines that list the events of these `names`. None if no more than one of them could be
-/// meant: off-cpu goes beside another.
+/// The lines that list the events of these `names`. None if there is no choice between them,
+/// because `off-cpu` goes beside another event.
 pub(crate) fn lines<'a>(names: impl Iterator<Item = &'a BStr> + Clone) -> Vec<u8> {
     if names.clone().filter(|name| *name != OFF_CPU).nth(1).is_none() {
         return Vec::new();

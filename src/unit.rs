@@ -1,8 +1,9 @@
-//! What weights are in: nanoseconds, cycles, samples.
+//! The units of weights: nanoseconds, cycles, samples.
 //!
-//! Folded text tells it in a comment, `# unit: ns 0`, which fg-fold writes and fg-render shows. To readers that know no comments it is a
-//! stack that weighs nothing: flamegraph.pl draws nothing of it, speedscope still knows the format by the number that ends each line, and
-//! sums stay what they are.
+//! Folded text names its unit in a comment, `# unit: ns 0`. fg-fold writes it, and fg-render shows
+//! it. A reader without comments sees a stack of weight 0: flamegraph.pl does not draw it,
+//! speedscope still recognises the format by the number at the end of each line, and sums stay the
+//! same.
 
 use bstr::{BStr, BString, ByteSlice};
 
@@ -13,39 +14,39 @@ use crate::tally::grouped;
 const START: &[u8] = b"# unit: ";
 const END: &[u8] = b" 0";
 
-/// What weights are in where nothing is told.
+/// The unit of weights that have no other.
 pub(crate) const SAMPLES: &str = "samples";
 
-/// The unit, as far as all that tell it agree.
+/// The unit of several inputs, if all that name one agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unit {
-    told: Option<BString>,
+    first: Option<BString>,
     mixed: bool,
 }
 
 impl Unit {
-    /// Somebody's weights are in `unit`; an empty one is not known.
+    /// Notes that an input has weights in `unit`, which is empty if unknown.
     pub(crate) fn note(&mut self, unit: &[u8]) {
-        match &self.told {
-            None => self.told = Some(unit.into()),
-            Some(told) => self.mixed |= *told != unit,
+        match &self.first {
+            None => self.first = Some(unit.into()),
+            Some(first) => self.mixed |= *first != unit,
         }
     }
 
-    /// What `line` of folded text tells.
+    /// Notes the unit in a `line` of folded text.
     pub(crate) fn note_line(&mut self, line: &[u8]) {
         if let Some(unit) = of_line(line) {
             self.note(unit);
         }
     }
 
-    /// What all weights are in.
+    /// The unit, if it is known and the same for all.
     pub(crate) fn known(&self) -> Option<&BStr> {
-        let told = self.told.as_ref().map(|told| told.as_bstr());
-        told.filter(|told| !self.mixed && !told.is_empty())
+        let first = self.first.as_ref().map(|first| first.as_bstr());
+        first.filter(|first| !self.mixed && !first.is_empty())
     }
 
-    /// The line that tells it, if a reader would not know.
+    /// The line that names the unit, if a reader could not guess it.
     pub(crate) fn line(&self) -> Option<Vec<u8>> {
         self.known().filter(|unit| *unit != SAMPLES).map(|unit| line(unit))
     }
@@ -65,7 +66,8 @@ pub(crate) fn line(unit: &[u8]) -> Vec<u8> {
     [START, unit, END, b"\n"].concat()
 }
 
-/// What periods of `event` are in: those of clocks in `ns`, others in what is counted, such as `cycles`; empty where it is not told.
+/// The unit of the periods of `event`: `ns` for clocks, or else what is counted, such as `cycles`.
+/// Empty if unknown.
 pub(crate) fn of_event(event: &BStr) -> &BStr {
     match base_event(event) {
         b"cpu-clock" | b"task-clock" | OFF_CPU => b"ns".as_bstr(),
@@ -142,8 +144,8 @@ mod tests {
         }
         assert_eq!(of_line(&line(b"a b")), Some(BStr::new("a b")));
         assert_eq!(of_line(&line(b"")), Some(BStr::new("")));
-        let told = |unit: &str| Unit { told: Some(unit.into()), mixed: false }.line();
-        assert_eq!((told("ns"), told(SAMPLES)), (Some(b"# unit: ns 0\n".to_vec()), None));
+        let said = |unit: &str| Unit { first: Some(unit.into()), mixed: false }.line();
+        assert_eq!((said("ns"), said(SAMPLES)), (Some(b"# unit: ns 0\n".to_vec()), None));
     }
 
     #[test]

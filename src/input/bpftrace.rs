@@ -1,12 +1,14 @@
-//! bpftrace's maps of stacks → folded text.
+//! Turns bpftrace's maps of stacks into folded text.
 //!
 //! ```text
 //! @[
-//!     alacritty::main+38642                leaf first, with its offset; a kernel stack, a blank line, a user stack
+//!     alacritty::main+38642      leaf first, with offsets
 //!     __libc_start_main+243
-//!     0x5541f689495641d7                   what has no name is an address
-//! , bash]: 5                               other keys, such as the comm, and the count
+//!     0x5541f689495641d7         an address, if there is no name
+//! , bash]: 5                     other keys, such as the comm, and the count
 //! ```
+//!
+//! A stack may be a kernel stack, a blank line and a user stack.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -25,8 +27,8 @@ pub(super) const BPFTRACE: Foreign = Foreign {
     fold: |_, input, name, tally| collapse(input, name, tally),
 };
 
-/// Folded text out of `input`, called `name` in errors. Lines that are no map of stacks are counted
-/// as odd.
+/// Folds `input`, which errors call `name`, to folded text. Lines outside of a map of stacks are
+/// counted as odd.
 ///
 /// Memory: the folded text.
 fn collapse(input: impl Read, name: &str, tally: &mut Tally) -> Result<Vec<u8>> {
@@ -64,9 +66,9 @@ fn collapse(input: impl Read, name: &str, tally: &mut Tally) -> Result<Vec<u8>> 
     Ok(folded)
 }
 
-/// The stack of a map that is being read.
+/// The stack that is being read.
 struct Stack {
-    /// What stands before it in the key.
+    /// The keys in front of it.
     keys: Vec<u8>,
     /// Leaf first.
     frames: Vec<Vec<u8>>,
@@ -82,7 +84,7 @@ impl Stack {
         name::names(&frame, false, &Config::default(), |name| self.frames.push(name.to_vec()));
     }
 
-    /// Appends the line of this stack. `keys` stand behind it.
+    /// Appends the line of this stack. `keys` are the keys behind it.
     fn write(&self, keys: &[u8], count: u64, folded: &mut Vec<u8>) {
         let keys = [&self.keys[..], keys].map(|keys| keys.split(|&byte| byte == b','));
         let keys = keys.into_iter().flatten().map(|key| key.trim_ascii().replace(";", ":"));
@@ -97,7 +99,7 @@ fn is_number(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
-/// What stands behind the bracket of `@[` or `@stacks[bash,`.
+/// The text behind the bracket of `@[` or `@stacks[bash,`.
 fn begin(text: &[u8]) -> Option<&[u8]> {
     let (map, keys) = text.strip_prefix(b"@")?.split_once_str("[")?;
     let is_name = map.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');

@@ -1,7 +1,8 @@
-//! Packed and encoded inputs: gzip, zstd, xz, UTF-16 and byte order marks become plain bytes while
-//! they are read.
+//! Decompresses and decodes inputs while they are read: gzip, zstd, xz, UTF-16 and byte order
+//! marks.
 //!
-//! The first bytes tell (RFC 1952, RFC 8878, the .xz file format; the byte order mark U+FEFF).
+//! The first bytes say how an input is encoded (RFC 1952, RFC 8878, the .xz file format; the byte
+//! order mark U+FEFF).
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::Arc;
@@ -9,16 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// How many of its first bytes tell what an input is packed with.
+/// How many first bytes are needed to recognise the encoding.
 const TELLING: u64 = 6;
-/// An input can be packed text of an encoding; nobody packs what is packed twice.
+/// Compressed text may also be UTF-16. Nobody compresses an input more often than this.
 const LAYERS: usize = 4;
-/// What unpacks to more than this is refused if it is also more than [`RATIO`] times as large as it
-/// was. In bytes.
+/// An input is refused if it unpacks to more than this many bytes and to more than [`RATIO`] times
+/// its size.
 const LARGE: u64 = 1 << 30;
 const RATIO: u64 = 1000;
 
-/// Bytes of an input.
+/// The bytes of an input.
 pub(crate) type Bytes = Box<dyn Read + Send>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +45,11 @@ impl Coding {
     }
 }
 
-/// The plain bytes of the input called `name`, and whether they are others than those of `reader`.
+/// The plain bytes of the input called `name`, and whether they differ from those of `reader`.
 ///
 /// # Errors
-/// The input cannot be read, or is packed in a way that is not known here. Broken packing is found
-/// out while it is read.
+/// The input cannot be read, or is compressed in an unknown way. Broken compressed data fails while
+/// it is read.
 ///
 /// Memory: a window of the packed data, up to 128 MiB if the packer asked for one.
 pub(crate) fn plain(name: &str, reader: Bytes) -> Result<(Bytes, bool)> {
@@ -70,12 +71,12 @@ pub(crate) fn plain(name: &str, reader: Bytes) -> Result<(Bytes, bool)> {
     })
 }
 
-/// Whether an input that starts so is packed or encoded.
+/// Whether an input that starts with `start` is compressed or encoded.
 pub(crate) fn is_coded(start: &[u8]) -> bool {
     Coding::of(start).is_some() || refuse_others("", start).is_err()
 }
 
-/// Fails for packers that are not known here.
+/// Fails for compressors that are not supported.
 fn refuse_others(name: &str, start: &[u8]) -> Result<()> {
     const OTHERS: [(&[u8], &str, &str); 4] = [
         (b"BZh", "bzip2", "bunzip2 -c"),
@@ -112,7 +113,7 @@ fn undo(coding: Coding, reader: Bytes) -> io::Result<Bytes> {
     Ok(Box::new(Bounded { reader: unpacked, read: 0, packed }))
 }
 
-/// Counts what is read.
+/// Counts the bytes that are read.
 struct Counted<R> {
     reader: R,
     count: Arc<AtomicU64>,
@@ -126,7 +127,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Ends with an error where a small input becomes so large that nobody can have meant it.
+/// Fails if a small input becomes so large that it must be a mistake or an attack.
 struct Bounded<R> {
     reader: R,
     read: u64,
@@ -153,7 +154,7 @@ impl<R: Read> Read for Bounded<R> {
 struct Xz<R> {
     reader: R,
     decoder: Box<xz4rust::XzDecoder<'static>>,
-    /// A stream has ended and the next one has not begun.
+    /// Whether a stream has ended and the next one has not begun.
     is_between: bool,
 }
 
@@ -202,11 +203,11 @@ impl<R: BufRead> Read for Xz<R> {
     }
 }
 
-/// UTF-16 → UTF-8, without the byte order mark. What is no character becomes U+FFFD.
+/// Turns UTF-16 into UTF-8, without the byte order mark. Invalid parts become U+FFFD.
 struct Utf16<R> {
     reader: R,
     big: bool,
-    /// The first byte of a unit that the end of a buffer cut.
+    /// The first byte of a unit, if a buffer ended inside the unit.
     half: Option<u8>,
     /// The first unit of a pair.
     high: Option<u16>,

@@ -1,4 +1,4 @@
-//! A format of another profiler, which becomes folded text as a whole.
+//! A format of another profiler. An input becomes folded text as a whole.
 
 use std::fmt;
 use std::io::Read;
@@ -9,18 +9,18 @@ use crate::tally::Tally;
 /// A format of another profiler.
 #[derive(Clone, Copy)]
 pub struct Foreign {
-    /// What `--format` calls it.
+    /// Its name in `--format`.
     pub(super) name: &'static str,
-    /// Whether an input that starts with these whole lines is in it.
+    /// Whether an input that starts with these whole lines has this format.
     pub(super) is: fn(&[u8]) -> bool,
-    /// Folded text out of an input and its name.
+    /// Folds an input, which errors call by the name, to folded text.
     pub(super) fold: Fold,
 }
 
 type Fold = fn(&Foreign, &mut dyn Read, &str, &mut Tally) -> Result<Vec<u8>>;
 
 impl Foreign {
-    /// Folded text out of `input`, which errors call `name`.
+    /// Folds `input`, which errors call `name`, to folded text.
     pub(super) fn fold(
         &self,
         input: &mut dyn Read,

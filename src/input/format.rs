@@ -1,4 +1,4 @@
-//! Which of the formats an input is in: the only place that looks.
+//! Recognises the format of an input. No other code does.
 
 use bstr::ByteSlice;
 
@@ -13,7 +13,7 @@ use crate::perf_data;
 use crate::script::header::Header;
 use crate::script::line;
 
-/// The formats of other profilers, in the order in which an input is tried.
+/// The formats of other profilers, in the order in which they are tried.
 static FOREIGN: [Foreign; 8] = [
     bpftrace::BPFTRACE,
     inferno::DTRACE,
@@ -28,15 +28,15 @@ static FOREIGN: [Foreign; 8] = [
 /// A format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// What `perf script` and fg-script write.
+    /// The text of `perf script` and fg-script.
     Script,
-    /// What `perf record` and fg-record write, as a file or as a stream.
+    /// The recordings of `perf record` and fg-record, as a file or as a stream.
     PerfData,
-    /// What fg-fold writes.
+    /// The folded stacks of fg-fold.
     Folded,
-    /// A graph of ours, with the folded stacks in it.
+    /// A graph of ours that carries its stacks.
     Svg,
-    /// What another profiler writes.
+    /// The output of another profiler.
     Foreign(&'static Foreign),
 }
 
@@ -47,7 +47,7 @@ impl Format {
         ours.into_iter().chain(FOREIGN.iter().map(Format::Foreign))
     }
 
-    /// What `--format` calls it.
+    /// Its name in `--format`.
     pub fn name(self) -> &'static str {
         match self {
             Format::Script => "perf",
@@ -58,13 +58,13 @@ impl Format {
         }
     }
 
-    /// The format of an input that starts with `start`, or `is_whole`; `None` if it is none of
-    /// ours.
+    /// The format of an input that starts with `start`; `is_whole` says that there is no more of
+    /// it. `None` if no format fits.
     pub fn sniff(start: &[u8], is_whole: bool) -> Option<Format> {
         if perf_data::sniff(start) {
             return Some(Format::PerfData);
         }
-        // A cut line may look like anything; an input of one line has no other.
+        // A line that is cut may look like anything. Leave it out, unless it is the only line.
         let whole = match start.rfind_byte(b'\n') {
             Some(end) if !is_whole => &start[..=end],
             _ => start,
@@ -89,8 +89,8 @@ impl Format {
             .or_else(|| is_half_folded(whole).then_some(Format::Folded))
     }
 
-    /// The same for an input of which more may come, unless it `ended`. `None` if the text so far
-    /// does not decide, and more text never changes an answer.
+    /// The format of a stream of which more may come, unless it `ended`. `None` if the text so far
+    /// does not decide. More text never changes an answer.
     pub(crate) fn sniff_stream(start: &[u8], ended: bool) -> Option<Format> {
         if ended {
             return Format::sniff(start, true);
@@ -106,8 +106,8 @@ impl Format {
         if is_enough { Format::sniff(whole, true) } else { None }
     }
 
-    /// The error of an input called `name` that starts with `start` and is in none of the formats
-    /// `expected`, a phrase.
+    /// The error of an input called `name` that starts with `start` and has none of the `expected`
+    /// formats, a phrase.
     pub(crate) fn unknown(name: &str, start: &[u8], expected: &str) -> Error {
         match Stranger::of(start) {
             Some(stranger) if !perf_data::sniff(start) => stranger.refuse(name),
@@ -116,7 +116,8 @@ impl Format {
     }
 }
 
-/// A sample's first line, with its time or with a frame behind it. Odd lines may come first.
+/// Whether there is the first line of a sample, with its time or with a frame behind it. Odd lines
+/// may come first.
 fn is_script(text: &[u8]) -> bool {
     let mut lines = telling_lines(text).peekable();
     while let Some(first) = lines.next() {
@@ -132,8 +133,8 @@ fn is_script(text: &[u8]) -> bool {
     false
 }
 
-/// Nothing but frames, as `perf script -F ip,sym,dso` prints them, or a thread's name before the
-/// frames of each sample, as with `-F comm,ip,sym`.
+/// Whether there are only frames, as `perf script -F ip,sym,dso` prints them, or a thread's name
+/// before the frames of each sample, as with `-F comm,ip,sym`.
 fn is_nameless_script(text: &[u8]) -> bool {
     let mut lines = telling_lines(text).filter(|line| !line::is_note(line)).peekable();
     let mut frames = 0;
@@ -148,7 +149,7 @@ fn is_nameless_script(text: &[u8]) -> bool {
     frames > 0
 }
 
-/// A line that is indented and starts with an address.
+/// Whether a line is indented and starts with an address.
 fn is_frame(text: &[u8]) -> bool {
     let is_indented = text.first().is_some_and(u8::is_ascii_whitespace);
     let has_module = || {
@@ -166,13 +167,14 @@ fn is_folded(text: &[u8]) -> bool {
         })
 }
 
-/// Folded text with odd lines in it, which are skipped and counted.
+/// Whether this is folded text with some odd lines, which are skipped and counted.
 fn is_half_folded(text: &[u8]) -> bool {
     let odd = telling_lines(text).filter(|line| folded::split(line).is_none()).count();
     telling_lines(text).count() > odd && telling_lines(text).count() >= 2 * odd
 }
 
-/// Whether one line is a stack, or none is anything.
+/// Whether an input that starts with `start` may be folded text: one line is a stack, or all lines
+/// are comments.
 pub(crate) fn may_be_folded(start: &[u8]) -> bool {
     Stranger::of(start).is_none() && has_stack(start)
 }
@@ -192,7 +194,7 @@ mod tests {
     const DTRACE: &str = "\n\n              unix`_sys_sysenter_post_swapgs+0x149\n              \
                           libc.so.1`main+0x1\n                5\n\n";
 
-    /// Whatever stage asks gets these answers.
+    /// All stages get these answers.
     const TABLE: [(&str, Option<&str>); 42] = [
         ("java 25607 4794564.109216: cycles: \n\t    7f53 main+0x1 (/bin/a)\n\n", Some("perf")),
         (SCRIPT, Some("perf")),

@@ -1,4 +1,4 @@
-//! The formats that inferno's collapsers read; perf's too, if that is asked for.
+//! Reads formats with inferno's collapsers, and with `--inferno-compat` perf-script text too.
 
 use std::borrow::Cow;
 use std::io::{BufReader, Read};
@@ -16,19 +16,19 @@ use crate::folded::{Folded, FoldedSink};
 use crate::sample::{Frame, FrameTable};
 use crate::tally::{Count, Loss, Tally};
 
-/// What dtrace's `@[ustack()] = count()` prints.
+/// The output of dtrace's `@[ustack()] = count()`.
 pub(super) const DTRACE: Foreign = read_by::<dtrace::Folder>("dtrace");
-/// What `xctrace export` writes.
+/// The output of `xctrace export`.
 pub(super) const XCTRACE: Foreign = read_by::<xctrace::Folder>("xctrace");
-/// What macOS's `sample` writes.
+/// The output of macOS's `sample`.
 pub(super) const SAMPLE: Foreign = read_by::<sample::Folder>("sample");
 /// A CSV of Intel VTune.
 pub(super) const VTUNE: Foreign = read_by::<vtune::Folder>("vtune");
 /// A CSV of Visual Studio's profiler.
 pub(super) const VSPROF: Foreign = read_by::<vsprof::Folder>("vsprof");
-/// What GHC's `-p` writes.
+/// The output of GHC's `-p`.
 pub(super) const GHCPROF: Foreign = read_by::<ghcprof::Folder>("ghcprof");
-/// Folded text of which direct recursion is to be collapsed. Never guessed.
+/// Folded text, to collapse its direct recursion. Only used if it is asked for.
 pub(super) const RECURSIVE: Foreign =
     Foreign { is: |_| false, ..read_by::<recursive::Folder>("recursive") };
 
@@ -37,15 +37,15 @@ const fn read_by<C: Collapse + Default>(name: &'static str) -> Foreign {
     Foreign { name, is: is::<C>, fold: fold::<C> }
 }
 
-/// Asks the collapser. Some are careless with text that they do not know: `vsprof` panics on an empty one.
+/// Asks the collapser. Some are careless with unknown text: `vsprof` panics on an empty one.
 fn is<C: Collapse + Default>(start: &[u8]) -> bool {
     let text = start.to_str_lossy();
     let answer = catch_unwind(|| C::default().is_applicable(&text));
     !text.trim().is_empty() && matches!(answer, Ok(Some(true)))
 }
 
-/// Memory: the whole input and its folded text, as the collapsers want text that is UTF-8 throughout; bytes that are not
-/// are replaced and counted.
+/// Memory: the whole input and its folded text. The collapsers need valid UTF-8, so other bytes are
+/// replaced and counted.
 fn fold<C: Collapse + Default>(
     format: &Foreign,
     input: &mut dyn Read,
@@ -60,7 +60,7 @@ fn fold<C: Collapse + Default>(
     }
     let text = text.as_bytes();
     let mut folded = Vec::new();
-    // inferno asserts what it expects of its input; ours may be anything.
+    // inferno panics if the input is not as it expects.
     let collapse = || C::default().collapse(text, &mut folded);
     let done = catch_unwind(AssertUnwindSafe(collapse)).map_err(|_| Error::Format {
         input: name.into(),
@@ -70,9 +70,9 @@ fn fold<C: Collapse + Default>(
     Ok(folded)
 }
 
-/// perf-script text as inferno-collapse-perf folds it, right or wrong, by its own code.
+/// Folds perf-script text with inferno's own code, as inferno-collapse-perf does, right or wrong.
 ///
-/// Memory: inferno's, and the folded text. Fails where it fails or panics.
+/// Memory: inferno's, and the folded text. Fails if inferno fails or panics.
 pub(super) fn script(
     input: impl Read,
     name: &str,
@@ -100,8 +100,8 @@ pub(super) fn script(
     Ok(folded)
 }
 
-/// Pushes what [`script`] folded, to the byte: [`crate::folded::read`] would take blanks and numbers at the end of names for something
-/// else.
+/// Pushes the text that [`script`] folded, unchanged. [`crate::folded::read`] would treat blanks
+/// and numbers at the end of names as something else.
 pub(super) fn read(
     folded: &[u8],
     frames: &mut FrameTable,

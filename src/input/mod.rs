@@ -1,14 +1,16 @@
-//! Inputs of any format become samples or folded stacks. Everything that reads a profile comes through here.
+//! Reads inputs of any format into samples or folded stacks. Every profile that is read comes
+//! through here.
 //!
 //! ```text
-//!           decode        start, format                        fold::Stage
-//!  bytes ─▶ plain bytes ─▶ which format? ─┬ perf.data ─────── recording ─┐
-//!                                         ├ perf-script text ─ text ─────┴─Sample─▶ Folder, Lanes
-//!                                         ├ folded, a graph ─────────────┬─Folded─▶ the stage behind
-//!                                         └ others' ─ foreign ───────────┘
+//!          decode        start, format                        fold::Stage
+//! bytes ─▶ plain bytes ─▶ which format? ┬ perf.data ─────── recording ─┐
+//!                                       ├ perf-script text ─ text ─────┴─Sample─▶ Folder, Lanes
+//!                                       ├ folded, a graph ─────────────┬─Folded─▶ the stage behind
+//!                                       └ others ─ foreign ────────────┘
 //! ```
 //!
-//! A new format of another profiler is a file with its [`Foreign`], and one line in the list of the sniffer.
+//! To add a format of another profiler, write a file with its [`Foreign`], and add that to the list
+//! in `format.rs`.
 
 mod bpftrace;
 pub(crate) mod decode;
@@ -35,13 +37,13 @@ pub(crate) use start::read_start;
 
 /// One input.
 pub struct Input {
-    /// What it is called in errors.
+    /// Its name in errors.
     pub name: String,
     /// Its bytes.
     pub reader: Box<dyn Read + Send>,
-    /// Where it is, if it is a file that another program can open too.
+    /// Its path, if it is a file that another program can open too.
     pub path: Option<PathBuf>,
-    /// Is told how far the reading of perf.data has come.
+    /// How much of a perf.data input was read, for a progress display.
     pub progress: Arc<Progress>,
 }
 

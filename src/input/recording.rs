@@ -1,4 +1,4 @@
-//! perf.data → samples, by ourselves or by the perf program.
+//! Reads perf.data into samples, natively or with the perf program.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,10 +13,11 @@ use crate::sample::{FrameTable, SampleSink};
 use crate::script::{Config, Reader, native, perf};
 use crate::tally::Tally;
 
-/// Reads `recording` to its end and pushes its samples into `sink`, which is not finished.
+/// Reads `recording` to its end and pushes its samples into `sink`. It does not finish the sink.
 ///
-/// What is beyond the native backend goes through perf, and that is said; a stream only if its first bytes tell, as
-/// nothing is kept of it. Memory: see [`native::script`] and [`perf::script`].
+/// If the native backend cannot read the recording, perf does, with a warning. Of a stream only the
+/// first bytes can decide that, because nothing of it is kept. Memory: see [`native::script`] and
+/// [`perf::script`].
 pub(crate) fn read(
     config: &Config,
     recording: Input,

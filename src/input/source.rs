@@ -1,4 +1,4 @@
-//! Inputs of any format into one folder.
+//! Reads inputs of any format into one stage.
 
 use std::io::{self, Read};
 
@@ -18,42 +18,45 @@ use crate::tally::Tally;
 /// How inputs are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// The format of all inputs; `None` tells by their first bytes.
+    /// The format of all inputs. `None` recognises each by its first bytes.
     pub format: Option<Format>,
-    /// Take what has odd lines before its first stack for folded stacks; otherwise it is refused.
+    /// Accept folded stacks with odd lines before the first stack. Otherwise they are refused.
     pub lenient: bool,
-    /// How many threads may fold large files of text, and recordings; 0 and 1 are one.
+    /// How many threads may fold recordings and large files of text. 0 and 1 mean one.
     pub threads: usize,
-    /// Fold perf-script text as inferno does, by inferno.
+    /// Fold perf-script text with inferno.
     pub inferno: bool,
-    /// How samples are made of perf.data and perf-script text.
+    /// How perf.data and perf-script text become samples.
     pub script: script::Config,
 }
 
-/// How many threads fold at the same time here: one for each CPU.
+/// The number of threads that can fold at the same time: one for each CPU.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, |threads| threads.get())
 }
 
-/// Feeds inputs, one after the other, into a stage, but for files of text and recordings, which several threads may fold at once.
+/// Reads inputs into a stage, one after another. Several threads may read files of text and
+/// recordings.
 pub struct Source<'a> {
     config: &'a Config,
     reader: script::Reader,
-    /// Those that wait until it is known which others follow; only one of the two holds any.
+    /// Inputs that wait for the ones that follow, so that several threads can read them. Only one
+    /// of the two lists has any.
     texts: Vec<TextFile>,
     recordings: Vec<Input>,
 }
 
 impl<'a> Source<'a> {
-    /// A source without inputs yet.
+    /// A source, before its first input.
     pub fn new(config: &'a Config) -> Self {
         let reader = script::Reader::new(&config.script);
         Source { config, reader, texts: Vec::new(), recordings: Vec::new() }
     }
 
-    /// Reads all `inputs` to their ends and forgets what it learned of them; neither the stage nor the one behind it is finished.
+    /// Reads all `inputs` to their ends. It finishes neither the stage nor the one behind it.
     ///
-    /// An input is asked for when the one before was read, unless that is a file that several threads may fold.
+    /// It takes the next input once the one before is read, unless that is a file that several
+    /// threads may fold.
     pub fn feed<S: Stage>(
         mut self,
         inputs: impl IntoIterator<Item = Input>,
@@ -134,7 +137,8 @@ impl<'a> Source<'a> {
             }),
             Format::Script => self.reader.read(whole, name, frames, stage, tally),
             Format::PerfData => {
-                // Who writes the stream may still be recording. What is folded can be named late, what is written cannot.
+                // The writer of the stream may still be recording. A folder can name frames late,
+                // but a writer of text cannot.
                 let mut config = self.config.script.clone();
                 config.live |= path.is_none() && stage.as_folder().is_some();
                 let reader = Box::new(whole);
@@ -170,7 +174,7 @@ impl<'a> Source<'a> {
         self.feed_recordings(stage, frames, tally)
     }
 
-    /// Reads the recordings that waited.
+    /// Reads the waiting recordings.
     fn feed_recordings<S: Stage>(
         &mut self,
         stage: &mut S,
@@ -189,7 +193,7 @@ impl<'a> Source<'a> {
         fold_all(recordings, workers, folder, frames, tally)
     }
 
-    /// Reads the files of text that waited.
+    /// Reads the waiting files of text.
     fn feed_texts<S: Stage>(
         &mut self,
         stage: &mut S,
@@ -210,7 +214,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Folds recordings, each by itself.
+/// Folds each recording by itself.
 struct ByItself<'a>(&'a script::Config);
 
 impl Worker<Input> for ByItself<'_> {

@@ -1,4 +1,4 @@
-//! The start of an input, by which its format is told.
+//! Reads the start of an input, which tells its format.
 
 use std::io::Read;
 
@@ -6,25 +6,25 @@ use bstr::ByteSlice;
 
 use crate::error::{Error, Result};
 
-/// How much is looked at to tell the format, in bytes, and how much of an input of long lines.
+/// How many bytes are read to recognise a format, and how many at most if lines are long.
 pub(super) const SNIFFED: u64 = 64 << 10;
 const MOST_SNIFFED: u64 = 64 << 20;
-/// A zero among so many bytes is one of a binary file.
+/// A zero byte among this many means that the input is a binary file.
 const TELLING_BYTES: usize = 4096;
-/// How many lines are looked at.
+/// How many lines are examined.
 pub(super) const TELLING: usize = 20;
 
-/// Lines that say something, up to a few.
+/// The first few lines that are neither blank nor comments.
 pub(super) fn telling_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = text.lines();
     lines.filter(|line| !line.starts_with(b"#") && !line.trim_ascii().is_empty()).take(TELLING)
 }
 
-/// Reads so much of `reader` that [`Format::sniff`](super::Format::sniff) can tell its format: a line at
-/// least, however long it is. The answer says too whether that is all of it.
+/// Reads as much of `reader` as [`Format::sniff`](super::Format::sniff) needs: at least one line,
+/// however long it is. Also returns whether that is the whole input.
 ///
 /// # Errors
-/// The input, called `name`, cannot be read, or has nothing in it but blanks.
+/// The input, called `name`, cannot be read, or is blank.
 pub(crate) fn read_start(reader: &mut impl Read, name: &str) -> Result<(Vec<u8>, bool)> {
     let mut start = Vec::new();
     loop {

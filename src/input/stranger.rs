@@ -1,4 +1,4 @@
-//! Files that are often mistaken for profiles that we read: each is named, with what to do.
+//! Recognises files that are often mistaken for profiles, and says what to do with each.
 
 use bstr::ByteSlice;
 
@@ -12,7 +12,7 @@ pub(crate) struct Stranger {
     remedy: &'static str,
 }
 
-/// How each kind is told.
+/// Recognises a kind of file by its start.
 type Signs = fn(&[u8]) -> bool;
 
 const STRANGERS: [(Signs, Stranger); 11] = [
@@ -87,7 +87,7 @@ const STRANGERS: [(Signs, Stranger); 11] = [
 ];
 
 impl Stranger {
-    /// What an input is that starts so, if it is one of them.
+    /// The kind of an input that starts with `start`, if it is one of these.
     pub(crate) fn of(start: &[u8]) -> Option<Stranger> {
         STRANGERS.iter().find(|(signs, _)| signs(start)).map(|(_, stranger)| *stranger)
     }

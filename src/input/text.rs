@@ -1,11 +1,11 @@
-//! Files of perf-script text, folded by several threads.
+//! Folds files of perf-script text with several threads.
 //!
 //! ```text
 //! files      ├────── a ──────┤├─ b ─┤├──────── c ────────┤
 //! portions   ├─ 1 ─┤├─ 2 ─┤├─ 3 ─┤├─ 4 ─┤├─ 5 ─┤├─ 6 ─┤├ 7 ┤
 //! ```
 //!
-//! Portions are of one size and cut at blank lines, where samples end.
+//! Portions have about the same size, and end at blank lines, where samples end.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -23,12 +23,12 @@ use crate::tally::Tally;
 
 /// Below this many bytes a thread costs more than it saves.
 const WORTH_A_THREAD: u64 = 8 << 20;
-/// The bytes of a portion: at the end a thread waits at most for as long as one takes.
+/// The size of a portion in bytes. At the end, a thread waits at most as long as one portion takes.
 const PORTION: u64 = if cfg!(test) { 200 } else { 8 << 20 };
 
 /// A file of perf-script text.
 pub(super) struct TextFile {
-    /// What it is called in errors.
+    /// Its name in errors.
     pub(super) name: String,
     pub(super) path: PathBuf,
     /// In bytes.
@@ -41,12 +41,12 @@ impl TextFile {
     }
 }
 
-/// How many of so many `threads` are worth using for `files`.
+/// How many of `threads` are worth using for `files`.
 pub(super) fn worth(files: &[TextFile], threads: usize) -> usize {
     usize::try_from(total(files) / WORTH_A_THREAD).unwrap_or(threads).clamp(1, threads.max(1))
 }
 
-/// Folds `files` by so many `threads` into `folder`.
+/// Folds `files` into `folder` with this many `threads`.
 pub(super) fn fold<S: FoldedSink>(
     files: &[TextFile],
     threads: usize,
@@ -79,15 +79,15 @@ fn total(files: &[TextFile]) -> u64 {
     files.iter().map(|file| file.len).sum()
 }
 
-/// Parts of files, which a thread folds one after the other.
+/// Parts of files, which a thread folds one after another.
 type Portion<'a> = Vec<(&'a TextFile, Range<u64>)>;
 
-/// Cuts `files` at the ends of samples nearest behind equal portions.
+/// Cuts `files` into portions of equal size. Each goes on to the end of its last sample.
 fn cut(files: &[TextFile], portions: u64) -> Result<Vec<Portion<'_>>> {
     let size = total(files) / portions;
     let mut all = Vec::new();
     let mut portion = Portion::new();
-    // Where the next portion is to begin, counted from the start of this file.
+    // Where the next portion should begin, counted from the start of this file.
     let mut border = size;
     let mut left = portions - 1;
     for file in files {
@@ -100,7 +100,9 @@ fn cut(files: &[TextFile], portions: u64) -> Result<Vec<Portion<'_>>> {
                 portion.push((file, start..end));
                 all.push(std::mem::take(&mut portion));
             }
-            (start, border, left) = (end.max(start), border + size, left - 1);
+            start = end.max(start);
+            border += size;
+            left -= 1;
         }
         if start < file.len {
             portion.push((file, start..file.len));
@@ -139,7 +141,7 @@ mod tests {
     use proptest::prelude::*;
     use std::path::Path;
 
-    /// All of `texts`, as files.
+    /// Writes `texts` to files.
     fn files(folder: &Path, texts: &[String]) -> Vec<TextFile> {
         let write = |(i, text): (usize, &String)| {
             let path = folder.join(i.to_string());
@@ -161,7 +163,7 @@ mod tests {
         (folder.into_next().into_next().into_inner(), tally)
     }
 
-    /// All of them as one text.
+    /// Folds all texts as one.
     fn by_one(texts: &[String]) -> (Vec<u8>, Tally) {
         let mut frames = FrameTable::default();
         let mut tally = Tally::default();
