@@ -1,7 +1,7 @@
-//! What can go wrong in the library: each error says what was being done and where in the input.
+//! The errors of the library. Each says what was being done, and where in the input it failed.
 //!
-//! A variant is a diagnosis, not a place in the code: "no samples" and "no call chains" are different
-//! mistakes with different remedies, so they are different variants. Binaries print the chain of causes and then
+//! A variant is a diagnosis, not a place in the code: "no samples" and "no call chains" are
+//! different mistakes with different remedies. Binaries print the chain of causes, and then
 //! [`Error::remedy`].
 
 use std::io;
@@ -14,7 +14,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused; `doing` is a whole phrase such as `cannot read perf.txt`.
+    /// The operating system reported an error. `doing` is a whole phrase such as `cannot read
+    /// perf.txt`.
     #[error("{doing}")]
     Io {
         /// What was being done, with the name of the file.
@@ -22,7 +23,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The input has nothing in it at all.
+    /// The input is empty.
     #[error("{input} is empty")]
     Empty {
         /// The input's name: a path, or `standard input`.
@@ -33,10 +34,10 @@ pub enum Error {
     Format {
         /// The input's name.
         input: String,
-        /// The formats that would have done, as a phrase: `perf-script text or a perf.data file`.
+        /// The formats that would be accepted, as a phrase: `perf-script text or a perf.data file`.
         expected: String,
     },
-    /// The input is of a known format but broken at one place.
+    /// The input has a known format, but is broken at one place.
     #[error("{input}, {at}: {problem}")]
     Corrupt {
         /// The input's name.
@@ -46,15 +47,15 @@ pub enum Error {
         /// What is wrong there.
         problem: String,
     },
-    /// The input was read to its end and no sample came out of it.
+    /// The input was read to its end and has no samples.
     #[error("{input} has no samples{why}")]
     NoSamples {
         /// The input's name.
         input: String,
-        /// Empty, or what swallowed them, starting with a separator: `: all 12 were dropped by …`.
+        /// Empty, or why there are none, starting with a separator: `: all 12 were dropped by …`.
         why: String,
     },
-    /// There are samples, but not one of them has a call chain.
+    /// There are samples, but none has a call chain.
     #[error("{input} has {samples} samples but no call chains")]
     NoCallChains {
         /// The input's name.
@@ -62,7 +63,7 @@ pub enum Error {
         /// How many samples there were.
         samples: u64,
     },
-    /// A program we need could not be started.
+    /// A program that is needed could not be started.
     #[error("cannot run {program}")]
     Spawn {
         /// The program as it was called.
@@ -72,32 +73,32 @@ pub enum Error {
         /// What the user can do about it.
         remedy: String,
     },
-    /// A program we ran reported a failure.
+    /// A program that was run reported a failure.
     #[error("{program} failed ({status}){said}")]
     Child {
         /// The program as it was called.
         program: String,
         /// Its status.
         status: ExitStatus,
-        /// The last words on its stderr, empty or starting with a separator.
+        /// The last lines of its stderr; empty, or starting with a separator.
         said: String,
     },
-    /// An expression of the filter's language that cannot be read.
+    /// An expression of the filter language has an error.
     #[error("expected {expected}\n  {}\n  {:at$}^", shown(text), "")]
     Expression {
         /// The expression.
         text: String,
-        /// Which of its characters is in the way, counted from 0.
+        /// The index of the wrong character.
         at: usize,
-        /// What could have stood there, as a phrase.
+        /// What would be right there, as a phrase.
         expected: String,
     },
-    /// What was asked for makes no sense, alone or with the rest.
+    /// The options make no sense, alone or together.
     #[error("{what}")]
     Usage {
         /// What is wrong, as a sentence.
         what: String,
-        /// What to ask for instead; may be empty.
+        /// What to do instead; may be empty.
         remedy: String,
     },
     /// An option that a recorder or a renderer does not have.
@@ -108,20 +109,21 @@ pub enum Error {
         /// What the user can do instead; may be empty.
         remedy: String,
     },
-    /// The system does not record this, for lack of rights or of hardware.
+    /// The system cannot record this, because rights or hardware are missing.
     #[error("{what}")]
     Refused {
         /// What cannot be recorded, and why, as a sentence.
         what: String,
-        /// What would allow it, or do instead; may be empty.
+        /// What would allow it, or what to do instead; may be empty.
         remedy: String,
     },
-    /// Only the perf program can record or read this. Nothing was pushed yet: whoever has perf can begin anew with it.
+    /// Only the perf program can record or read this. Nothing was pushed yet, so the caller can
+    /// start again with perf.
     #[error("{what}")]
     NeedsPerf {
-        /// What is beyond us, as a sentence.
+        /// What cannot be done without perf, as a sentence.
         what: String,
-        /// How to have perf do it.
+        /// How to use perf for it.
         remedy: String,
     },
     /// There is no such process.
@@ -134,20 +136,20 @@ pub enum Error {
         input: String,
         /// What it is, as a phrase: `is JSON, which cannot be read`.
         why: String,
-        /// How to make something of it that can be read.
+        /// How to turn it into something that can be read.
         remedy: String,
     },
-    /// What a condition, or a graph, needs to know is not in the input.
+    /// The input lacks a field that a condition or a graph needs.
     #[error("{items} have no {field}")]
     NoField {
-        /// What was looked at: `the samples`.
+        /// The items: `the samples`.
         items: String,
-        /// What it lacks: `CPU`.
+        /// The missing field: `CPU`.
         field: String,
-        /// Where that can be had.
+        /// How to get it.
         remedy: String,
     },
-    /// A sum became larger than its number can be.
+    /// A sum does not fit into its number.
     #[error("the weights of {of} add up to more than {most}")]
     Overflow {
         /// Whose weights.
@@ -155,15 +157,15 @@ pub enum Error {
         /// The largest sum.
         most: u64,
     },
-    /// A regular expression that cannot be read, or is too large.
+    /// A regular expression has an error or is too large.
     #[error(transparent)]
     Pattern(#[from] regex::Error),
-    /// What was asked for does not name exactly one thing.
+    /// The request does not name exactly one thing.
     #[error("{what}{}", listed(candidates))]
     Choice {
         /// What is wrong, as a phrase: `several targets could be meant`.
         what: String,
-        /// What there is to choose from; may be empty.
+        /// The candidates; may be empty.
         candidates: Vec<String>,
         /// How to name one of them.
         remedy: String,
@@ -174,27 +176,29 @@ pub enum Error {
 }
 
 impl Error {
-    /// An [`Error::Io`] maker for `map_err`: `file.read(..).map_err(Error::io(|| format!("cannot read {name}")))`.
+    /// Makes an [`Error::Io`] for `map_err`: `file.read(..).map_err(Error::io(|| format!("cannot
+    /// read {name}")))`.
     pub(crate) fn io<S: Into<String>>(
         doing: impl FnOnce() -> S,
     ) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { doing: doing().into(), source }
     }
 
-    /// The [`Error::NeedsPerf`] of a recording called `input`; `why` goes on after its name.
+    /// The [`Error::NeedsPerf`] of a recording called `input`. `why` continues the sentence after
+    /// its name.
     pub(crate) fn needs_perf(input: &str, why: &str) -> Error {
         let remedy = "read it with perf script (--backend perf)".into();
         Error::NeedsPerf { what: format!("{input} {why}"), remedy }
     }
 
-    /// What the user can do about it, as a sentence, where there is something to do.
+    /// What the user can do about it, as a sentence, if there is anything.
     pub fn remedy(&self) -> Option<&str> {
         match self {
             Error::Empty { input } if input == "standard input" => Some(
                 "the program before this one in the pipeline wrote nothing: see its messages on stderr",
             ),
             Error::Format { .. } => Some("name the format with --format, or check the file"),
-            // What swallowed the samples is what to look at.
+            // If samples were lost, `why` already says what to look at.
             Error::NoSamples { why, .. } => {
                 why.is_empty().then_some("record for longer, or at a higher frequency (-F)")
             }
@@ -215,7 +219,7 @@ impl Error {
     }
 }
 
-/// In one line, so that a caret can stand below a character.
+/// The text in one line, so that a caret can stand below a character.
 fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,16 +1,17 @@
 //! Flame graphs as a Unix pipeline.
 //!
 //! ```text
-//!             perf.data stream       perf-script text          folded text             SVG
-//!  fg-record ──────────────▶ fg-script ────────────▶ fg-fold ─────────────▶ fg-render ─────▶
-//!     │                                     ▲ fg-filter ▲           ▲ fg-filter, fg-diff, --post-process
-//!     └── fg-fold reads the stream too, so `fg-record ./bin | fg-fold | fg-render` works
+//!            perf.data stream       perf-script text       folded text            SVG
+//! fg-record ──────────────▶ fg-script ────────────▶ fg-fold ──────────▶ fg-render ─────▶
+//!    │                                    ▲ fg-filter          ▲ fg-filter, fg-diff
+//!    └── fg-fold reads the stream too, so `fg-record ./bin | fg-fold | fg-render` works
 //!
-//!  in one process:  source ──push──▶ [filter] ──push──▶ folder ──push──▶ [filter, post-process] ──▶ renderer
+//! in one process:  source ──push──▶ [filter] ──push──▶ folder ──push──▶ [filter] ──▶ renderer
 //! ```
 //!
-//! A *source* pushes [`sample::Sample`]s or [`folded::Folded`] stacks, a *stage* is a sink that owns the next sink, a
-//! *writer* is a sink that prints. To draw a part of a profile, in any format that is read:
+//! A *source* pushes [`sample::Sample`]s or [`folded::Folded`] stacks. A *stage* is a sink that
+//! owns the next sink. A *writer* is a sink that prints. This draws a part of a profile in any
+//! known format:
 //!
 //! ```
 //! use flamepipe::filter::{self, FoldedFilter};
@@ -41,10 +42,12 @@
 //! | read a profile of any format | [`input::Source`] |
 //! | read or write perf-script text | [`script::Reader`], [`script::Writer`] |
 //! | read or write folded stacks | [`folded::read`], [`folded::Writer`] |
-//! | fold samples, and merge equal stacks | [`fold::Folder`], [`fold::Merge`]; [`fold::Lanes`] for a flame chart |
+//! | fold samples, and merge equal stacks | [`fold::Folder`], [`fold::Merge`] |
+//! | draw a flame chart | [`fold::Lanes`] |
 //! | keep, drop or edit stacks | [`filter::FoldedFilter`], [`filter::SampleFilter`] |
 //! | compare two profiles | [`diff::Differ`], [`diff::Movers`] |
-//! | draw a graph | [`render::Renderer`], [`output::Pictures`]; [`pipeline::draw`] for all of it at once |
+//! | draw a graph | [`render::Renderer`], [`output::Pictures`] |
+//! | do all of this at once | [`pipeline::draw`] |
 //! | write a stage of my own | [`sample::SampleSink`], [`folded::FoldedSink`] |
 //! | know what was lost | [`tally::Tally`] |
 
