@@ -6,7 +6,7 @@ use bstr::BString;
 use rayon::prelude::*;
 
 use super::event::{EventFilter, Turn};
-use super::names::Names;
+use super::names::FrameNames;
 use super::quality::Quality;
 use super::root::{Roots, is_java};
 use super::stage::Stage;
@@ -188,7 +188,7 @@ impl<S: FoldedSink> Folder<S> {
         all.for_each(|stacks| stacks.sums().close());
         self.next.distinct();
         let quality = Quality::of(frames);
-        let names = Names::of(frames, has_java, &self.config, self.parallel);
+        let names = FrameNames::of(frames, has_java, &self.config, self.parallel);
         let [on_cpu, off_cpu] =
             [ON_CPU, OFF_CPU].map(|place| has_off.then(|| frames.intern(Frame::named(place))));
         let on = folded.iter_mut().map(|event| (event, on_cpu));
@@ -235,7 +235,7 @@ const PIECES: usize = 16;
 /// Stacks as they were sampled, and what is needed to name them.
 struct Unnamed<'a> {
     stacks: &'a Sums,
-    names: &'a Names,
+    names: &'a FrameNames,
     quality: &'a Quality,
     /// `on-cpu` or `off-cpu`, if there are both.
     place: Option<FrameId>,
@@ -254,7 +254,7 @@ struct Named {
 }
 
 impl Unnamed<'_> {
-    /// Names the stacks with these numbers.
+    /// FrameNames the stacks with these numbers.
     fn name(&self, frames: &FrameTable, numbers: Range<usize>) -> Named {
         let mut named = Named::default();
         for (key, Weight { weight, .. }) in numbers.map(|number| self.stacks.get(number)) {

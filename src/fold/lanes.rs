@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use super::Config;
 use super::event::{EventFilter, Turn};
-use super::names::Names;
+use super::names::FrameNames;
 use super::quality::Quality;
 use super::root::{is_java, thread_name};
 use super::stage::Stage;
@@ -138,7 +138,7 @@ impl<S: FoldedSink> Lanes<S> {
         let off = frames.intern(Frame::named(OFF_CPU));
         let quality = Quality::of(frames);
         let has_java = lanes.iter().any(|(lane, _)| is_java(&lane.comm));
-        let names = Names::of(frames, has_java, &self.config, false);
+        let names = FrameNames::of(frames, has_java, &self.config, false);
         let mut stack = Vec::new();
         for (lane, pieces) in lanes.iter().rev() {
             let pid = lane.pid;

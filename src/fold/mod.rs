@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! source ─Sample─▶ Folder ─Folded, each stack once─▶ Merge ─Folded, sorted─▶ writer, renderer
-//!                   │ names::Names: one name per distinct frame
+//!                   │ names::FrameNames: one name per distinct frame
 //!                   └ sums::Sums: weights by stack, compared as integers
 //! folded text ─Folded─▶ Merge
 //!

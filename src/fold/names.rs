@@ -10,7 +10,7 @@ use crate::sample::{Frame, FrameId, FrameTable};
 
 /// The names of all frames of a table.
 #[derive(Default)]
-pub(super) struct Names {
+pub(super) struct FrameNames {
     /// The name by frame id, if there is one: for threads of other programs, and of Java programs.
     known: [Vec<Option<FrameId>>; 2],
     /// The range in `all` of a frame that has several names, because it holds inlined Java methods.
@@ -21,7 +21,7 @@ pub(super) struct Names {
     ends: Vec<usize>,
 }
 
-impl Names {
+impl FrameNames {
     /// The names of all `frames`, and if `has_java`, also those in threads of Java programs. If
     /// `parallel`, all of rayon's threads help.
     pub(super) fn of(
@@ -29,8 +29,8 @@ impl Names {
         has_java: bool,
         config: &Config,
         parallel: bool,
-    ) -> Names {
-        let mut names = Names::default();
+    ) -> FrameNames {
+        let mut names = FrameNames::default();
         let many = frames.len();
         for java in [false, true].into_iter().filter(|java| !java || has_java) {
             names.known[usize::from(java)] = vec![None; many];
