@@ -1,4 +1,4 @@
-//! What is drawn of folded stacks: an SVG, a page of HTML, or both from one run.
+//! Draws folded stacks as an SVG, a page of HTML, or both in one run.
 
 pub(crate) mod html;
 
@@ -13,7 +13,7 @@ use crate::render::{self, Renderer, color::PaletteMap};
 use crate::sample::FrameTable;
 use crate::tally::Tally;
 
-/// What a picture is written as.
+/// The format of a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// A picture that zooms and searches.
@@ -24,7 +24,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that the name of a file tells: a page if it ends in `.html` or `.htm`.
+    /// The format for a file of this name: a page if it ends in `.html` or `.htm`.
     pub fn of(path: &Path) -> Format {
         let end = path.extension().unwrap_or_default();
         let is_page = ["html", "htm"].iter().any(|page| end.eq_ignore_ascii_case(page));
@@ -35,11 +35,11 @@ impl Format {
 /// Where a picture goes.
 #[derive(Debug)]
 pub struct Target<W> {
-    /// What is written to.
+    /// The writer.
     pub out: W,
-    /// What errors call it.
+    /// Its name in errors.
     pub name: String,
-    /// What is written.
+    /// The format.
     pub format: Format,
 }
 
@@ -50,8 +50,8 @@ pub struct Pictures<W> {
 }
 
 impl<W: Write> Pictures<W> {
-    /// Pictures of what errors call `input`. What `config` says of colours, sizes and fonts is for
-    /// SVGs only, and `command` for pages.
+    /// Pictures of an input that errors call `input`. The colours, sizes and fonts of `config`
+    /// apply only to SVGs, and `command` only to pages.
     pub fn new(
         config: render::Config,
         command: Option<String>,
@@ -66,7 +66,7 @@ impl<W: Write> Pictures<W> {
         Pictures { svg, page }
     }
 
-    /// What was written to.
+    /// The writers.
     pub fn into_outs(self) -> Vec<W> {
         let svgs = self.svg.map(Renderer::into_inner);
         let pages = self.page.map(Page::into_inner);
@@ -101,7 +101,7 @@ impl<W: Write> FoldedSink for Pictures<W> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        // Both count the same losses.
+        // The page and the SVG count the same losses, so only one tally counts.
         let mut unseen = tally.clone();
         if let Some(page) = &mut self.page {
             page.finish(frames, &mut unseen)?;
@@ -120,7 +120,7 @@ impl<W: Write> FoldedSink for Pictures<W> {
 struct Copies<W>(Vec<W>);
 
 impl<W> Copies<W> {
-    /// The writers of `targets` and what errors call them; `None` if there are none.
+    /// The writers of `targets`, and their names; `None` if there are none.
     fn of(targets: Vec<Target<W>>) -> Option<(Self, String)> {
         let name = targets.iter().map(|target| &*target.name).collect::<Vec<_>>().join(", ");
         let outs: Vec<W> = targets.into_iter().map(|target| target.out).collect();

@@ -1,4 +1,4 @@
-//! What a graph is to look like: the renderer's configuration, and inferno's options made of it.
+//! The look of a graph: the renderer's configuration, and inferno's options made from it.
 
 use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap, SearchColor, StrokeColor};
 use inferno::flamegraph::{self, FuncFrameAttrsMap, Options, Palette, TextTruncateDirection};
@@ -7,22 +7,23 @@ use super::names::clean;
 use crate::error::{Error, Result};
 use crate::graph::Order;
 
-/// What a graph is to look like. The default is that of inferno-flamegraph, and the stacks are embedded.
+/// The look of a graph. The default is that of inferno-flamegraph, with the stacks embedded.
 #[derive(Debug, PartialEq)]
 pub struct Config {
     /// The heading.
     pub title: String,
-    /// A second line under it.
+    /// A second line below the title.
     pub subtitle: Option<String>,
-    /// Text for a comment in the SVG.
+    /// The text of a comment in the SVG.
     pub notes: String,
     /// The order of the stacks.
     pub order: Order,
-    /// Draw from the leaves: who calls a function is above it.
+    /// Draw from the leaves, so that a function's callers are above it.
     pub reverse: bool,
-    /// Where not empty: only stacks with one of these frames, cut to start at the one nearest the leaf.
+    /// If not empty, draw only stacks with one of these frames, from the one nearest to the leaf
+    /// on.
     pub base: Vec<String>,
-    /// Hang the graph from the top.
+    /// Draw the graph from the top down.
     pub inverted: bool,
     /// The colours.
     pub colors: Palette,
@@ -30,14 +31,14 @@ pub struct Config {
     pub bgcolors: Option<BackgroundColor>,
     /// The colour of buttons and titles.
     pub uicolor: Color,
-    /// The colour of what a search found.
+    /// The colour of search results.
     pub search_color: SearchColor,
     /// The outline of each box.
     pub stroke_color: StrokeColor,
-    /// Colour by a hash of the name in which early characters weigh more.
+    /// Colour by a hash of the name that weighs early characters more.
     pub hash: bool,
-    /// Colour by a hash of the name, so that a function has one colour in all graphs. Without it, a function's colour
-    /// depends on the profile, and is the same each time that profile is drawn.
+    /// Colour by a hash of the name, so that a function has one colour in all graphs. Otherwise a
+    /// function's colour depends on the profile, but is the same each time.
     pub deterministic: bool,
     /// Colour by width.
     pub color_diffusion: bool,
@@ -51,30 +52,32 @@ pub struct Config {
     pub width: Option<usize>,
     /// The height of a box in pixels.
     pub frame_height: usize,
-    /// Boxes narrower than this are left out: percent of the whole.
+    /// Boxes narrower than this percentage of the whole are left out.
     pub min_width: f64,
     /// The font.
     pub font_type: String,
-    /// Its size in pixels.
+    /// The size of the font in pixels.
     pub font_size: usize,
     /// The mean width of a character, relative to the size.
     pub font_width: f64,
-    /// Cut names that do not fit on their right side, when zooming.
+    /// When zooming, cut names that do not fit at their right end.
     pub truncate_text_right: bool,
-    /// What weights are called. By default they are `samples`, or `ns` where all stacks have the roots `on-cpu` and `off-cpu`.
+    /// The unit of weights in words. By default it is `samples`, or `ns` if all stacks have the
+    /// roots `on-cpu` and `off-cpu`.
     pub count_name: String,
-    /// What names are called.
+    /// The kind of names in words.
     pub name_type: String,
-    /// What to multiply weights with where they are shown.
+    /// A factor for the weights that are shown.
     pub factor: f64,
     /// Indent the XML.
     pub pretty_xml: bool,
-    /// Leave the script out, which makes a graph that cannot zoom or search.
+    /// Leave the script out. Then the graph cannot zoom or search.
     pub no_javascript: bool,
-    /// Keep the page that inferno draws. Otherwise it says weights as people do, opens at its roots,
-    /// knows dark mode, and its searches ignore case.
+    /// Keep inferno's page as it is. Otherwise it has weights as people say them, opens at its
+    /// roots, knows dark mode, and its searches ignore case.
     pub inferno: bool,
-    /// Put the folded stacks into the SVG, packed, so that it can be folded again; not if that would take more than 8 MiB.
+    /// Put the compressed stacks into the SVG, so that it can be folded again, unless that would
+    /// take more than 8 MiB.
     pub embed: bool,
 }
 
@@ -147,9 +150,10 @@ impl Config {
         Ok(())
     }
 
-    /// inferno's options for lines that are in their final order. The frame attributes move into them.
+    /// inferno's options for lines that are in their final order. Moves the frame attributes into
+    /// the options.
     ///
-    /// inferno writes most texts escaped; those that it does not are made harmless here.
+    /// inferno escapes most texts. This escapes the others.
     pub(super) fn options(&mut self) -> Options<'_> {
         let text = |text: &str| clean(text.as_bytes()).0.into_owned();
         let mut options = Options::default();
@@ -192,7 +196,7 @@ impl Config {
     }
 }
 
-/// Text for a comment, which must not contain `--` nor end in `-`.
+/// Escapes text for a comment, which must not contain `--` nor end in `-`.
 fn comment(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -207,12 +211,12 @@ fn comment(text: &str) -> String {
     out
 }
 
-/// Text for the style sheet, which inferno writes as it is.
+/// Escapes text for the style sheet, which inferno writes as it is.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Text for a string in the script, which is one line of a CDATA section.
+/// Escapes text for a string in the script, which is one line of a CDATA section.
 fn script(text: &str) -> String {
     text.replace(['\n', '\r'], " ").replace("]]>", "]] >")
 }

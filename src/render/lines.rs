@@ -1,4 +1,4 @@
-//! Stacks and weights as the lines that inferno reads, in one piece of memory.
+//! Writes stacks and weights as the lines that inferno reads, in one piece of memory.
 
 use std::io::Write;
 
@@ -29,7 +29,7 @@ impl Lines {
                 self.text.extend_from_slice(MARK.as_bytes());
             }
         }
-        // `# x 3` would be a comment. A single `#` is told apart by a wide space, which inferno trims.
+        // `# x 3` would be a comment. A wide space, which inferno trims, protects a single `#`.
         match &self.text[start..] {
             b"#" => self.text.extend_from_slice("\u{a0}".as_bytes()),
             [b'#', b' ', ..] => drop(self.text.splice(start + 1..start + 1, MARK.bytes())),
@@ -44,7 +44,7 @@ impl Lines {
         self.ends.push(self.text.len());
     }
 
-    /// The lines, without newlines. They are text, as the names are; were one not, it would be empty.
+    /// The lines, without newlines. They are valid text, because the names are.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &str> {
         let start = |i: usize| if i == 0 { 0 } else { self.ends[i - 1] };
         let line = move |i| str::from_utf8(&self.text[start(i)..self.ends[i]]).unwrap_or_default();

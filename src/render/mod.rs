@@ -1,12 +1,13 @@
-//! Folded stacks become an SVG, drawn by inferno.
+//! Turns folded stacks into an SVG, which inferno draws.
 //!
 //! ```text
-//!  Folded ──▶ names: what XML can hold ──▶ tree: equal stacks are one, siblings in order of frames ──▶ svg: inferno
+//! Folded ──▶ names, as XML can hold them ──▶ tree, with siblings in order ──▶ lines ──▶ inferno
 //! ```
 //!
-//! inferno draws neighbouring lines that share frames as one box, so the order of the lines is the graph. Sorted by
-//! bytes, `main::x` comes between `main` and `main;…` and tears `main` in two; here siblings are ordered by frame.
-//! Rendering is a function: the same stacks in any order give the same bytes.
+//! inferno draws neighbouring lines that share frames as one box, so the order of the lines is the
+//! graph. Lines that are sorted by bytes have `main::x` between `main` and `main;…`, which would
+//! split the box of `main`. So siblings are ordered by frame. Rendering is a function: the same
+//! stacks in any order give the same bytes.
 //!
 //! ```
 //! use flamepipe::{folded, render, sample::FrameTable, tally::Tally};
@@ -45,7 +46,7 @@ use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Count, Loss, Tally};
 use crate::unit::Unit;
 
-/// The root of what is in the first profile only, as wide as it was there.
+/// The root of the stacks that are only in the first profile, as wide as they were there.
 const VANISHED: &[u8] = b"[vanished]";
 
 /// The title of a flame chart that has no other.
@@ -54,22 +55,22 @@ pub const CHART_TITLE: &str = "Flame Chart";
 /// inferno counts differences as `isize` and scales them by 150.
 const MOST_OF_A_DIFFERENTIAL: u64 = i64::MAX as u64 / 150;
 
-/// Bytes of an SVG, about 45,000 boxes, that a browser opens well: Chromium takes 6 s for them, 3 s for half and 16 s for twice
-/// as many.
+/// The size of an SVG, in bytes, that a browser opens well: about 45,000 boxes. Chromium takes 6 s
+/// for them, 3 s for half and 16 s for twice as many.
 const MOST_TO_OPEN: usize = 10_000_000;
 
-/// Larger than this, in bytes, the stacks stay out of the SVG. A million distinct frames take 3 MB.
+/// The most bytes of stacks that an SVG carries. A million distinct frames take 3 MB.
 const MOST_CARRIED: usize = 8 << 20;
 
 /// Collects folded stacks and draws them when it is finished.
 ///
-/// The profile is a differential if its first stack has two weights. Its boxes are as wide as the second, its colours
-/// tell the difference; a stack with one weight then counts as unchanged. In a plain profile the first of two numbers
-/// belongs to the last frame's name.
+/// The profile is a differential if its first stack has two weights. Its boxes are as wide as the
+/// second weight, and their colours show the difference. A stack with one weight then counts as
+/// unchanged. In a plain profile, the first of two numbers belongs to the last frame's name.
 ///
-/// Memory: each distinct name once; of each distinct stack 28 bytes, and 4 for each frame that it does not share with the
-/// one before; in the end the lines that are wide enough to be drawn. Up to four times as much if stacks come unsorted. In
-/// the other [`Order`]s, all stacks.
+/// Memory: each distinct name once; for each distinct stack 28 bytes, and 4 for each frame that it
+/// does not share with the one before; at the end, the lines that are wide enough to be drawn. Up
+/// to four times as much if the stacks are unsorted. All stacks in the other [`Order`]s.
 pub struct Renderer<W> {
     config: Config,
     input: String,
@@ -77,7 +78,7 @@ pub struct Renderer<W> {
     output: String,
     names: DrawnNames,
     base: Vec<u32>,
-    /// What the SVG carries.
+    /// The stacks that the SVG carries.
     carried: Option<Graph>,
     store: Store,
     /// Unknown before the first stack.
@@ -88,20 +89,20 @@ pub struct Renderer<W> {
     outside_base: Count,
     nameless: Count,
     fractions: u64,
-    /// All stacks are of time on or off the processor.
+    /// Whether all stacks are time on or off the processor.
     times: bool,
     root: Root,
     unit: Unit,
-    /// The names of the stack at hand.
+    /// The names of the current stack.
     path: Path,
-    /// Room for what is made of them.
+    /// A buffer for the names that are drawn.
     stack: Vec<u32>,
     plain: Vec<FrameId>,
 }
 
 impl<W: Write> Renderer<W> {
-    /// A renderer of what errors call `input` to `out`, which they call `output`. Nothing is written before the end,
-    /// and nothing at all if there is nothing to draw.
+    /// A renderer to `out`. Errors call the input `input` and the output `output`. Nothing is
+    /// written before the end, and nothing at all if there is nothing to draw.
     pub fn new(
         config: Config,
         input: impl Into<String>,
@@ -137,13 +138,13 @@ impl<W: Write> Renderer<W> {
         }
     }
 
-    /// What was written to.
+    /// The writer.
     pub fn into_inner(self) -> W {
         self.out
     }
 
-    /// Says what weights are called, where the configuration leaves the default. inferno's page has it
-    /// in the title too.
+    /// Sets the unit of weights, if the configuration has the default. inferno's page has it in the
+    /// title too.
     fn count_in(&mut self, unit: &str) {
         let default = Config::default();
         if self.config.count_name != default.count_name || unit == default.count_name {
@@ -155,12 +156,13 @@ impl<W: Write> Renderer<W> {
         }
     }
 
-    /// The colour of each frame, with those that this graph added; `None` if the configuration had none.
+    /// The colours of frames, with those that this graph added. `None` if the configuration had
+    /// none.
     pub fn take_palette_map(&mut self) -> Option<color::PaletteMap> {
         self.config.palette_map.take()
     }
 
-    /// Why there is nothing to draw.
+    /// Explains why there is nothing to draw.
     fn nothing(&self, tally: &Tally) -> Error {
         let input = self.input.clone();
         let stacks = crate::tally::grouped(self.seen.items);
@@ -174,7 +176,7 @@ impl<W: Write> Renderer<W> {
         Seen { stacks: self.seen.items, texts: self.texts }.nothing(&self.input, tally)
     }
 
-    /// Puts a stack where it is drawn.
+    /// Adds a stack to the graph.
     fn place(&mut self, frames: &FrameTable, folded: &Folded<'_>) {
         let weight = Weight { before: folded.weight, after: folded.after.unwrap_or(folded.weight) };
         self.seen.items += 1;
@@ -271,7 +273,7 @@ impl Root {
     }
 }
 
-/// Puts what the SVG carries at its end.
+/// Puts the stacks at the end of the SVG.
 fn embed(svg: &mut Vec<u8>, carried: Graph) -> Result<()> {
     let element = carried.element("metadata")?;
     if element.len() > MOST_CARRIED {
@@ -285,7 +287,7 @@ fn embed(svg: &mut Vec<u8>, carried: Graph) -> Result<()> {
     Ok(())
 }
 
-/// What came of an input that has nothing to draw.
+/// What an input had, if there is nothing to draw.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) stacks: u64,
@@ -293,7 +295,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Why there is nothing to draw.
+    /// Explains why there is nothing to draw.
     pub(crate) fn nothing(&self, input: &str, tally: &Tally) -> Error {
         let input = input.to_owned();
         if self.stacks > 0 {
@@ -316,7 +318,7 @@ impl Seen {
     }
 }
 
-/// The roots of time on and off the processor, which weighs nanoseconds.
+/// Whether a root is time on or off the processor, which is in nanoseconds.
 pub(crate) fn is_time(root: &[u8]) -> bool {
     root == ON_CPU || root == OFF_CPU
 }

@@ -1,5 +1,5 @@
-//! Frame names as the SVG shows them: text that XML can hold, in pieces that inferno reads back as
-//! they were.
+//! Prepares frame names for the SVG: as text that XML can hold, in pieces that inferno reads
+//! unchanged.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -8,14 +8,14 @@ use bstr::ByteSlice;
 
 use crate::graph::Names;
 
-/// Ends a name that would be taken for something else. It has no width and is no whitespace, so
-/// what is seen and what is searched for stays the same.
+/// The end of a name that inferno would misread. It is invisible and not whitespace, so the name
+/// looks the same, and a search finds it.
 pub(super) const MARK: &str = "\u{200b}";
 
 /// Names that inferno can draw.
 pub(super) struct DrawnNames {
     pub(super) names: Names,
-    /// Names at the end of a stack that look like a weight there.
+    /// Names that look like a weight at the end of a stack.
     marked: HashSet<u32>,
 }
 
@@ -26,13 +26,13 @@ impl Default for DrawnNames {
 }
 
 impl DrawnNames {
-    /// Whether [`DrawnNames::trim`] leaves a stack as it is, for all that is seen at once.
+    /// Whether [`DrawnNames::trim`] obviously leaves a stack as it is.
     pub(super) fn are_trimmed(&self, stack: &[u32]) -> bool {
         let (Some(&first), Some(&last)) = (stack.first(), stack.last()) else { return false };
         is_plain(self.get(first).first()) && is_plain(self.get(last).last())
     }
 
-    /// Takes off what inferno trims from lines. A stack that is nothing but space becomes empty.
+    /// Trims what inferno would trim from lines. A stack of only blanks becomes empty.
     pub(super) fn trim(&mut self, stack: &mut Vec<u32>) {
         if let Some(first) = stack.first_mut()
             && !is_plain(self.get(*first).first())
@@ -51,8 +51,8 @@ impl DrawnNames {
         }
     }
 
-    /// `name` will be the last of a plain line, where inferno takes a number at its end for another weight.
-    /// It is then marked everywhere, so that its boxes can be one.
+    /// Notes that `name` ends a plain line. inferno takes a number at the end of a line for a
+    /// weight, so the name is marked, and in all stacks, so that its boxes can be one.
     pub(super) fn ends_line(&mut self, name: u32) {
         if reads_as_weight(self.get(name)) {
             self.marked.insert(name);
@@ -91,7 +91,7 @@ fn reads_as_weight(name: &[u8]) -> bool {
     })
 }
 
-/// `bytes` as text that XML 1.0 can hold (production 2, Char), and whether something had to be replaced by U+FFFD.
+/// `bytes` as text that XML 1.0 can hold (production 2, Char), and whether U+FFFD replaced some.
 pub(super) fn clean(bytes: &[u8]) -> (Cow<'_, str>, bool) {
     let forbidden = |c: char| matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}');
     match bytes.to_str() {

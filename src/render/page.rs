@@ -1,8 +1,8 @@
-//! What we add to inferno's page: weights as people say them, a title that tells program and total,
-//! the roots in view, a dark mode, and searches that ignore case.
+//! Adds to inferno's page: weights as people say them, a title with the program and the total, the
+//! roots in view, a dark mode, and searches that ignore case.
 //!
-//! inferno's boxes, colours and zoom stay as they are. What is added is a style and a script behind
-//! them, and the amounts in the titles of the boxes.
+//! inferno's boxes, colours and zoom stay as they are. A style and a script are added behind them,
+//! and the titles of boxes get other amounts.
 
 use bstr::ByteSlice;
 use memchr::memmem;
@@ -14,11 +14,11 @@ const STYLE: &str = include_str!("page.css");
 const DARK: &str = include_str!("dark.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Titles that say no more than what kind of graph it is.
+/// Titles that only name the kind of graph.
 const KINDS: [&str; 2] = ["Flame Graph", "Icicle Graph"];
 
-/// The title of a graph of `before` and `after`, whose stacks all begin with `root` if there is one:
-/// `burn · 1.24 s`. A title that somebody chose stays as it is.
+/// The title of a graph that weighs `before` and `after`, and whose stacks all begin with `root`,
+/// if there is one: `burn · 1.24 s`. A title that the user chose stays.
 pub(super) fn title(
     config: &Config,
     root: Option<&str>,
@@ -43,7 +43,7 @@ pub(super) fn dress(svg: &[u8], config: &Config) -> Vec<u8> {
     say_amounts(&svg[..end], &config.count_name, &mut page);
     page.extend_from_slice(b"<style>");
     page.extend_from_slice(STYLE.as_bytes());
-    // Colours that somebody chose are for both schemes.
+    // Colours that the user chose are for both schemes.
     let default = Config::default();
     if config.bgcolors.is_none() && config.uicolor == default.uicolor {
         page.extend_from_slice(DARK.as_bytes());
@@ -58,8 +58,8 @@ pub(super) fn dress(svg: &[u8], config: &Config) -> Vec<u8> {
     page
 }
 
-/// Copies `svg`, and says the amounts in its titles as people do:
-/// `<title>main (1,240,000,000 ns, 62.00%)</title>` becomes `<title>main (1.24 s, 62.00%)</title>`.
+/// Copies `svg`, and writes the amounts in its titles as people say them: `<title>main
+/// (1,240,000,000 ns, 62.00%)</title>` becomes `<title>main (1.24 s, 62.00%)</title>`.
 fn say_amounts(svg: &[u8], unit: &str, out: &mut Vec<u8>) {
     let written = format!(" {}, ", escaped(unit));
     let end = memmem::Finder::new("</title>");
@@ -81,7 +81,8 @@ fn say_amounts(svg: &[u8], unit: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// What comes before the weight at the end of `text`, the weight, and the share behind it.
+/// Splits `text` at the weight near its end: the part before it, the weight, and the share behind
+/// it.
 fn parts<'a>(text: &'a [u8], unit: &[u8]) -> Option<(&'a [u8], f64, &'a [u8])> {
     let (before, share) = text.rsplit_once_str(unit)?;
     let digits = before.rfind(" (")? + 2;

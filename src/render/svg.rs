@@ -1,4 +1,4 @@
-//! inferno is given the lines and draws.
+//! Lets inferno draw the lines.
 
 use std::any::Any;
 
@@ -10,20 +10,20 @@ use super::names::clean;
 use crate::error::{Error, Result};
 use crate::graph::Order;
 
-/// Tells of a frame's weight whether inferno leaves it out, as it computes that: `min_width` is percent of `total`. What is narrow of
-/// some is narrow of more.
+/// Says whether inferno leaves out a frame with this weight, by inferno's own formula: `min_width`
+/// is a percentage of `total`. If a weight is too narrow of some total, so it is of a larger one.
 pub(super) fn narrow(config: &Config, total: u64) -> impl Fn(u64) -> bool + use<> {
     let width_of_one = 100.0 / total as f64;
     let least = config.min_width / width_of_one;
     move |weight| (weight as f64) < least
 }
 
-/// The SVG of `lines`, which are in the order they are to be drawn in.
+/// Draws `lines`, which are in the order in which they appear.
 pub(super) fn draw(config: &mut Config, lines: &Lines) -> Result<Vec<u8>> {
     config.check()?;
     let order = config.order;
     let mut options = config.options();
-    // The one mode in which inferno takes lines in any order; it draws the last line first.
+    // Only this mode takes lines in any order. It draws the last line first.
     options.flame_chart = true;
     let draw = move || {
         let mut svg = Vec::new();
@@ -35,7 +35,8 @@ pub(super) fn draw(config: &mut Config, lines: &Lines) -> Result<Vec<u8>> {
         };
         drawn.map(|()| svg)
     };
-    // A thread of its own, as inferno's random colours go on in a thread where the last graph ended.
+    // This needs a thread of its own, because inferno's random colours continue from the last graph
+    // of the thread.
     let drawn = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("inferno".into()).spawn_scoped(scope, draw);
         thread.map(|thread| thread.join())
@@ -46,7 +47,8 @@ pub(super) fn draw(config: &mut Config, lines: &Lines) -> Result<Vec<u8>> {
         .map_err(|error| Error::Render(error.to_string()))
 }
 
-/// The attributes of functions in a file of `--nameattr`: `name<TAB>href=…<TAB>class=…` lines.
+/// Reads the attributes of functions in a file of `--nameattr`: `name<TAB>href=…<TAB>class=…`
+/// lines.
 pub fn frame_attributes(text: &[u8]) -> Result<FuncFrameAttrsMap> {
     let text = clean(text).0;
     // inferno panics on a value that is one quote, and on wide spaces between extra attributes.

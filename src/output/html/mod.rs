@@ -1,4 +1,4 @@
-//! Folded stacks become a page of HTML that needs nothing else: no network, no other file.
+//! Turns folded stacks into a page of HTML that needs no network and no other file.
 //!
 //! ```text
 //! page.html    the skeleton, with a policy that runs only the script below
@@ -51,20 +51,20 @@ const SCRIPT: &str = concat!(
     include_str!("main.js"),
 );
 
-/// What a page says besides its stacks, and how it opens.
+/// What a page shows besides the stacks, and how it opens.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Notes {
     /// The heading; without it, the command, or `Flame graph`.
     pub title: Option<String>,
-    /// More about the profile.
+    /// The subtitle.
     pub subtitle: Option<String>,
-    /// Still more about it.
+    /// Notes about the profile.
     pub notes: Option<String>,
-    /// The command that was recorded, where that is known.
+    /// The recorded command, if it is known.
     pub command: Option<String>,
-    /// What weights are called, where the input's own name for them is to be replaced.
+    /// The unit of weights in words, if it replaces the unit of the input.
     pub unit: Option<String>,
-    /// What to multiply weights with.
+    /// A factor for the weights.
     pub factor: f64,
     /// The order of the stacks.
     pub order: Order,
@@ -83,7 +83,7 @@ impl Default for Notes {
 }
 
 impl Notes {
-    /// What `config` says that does not only concern an SVG.
+    /// The parts of `config` that do not only concern SVGs.
     pub(crate) fn of(config: &render::Config) -> Notes {
         let default = render::Config::default();
         let changed = |text: &str, default: &str| (text != default).then(|| text.to_owned());
@@ -106,7 +106,7 @@ impl Notes {
         title.unwrap_or("Flame graph")
     }
 
-    /// As the script reads it.
+    /// The notes as the script reads them.
     fn json(&self, tally: &Tally) -> String {
         let mut said = Map::new();
         let mut say = |key: &str, value: Option<String>| {
@@ -142,17 +142,17 @@ pub(crate) struct Page<W> {
     output: String,
     graph: Graph,
     differential: Option<bool>,
-    /// All stacks are of time on or off the processor.
+    /// Whether all stacks are time on or off the processor.
     times: bool,
     weight: u64,
     seen: render::Seen,
     fractions: u64,
-    /// Room for a stack.
+    /// A buffer for a stack.
     plain: Vec<FrameId>,
 }
 
 impl<W: Write> Page<W> {
-    /// A page of what errors call `input` to `out`, which they call `output`. Nothing is written
+    /// A page to `out`. Errors call the input `input` and the output `output`. Nothing is written
     /// before the end, and nothing at all if there is nothing to draw.
     pub(crate) fn new(
         notes: Notes,
@@ -175,7 +175,7 @@ impl<W: Write> Page<W> {
         }
     }
 
-    /// What was written to.
+    /// The writer.
     pub(crate) fn into_inner(self) -> W {
         self.out
     }
@@ -235,7 +235,7 @@ fn page(notes: &Notes, tally: &Tally, graph: &[u8]) -> Vec<u8> {
     ];
     let mut page = Vec::with_capacity(SKELETON.len() + SCRIPT.len() + STYLE.len() + graph.len());
     let mut rest = SKELETON;
-    // `{` marks nothing else in the skeleton.
+    // In the skeleton, `{` marks only these places.
     while let Some((before, behind)) = rest.split_once('{') {
         page.extend_from_slice(before.as_bytes());
         let (name, behind) = behind.split_once('}').unwrap_or((behind, ""));
@@ -249,8 +249,7 @@ fn page(notes: &Notes, tally: &Tally, graph: &[u8]) -> Vec<u8> {
     page
 }
 
-/// Leaves out what only readers of the source need: indentation, and comments on lines of their
-/// own.
+/// Leaves out what only readers of the source need: indentation, and whole-line comments.
 fn without_comments(source: &str) -> String {
     let lines = source.lines().map(str::trim_start);
     let kept = lines.filter(|line| !line.is_empty() && !line.starts_with("// "));
