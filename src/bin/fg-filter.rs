@@ -1,4 +1,4 @@
-//! Keeps, drops and edits stacks of folded text and perf-script text: a filter in the middle of a pipeline.
+//! Keeps, drops and edits stacks of folded text and perf-script text.
 
 use std::process::ExitCode;
 

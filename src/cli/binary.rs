@@ -1,4 +1,5 @@
-//! The whole of every binary: parsing, generated pages, messages and the exit status.
+//! Runs every binary: parses options, prints generated pages and messages, and returns the exit
+//! status.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use super::{Done, Failure, Program, io, man};
 use crate::error::Error;
 
-/// The whole of a binary.
+/// Runs a program.
 pub fn main<P: Program>() -> ExitCode {
     silence_panics_of_inferno();
     let arguments = P::arguments(std::env::args_os().collect());
@@ -16,7 +17,7 @@ pub fn main<P: Program>() -> ExitCode {
     {
         return finish::<P>(generate::<P>(&what.to_string_lossy()).map(|()| Done::Ok));
     }
-    // Our own recorder, through sudo: whichever program we are.
+    // The native recorder was started through sudo, by any of the programs.
     #[cfg(target_os = "linux")]
     if arguments.get(1).is_some_and(|first| first == crate::record::native::AS_RECORDER) {
         return parse_and_run::<super::record::RecordArgs>(arguments.into_iter().skip(1).collect());
@@ -31,7 +32,8 @@ fn parse_and_run<P: Program>(arguments: Vec<OsString>) -> ExitCode {
     match parsed {
         Ok(program) => finish::<P>(program.run()),
         Err(error) => {
-            // Help goes to stdout, mistakes to stderr; if neither can be written to there is nobody to tell.
+            // Help goes to stdout, and mistakes to stderr. If neither can be written to, there is
+            // nobody to tell.
             let _ = error.print();
             ExitCode::from(error.exit_code() as u8)
         }
@@ -64,7 +66,7 @@ fn finish<P: Program>(outcome: anyhow::Result<Done>) -> ExitCode {
     }
 }
 
-/// The panics of inferno are caught and become errors: their own words would come on top.
+/// Silences the panics of inferno, because they are caught and become errors.
 fn silence_panics_of_inferno() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -74,7 +76,8 @@ fn silence_panics_of_inferno() {
     }));
 }
 
-/// Whether the program has the options that `remedy` names: a stage's advice may be for another program.
+/// Whether the program has the options that `remedy` names. The advice of a stage may be for
+/// another program.
 fn has_options<P: Program>(remedy: &str) -> bool {
     let command = P::command();
     remedy.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).all(|word| {
@@ -84,7 +87,7 @@ fn has_options<P: Program>(remedy: &str) -> bool {
     })
 }
 
-/// Whoever read our output has seen enough: `fg-fold | head -1`.
+/// Whether the reader of our output closed it: `fg-fold | head -1`.
 pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
@@ -93,7 +96,7 @@ pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Ctrl-C reaches the programs we run too, and their end may be noticed before our own signal is.
+/// Ctrl-C also reaches the programs that we run. We may notice their end before our own signal.
 fn is_interrupted(error: &anyhow::Error) -> bool {
     #[cfg(unix)]
     return error.chain().any(|cause| {

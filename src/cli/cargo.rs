@@ -1,6 +1,6 @@
-//! The cargo half of `cargo flamegraph`'s arguments: which target, how it is built.
+//! The cargo options of `cargo flamegraph`: the target, and how to build it.
 //!
-//! Every option of flamegraph 0.6.15 is here under its name, and those of `cargo run` that it lacked, but for
+//! These are all the options of flamegraph 0.6.15, and those of `cargo run` that it lacks, except
 //! `-F` (the frequency) and `-v` (our own verbosity), which belong to the graph.
 
 use std::ffi::OsString;
@@ -11,7 +11,8 @@ use clap::{Args, ValueEnum};
 use crate::cargo::{Build, Config, Launch, Profile, Request, UnitKind, Wanted, prepare};
 use crate::error::{Error, Result};
 
-/// What to profile and how to build it. To be flattened last: its heading holds for all that follows.
+/// What to profile and how to build it. Must be flattened last, because its heading holds for all
+/// that follows.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Cargo options")]
 pub(crate) struct CargoOptions {
@@ -129,13 +130,14 @@ pub(crate) enum UnitTestKind {
 }
 
 impl CargoOptions {
-    /// What is meant. `verbose` is the graph's `-v`: the build's command line is said.
+    /// The configuration. `verbose` is the graph's `-v`, which also shows the command line of the
+    /// build.
     pub(crate) fn config(&self, verbose: bool) -> Config {
         let kind = self.unit_test_kind.map(|kind| match kind {
             UnitTestKind::Bin => UnitKind::Bin,
             UnitTestKind::Lib => UnitKind::Lib,
         });
-        // At most one of them is given: they are one group.
+        // clap accepts at most one of them, because they are one group.
         let wanted = if let Some(name) = &self.bin {
             Wanted::Bin(name.clone())
         } else if let Some(name) = &self.example {
@@ -179,7 +181,8 @@ impl CargoOptions {
         }
     }
 
-    /// Builds it and says how it is run with `trailing` arguments, here in the working directory.
+    /// Builds the target, and returns the command that runs it with the `trailing` arguments in the
+    /// working directory.
     ///
     /// # Errors
     /// See [`prepare`].
@@ -195,7 +198,8 @@ impl CargoOptions {
     }
 }
 
-/// cargo calls `cargo-flamegraph flamegraph …`: the word goes, so that `cargo-flamegraph …` is the same.
+/// cargo calls `cargo-flamegraph flamegraph …`. Drops that word, so that `cargo-flamegraph …` means
+/// the same.
 pub(crate) fn without_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> {
     if arguments.get(1).is_some_and(|first| first == "flamegraph") {
         arguments.remove(1);

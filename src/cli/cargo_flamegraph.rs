@@ -1,4 +1,4 @@
-//! cargo-flamegraph: a cargo target → its flame graph.
+//! `cargo-flamegraph`: draws the flame graph of a cargo target.
 
 use std::ffi::OsString;
 

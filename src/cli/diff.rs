@@ -1,4 +1,4 @@
-//! `fg-diff`: two profiles in, folded stacks with both weights or a table of what changed out.
+//! `fg-diff`: compares two profiles, as folded stacks with both weights or as a table.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +34,8 @@ use crate::tally::{Tally, counted};
 /// graph, in the table and for --fail-above, the weight of a frame includes all that it calls, so a
 /// parent changes if its child does. A recursive frame counts once in a stack.
 ///
-/// The output is sorted by frames. Memory grows with the distinct stacks of both profiles, not with their length.
+/// The output is sorted by frames. Memory grows with the distinct stacks of both profiles, not with
+/// their length.
 #[derive(Debug, Parser)]
 #[command(name = "fg-diff", version)]
 pub struct DiffArgs {
@@ -98,7 +99,7 @@ pub struct DiffArgs {
 }
 
 impl DiffArgs {
-    /// What was meant.
+    /// The configuration.
     pub(crate) fn config(&self) -> Config {
         Config { normalize: !self.absolute, strip_hex: self.strip_hex }
     }
@@ -107,7 +108,8 @@ impl DiffArgs {
         if self.absolute { Scale::Absolute } else { Scale::Shares }
     }
 
-    /// Folds `input` into the profile at hand. One without samples is an empty profile; the answer says why it has none.
+    /// Folds `input` into the current profile. If there are no samples, the profile is empty, and
+    /// the answer says why.
     fn fold<S: FoldedSink>(
         &self,
         input: Input,
@@ -134,7 +136,7 @@ impl DiffArgs {
         }
     }
 
-    /// Says which frames grew too much, if any did, and how to live with it.
+    /// Says which frames grew too much, if any, and what to do about it.
     fn gate(&self, movers: &Movers) -> Done {
         let Some(limit) = self.fail_above else { return Done::Ok };
         let grown: Vec<&Mover> = movers.above(limit).collect();
@@ -169,7 +171,7 @@ impl DiffArgs {
     }
 }
 
-/// How many frames a failed gate names.
+/// The most frames that a failed gate names.
 const SHOWN: usize = 10;
 
 impl Program for DiffArgs {
@@ -208,7 +210,7 @@ impl Program for DiffArgs {
                 io::say(Self::NAME, format_args!("{name} {all}"));
             }
         }
-        // The frames as they stand now: what is pushed at the end is no more in the differ.
+        // Take the frames now, because the differ pushes its stacks when it is finished.
         let wanted = self.top.is_some() || self.fail_above.is_some();
         let movers = wanted.then(|| differ.movers(&frames, self.scale()));
         let output = match (self.top, &movers) {
@@ -236,7 +238,7 @@ impl Program for DiffArgs {
     }
 }
 
-/// There is nothing to compare: both have stacks, and no weight.
+/// The warning if both profiles have stacks but no weight.
 fn nothing([before, after]: &[String; 2]) -> Error {
     Error::NoSamples { input: before.clone(), why: format!(": all weights are 0, as in {after}") }
 }

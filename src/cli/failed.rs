@@ -1,12 +1,12 @@
-//! What is said, and kept, if the recorded program failed.
+//! Says how the recorded program failed, and keeps the older graph.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A program that fails within so many samples did not do what the graph is wanted for.
+/// A program that fails within this many samples did not do what the user wanted to see.
 const FEW_SAMPLES: u64 = 100;
 
-/// How the program ended, unless it succeeded: statuses above 128 are those of shells for signals.
+/// How the program ended, unless it succeeded. Statuses above 128 are those of shells for signals.
 pub(crate) fn in_words(status: u8) -> Option<String> {
     let signal = status.checked_sub(128).and_then(|signal| name_of(signal.into()));
     match (status, signal) {
@@ -26,8 +26,8 @@ fn name_of(_: i32) -> Option<&'static str> {
     None
 }
 
-/// Before the graph in `new` replaces the one at `path`: if it has few `samples` and the older
-/// graph is larger, the older one is kept under the name that is returned.
+/// Before the graph in `new` replaces the one at `path`, keeps the older one under the name that is
+/// returned, if the new one has few `samples` and the older one is larger.
 pub(crate) fn set_aside(new: &Path, path: &Path, samples: u64) -> std::io::Result<Option<PathBuf>> {
     let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
     let kept = kept_as(path);

@@ -1,4 +1,4 @@
-//! `fg-filter`: what is typed, and how it runs.
+//! `fg-filter`: keeps, drops and edits stacks.
 
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ use crate::sample::{FrameTable, SampleSink};
 use crate::script;
 use crate::tally::Tally;
 
-/// How much is read at once.
+/// The size of one read.
 const BUFFER: usize = 1 << 18;
 
-/// How much text may go by before its format must be known: two very deep stacks.
+/// How much text may come before its format is known: two very deep stacks.
 const SNIFF: usize = 1 << 22;
 
 const AFTER_HELP: &str = "\
@@ -139,10 +139,10 @@ pub(crate) enum FormatArg {
 }
 
 impl FilterArgs {
-    /// What to keep and how to edit.
+    /// The configuration: what to keep and how to edit.
     ///
     /// # Errors
-    /// An expression or an edit that cannot be read.
+    /// An expression or an edit has an error.
     pub fn config(self) -> Result<Config, Error> {
         self.rules.config()
     }
@@ -226,7 +226,7 @@ fn filter_script(
     Ok(tally)
 }
 
-/// Passes everything on without a look at it.
+/// Copies everything.
 fn copy(input: &mut Input, output: &mut Output) -> anyhow::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -239,7 +239,8 @@ fn copy(input: &mut Input, output: &mut Output) -> anyhow::Result<()> {
     }
 }
 
-/// Reads until the format is known; the answer is what was read so far, and whether it is of samples or of folded stacks.
+/// Reads until the format is known. Returns what was read so far, and whether it has samples or
+/// folded stacks.
 fn start(input: &mut Input) -> anyhow::Result<(Vec<u8>, Format)> {
     let mut start = Vec::new();
     let mut buffer = vec![0; BUFFER];

@@ -1,4 +1,4 @@
-//! flamegraph: a program → its flame graph.
+//! `flamegraph`: draws the flame graph of a program.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

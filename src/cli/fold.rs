@@ -1,4 +1,4 @@
-//! fg-fold: any profile → folded stacks.
+//! `fg-fold`: folds any profile.
 
 use std::fs;
 use std::io::Write;
@@ -151,7 +151,7 @@ impl Program for FoldArgs {
     fn run(self) -> anyhow::Result<Done> {
         logger::install(Self::NAME, self.quiet, self.verbose);
         if let Some(threads @ 2..) = self.nthreads {
-            // It fails only if there are threads already.
+            // This fails only if the threads exist already.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         }
         match &self.split_files {
@@ -182,7 +182,7 @@ impl FoldArgs {
         let merge = Merge::new(next).parallel(parallel);
         let folder = Folder::new(self.fold_config(), names.join(", "), merge);
         let mut folder = folder.parallel(parallel);
-        // Of the input at hand, until the next is asked for.
+        // The progress of this input, shown until the next one is read.
         let mut shown = None;
         let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| {
             let progress = Arc::default();
@@ -202,7 +202,7 @@ impl FoldArgs {
     }
 }
 
-/// Each part becomes a file; the index comes last, when all that it lists is there.
+/// Writes each part to a file. The index comes last, when all its files are there.
 fn write_files(folder: &Path, parts: Parts) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let files = parts.into_files();

@@ -1,4 +1,4 @@
-//! What is folded, and how it is summed: for fg-fold and those that fold in-process.
+//! The options of folding, for fg-fold and the programs that fold in-process.
 
 use clap::{Args, ValueEnum};
 
@@ -59,7 +59,7 @@ pub(crate) enum SplitArg {
 }
 
 impl FoldingArgs {
-    /// What was meant.
+    /// The configuration.
     pub(crate) fn config(&self) -> fold::Config {
         let by = |by| self.split.contains(&by);
         let event = self.event_filter.as_deref().filter(|event| *event != "all");

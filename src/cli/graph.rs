@@ -1,4 +1,4 @@
-//! What flamegraph and cargo-flamegraph have in common: record, and draw what was recorded.
+//! The common part of flamegraph and cargo-flamegraph: recording and drawing.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -35,8 +35,8 @@ pub(crate) struct GraphOptions {
     #[arg(short, long)]
     verbose: bool,
 
-    /// Write the graph to FILE: a page with several views if it ends in .html, otherwise an SVG. May
-    /// be repeated
+    /// Write the graph to FILE: a page with several views if it ends in .html, otherwise an SVG.
+    /// May be repeated
     #[arg(short, long = "output", default_value = "flamegraph.svg", value_name = "FILE")]
     outputs: Vec<PathBuf>,
 
@@ -82,36 +82,37 @@ pub(crate) struct GraphOptions {
     record: RecordOptions,
 }
 
-/// What is drawn.
+/// The profile that is drawn.
 pub(crate) enum Subject {
-    /// What is recorded now.
+    /// A new recording.
     Workload(Workload),
-    /// A command that gets an environment and a working directory of its own.
+    /// A new recording of a command with its own environment and working directory.
     Launch {
         /// The program and its arguments.
         command: Vec<OsString>,
-        /// Variables on top of ours.
+        /// Variables in addition to ours.
         env: Vec<(OsString, OsString)>,
-        /// Where it runs.
+        /// Its working directory.
         cwd: PathBuf,
     },
-    /// What was recorded before.
+    /// An existing recording.
     Recording(PathBuf),
 }
 
 impl GraphOptions {
-    /// Whether the command lines are to be shown.
+    /// Whether to show the command lines.
     pub(crate) fn verbose(&self) -> bool {
         self.verbose
     }
 
-    /// Records, draws, and passes the workload's status on, in messages under `name`.
+    /// Records, draws, and passes on the workload's status. Messages start with `name`.
     pub(crate) fn run(self, name: &'static str, subject: Subject) -> Result<Done> {
         logger::install(name, false, 0);
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;
         record.backend = self.recording.backend;
-        // Before anything runs, so that an output that cannot be written does not cost a recording.
+        // Open the outputs first, so that a recording is not lost because an output cannot be
+        // written.
         let targets = self.targets()?;
         let path = self.outputs.first().cloned().unwrap_or_default();
         let keep = self.keep(&targets)?;
@@ -154,7 +155,7 @@ impl GraphOptions {
                 (Some(ended), drawn, kept)
             }
         };
-        // An interrupt was the user's own: its status is no news.
+        // The user knows of an interrupt, so its status is not a failure.
         let failure = ended.as_ref().filter(|ended| !ended.interrupted);
         let failure = failure.and_then(|ended| failed::in_words(ended.status));
         let Drawn { outputs, tally } = drawn.map_err(|error| match &failure {
@@ -172,7 +173,7 @@ impl GraphOptions {
         if let Some(failure) = failure {
             say(name, format_args!("{failure}; the graph shows what it did until then"));
         }
-        // The reader of a FIFO may close it once it has seen enough.
+        // The reader of a FIFO may close it early.
         kept.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })?;
         if open {
             let opening = || format!("cannot open {}", path.display());
@@ -184,7 +185,7 @@ impl GraphOptions {
         }
     }
 
-    /// The outputs, each of its format.
+    /// The outputs, each with its format.
     fn targets(&self) -> Result<Vec<Target<Output>>> {
         let target = |path: &PathBuf| {
             let format = Format::of(path);
@@ -195,7 +196,7 @@ impl GraphOptions {
         self.outputs.iter().map(target).collect()
     }
 
-    /// Where the recording is kept.
+    /// The file that keeps the recording.
     fn keep(&self, targets: &[Target<Output>]) -> Result<Option<Output>> {
         let keep =
             self.keep.as_deref().map(|path| Output::create_private(Some(path))).transpose()?;
@@ -231,7 +232,7 @@ impl GraphOptions {
             render.colors = palette;
         }
         self.graph.apply(&mut render);
-        // Before a recording is made that nobody can draw.
+        // Check this before recording something that cannot be drawn.
         render.check().map_err(usage)?;
         let fold = self.folding.config();
         let is_chart = render.order == render::Order::Time;
@@ -286,7 +287,7 @@ fn draw_file(
     Ok(drawn.map(|(outputs, tally)| Drawn { outputs, tally }))
 }
 
-/// The command that is recorded, as it can be typed.
+/// The recorded command, as a user would type it.
 fn command_line(workload: &Workload) -> Option<String> {
     let Workload::Command(words) = workload else { return None };
     let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
@@ -301,15 +302,15 @@ fn copy(from: &Path, mut keep: Output) -> Result<()> {
     keep.commit()
 }
 
-/// A recording can be gigabytes: it is kept where the output goes, not in a small /tmp, if that is a file.
+/// A temporary file beside the output, because a recording can be gigabytes, and /tmp may be small.
 fn temporary_beside(output: &Path) -> Result<tempfile::NamedTempFile> {
-    // Absolute, as the recorder may run elsewhere.
+    // The recorder may run in another directory, so the path must be absolute.
     let output = std::path::absolute(output).context("cannot find the working directory")?;
     let folder =
         output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".flamepipe-").suffix(".recording");
-    // What is in /dev is memory.
+    // Files in /dev are in memory.
     let beside = if output.starts_with("/dev") { None } else { builder.tempfile_in(folder).ok() };
     beside
         .map_or_else(|| builder.tempfile(), Ok)

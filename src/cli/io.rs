@@ -1,7 +1,7 @@
-//! The only place that opens files and standard streams for the programs.
+//! Opens files and standard streams for the programs. No other code does.
 //!
-//! Outputs are atomic: a file is written beside its target and renamed when it is whole, so that a failure never
-//! destroys what the user had. Inputs refuse a terminal, as nobody types a profile.
+//! Outputs are atomic: a file is written beside its target, and renamed when it is complete, so a
+//! failure never destroys the old file. Inputs refuse a terminal, because nobody types a profile.
 
 use std::fmt::{Arguments, Display};
 use std::fs::{self, File};
@@ -15,27 +15,27 @@ use super::program::Failure;
 use super::{progress, signals};
 use crate::input::decode;
 
-/// Says one thing on stderr, as `name: message`.
+/// Prints a message on stderr, as `name: message`.
 pub(crate) fn say(name: &str, message: Arguments<'_>) {
     // If stderr is closed there is nobody to tell.
     let (_line, mut stderr) = progress::stderr();
     let _ = writeln!(stderr, "{name}: {}", plain(message));
 }
 
-/// Says one more line on stderr.
+/// Prints one more line on stderr.
 pub(crate) fn say_more(line: Arguments<'_>) {
     let (_line, mut stderr) = progress::stderr();
     let _ = writeln!(stderr, "{}", plain(line));
 }
 
-/// `text` with a `?` for each control character, except for the ends of lines: names come from anybody's programs, and a
-/// terminal would obey them.
+/// `text` with a `?` for each control character except the ends of lines. Names may come from any
+/// program, and a terminal would obey them.
 fn plain(text: Arguments<'_>) -> String {
     let keep = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
     text.to_string().chars().map(keep).collect()
 }
 
-/// Shows a stage's quality line unless `quiet`.
+/// Prints a stage's quality line unless `quiet`.
 pub(crate) fn report(name: &str, quiet: bool, tally: &dyn Display) {
     if !quiet {
         say(name, format_args!("{tally}"));
@@ -44,15 +44,17 @@ pub(crate) fn report(name: &str, quiet: bool, tally: &dyn Display) {
 
 /// An open input and its name.
 ///
-/// Unpacks gzip, zstd and xz, and reads UTF-16 as plain text, unless the file is opened as it is.
+/// gzip, zstd and xz are decompressed and UTF-16 becomes plain text, unless the file is opened as
+/// it is.
 pub(crate) struct Input {
     /// A path as it was typed, or `standard input`.
     pub(crate) name: String,
     /// The bytes.
     pub(crate) reader: Box<dyn Read + Send>,
-    /// The same, where the input is a regular file, which can be mapped, split and read twice.
+    /// The same bytes as a file, if it is a regular one, which can be mapped, split and read twice.
     pub(crate) file: Option<File>,
-    /// Where that file is, which the name may not tell to the byte; or the directory of a recording's parts.
+    /// The exact path of that file, which the name may not have, or of the directory of a
+    /// recording's parts.
     pub(crate) path: Option<PathBuf>,
 }
 
@@ -67,10 +69,10 @@ impl Input {
         Input::stdin_as_it_is()?.plain()
     }
 
-    /// Unpacks what is packed.
+    /// Decompresses the input if it is compressed.
     fn plain(mut self) -> Result<Input> {
         if let Some(file) = &self.file {
-            // A file that is plain can still be mapped, split and read twice.
+            // A plain file can still be mapped, split and read twice.
             let mut start = [0; 6];
             let read = read_at_start(file, &mut start);
             let is_plain = read.is_ok_and(|read| !decode::is_coded(&start[..read]));
@@ -90,9 +92,10 @@ impl Input {
         Ok(self)
     }
 
-    /// Opens `path` without a look at what is in it; `-` is standard input.
+    /// Opens `path` without looking at its content; `-` is standard input.
     ///
-    /// A stage that reads from a pipe outlives the first Ctrl-C: the recorder ends, and so does its output.
+    /// A stage that reads from a pipe survives the first Ctrl-C, because the recorder ends, and its
+    /// output with it.
     pub(crate) fn open_as_it_is(path: &Path) -> Result<Input> {
         if path == Path::new("-") {
             return Input::stdin_as_it_is();
@@ -102,7 +105,7 @@ impl Input {
         let kind = file.metadata().with_context(|| format!("cannot read {name}"))?;
         let part = path.join("data");
         if kind.is_dir() && part.is_file() {
-            // What `perf record --threads` writes; who reads it needs the whole of it.
+            // A directory of `perf record --threads`. Its reader needs all of its files.
             let reader = File::open(part).with_context(|| format!("cannot read {name}"))?;
             signals::end_on_interrupt();
             return Ok(Input {
@@ -121,7 +124,7 @@ impl Input {
         Ok(Input { name, reader: Box::new(file), file: twin, path })
     }
 
-    /// Standard input without a look at what is in it.
+    /// Standard input, without looking at its content.
     pub(crate) fn stdin_as_it_is() -> Result<Input> {
         if io::stdin().is_terminal() {
             let hint = "standard input is a terminal: name a file, or pipe data in";
@@ -143,7 +146,7 @@ impl Input {
     }
 }
 
-/// Reads the first bytes of `file`; where it is read from next stays as it was.
+/// Reads the first bytes of `file`, and leaves its position unchanged.
 #[cfg(unix)]
 fn read_at_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, start, 0)
@@ -158,7 +161,7 @@ fn read_at_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
     Ok(read)
 }
 
-/// Standard input without std's 8 KiB buffer in between: stages bring their own, page-aligned ones.
+/// Standard input without std's 8 KiB buffer, because stages have their own page-aligned ones.
 #[cfg(unix)]
 fn raw_stdin() -> impl Read + Send {
     use std::os::fd::AsFd;
@@ -173,7 +176,7 @@ fn raw_stdin() -> impl Read + Send {
     io::stdin()
 }
 
-/// Standard input as a file, if it is one from its start on: `fg-render < all.folded`.
+/// Standard input as a file, if it is one and nothing of it was read: `fg-render < all.folded`.
 #[cfg(unix)]
 fn stdin_file() -> Option<File> {
     use std::io::Seek;
@@ -188,21 +191,21 @@ fn stdin_file() -> Option<File> {
     None
 }
 
-/// Where standard input can be opened anew, by several threads and by other programs: a file that it is redirected from is then read as
-/// one that is named.
+/// A path that opens standard input again, for several threads and other programs. So a file that
+/// is redirected is read like one that is named.
 #[cfg(target_os = "linux")]
 fn stdin_path() -> Option<PathBuf> {
     let path = PathBuf::from(format!("/proc/{}/fd/0", std::process::id()));
     File::open(&path).is_ok().then_some(path)
 }
 
-/// Elsewhere what is opened shares the place up to which it was read.
+/// On other systems, a file that is opened like this shares the position of standard input.
 #[cfg(not(target_os = "linux"))]
 fn stdin_path() -> Option<PathBuf> {
     None
 }
 
-/// An output that is there as a whole or not at all.
+/// An output that becomes visible as a whole or not at all.
 pub(crate) struct Output {
     /// A path as it was typed, or `standard output`.
     pub(crate) name: String,
@@ -214,28 +217,28 @@ pub(crate) struct Output {
 enum To {
     /// A stream: standard output, a terminal, a FIFO, `/dev/null`.
     Stream(BufWriter<Box<dyn Write + Send>>),
-    /// A file beside `target`, renamed to it on commit.
+    /// A file beside `target`, which is renamed to it on commit.
     File { temporary: BufWriter<NamedTempFile>, target: PathBuf },
 }
 
 /// Who may read a new file. An existing file keeps its mode.
 #[derive(Clone, Copy)]
 enum Readers {
-    /// All whom the umask allows.
+    /// Everybody whom the umask allows.
     All,
-    /// Its owner alone, as with perf's recordings.
+    /// Only its owner, as with perf's recordings.
     Owner,
 }
 
 impl Output {
-    /// Opens `path` for writing; `None`, `-` and `/dev/stdout` are standard output, which is never replaced, not even if
-    /// it is a file.
+    /// Opens `path` for writing. `None`, `-` and `/dev/stdout` are standard output, which is never
+    /// replaced, even if it is a file.
     pub(crate) fn create(path: Option<&Path>) -> Result<Output> {
         Output::for_readers(path, Readers::All)
     }
 
-    /// Like [`Output::create`], but for what holds memory of a program or addresses of the kernel: only its owner may
-    /// read a new file.
+    /// Like [`Output::create`], for a file that may hold a program's memory or kernel addresses:
+    /// only its owner may read a new file.
     pub(crate) fn create_private(path: Option<&Path>) -> Result<Output> {
         Output::for_readers(path, Readers::Owner)
     }
@@ -265,7 +268,7 @@ impl Output {
         Ok(output)
     }
 
-    /// The file behind it until [`Output::commit`], for a program of somebody else's that writes it; `None` for a stream.
+    /// The temporary file, for another program that writes it; `None` for a stream.
     pub(crate) fn file(&self) -> Option<&Path> {
         match &self.to {
             To::Stream(_) => None,
@@ -273,7 +276,7 @@ impl Output {
         }
     }
 
-    /// Whether both replace the same file.
+    /// Whether both outputs replace the same file.
     pub(crate) fn is_same_file(&self, other: &Output) -> bool {
         let place = |output: &Output| {
             let To::File { temporary, target } = &output.to else { return None };
@@ -291,7 +294,7 @@ impl Output {
         }
     }
 
-    /// Writes everything out and puts the file in its place.
+    /// Writes everything, and moves the file to its target.
     pub(crate) fn commit(self) -> Result<()> {
         let name = self.name;
         commit(self.to).with_context(|| format!("cannot write {name}"))
@@ -317,17 +320,17 @@ impl Write for Output {
 fn open(path: &Path, readers: Readers) -> io::Result<To> {
     let old = fs::metadata(path).ok();
     let is_stream = old.as_ref().is_some_and(|old| !old.is_file());
-    // Through links, so that the link stays and the file behind it is replaced.
+    // Follow links, so that the link stays and its file is replaced.
     let target = match behind_links(path) {
         Some(target) if !is_stream => target,
         _ => {
-            // Appending spares what others have written to an open file.
+            // Append, so that what others wrote to an open file stays.
             let stream = File::options().write(true).append(cfg!(unix)).open(path)?;
             return Ok(To::Stream(BufWriter::with_capacity(1 << 16, Box::new(stream))));
         }
     };
     if old.is_some() {
-        // A folder may let us replace a file that we may not write.
+        // The folder may allow us to replace a file that we may not write.
         File::options().write(true).open(&target)?;
     }
     let folder = match target.parent() {
@@ -345,9 +348,10 @@ fn open(path: &Path, readers: Readers) -> io::Result<To> {
     Ok(To::File { temporary: BufWriter::with_capacity(1 << 16, temporary), target })
 }
 
-/// The file that `path` leads to, even if it is not there yet; `path` itself if links lead in circles.
+/// The file that the links at `path` lead to, even if it does not exist. `path` itself if the links
+/// are circular.
 ///
-/// `None` for a descriptor that is open already, such as `/dev/fd/3`: its reader would not see a new file.
+/// `None` for an open descriptor, such as `/dev/fd/3`, because its reader would not see a new file.
 fn behind_links(path: &Path) -> Option<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..40 {
@@ -362,16 +366,16 @@ fn behind_links(path: &Path) -> Option<PathBuf> {
     Some(path.to_owned())
 }
 
-/// What the system said, without the name of a temporary file that nobody asked for.
+/// The system's error without the name of the temporary file, which means nothing to the user.
 fn without_path(error: io::Error) -> io::Error {
-    // tempfile puts it behind the system's words and keeps the cause to itself.
+    // tempfile appends the name to the system's message, and hides the cause.
     match error.to_string().split_once(" at path ") {
         Some((said, _)) => io::Error::new(error.kind(), said),
         None => error,
     }
 }
 
-/// The umask takes from it, as with `open(2)`.
+/// The umask reduces the mode, as with `open(2)`.
 #[cfg(unix)]
 fn new_file_mode<'a, 'b>(
     builder: &'a mut tempfile::Builder<'b, 'b>,

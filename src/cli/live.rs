@@ -1,4 +1,5 @@
-//! Recording and drawing at once: samples are folded, and the symbols of their modules loaded, while the workload runs.
+//! Records and draws at the same time: folds samples and loads the symbols of their modules while
+//! the workload runs.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,11 +16,11 @@ use crate::pipeline::{self, Sender};
 use crate::record::{self, Destination, Ended, Notice, Recorder, Workload};
 use crate::tally::Tally;
 
-/// What became of it.
+/// The result.
 pub(crate) struct Live {
     pub(crate) ended: Ended,
     pub(crate) drawn: crate::error::Result<Drawn>,
-    /// Whether the recording was kept, if that was asked for. The graph is complete even if not.
+    /// Whether the recording was kept, if the user asked for it. The graph is complete even if not.
     pub(crate) kept: Result<()>,
 }
 
@@ -27,14 +28,14 @@ pub(crate) struct Live {
 pub(crate) struct Drawn {
     /// The graphs, not yet committed.
     pub(crate) outputs: Vec<Output>,
-    /// That of all stages.
+    /// The tally of all stages.
     pub(crate) tally: Tally,
 }
 
-/// Records `workload` and draws it into `targets`; the recording is kept in `keep`, if that is given.
+/// Records `workload`, and draws it into `targets`. Keeps the recording in `keep`, if given.
 ///
 /// # Errors
-/// What went wrong with the recording.
+/// The recording failed.
 pub(crate) fn draw(
     recorder: &dyn Recorder,
     workload: &Workload,
@@ -46,7 +47,7 @@ pub(crate) fn draw(
 ) -> Result<Live> {
     let keep = keep.map(Keep::new).transpose()?;
     let (sender, reader) = pipeline::channel();
-    // To tell it by its first bytes would take waiting for 64 KB of them.
+    // Recognising the format would mean to wait for 64 KB.
     pipeline.input.format = Some(Format::PerfData);
     pipeline.input.script.live = true;
     let input = Input::new("the recording", reader);
@@ -66,7 +67,7 @@ pub(crate) fn draw(
     })
 }
 
-/// To the drawing, and to the file where the recording is kept.
+/// Writes to the drawing, and to the file that keeps the recording.
 struct Tee {
     sender: Sender,
     keep: Option<Keep>,
@@ -85,12 +86,12 @@ impl Write for Tee {
     }
 }
 
-/// Where the recording is kept.
+/// The output that keeps the recording.
 struct Keep {
     output: Output,
-    /// The same, if it is a file.
+    /// The same output, if it is a file.
     file: Option<Seekable<File>>,
-    /// The first failure. Then nothing more is written, but the graph is still drawn.
+    /// The first failure. After it, nothing more is written, but the graph is still drawn.
     failed: Option<io::Error>,
 }
 

@@ -1,4 +1,4 @@
-//! What the library and the crates we use say through `log`, passed on as messages of the program.
+//! Prints the `log` messages of the library and of other crates as messages of the program.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -13,7 +13,8 @@ struct Logger {
     said: Mutex<HashSet<String>>,
 }
 
-/// From now on, warnings are said as `name: …`, each once; `verbose` adds more levels, `quiet` silences them all.
+/// From now on, prints each warning once, as `name: …`. `verbose` adds levels, and `quiet` silences
+/// all.
 pub(crate) fn install(name: &'static str, quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
         (true, _) => LevelFilter::Off,
@@ -23,7 +24,7 @@ pub(crate) fn install(name: &'static str, quiet: bool, verbose: u8) {
         _ => LevelFilter::Trace,
     };
     let logger = Logger { name, said: Mutex::default() };
-    // If there is a logger already, it is somebody's who wants these messages.
+    // If there is another logger, it gets the messages.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
     }

@@ -1,7 +1,10 @@
-//! Man pages, out of the same `clap` commands that parse: the hidden `--generate man` of every program.
+//! Generates man pages from the `clap` commands that parse options, for the hidden `--generate man`
+//! of every program.
 //!
-//! clap_mangen makes the sections that are its business. The text under `--help` becomes sections of its own: a line that starts with
-//! one of `SECTIONS`, such as `Memory: the distinct frames.`, starts one; indented lines are examples. fg-folded(5) and fg-script(5) are written by hand.
+//! clap_mangen makes the usual sections. The text below the options in `--help` becomes further
+//! sections: a line that starts with one of `SECTIONS`, such as `Memory: the distinct frames.`,
+//! starts a section, and indented lines are examples. fg-folded(5) and fg-script(5) are written by
+//! hand.
 
 use std::io::Write;
 
@@ -10,10 +13,10 @@ use clap::builder::PossibleValue;
 use clap::{Arg, Command};
 use clap_mangen::Man;
 
-/// When the pages were last released; readers show it at the foot.
+/// The date of the last release, which readers show at the foot of a page.
 const DATE: &str = "2026-11-22";
 
-/// Our pages. Each names the others that have to do with it.
+/// Our pages, each with the related ones.
 const PAGES: [(&str, &str); 8] = [
     ("cargo-flamegraph", "flamegraph(1), cargo(1), perf-record(1)"),
     ("fg-diff", "fg-fold(1), fg-render(1), fg-folded(5)"),
@@ -32,7 +35,7 @@ const PAGES: [(&str, &str); 8] = [
     ),
 ];
 
-/// What a line under `--help` may start with to become a section of the page.
+/// The starts of lines that become sections.
 const SECTIONS: [&str; 7] =
     ["Environment", "Example", "Exit status", "Expressions", "Grammar", "Memory", "Recipes"];
 
@@ -51,7 +54,7 @@ pub(crate) fn page(command: Command, name: &'static str) -> std::io::Result<Vec<
     man.render_description_section(&mut sections)?;
     man.render_options_section(&mut sections)?;
     for line in sections.lines() {
-        // Each section brings the preamble that the page has already.
+        // Each section repeats the preamble of the page.
         if !line.contains_str(".ds Aq ") {
             page.extend_from_slice(&quoted_in_bold(line.trim_ascii_end()));
             page.push(b'\n');
@@ -68,7 +71,7 @@ pub(crate) fn page(command: Command, name: &'static str) -> std::io::Result<Vec<
     Ok(page)
 }
 
-/// The values of an option in its text, as `--help` has them, instead of a list with a line for each.
+/// Adds an option's values to its text, as in `--help`, instead of a list with a line for each.
 fn with_values(arg: Arg) -> Arg {
     let values: Vec<String> = arg.get_possible_values().iter().map(shown).collect();
     let takes_values = arg.get_action().takes_values();
@@ -87,7 +90,7 @@ fn shown(value: &PossibleValue) -> String {
     }
 }
 
-/// What stands below the options in `--help`.
+/// Writes the text below the options in `--help`.
 fn further(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
     let mut titled = false;
     let mut example = false;
@@ -148,7 +151,7 @@ fn section(line: &str) -> Option<(&str, &str)> {
     SECTIONS.contains(&title).then_some((title, text.trim_start()))
 }
 
-/// The text as a sentence of its own, unless it starts with a name.
+/// The text with a capital letter, unless it starts with a name.
 fn sentence(text: &str) -> String {
     let word = text.split(' ').next().unwrap_or_default();
     let is_word = word.chars().all(|c| c.is_ascii_lowercase() || c == ',');
@@ -160,7 +163,7 @@ fn sentence(text: &str) -> String {
 
 fn write_text(page: &mut Vec<u8>, text: &str) -> std::io::Result<()> {
     let text = escaped(text);
-    // A line that starts with one of these would be a request.
+    // A line that starts with one of these would be a command of roff.
     let guard = if text.starts_with(['.', '\'']) { "\\&" } else { "" };
     page.extend_from_slice(&quoted_in_bold(format!("{guard}{text}").as_bytes()));
     writeln!(page)
@@ -170,7 +173,7 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-")
 }
 
-/// `` `fg-fold` `` in bold, as pages write what is to be typed.
+/// Writes `` `fg-fold` `` in bold, as man pages show what to type.
 fn quoted_in_bold(line: &[u8]) -> Vec<u8> {
     let mut pieces = line.split_str("`");
     let mut bold: Vec<u8> = pieces.next().unwrap_or_default().to_vec();

@@ -1,7 +1,8 @@
-//! The programs: what is typed becomes a stage's `Config`, stages are given their ends, failures become messages.
+//! The programs. They turn the typed options into a stage's `Config`, open the ends of the stages,
+//! and print failures as messages.
 //!
-//! One file a program. [`main`] is the whole of every binary; [`io`] is the only place that opens files and standard
-//! streams.
+//! Each program has a file. [`main`] is the whole of every binary; [`io`] is the only place that
+//! opens files and standard streams.
 
 mod binary;
 mod cargo;

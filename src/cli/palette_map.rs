@@ -1,4 +1,5 @@
-//! `palette.map`, where `--cp` keeps the colours of functions, as every flame graph tool does.
+//! Reads and writes `palette.map`, where `--cp` keeps the colours of functions, as all flame graph
+//! tools do.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,7 +13,7 @@ use crate::render::color::PaletteMap;
 
 const FILE: &str = "palette.map";
 
-/// The colours that are kept here; none if there is no such file.
+/// Reads the colours of the working directory; none if it has no such file.
 pub(super) fn read() -> Result<PaletteMap> {
     match fs::read(FILE) {
         Ok(text) => PaletteMap::from_reader(&mut text.to_str_lossy().as_bytes()),
@@ -22,7 +23,7 @@ pub(super) fn read() -> Result<PaletteMap> {
     .with_context(|| format!("cannot read {FILE}"))
 }
 
-/// Keeps the colours.
+/// Writes the colours.
 pub(super) fn write(map: &PaletteMap) -> Result<()> {
     let mut output = Output::create(Some(Path::new(FILE)))?;
     map.to_writer(&mut output).with_context(|| format!("cannot write {FILE}"))?;

@@ -1,4 +1,4 @@
-//! What a program is: its arguments, how it runs, and how it ends.
+//! A program: its arguments, how it runs, and how it ends.
 
 use std::ffi::OsString;
 
@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::tally::Tally;
 
-/// One of our programs: what is typed, and how it runs.
+/// One of our programs: its arguments, and how it runs.
 pub trait Program: CommandFactory + FromArgMatches {
     /// The binary's name, which starts its messages.
     const NAME: &'static str;
@@ -14,20 +14,21 @@ pub trait Program: CommandFactory + FromArgMatches {
     /// Does the work.
     fn run(self) -> anyhow::Result<Done>;
 
-    /// Arguments before they are parsed, for programs that accept what clap alone would not.
+    /// Changes arguments before they are parsed, for programs that accept more than clap alone
+    /// would.
     fn arguments(arguments: Vec<OsString>) -> Vec<OsString> {
         arguments
     }
 }
 
-/// How a program ended when nothing failed.
+/// How a program ended without a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// All is well: 0.
+    /// Success: 0.
     Ok,
     /// The output is complete, but a gate (`--strict`, `--fail-above`) was not met: 3.
     Gate,
-    /// The output is complete; the workload ended with this status, which is passed on.
+    /// The output is complete. The workload ended with this status, which is passed on.
     Workload(u8),
 }
 
@@ -50,7 +51,7 @@ impl Done {
 /// Failures that have an exit status of their own; all others exit with 1.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// What was typed makes no sense together: 2.
+    /// The options make no sense together: 2.
     #[error("{0}")]
     Usage(String),
 }

@@ -1,7 +1,7 @@
-//! How far the reading of a long recording has come: one line on a terminal's stderr, and only there.
+//! Shows how much of a long recording was read: one line on stderr, and only on a terminal.
 //!
-//! The line appears after half a second, is drawn again only when it says something else, at most five times a second,
-//! and is gone before anything else is said and at the end.
+//! The line appears after half a second. It is drawn again when it changes, at most five times a
+//! second. It disappears before another message, and at the end.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -14,31 +14,31 @@ use crate::perf_data::Progress;
 
 /// When the line appears.
 const AFTER: Duration = Duration::from_millis(500);
-/// When it is looked at again.
+/// The time between two looks at the progress.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// Whether the line is there. Whoever writes to stderr holds this.
+/// Whether the line is there. A writer to stderr holds this lock.
 static SHOWN: Mutex<bool> = Mutex::new(false);
 
-/// Standard error, from which the line was taken away.
+/// Standard error, with the line removed.
 pub(crate) fn stderr() -> (MutexGuard<'static, bool>, io::Stderr) {
     let mut shown = lock(&SHOWN);
     let mut stderr = io::stderr();
     if std::mem::take(&mut *shown) {
-        // To the start of the line, and nothing in it.
+        // Go to the start of the line, and clear it.
         let _ = stderr.write_all(b"\r\x1b[K");
     }
     (shown, stderr)
 }
 
-/// The thread that shows a [`Progress`]. Dropping it takes the line away.
+/// The thread that shows a [`Progress`]. Dropping it removes the line.
 pub(crate) struct Shown {
     end: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Shown {
-    /// Shows `progress` in the name of a program that reads `input`, if `wanted` and stderr is a terminal.
+    /// Shows `progress` of a program that reads `input`, if `wanted` and if stderr is a terminal.
     pub(crate) fn start(
         name: &'static str,
         input: &str,
@@ -68,7 +68,7 @@ impl Shown {
             }
             drop(stderr());
         };
-        // Without a thread there is no line, which is no loss.
+        // If there is no thread, there is no line, which does no harm.
         let thread = std::thread::Builder::new().name("progress".into()).spawn(show).ok();
         Shown { end: Some(end), thread }
     }
@@ -83,7 +83,7 @@ impl Drop for Shown {
     }
 }
 
-/// Short, as a line that is broken by the terminal cannot be taken away.
+/// The line must be short, because a line that the terminal wraps cannot be removed.
 fn line(input: &str, read: u64, whole: u64) -> String {
     let short: String =
         input.chars().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect();

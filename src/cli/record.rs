@@ -1,6 +1,7 @@
-//! `fg-record`: what is typed, and what it means.
+//! `fg-record`: records programs.
 //!
-//! [`RecordOptions`] is the part that `flamegraph` shares, under flamegraph 0.6.15's names and defaults.
+//! [`RecordOptions`] is the part that `flamegraph` shares, with the names and defaults of
+//! flamegraph 0.6.15.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -72,7 +73,7 @@ pub(crate) struct RecordOptions {
 }
 
 impl RecordOptions {
-    /// What is meant.
+    /// The configuration.
     ///
     /// # Errors
     /// Options that make no sense together.
@@ -125,7 +126,7 @@ impl RecordOptions {
         Ok(config)
     }
 
-    /// What a recording that ended makes the program's exit status.
+    /// The exit status of the program after a recording.
     pub(crate) fn done(&self, ended: &Ended) -> Done {
         if self.ignore_status { Done::Ok } else { Done::Workload(ended.status) }
     }
@@ -201,7 +202,7 @@ pub struct RecordArgs {
     record: RecordOptions,
 }
 
-/// Says what a recorder tells: command lines only if asked.
+/// Prints a recorder's messages. Command lines are printed only if asked for.
 pub(super) fn teller(name: &'static str, verbose: bool, quiet: bool) -> impl FnMut(Notice<'_>) {
     move |notice| match notice {
         _ if quiet => {}
@@ -211,7 +212,8 @@ pub(super) fn teller(name: &'static str, verbose: bool, quiet: bool) -> impl FnM
     }
 }
 
-/// Why `-a` takes no command: perf runs one, which most often is a sleep, and records until it ends.
+/// The error of `-a` with a command. perf runs a command, usually a sleep, and records until it
+/// ends.
 fn no_command(command: &[OsString]) -> String {
     let seconds = match command {
         [program, seconds] if program == "sleep" => seconds.to_str(),

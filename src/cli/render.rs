@@ -1,4 +1,4 @@
-//! `fg-render`: folded stacks in, SVG out.
+//! `fg-render`: draws folded stacks.
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,8 +32,8 @@ use crate::render::{CHART_TITLE, Config, Order, Palette, frame_attributes};
 /// stacks nothing is written, and a file named with -o stays as it was.
 ///
 /// A page of HTML has all frames, however narrow, and chooses its own colours, sizes and fonts, so
-/// options about these have no effect on it. With --base it opens with the callers and callees of the
-/// first frame that is named, and with --reverse it opens with the callers.
+/// options about these have no effect on it. With --base it opens with the callers and callees of
+/// the first frame that is named, and with --reverse it opens with the callers.
 ///
 /// With --flamechart, samples of perf-script text and perf.data are drawn in order of time. Each
 /// thread has a lane: its root frame, which is as wide as the recording is long. A gap in a lane
@@ -58,7 +58,7 @@ pub struct RenderArgs {
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) format: Option<PictureFormat>,
 
-    /// What flamegraph has under the same names.
+    /// The options that flamegraph also has.
     #[command(flatten)]
     pub(crate) graph: GraphArgs,
 
@@ -175,7 +175,7 @@ pub struct RenderArgs {
     pub(crate) verbose: u8,
 }
 
-/// What `--format` takes.
+/// The values of `--format`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum PictureFormat {
     /// A picture that zooms and searches.
@@ -229,14 +229,14 @@ pub(crate) struct GraphArgs {
     #[arg(long)]
     pub(crate) inferno: bool,
 
-    /// Do not embed the folded stacks in the SVG, so fg-fold and fg-diff cannot read it. Stacks that
-    /// take more than 8 MB are never embedded
+    /// Do not embed the folded stacks in the SVG, so fg-fold and fg-diff cannot read it. Stacks
+    /// that take more than 8 MB are never embedded
     #[arg(long)]
     pub(crate) no_embed: bool,
 }
 
 impl GraphArgs {
-    /// Refuses what a graph of `format` cannot do without.
+    /// Fails if a graph of `format` needs something that is missing.
     pub(crate) fn check(&self, format: Format) -> Result<()> {
         if self.no_embed && format == Format::Html {
             let what = "a page of HTML draws the stacks that are embedded in it: omit --no-embed";
@@ -245,7 +245,7 @@ impl GraphArgs {
         Ok(())
     }
 
-    /// Sets what was typed.
+    /// Sets the options that were typed.
     pub(crate) fn apply(self, config: &mut Config) {
         if let Some(title) = self.title {
             config.title = title;
@@ -264,7 +264,7 @@ impl GraphArgs {
 }
 
 impl RenderArgs {
-    /// What was meant; the files of `--cp` and `--nameattr` are not read yet.
+    /// The configuration. The files of `--cp` and `--nameattr` are not read yet.
     pub(crate) fn config(self) -> Config {
         let mut config = Config {
             order: if self.no_sort { Order::Input } else { Order::Frames },
@@ -354,7 +354,7 @@ impl Program for RenderArgs {
     }
 }
 
-/// A size that cannot be drawn was typed.
+/// A size that cannot be drawn.
 pub(super) fn usage(error: crate::error::Error) -> Failure {
     let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
     Failure::Usage(format!("{error}{remedy}"))

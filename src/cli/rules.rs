@@ -1,4 +1,5 @@
-//! What to keep of a profile and how to edit its stacks, as flags: what is typed for a [`Config`].
+//! The flags that say what to keep of a profile and how to edit its stacks. They become a
+//! [`Config`].
 
 use std::ops::RangeInclusive;
 
@@ -10,7 +11,7 @@ use crate::error::Error;
 use crate::filter::{Config, Edit, Pattern, Predicate, Preset};
 use crate::script::nanoseconds;
 
-/// The flags that other programs can have, too: what is to be kept and how it is edited.
+/// The flags for keeping and editing.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Rules {
     /// Which items stay
@@ -197,7 +198,7 @@ pub(super) fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
 }
 
 impl Rules {
-    /// What these flags mean.
+    /// The configuration.
     pub(crate) fn config(self) -> Result<Config, Error> {
         Ok(Config { keep: self.keep.predicate(), edits: self.edit.edits()? })
     }
@@ -224,7 +225,7 @@ impl Keep {
 }
 
 impl EditStacks {
-    /// The edits in the order in which they are listed by `--help`, whatever the order they were typed in.
+    /// The edits, in the order of `--help`, in whatever order they were typed.
     fn edits(self) -> Result<Vec<Edit>, Error> {
         let mut edits = Vec::new();
         for preset in self.preset {
@@ -252,7 +253,7 @@ fn frames(names: Vec<Regex>, wheres: Vec<Predicate>) -> Option<Predicate> {
     any(wheres.into_iter().chain(names).collect())
 }
 
-/// One of these, if there are any.
+/// A predicate that holds if one of these does; `None` if there are none.
 fn any(questions: Vec<Predicate>) -> Option<Predicate> {
     match <[Predicate; 1]>::try_from(questions) {
         Ok([only]) => Some(only),
@@ -260,12 +261,12 @@ fn any(questions: Vec<Predicate>) -> Option<Predicate> {
     }
 }
 
-/// What a flag with expressions for names means, if it was typed.
+/// The predicate of a flag with expressions for names, if it was typed.
 fn names(values: Vec<Regex>, meaning: fn(Vec<Pattern>) -> Predicate) -> Option<Predicate> {
     some(values.into_iter().map(Pattern::from).collect(), meaning)
 }
 
-/// What a flag means, if it was typed.
+/// The predicate of a flag, if it was typed.
 pub(super) fn some<T, M>(values: Vec<T>, meaning: impl FnOnce(Vec<T>) -> M) -> Option<M> {
     (!values.is_empty()).then(|| meaning(values))
 }

@@ -1,4 +1,4 @@
-//! fg-script: perf.data → perf-script text.
+//! `fg-script`: writes the samples of perf.data as perf-script text.
 
 use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ pub struct ScriptArgs {
     select: Select,
 }
 
-/// How recordings are scripted.
+/// How recordings become text.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RecordingArgs {
     /// Omit inlined frames of perf.data
@@ -118,7 +118,7 @@ impl ValueEnum for Backend {
 }
 
 impl RecordingArgs {
-    /// What is meant.
+    /// The configuration.
     pub(crate) fn config(&self) -> script::Config {
         let mut symbols = symbols::Config {
             symfs: self.symfs.clone(),
@@ -158,7 +158,7 @@ impl Program for ScriptArgs {
         match format {
             Some(Format::PerfData) => {
                 let progress = Arc::default();
-                // Text on the same terminal shows well enough that something happens.
+                // Text on the same terminal shows progress well enough.
                 let wanted =
                     !self.quiet && (output.file().is_some() || !io::stdout().is_terminal());
                 let _shown = Shown::start(Self::NAME, &name, &progress, wanted);
@@ -166,7 +166,7 @@ impl Program for ScriptArgs {
                 let recording = input::Input { name, reader, path, progress };
                 let mut sink = sink(select.unwrap_or_default(), &mut output);
                 let mut frames = FrameTable::default();
-                // What perf scripts is passed on as it is.
+                // perf's text is passed on unchanged.
                 (config.places, config.text) = (true, true);
                 recording::read(&config, recording, &mut frames, &mut sink, &mut tally)?;
                 sink.finish(&mut frames, &mut tally)?;
@@ -194,7 +194,7 @@ impl Program for ScriptArgs {
     }
 }
 
-/// Samples as text, less those that were not selected.
+/// Writes samples as text, without those that were not selected.
 fn sink(select: filter::Config, output: &mut Output) -> impl SampleSink {
     let name = output.name.clone();
     filter::SampleFilter::new(select, script::Writer::new(output, name))

@@ -1,6 +1,7 @@
-//! Which samples are scripted, by flags that mean what they mean to `perf script`: lists of exact names and numbers.
+//! The flags that select samples. They mean what they mean to `perf script`: lists of exact names
+//! and numbers.
 //!
-//! They become the same [`Predicate`]s as fg-filter's, which take expressions instead: one filter, two ways to type it.
+//! They become the same [`Predicate`]s as fg-filter's flags, which take expressions instead.
 
 use std::ops::RangeInclusive;
 
@@ -11,7 +12,7 @@ use super::rules::{cpus, some, time};
 use crate::error::Error;
 use crate::filter::{Config, Pattern, Predicate};
 
-/// Which samples are scripted; all flags must hold.
+/// The flags that select samples. All must hold.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Select samples")]
 pub(crate) struct Select {
@@ -38,7 +39,7 @@ pub(crate) struct Select {
 }
 
 impl Select {
-    /// What these flags mean; `None` if everything is wanted.
+    /// The predicate; `None` if everything is wanted.
     pub(crate) fn config(self) -> Result<Option<Config>, Error> {
         let comm = self.comm.into_iter().map(Pattern::Exact).collect();
         let names = self.event.iter().flat_map(|list| events(list));
@@ -64,13 +65,13 @@ impl Select {
     }
 }
 
-/// The event `name`, with or without `:u`, `:ppp` and their like.
+/// Matches the event `name`, with or without `:u`, `:ppp` and the like.
 fn with_modifiers(name: &str) -> Result<Pattern, Error> {
     let pattern = format!(r"\A{}(:[A-Za-z]{{1,8}})?\z", regex::escape(name));
     Ok(Regex::new(&pattern)?.into())
 }
 
-/// The names in a list of events: commas between slashes belong to a name, `cpu/event=0x3c,umask=0/`.
+/// Splits a list of events. Commas between slashes belong to a name: `cpu/event=0x3c,umask=0/`.
 fn events(list: &str) -> impl Iterator<Item = &str> {
     let mut inside = false;
     list.split(move |c: char| {

@@ -1,7 +1,8 @@
-//! What Ctrl-C does to a program, in one place.
+//! Handles Ctrl-C for the programs.
 //!
-//! A stage that reads from a pipe outlives the first Ctrl-C, as the recorder at the head of the pipeline ends and its
-//! stream with it. Everything else ends at once with status 130, and no partial file stays behind.
+//! A stage that reads from a pipe survives the first Ctrl-C, because the recorder at the head of
+//! the pipeline ends, and its stream with it. Any other program ends at once with status 130, and
+//! leaves no partial file.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use crate::lock::lock;
 /// Files to remove if the program is interrupted.
 static PARTIAL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Whether the next Ctrl-C is to be outlived.
+/// Whether to survive the next Ctrl-C.
 static OUTLIVE: AtomicBool = AtomicBool::new(false);
 
 /// Removes `path` if the program is interrupted from now on.
@@ -20,16 +21,16 @@ pub(crate) fn remove_on_interrupt(path: &Path) {
     partial().push(path.to_owned());
 }
 
-/// Takes [`remove_on_interrupt`] back.
+/// Undoes [`remove_on_interrupt`].
 pub(crate) fn keep_on_interrupt(path: &Path) {
     partial().retain(|partial| partial != path);
 }
 
-/// Whether somebody else handles signals for now, and whether one of those came by here.
+/// Whether other code handles signals for now, and whether one of those was seen here.
 static LEFT: AtomicBool = AtomicBool::new(false);
 static PASSED: AtomicBool = AtomicBool::new(false);
 
-/// While `work` runs, signals are its own business: a recorder's, which ends its recording. Afterwards they end the
+/// While `work` runs, it handles signals: a recorder ends its recording. Afterwards they end the
 /// program.
 pub(crate) fn left_to<T>(work: impl FnOnce() -> T) -> T {
     watch();
@@ -40,7 +41,8 @@ pub(crate) fn left_to<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Does `work`. If a signal came, waits until it has passed by our thread, which would take it for its own otherwise.
+/// Does `work`. If a signal came, waits until our thread has seen it. Otherwise that thread would
+/// later take it for its own.
 #[cfg(unix)]
 fn noticing<T>(work: impl FnOnce() -> T) -> T {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -66,12 +68,14 @@ fn noticing<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// From now on Ctrl-C ends the program with 130 and removes partial files, unless [`outlive_interrupt`] was called.
+/// From now on, Ctrl-C ends the program with 130 and removes partial files, unless
+/// [`outlive_interrupt`] was called.
 pub(crate) fn end_on_interrupt() {
     watch();
 }
 
-/// The next Ctrl-C is for somebody else: the end of the input ends this program. The one after that ends it.
+/// The next Ctrl-C is for another program, whose end ends the input of this one. The second Ctrl-C
+/// ends this program.
 pub(crate) fn outlive_interrupt() {
     OUTLIVE.store(true, Ordering::SeqCst);
     watch();
@@ -81,7 +85,8 @@ fn partial() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
     lock(&PARTIAL)
 }
 
-/// Starts the thread that waits for signals, once. If it cannot be had, signals do what they do by default.
+/// Starts the thread that waits for signals, once. If it cannot start, signals do what they do by
+/// default.
 fn watch() {
     static WATCHING: OnceLock<()> = OnceLock::new();
     WATCHING.get_or_init(spawn);
@@ -103,14 +108,15 @@ fn spawn() {
             end(if signal == SIGINT { 130 } else { 143 });
         }
     };
-    // Without the thread the handlers would swallow Ctrl-C; spawning fails only when the system has no threads left.
+    // Without the thread, the handlers would swallow Ctrl-C. Starting it fails only if the system
+    // has no threads left.
     let _ = std::thread::Builder::new().name("signals".into()).spawn(wait);
 }
 
 #[cfg(not(unix))]
 fn spawn() {}
 
-/// Ends the program here and now: the other threads may be in the middle of anything.
+/// Ends the program at once. The other threads may be doing anything.
 #[cfg(unix)]
 #[expect(
     clippy::exit,
@@ -118,7 +124,7 @@ fn spawn() {}
 )]
 fn end(status: i32) {
     for path in partial().drain(..) {
-        // The program is ending; a file that cannot be removed is not worth a word.
+        // The program is ending, and a file that cannot be removed is not worth a message.
         let _ = std::fs::remove_file(path);
     }
     drop(super::progress::stderr());

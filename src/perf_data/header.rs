@@ -1,7 +1,7 @@
 //! Reads the start of a recording: the magic, the byte order, and where the parts of a file are.
 //!
 //! ```text
-//! file   header 104 B │ attrs: (attr, where its ids are)* │ ids │ records │ feature table │ features
+//! file   header 104 B │ attrs: (attr, place of ids)* │ ids │ records │ feature table │ features
 //! pipe   header  16 B │ records, among them HEADER_ATTR and HEADER_FEATURE
 //! ```
 //!

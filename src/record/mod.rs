@@ -21,7 +21,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 
 mod blondie;
-// What is compiled and tested everywhere, but called on Linux alone, is allowed to be dead elsewhere.
+// This is compiled and tested on all systems, but only used on Linux.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 mod child;
 mod dtrace;
