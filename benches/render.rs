@@ -11,7 +11,7 @@ use flamepipe::sample::FrameTable;
 use flamepipe::tally::Tally;
 use inferno::flamegraph;
 
-/// `stacks` distinct stacks of 12 frames, sorted, of which most weigh too little to be seen.
+/// `stacks` distinct stacks of 12 frames, sorted. Most weigh too little to be visible.
 fn profile(stacks: u64) -> Vec<u8> {
     let line = |i: u64| {
         let frames: Vec<String> = (1..12)

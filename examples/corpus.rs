@@ -1,11 +1,13 @@
-//! Text for benchmarks, the same on every machine: what `perf script` would print of programs that nobody has to run.
+//! Writes text for benchmarks, the same on every machine, as `perf script` would print it for
+//! programs that nobody has to run.
 //!
 //! ```sh
 //! cargo run --release --example corpus -- repetitive > /tmp/repetitive.txt
 //! ```
 //!
-//! Programs go through phases: the samples of one share their callers, as neighbours in a profile do, and differ near the leaf.
-//! Symbols have 10 to 150 bytes, some frames are the kernel's, some inlined. The kinds differ in how much of it is distinct:
+//! Programs go through phases. Within a phase, samples share their callers, as neighbours in a
+//! profile do, and differ near the leaf. Symbols have 10 to 150 bytes. Some frames are the
+//! kernel's, and some are inlined. The kinds differ in how many lines and stacks are distinct:
 //!
 //! | kind | bytes | distinct lines | distinct stacks | what it is like |
 //! |---|---|---|---|---|
@@ -19,7 +21,7 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-/// What one text is like.
+/// The properties of a text.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
     /// How it is called.

@@ -1,4 +1,4 @@
-//! Who does what the perf program can do, too: record, and read recordings.
+//! Selects who records and reads recordings: native code or the perf program.
 
 /// This library or the perf program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

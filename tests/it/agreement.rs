@@ -1,5 +1,5 @@
-//! Recordings of real programs, made here with perf, held against `perf script` and inferno: what `--perf-compat` folds, and how many
-//! stacks reach the root of their thread without it.
+//! Compares recordings of real programs, made here with perf, with `perf script` and inferno: what
+//! `--perf-compat` folds, and how many stacks reach the root of their thread without it.
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
@@ -28,12 +28,13 @@ const SHELL: [&str; 3] = [
     "for i in 1 2 3 4 5 6 7 8; do ls -l /usr/bin /usr/lib /etc; sort /etc/passwd | grep root; done >/dev/null; ls -lR /usr/share/doc | sort | uniq >/dev/null",
 ];
 
-/// What `perf script | inferno-collapse-perf` makes of the recording, of the samples of one event.
+/// The output of `perf script | inferno-collapse-perf` for the samples of one event.
 fn perf_and_inferno(path: &Path, event: Option<&str>, more: &[&str]) -> Vec<u8> {
     let mut script = Command::new("perf");
     script.args(["script", "-i"]).arg(path).args(more);
     if event.is_some() {
-        // Of several events inferno reads only the periods that no space pads: samples are counted instead.
+        // With several events, inferno reads only periods that have no padding. So samples are
+        // counted instead.
         script.args(["-F", "-period"]);
     }
     let script = script.output().unwrap();
@@ -148,7 +149,7 @@ fn unwound_stacks_reach_the_root_of_their_thread() {
     }
 }
 
-/// Wants 98 % of the weight to begin where threads do.
+/// Asserts that 98 % of the weight begins where threads do.
 #[track_caller]
 fn reaches_roots(dir: &Dir) {
     let folded = sums(&dir.cmd("fg-fold").args(["-q", "perf.data"]).stdout());

@@ -1,4 +1,5 @@
-//! What `cargo flamegraph` builds and how it runs it, on small workspaces, with cargo itself as the oracle.
+//! Tests what `cargo flamegraph` builds and how it runs it, on small workspaces, with cargo itself
+//! as the oracle.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ use crate::harness::{Dir, cannot_run, repo};
 struct Workspace(Dir);
 
 impl Workspace {
-    /// `None`, and said, where there is no cargo to ask.
+    /// `None`, with a message, if there is no cargo.
     fn new(name: &str) -> Option<Workspace> {
         if let Err(error) = Command::new(cargo()).arg("-V").output() {
             cannot_run(&format!("a test of the workspace {name}"), &format!("no cargo: {error}"));
@@ -185,18 +186,18 @@ fn a_virtual_workspace_is_seen_from_where_one_stands() {
         (target.spec, target.name, target.needs_spec)
     };
     let is = |spec: &str, name: &str, needs: bool| (spec.to_owned(), name.to_owned(), needs);
-    // Default members, the package one stands in, the one that is named.
+    // The default members, the package of the working directory, and a named package.
     assert_eq!(name("", Wanted::Run, None), is("one@0.1.0", "one", false));
     assert_eq!(name("two", Wanted::Run, None), is("two@0.1.0", "two", false));
     assert_eq!(name("two/src", Wanted::Run, None), is("two@0.1.0", "two", false));
     assert_eq!(name("", Wanted::Run, Some("two")), is("two@0.1.0", "two", true));
-    // Default members go first, but what only others have is found.
+    // Default members go first, but targets of other members are found.
     assert_eq!(name("", Wanted::Test("whole".into()), None), is("three@0.1.0", "whole", false));
     assert_eq!(name("", Wanted::Example("show".into()), None), is("two@0.1.0", "show", true));
     // `cargo test --lib` alone would build the libraries of all default members.
     let lib = Wanted::UnitTest(None, Some(UnitKind::Lib));
     assert_eq!(name("", lib, None), is("three@0.1.0", "three", true));
-    // In `three` there is no binary: cargo run gives up, and there are two elsewhere.
+    // `three` has no binary. cargo run gives up, and so do we, because two other packages have one.
     let problem = refused(workspace.choose("three", Wanted::Run, None));
     assert_eq!(
         problem,
@@ -225,7 +226,8 @@ fn the_choice_is_cargos() {
     }
 }
 
-/// Wants two printed environments to be the same, but for what changes with every process.
+/// Asserts that two printed environments are the same, except for variables that differ in every
+/// process.
 #[track_caller]
 fn same_environment(ours: &str, cargos: &str, but: &[&str]) {
     let ours = variables(ours, but);

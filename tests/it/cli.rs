@@ -31,7 +31,7 @@ const INFERNO_FLAMEGRAPH: &str = "--cp --hash --deterministic -i,--inverted \
 
 const DIFF_FOLDED: &str = "-n,--normalize -s,--strip-hex -q,--quiet -v,--verbose -h,--help";
 
-/// What flamegraph and cargo-flamegraph have in common.
+/// The common options of flamegraph and cargo-flamegraph.
 const GRAPH: &str = "-v,--verbose -o,--output= --open --root[=] -F,--freq= -z,--compression-level[=] -c,--cmd= \
     --title= --subtitle= --deterministic -i,--inverted --reverse --notes= --min-width= --image-width= --palette= \
     --skip-after= --flamechart --ignore-status --no-inline --post-process= -h,--help -V,--version";
@@ -41,7 +41,7 @@ const FLAMEGRAPH: &str = "-p,--pid= --completions= --perfdata=";
 const CARGO_FLAMEGRAPH: &str = "--dev --profile= -p,--package= -b,--bin= --target= --example= --test= --unit-test[=] \
     --unit-test-kind= --unit-bench[=] --bench= --manifest-path= -f,--features= --no-default-features -r,--release";
 
-/// What names hold may come from anybody's programs; a terminal obeys escapes.
+/// Names may come from any program, and a terminal obeys escapes.
 #[test]
 fn messages_and_tables_send_no_escapes_to_a_terminal() {
     let dir = Dir::new();
@@ -85,7 +85,8 @@ fn panics_of_inferno_are_errors_of_ours() {
     }
 }
 
-/// Holds `ours` to a list of options: each is there, under the same short name, and takes a value likewise.
+/// Asserts that `ours` has each option of a list, with the same short name, and that it takes a
+/// value if the other does.
 fn has_options<P: CommandFactory>(ours: &str, theirs: &str) {
     let mut command = P::command();
     command.build();
@@ -128,7 +129,7 @@ fn every_option_of_the_peers_is_there() {
     }
 }
 
-/// Where inferno is installed, the lists above are held to its `--help`.
+/// If inferno is installed, the lists above are compared with its `--help`.
 #[test]
 fn the_lists_are_the_peers() {
     for (peer, list) in [
@@ -137,7 +138,8 @@ fn the_lists_are_the_peers() {
         ("inferno-diff-folded", DIFF_FOLDED),
     ] {
         let Ok(help) = Command::new(peer).arg("--help").stdin(Stdio::null()).output() else {
-            // The lists above were taken from it; that they are still whole is asked only where it is at hand.
+            // The lists above were copied from inferno. Only if it is installed can they be
+            // checked.
             return eprintln!(
                 "\n!!! the_lists_are_the_peers COMPARED NOTHING: {peer} is not installed\n"
             );

@@ -40,7 +40,7 @@ fn profile() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn the_lines_are_infernos(before in profile(), after in profile(), normalize: bool, strip_hex: bool) {
-        // Where the first profile is the larger one, inferno scales it down to nothing.
+        // If the first profile is the larger one, inferno scales it down to nothing.
         let total = |profile: &str| -> u64 {
             let weights = profile.lines().map(|line| line.rsplit(' ').next().unwrap());
             weights.map(|weight| weight.split('.').next().unwrap().parse::<u64>().unwrap()).sum()

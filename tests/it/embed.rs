@@ -34,7 +34,8 @@ fn fold(input: &[u8]) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Names of any bytes, narrow stacks, and graphs that show a part of the profile or turn it around.
+    /// Names have any bytes, stacks may be narrow, and graphs may show a part of the profile or
+    /// turn it around.
     #[test]
     fn folding_a_graph_gives_back_the_stacks(
         stacks in prop::collection::vec((prop::collection::vec("[a-cé!]{1,4}", 1..5), 1u64..100_000), 1..20),

@@ -171,13 +171,13 @@ fn filter(config: Config, reader: impl BufRead) -> (BString, Count, Tally) {
     let through = Through(Writer::new(Vec::new(), "memory"), Count::default());
     let mut filter = FoldedFilter::new(config, through).unwrap();
     folded::read(reader, "text", &mut frames, &mut filter, &mut tally).unwrap();
-    // Fails where no line has the pid that was asked for; what was written until then is as good.
+    // This fails if no line has the wanted pid. The output up to then still counts.
     let _ = filter.finish(&mut frames, &mut tally);
     let Through(writer, count) = filter.into_inner();
     (writer.into_inner().into(), count, tally)
 }
 
-/// Keeps stacks, root first, with a `!` where the text was kept.
+/// Keeps stacks, root first, with a `!` if the text was kept.
 #[derive(Default)]
 struct Stacks(Vec<String>);
 

@@ -25,7 +25,7 @@ mod program;
 mod splits;
 mod texts;
 
-/// What the folder and the reader before it are told.
+/// The configuration of the folder and its reader.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct How {
     pub(crate) fold: Config,
@@ -57,7 +57,7 @@ pub(crate) fn fold_told(text: impl std::io::Read, how: impl Into<How>) -> (BStri
     let mut folder = Folder::new(fold, "text", Merge::new(Writer::new(Vec::new(), "memory")));
     let wants = script::Config { addresses, ..script::Config::default() };
     script::Reader::new(&wants).read(text, "text", &mut frames, &mut folder, &mut tally).unwrap();
-    // Text without a single stack is refused, which is no matter here.
+    // Text without any stack is refused, which does not matter here.
     let _ = folder.finish(&mut frames, &mut tally);
     (folder.into_next().into_next().into_inner().into(), tally)
 }
@@ -181,7 +181,7 @@ pub(crate) fn script_text() -> impl Strategy<Value = String> {
     (sample(), prop::collection::vec(item, 0..20)).prop_map(|(first, rest)| first + &rest.concat())
 }
 
-/// Text that nobody should have written.
+/// Text that no program should write.
 fn odd_text() -> impl Strategy<Value = Vec<u8>> {
     let bytes = prop::collection::vec(any::<u8>(), 0..40).prop_map(|mut line| {
         line.push(b'\n');
@@ -201,7 +201,8 @@ fn odd_text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(item, 0..20).prop_map(|items| items.concat())
 }
 
-/// Samples that differ near their leaves, and come again, now and then with something odd between their lines.
+/// Samples that differ near their leaves and repeat, sometimes with something odd between their
+/// lines.
 fn deep_text() -> impl Strategy<Value = String> {
     // Few lines as long as these are looked for as a whole.
     let line = |n: usize| {
@@ -278,7 +279,7 @@ fn folded(text: &str) -> String {
     fold(text.as_bytes(), &Config::default()).0.to_string()
 }
 
-/// What perf prints of real programs, with each option alone, all, and none.
+/// perf's text of real programs, with each option alone, with all, and with none.
 #[test]
 fn real_recordings_fold_as_inferno_folds_them() {
     let test = "real_recordings_fold_as_inferno_folds_them";

@@ -8,7 +8,7 @@ use bstr::{BString, ByteSlice};
 
 use crate::harness::{Cmd, Dir, repo};
 
-/// What is there: one recording of each kind.
+/// The recordings, one of each kind.
 const RECORDINGS: [&str; 6] = ["by-perf", "chains", "jit", "off-cpu", "stacks", "stream"];
 
 fn folder() -> std::path::PathBuf {

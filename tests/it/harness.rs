@@ -32,7 +32,7 @@ impl Dir {
         std::fs::read(self.path(name)).unwrap().into()
     }
 
-    /// A FIFO by which a program tells how far it is: to [`read`](Dir::read) it waits for that.
+    /// A FIFO through which a program reports its progress. [`read`](Dir::read) waits for that.
     #[cfg(unix)]
     pub fn fifo(&self, name: &str) {
         assert!(Command::new("mkfifo").arg(self.path(name)).status().unwrap().success());
@@ -88,7 +88,7 @@ pub fn example(name: &str) -> PathBuf {
     folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// Where the repository is.
+/// The path of the repository.
 pub fn repo() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -128,7 +128,7 @@ impl Cmd {
             self.command.spawn().unwrap_or_else(|error| panic!("cannot run {shown}: {error}"));
         let mut stdin = child.stdin.take().unwrap();
         let bytes = self.stdin;
-        // A child that does not read its input to the end is no failure of the test.
+        // A child may close its input early, which is not a failure of the test.
         let writer = std::thread::spawn(move || stdin.write_all(&bytes).is_ok());
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
@@ -184,14 +184,14 @@ impl Outcome {
     }
 }
 
-/// Waits for what no event tells. If it never comes, the test hangs, and libtest says which.
+/// Waits for something that has no event. If it never comes, the test hangs, and libtest names it.
 pub fn wait_until(mut done: impl FnMut() -> bool) {
     while !done() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 
-/// The processor time that this thread has used, in seconds. Where no file says it, it is 0.
+/// The processor time that this thread has used, in seconds. 0 if no file says it.
 pub fn processor_time() -> f64 {
     let used = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     used.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
@@ -207,12 +207,13 @@ pub fn is_not_for_here(test: &str, why: &str) {
     if let Some(path) = std::env::var_os("FLAMEPIPE_SKIPPED") {
         let why = why.lines().next().unwrap_or_default();
         let file = std::fs::File::options().append(true).create(true).open(path);
-        // One write, as tests of several threads and processes share the file.
+        // Write once, because tests of several threads and processes share the file.
         file.unwrap().write_all(format!("{test}: {why}\n").as_bytes()).unwrap();
     }
 }
 
-/// Says loudly that a test cannot run here, and why. Where every test is asked for, it is a failure.
+/// Says loudly that a test cannot run here, and why. If all tests are required to run, this is a
+/// failure.
 pub fn cannot_run(test: &str, why: &str) {
     is_not_for_here(test, why);
     assert!(

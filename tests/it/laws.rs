@@ -21,7 +21,8 @@ fn merge(texts: &[&[u8]]) -> BString {
     merge.into_next().into_inner().into()
 }
 
-/// Reads script text with all that a writer needs; `rewritten` forgets the text, so that it is formatted anew.
+/// Reads script text with all that a writer needs. `rewritten` drops the text, so that it is
+/// formatted again.
 fn copy(text: impl std::io::Read, rewritten: bool) -> BString {
     struct Forget<W>(Writer<W>);
     impl<W: std::io::Write> flamepipe::sample::SampleSink for Forget<W> {
@@ -89,7 +90,8 @@ proptest! {
         prop_assert_eq!(drawn(&text, through_cat && cfg!(unix)), rendered(&folded, true));
     }
 
-    /// Law 6: the same input is the same bytes, and of the same stacks in another order the same picture.
+    /// Law 6: the same input gives the same bytes, and the same stacks in another order give the
+    /// same picture.
     #[test]
     fn rendering_is_a_function(text in script_text(), turn in any::<prop::sample::Index>()) {
         let folded = fold_told(text.as_bytes(), &Config::default()).0;
@@ -119,7 +121,8 @@ proptest! {
         prop_assert_eq!(&whole, &fold((b + &a).as_bytes(), &how).0);
     }
 
-    /// Law 5 for script text: what is read and written is what was read, byte for byte or formatted anew.
+    /// Law 5 for script text: reading and writing gives the same text, byte for byte or formatted
+    /// again.
     #[test]
     fn script_text_survives(text in script_text(), step in 1usize..99) {
         prop_assert_eq!(copy(Slow(text.as_bytes(), step), false), text.as_bytes().as_bstr());

@@ -1,4 +1,5 @@
-//! The one integration-test binary: a module per stage, the laws of the pipeline, the programs as a user runs them.
+//! The only integration-test binary: a module per stage, the laws of the pipeline, and the programs
+//! as users run them.
 
 #![allow(
     clippy::unwrap_used,

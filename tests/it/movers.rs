@@ -1,4 +1,5 @@
-//! fg-diff's table and gate: frames with all that they call, in shares, against a slow twin; and profiles of every kind.
+//! Tests fg-diff's table and gate against a slow twin that adds up frames with all that they call,
+//! and on profiles of every kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ fn movers(scale: Scale, before: &str, after: &str) -> Movers {
     differ.movers(&frames, scale)
 }
 
-/// By name: the total and own weight.
+/// The total and self weight of each frame.
 fn naive(text: &str) -> BTreeMap<&str, [u64; 2]> {
     let mut sums = BTreeMap::<&str, [u64; 2]>::new();
     for line in text.lines() {

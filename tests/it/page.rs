@@ -1,4 +1,5 @@
-//! The page of HTML: its script in node, and the whole of it in a browser. The tests themselves are in tests/page/.
+//! Tests the page of HTML: its script in node, and the whole page in a browser. The tests
+//! themselves are in tests/page/.
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! perf.data, read by us and by perf: the same records in the same order; and what is broken harms nobody.
+//! Compares our reader of perf.data with perf: the same records in the same order. Broken
+//! recordings must do no harm.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -17,8 +18,8 @@ use flamepipe::tally::{Loss, Tally};
 mod hostile;
 mod writing;
 
-/// Forks, execs, a pipeline and a little work, some of it by the shell itself: perf records groups of events without its
-/// children.
+/// Forks, execs, a pipeline and a little work, some of it in the shell itself, because perf records
+/// groups of events without the shell's children.
 const WORKLOAD: &str = "for i in 1 2 3; do /bin/ls -R /usr/include >/dev/null; done; \
      i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; \
      (awk 'BEGIN { for (i = 0; i < 300000; i++) x += i }'); sort /etc/passwd | uniq > /dev/null";
@@ -39,8 +40,8 @@ fn recorded(test: &str, mut perf: Command, path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// The records as `perf script -D` shows them, without what is not of the kernel's layout: a line for each, and one for
-/// each address, register and counter of a sample.
+/// The records as `perf script -D` shows them, without those that are not in the kernel's layout.
+/// Each has a line, and one for each address, register and counter of a sample.
 fn by_perf(dir: &Dir, path: &Path, pipe: bool) -> Vec<String> {
     let mut command = dir.cmd("perf").args(["script", "-D", "-F", "pid", "-i"]);
     command = match pipe {
@@ -48,14 +49,15 @@ fn by_perf(dir: &Dir, path: &Path, pipe: bool) -> Vec<String> {
         false => command.arg(path),
     };
     let dump = command.run().stdout.to_string();
-    // A half record at the end may kill perf: what it has not flushed is lost, from the middle of a line on.
+    // A half record at the end may kill perf. Then the text that it did not flush is lost, from the
+    // middle of a line on.
     let whole = dump.rfind('\n').map_or("", |end| &dump[..end]);
     let mut lines = Vec::new();
     for line in whole.lines() {
         let words: Vec<&str> =
             line.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
         if let Some((place, what)) = line.split_once("]: PERF_RECORD_") {
-            // `1 2530159449222 0x410 [0x28]: PERF_RECORD_SAMPLE(IP, 0x2): 28514/28514: 0x5596d14743c2 period: …`
+            // `1 2530159449222 0x410 [0x28]: PERF_RECORD_SAMPLE(IP, 0x2): 28514/28514: 0x5596d14743c2`
             let mut place = place.rsplit([' ', '[']);
             let size = place.next().unwrap();
             let time = place.nth(2).unwrap();
@@ -82,7 +84,7 @@ fn by_perf(dir: &Dir, path: &Path, pipe: bool) -> Vec<String> {
     lines
 }
 
-/// All records, as [`by_perf`] has them.
+/// All records, in the form of [`by_perf`].
 fn by_us(mut reader: Reader) -> (Vec<String>, Reader) {
     let mut lines = Vec::new();
     while let Some(item) = reader.next_item().unwrap() {
@@ -171,7 +173,8 @@ fn show(item: &Item<'_>, lines: &mut Vec<String>) {
     lines.append(&mut samples);
 }
 
-/// perf prints a sample's chain, registers, stack and counters in an order of its own: sorted within each record.
+/// perf prints a sample's chain, registers, stack and counters in its own order, so they are sorted
+/// within each record.
 fn comparable(lines: Vec<String>) -> Vec<Vec<String>> {
     let mut records: Vec<Vec<String>> = Vec::new();
     for line in lines {
@@ -205,7 +208,8 @@ fn open(path: &Path) -> Reader {
     Reader::open(&File::open(path).unwrap(), "perf.data").unwrap()
 }
 
-/// What perf is asked for in the comparisons: plain, chains, stacks, groups, several events, compressed, all fields.
+/// The options of perf that are compared: plain, chains, stacks, groups, several events,
+/// compressed, all fields.
 const WAYS: [&[&str]; 8] = [
     &["-F", "997"],
     &["-F", "1997", "-g"],
@@ -344,7 +348,8 @@ fn a_killed_recorder_leaves_a_readable_recording() {
         perf.command
             .args(["timeout", "--foreground", "600", "sh", "-c", busy])
             .stderr(Stdio::null());
-        // A group of its own, so that the workload is killed with it: timeout must not begin another.
+        // timeout must not make a process group of its own, so that the workload is killed with
+        // perf.
         let Ok(mut child) = perf.command.process_group(0).spawn() else {
             return cannot_run("perf_data::killed", "no perf");
         };
@@ -384,7 +389,8 @@ fn a_killed_recorder_leaves_a_readable_recording() {
 }
 
 #[cfg(unix)]
-/// A copy of the recording of a killed recorder that perf 6.1 reads too: with a size of the data, without features.
+/// A copy of a killed recorder's recording that perf 6.1 reads too: with the size of the data, and
+/// without features.
 fn mended(dir: &Dir, path: &Path) -> PathBuf {
     let mut bytes = fs::read(path).unwrap();
     let data = u64::from_ne_bytes(bytes[40..48].try_into().unwrap());

@@ -16,7 +16,7 @@ use bstr::{BString, ByteSlice};
 use crate::harness::{Cmd, Dir, Outcome, bin, bin_dir, cannot_run, repo, wait_until};
 use crate::record::{burn, can_record, executable, kill, path, perf_works};
 
-/// What makes a recording small, which is what makes these tests quick.
+/// Options for small recordings, which make these tests quick.
 const SMALL: [&str; 4] = ["-e", "cpu-clock", "--call-graph", "dwarf,8192"];
 
 const FILE: &str = "record -q -e cpu-clock -F 997 --call-graph dwarf,8192 -o";
@@ -43,7 +43,8 @@ fn flamegraph(dir: &Dir) -> Cmd {
     dir.cmd("flamegraph").args(SMALL).arg("--no-inline")
 }
 
-/// The share of `function` in percent, as the graph says it: `<title>burn::hot_sum (155,466,395 samples, 38.85%)</title>`.
+/// The percentage of `function` in a graph: `<title>burn::hot_sum (155,466,395 samples,
+/// 38.85%)</title>`.
 fn share(svg: &[u8], function: &str) -> f64 {
     let svg = svg.to_str().unwrap();
     let titles = svg.split("<title>").filter_map(|rest| rest.split_once("%)</title>"));
@@ -65,7 +66,8 @@ fn has_shares(svg: &[u8], prefix: &str) {
     }
 }
 
-/// Runs what `cmd` makes until nothing was lost: a busy machine loses samples, says so, and has other shares.
+/// Runs the command of `cmd` until nothing is lost. On a busy machine samples are lost, which it
+/// says, and then shares differ.
 fn unlost(cmd: impl Fn() -> Cmd) -> Outcome {
     let run = || cmd().run().success().says("reach a thread root");
     let lost = |outcome: &Outcome| outcome.stderr.contains_str("lost by the recorder");
@@ -104,7 +106,7 @@ fn three_programs_show_the_shares() {
         return;
     }
     let dir = Dir::new();
-    // A large buffer, as the stages compete with perf for two processors.
+    // The buffer is large, because the stages compete with perf for two processors.
     let perf = "record -e cpu-clock -F 997 --call-graph dwarf,8192 -m 8M";
     let line = format!("fg-record -c '{perf}' {} --ms 600 | fg-fold | fg-render", burn().display());
     let svg = unlost(|| shell(&dir, &line)).stdout;
@@ -160,7 +162,8 @@ fn an_attached_graph_is_drawn_at_ctrl_c() {
         let (status, _, said) = finish(child);
         assert_eq!(status, Some(0), "{said}");
         assert_eq!(dir.names(), ["a.svg"]);
-        // On a busy machine one thread gets more time than the other; within a thread the shares are as built.
+        // On a busy machine one thread gets more time than the other. Within a thread, the shares
+        // are as built.
         let svg = dir.read("a.svg");
         let [sum, sort] = ["burn::hot_sum", "burn::hot_sort"].map(|function| share(&svg, function));
         assert!((sum / (sum + sort) - 0.75).abs() < 0.05, "{sum} % and {sort} %");

@@ -1,4 +1,5 @@
-//! fg-filter's presets on stacks of real programs, in tests/data/presets, and on names of other versions.
+//! Tests fg-filter's presets on stacks of real programs, in tests/data/presets, and on names of
+//! other versions.
 
 use bstr::ByteSlice;
 

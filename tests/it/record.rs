@@ -1,7 +1,7 @@
 //! `fg-record`: what is recorded, whose output is whose, and how a recording can end.
 //!
-//! The native recorder is tested wherever the kernel lets us record. perf, if it is installed, is the
-//! second recorder and the second reader.
+//! The native recorder is tested wherever the kernel lets us record. perf, if it is installed, is
+//! the second recorder and the second reader.
 #![cfg(target_os = "linux")]
 
 mod advice;
@@ -142,7 +142,7 @@ pub fn executable(dir: &Dir, name: &str, script: &str) -> PathBuf {
     path
 }
 
-/// A sudo that is no sudo: what it runs, and that the workload is not among it, is what counts.
+/// A fake sudo. The tests check what it runs, and that the workload is not a part of that.
 fn fake_sudo(dir: &Dir) {
     let script =
         "echo \"sudo $*\" >&2\nwhile [ \"${1#-}\" != \"$1\" ]; do shift; done\nexec \"$@\"";

@@ -8,7 +8,7 @@ use bstr::{BString, ByteSlice};
 
 use crate::harness::{Dir, cannot_run};
 
-/// Records `command` with the perf program; `None`, said loudly, where that cannot be done.
+/// Records `command` with the perf program. `None`, with a loud message, if that is impossible.
 pub fn record(dir: &Dir, test: &str, options: &str, command: &[&str]) -> Option<PathBuf> {
     let path = dir.path("perf.data");
     let mut perf = Command::new("perf");
@@ -36,7 +36,7 @@ pub fn record(dir: &Dir, test: &str, options: &str, command: &[&str]) -> Option<
     }
 }
 
-/// The options that copy stacks of `size` bytes: rings that hold many of them, where this user may have them.
+/// The options that copy stacks of `size` bytes, with large rings if this user may have them.
 #[cfg(target_os = "linux")]
 pub fn unwound(size: u32) -> String {
     let ring = if is_root() { "8M" } else { "2M" };

@@ -1,4 +1,5 @@
-//! fg-render: the SVG is XML, siblings are in order of frames, and where that is the order of bytes it is inferno's.
+//! Tests fg-render: the SVG is XML, siblings are in order of frames, and if that is the order of
+//! bytes, the SVG is inferno's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ mod program;
 
 fn try_render(config: Config, text: &[u8]) -> flamepipe::error::Result<(Vec<u8>, Tally)> {
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
-    // What is compared with inferno's has nothing of ours in it; tests of that are in embed.rs.
+    // A graph that is compared with inferno's has no additions of ours. embed.rs tests those.
     let config = Config { embed: false, inferno: true, ..config };
     let mut renderer = Renderer::new(config, "text", Vec::new(), "memory");
     folded::read(text, "text", &mut frames, &mut renderer, &mut tally)?;
@@ -30,7 +31,7 @@ fn render(config: Config, text: impl AsRef<[u8]>) -> String {
     String::from_utf8(try_render(config, text.as_ref()).unwrap().0).unwrap()
 }
 
-/// A box: its title, its width in units of weight, and where it lies.
+/// A box: its title, its width in units of weight, and its place.
 struct Drawn {
     title: String,
     width: u64,
@@ -190,7 +191,7 @@ fn settings() -> Vec<(Config, Set)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Names of letters only: bytes and frames sort alike, but for equal names, which merge.
+    /// Names have only letters, so bytes and frames sort alike, except that equal names merge.
     #[test]
     fn where_bytes_sort_like_frames_the_svg_is_infernos(
         stacks in prop::collection::btree_map(prop::collection::vec("[a-c]", 1..6), 0u64..50, 1..30),
@@ -226,7 +227,8 @@ proptest! {
         }
     }
 
-    /// Whatever is in a name: each frame's boxes weigh what its stacks weigh, and are one box where it is the root.
+    /// Whatever a name contains, each frame's boxes weigh as much as its stacks, and a root is one
+    /// box.
     #[test]
     fn every_frame_is_drawn_with_its_weight(
         stacks in prop::collection::vec((prop::collection::vec("[ #0-9a:.\u{1}é]{0,4}", 1..4), 1u64..9), 1..20),
@@ -265,7 +267,7 @@ proptest! {
 
 #[test]
 fn a_number_at_the_end_of_a_name_is_no_weight() {
-    // The first line tells what the profile is.
+    // The first line decides the kind of profile.
     let svg =
         render(Config::default(), "main 1\nGC Thread 0 12\nGC Thread 0;f 3\nGC Thread 1.5 4\n");
     let widths = widths(&svg);

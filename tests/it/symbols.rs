@@ -87,7 +87,7 @@ fn tool(test: &str, program: &str, args: &[&str]) -> Option<Vec<u8>> {
     }
 }
 
-/// About `most` addresses all over the sections that hold code, but for the stubs of the PLT.
+/// About `most` addresses from all sections of code, except the PLT.
 fn addresses(bytes: &[u8], most: u64) -> Vec<u64> {
     let file = object::File::parse(bytes).unwrap();
     let code: Vec<_> = file
@@ -128,7 +128,7 @@ fn ours(module: &Module, addresses: &[u64]) -> Vec<Frames> {
         .collect()
 }
 
-/// What the addr2line crate says, innermost first.
+/// The names of the addr2line crate, innermost first.
 fn oracle(bytes: &[u8], sup: Option<&[u8]>, addresses: &[u64]) -> Vec<Frames> {
     let load = |bytes| {
         let file = object::File::parse(bytes).unwrap();
@@ -231,7 +231,8 @@ fn the_walker_agrees_with_addr2line_on_a_debug_package() {
     });
     let addresses = addresses(&bytes, 10_000);
     let wanted = oracle(&debug, shared.as_deref(), &addresses);
-    // All names of the package itself; then through the loader, where symbols name what is not inlined.
+    // All names of the package itself. Then those of the loader, where symbols name what is not
+    // inlined.
     let starts: HashMap<BString, u64> = object::File::parse(&*debug)
         .unwrap()
         .symbols()
@@ -240,7 +241,8 @@ fn the_walker_agrees_with_addr2line_on_a_debug_package() {
     if shared.is_none() {
         let module = Module::from_bytes(Path::new(&path), without_tables(debug)).unwrap();
         let mut found = ours(&module, &addresses);
-        // Assembly says every alias is a function of its own (`getcontext`, `__getcontext`), of which addr2line takes any.
+        // Assembly says every alias is a function of its own (`getcontext`, `__getcontext`), of
+        // which addr2line takes any.
         let mut aliases = 0;
         for (found, wanted) in found.iter_mut().zip(&wanted).filter(|(a, b)| a != b) {
             let ([found], [wanted]) = (&mut found[..], &wanted[..]) else { continue };

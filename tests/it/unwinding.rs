@@ -13,12 +13,12 @@ fn every_frame_is_left_by_what_is_said_of_it() {
         return cannot_run("every_frame_is_left", "the functions are written for x86-64 Linux");
     }
     for flags in [
-        // What compilers do by default: .eh_frame, and the linker's table of it.
+        // As compilers do by default: .eh_frame, and the linker's table of it.
         &[][..],
         &["-Wl,--no-eh-frame-hdr"],
-        // As Go has it: .debug_frame alone, and that packed.
+        // As in Go: only .debug_frame, and that compressed.
         &["-g", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-gz"],
-        // As musl has it: nothing at all.
+        // As in musl: nothing at all.
         &["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"],
     ] {
         let dir = Dir::new();
@@ -37,7 +37,7 @@ fn every_frame_is_left_by_what_is_said_of_it() {
             "main;calls_from_rbx;inside;spin",
             "main;untold;inside;spin",
             "main;untold_with_frame;inside;spin",
-            // After the signal's trampoline comes where the thread was.
+            // The interrupted function follows the signal's trampoline.
             "__pthread_kill_implementation;__restore_rt;handler;spin",
         ] {
             let last = calls.rsplit(';').next().unwrap();

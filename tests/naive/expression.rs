@@ -1,4 +1,5 @@
-//! The filter's language as one would evaluate it in an afternoon: over strings, every question asked again.
+//! The filter's language as one would evaluate it in an afternoon: over strings, every question
+//! asked again.
 
 use regex::bytes::Regex;
 

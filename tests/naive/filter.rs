@@ -1,5 +1,5 @@
-//! The filter of folded text as one would write it in an afternoon: strings, no ids, no caches, every question asked
-//! again for every frame of every line.
+//! The filter of folded text as one would write it in an afternoon: strings, no ids, no caches,
+//! every question asked again for every frame of every line.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ fn regex(text: &str) -> Regex {
 /// A comm with its label.
 static LABEL: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s-u)^(.*)-(\d+)(?:/(\d+))?$"));
 
-/// What stands before a stack, the stack, one or two weights.
+/// The text before a stack, the stack, and one or two weights.
 static LINE: LazyLock<Regex> =
     LazyLock::new(|| regex(r"(?s-u)^(\s*)(\S.*?)((?:\s* \d+(?:\.\d*)?){1,2}\s*)$"));
 
@@ -35,7 +35,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// What one would type for them.
+    /// The flags to type for them.
     pub(crate) fn flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
         let mut add = |flag: &str, value: Option<String>| {
@@ -64,7 +64,7 @@ impl Rules {
                 out.extend_from_slice(line);
                 continue;
             };
-            // A blank behind a `;` is no part of a name.
+            // A blank behind a `;` is not a part of a name.
             let trim = |(i, name): (usize, &[u8])| match name.trim_start_with(|c| c == ' ') {
                 trimmed if i > 0 && !trimmed.is_empty() => trimmed.to_vec(),
                 _ => name.to_vec(),
@@ -135,7 +135,7 @@ fn is(pattern: &str, name: &[u8]) -> bool {
     regex(pattern).is_match(name)
 }
 
-/// What stands before the stack, the stack, what stands behind it, and the first weight in that.
+/// The text before the stack, the stack, the text behind it, and the first weight in that.
 type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8], u64);
 
 fn parts(line: &[u8]) -> Option<Parts<'_>> {

@@ -1,4 +1,5 @@
-//! The folder as anyone would write it first: a regex for each kind of line, a map of strings. Slow and obvious.
+//! The folder as anyone would write it first: a regex for each kind of line, a map of strings. Slow
+//! and obvious.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -31,7 +32,8 @@ struct Sample {
     any: bool,
 }
 
-/// Folds perf-script text whose modules hold no blanks. `addresses`: unknown frames are kept apart by theirs.
+/// Folds perf-script text whose modules hold no blanks. `addresses`: unknown frames are kept apart
+/// by theirs.
 pub(crate) fn fold(text: &[u8], config: &Config, addresses: bool) -> Vec<u8> {
     let mut sums = BTreeMap::<Vec<u8>, u64>::new();
     let event: Option<Vec<u8>> = match &config.event {

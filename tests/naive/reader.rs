@@ -1,12 +1,13 @@
-//! The reader of perf-script text as anyone would write it first: each line is taken apart, nothing is remembered from one to the next.
+//! The reader of perf-script text as anyone would write it first: each line is taken apart, nothing
+//! is remembered from one to the next.
 
 use bstr::ByteSlice;
 use flamepipe::sample::{Frame, FrameId, FrameTable, Kind, Sample, SampleSink};
 use flamepipe::script::header::Header;
 use flamepipe::script::line;
 
-/// Pushes the samples of `text` into `sink`, which is not finished. `addresses`: unknown frames are kept apart by theirs.
-/// The answer is how many there were.
+/// Pushes the samples of `text` into `sink`, which is not finished. `addresses`: unknown frames are
+/// kept apart by theirs. The answer is how many there were.
 pub(crate) fn read(
     text: &[u8],
     addresses: bool,
@@ -17,7 +18,7 @@ pub(crate) fn read(
     let intern = |parts, frames: &mut FrameTable| intern(parts, addresses, frames);
     let mut open: Option<Open<'_>> = None;
     let mut at_start = true;
-    // Of the first line: whether it is a frame, and whether it may be a name alone.
+    // Whether the first line is a frame, and whether it may be only a name.
     let mut begins = None;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         if line.starts_with(b"#") {
@@ -30,7 +31,7 @@ pub(crate) fn read(
         }
         let header = Header::parse(line);
         if let Some(Open { stack, single, .. }) = &mut open {
-            // Where samples follow one another without a blank line.
+            // Samples may follow one another without a blank line.
             let next = header.filter(|header| header.time.is_some() && !header.event.is_empty());
             let parts = line::split_address(line).filter(|_| line.trim_ascii_end().ends_with(b")"));
             let is_frame = |word: &[u8]| {

@@ -1,5 +1,5 @@
-//! What the recorders of macOS, the BSDs and Windows write, made up here in the documented formats: `xctrace export`, and dtrace's `ustack()`,
-//! which blondie writes too.
+//! The output of the recorders of macOS, the BSDs and Windows, made here in the documented formats:
+//! `xctrace export`, and dtrace's `ustack()`, which blondie writes too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::harness::Dir;
 
-/// Stacks, root first, with the names of which systems make them.
+/// Stacks, root first, with names as the systems write them.
 fn stacks() -> impl Strategy<Value = Vec<Vec<&'static str>>> {
     let names = [
         "start",
@@ -24,7 +24,7 @@ fn stacks() -> impl Strategy<Value = Vec<Vec<&'static str>>> {
     prop::collection::vec(stack, 1..12)
 }
 
-/// `xctrace export`: a backtrace that was there before is a reference to it, and so is a frame. The leaf comes first.
+/// `xctrace export`: leaf first. A backtrace or a frame that was there before is a reference to it.
 fn xctrace_xml(stacks: &[Vec<&str>]) -> String {
     let mut xml = "<?xml version=\"1.0\"?>\n<trace-query-result>\n\
         <node xpath='//trace-toc[1]/run[1]/data[1]/table[11]'>"
@@ -56,7 +56,8 @@ fn xctrace_xml(stacks: &[Vec<&str>]) -> String {
     xml + "</node>\n</trace-query-result>\n"
 }
 
-/// dtrace's `@[ustack()] = count()`: the leaf first, each with its module and offset, then how often.
+/// dtrace's `@[ustack()] = count()`: leaf first, each frame with its module and offset, and then
+/// the count.
 fn dtrace_text(stacks: &[Vec<&str>]) -> String {
     let mut text = "\n\n".to_owned();
     for (i, stack) in stacks.iter().enumerate() {

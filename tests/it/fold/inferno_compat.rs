@@ -10,7 +10,7 @@ use flamepipe::script;
 use flamepipe::tally::Tally;
 use proptest::prelude::*;
 
-/// Folds `text` with `threads` as `--inferno-compat` does; `None` where that is refused.
+/// Folds `text` with `threads` as `--inferno-compat` does. `None` if it is refused.
 fn compat(text: &[u8], how: impl Into<How>, threads: usize) -> Option<BString> {
     let How { fold, addresses } = how.into();
     let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
@@ -27,7 +27,7 @@ fn compat(text: &[u8], how: impl Into<How>, threads: usize) -> Option<BString> {
 proptest! {
     #[test]
     fn equals_inferno(text in script_text(), odd in odd_text(), config in configs(), threads in 1usize..3) {
-        // What it is right about, and what it is wrong about, where it does not panic.
+        // inferno's answers, right or wrong, unless it panics.
         prop_assert_eq!(compat(text.as_bytes(), &config, threads), Some(inferno(text.as_bytes(), &config)));
         let text = [text.as_bytes(), &odd].concat();
         let theirs = std::panic::catch_unwind(|| inferno(&text, &config)).ok();

@@ -1,9 +1,10 @@
-//! What inferno 0.12.8 gets wrong, one test each: its answer, which may change with its version, and the right one.
+//! Shows the errors of inferno 0.12.8, one test each: its answer, which may change with its
+//! version, and the right one.
 
 use super::{Config, fold, inferno};
 use bstr::{BString, ByteSlice};
 
-/// `text` as folded here, and by inferno; `None` where that panics.
+/// Folds `text` here and with inferno; `None` if inferno panics.
 fn both(text: impl AsRef<[u8]>) -> (String, Option<String>) {
     let (text, config) = (text.as_ref(), Config::default());
     let lossy = |folded: BString| folded.to_str_lossy().into_owned();
@@ -53,7 +54,7 @@ fn an_event_with_parameters_keeps_its_name() {
     );
     let named = |event: &str| Config { event: Some(event.into()), ..Config::default() };
     assert_eq!(fold(text.as_bytes(), &named("cpu/mem-stores/P")).0, "app;f 10\n");
-    // A tracepoint cannot be asked for by its name.
+    // A tracepoint cannot be selected by its name.
     let tracepoint = event("sched:sched_switch");
     assert_eq!(fold(tracepoint.as_bytes(), &named("sched:sched_switch")).0, "app;f 10\n");
     assert_eq!(inferno(tracepoint.as_bytes(), &named("sched:sched_switch")), "");
@@ -69,8 +70,8 @@ fn events_that_are_left_out_are_named_and_counted() {
     assert!(tally.to_string().contains(said), "{tally}");
 }
 
-/// What happens first is hardly what the user asked for first: page faults come before the first
-/// tick of a clock.
+/// The first event of a recording is rarely the one that the user named first: page faults come
+/// before the first tick of a clock.
 #[test]
 fn the_event_that_is_listed_first_or_the_most_frequent_is_folded() {
     let text = event("page-faults") + &event("cpu-clock").repeat(2);
@@ -180,7 +181,7 @@ fn an_anonymous_namespace_is_a_name() {
     let symbol = "(anonymous namespace)::f(int)+0x4 (/a)";
     let right = "app;main;(anonymous namespace)::f 10\n";
     judge(frame(symbol), right, Some("app;main 10\n"));
-    // Where it is the whole stack the sample is gone.
+    // If it is the whole stack, the sample is lost.
     let alone = event("cycles").replace("f (/a)", symbol);
     judge(alone, "app;(anonymous namespace)::f 10\n", Some(""));
 }

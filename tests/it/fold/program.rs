@@ -116,7 +116,8 @@ fn memory_does_not_grow_with_the_input() {
 #[test]
 fn many_files_and_threads_fold_as_one() {
     let dir = Dir::new();
-    // Large enough together for two threads; the second begins in the middle of a file. One file has no blank line at its end.
+    // Together they are large enough for two threads. The second begins in the middle of a file.
+    // One file has no blank line at its end.
     let sample = |i: usize| {
         let [stack, line, odd] = [i % 977, i % 89, i % 50_021];
         let odd = if odd == 7 { "what is this\n" } else { "" };

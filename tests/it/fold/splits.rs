@@ -60,7 +60,7 @@ fn the_unit_is_told_where_it_is_known() {
     for (options, text, line) in [
         ("", TEXT, "# unit: cycles 0"),
         ("", &clock, "# unit: ns 0"),
-        // What is not told is samples.
+        // An unknown unit means samples.
         ("--weight samples", &clock, "worker-1;f 1"),
         ("--weight samples --event-filter all", &clock, "cpu-clock;worker-1;f 1"),
         ("--event-filter all", &clock, "cpu-clock;worker-1;f 10"),
@@ -120,7 +120,7 @@ fn a_split_can_be_files() {
     assert_eq!(dir.read("out/index.tsv"), index);
     let worker = "cycles;worker-2;f 20\ncycles;worker-2;g 20\n";
     assert_eq!(dir.read("out/cycles%3Bworker-2.folded"), worker);
-    // What was there stays, and nothing temporary is left.
+    // Older files stay, and no temporary file is left.
     assert_eq!(std::fs::read_dir(dir.path("out")).unwrap().count(), 6);
     assert_eq!(dir.read("out/worker-1.folded"), "old");
     dir.cmd("fg-fold")

@@ -1,4 +1,5 @@
-//! Text as perf, other profilers and editors write it: what it means, or that it is no profile.
+//! Reads text as perf, other profilers and editors write it: its meaning, or that it is not a
+//! profile.
 
 use bstr::ByteSlice;
 
@@ -61,7 +62,7 @@ fn frames_without_a_first_line_are_of_an_unknown_thread() {
     // -F comm,ip,sym,dso
     let named = format!("mt \n{FRAMES}\nV8 WorkerThread \n{FRAMES}\n").replace("\n\n\n", "\n\n");
     assert_eq!(fold(&named), "V8_WorkerThread;main;hot 1\nmt;main;hot 1\n");
-    // Where a thread was told before, a frame behind a blank line is an odd one.
+    // If a thread was named before, a frame behind a blank line is odd.
     let torn = format!("mt 1 1.5: 7 cycles: \n{FRAMES}\t          401300 main+0x1 (/srv/mt)\n\n");
     assert_eq!(folded(&torn), "mt;main;hot 7\n");
     let flat = "     55efdbd06136 f\n     55efdbd06142 g\n     55efdbd06136 f\n";
@@ -92,7 +93,7 @@ fn other_records_and_messages_are_no_samples() {
     }
 }
 
-/// `--itrace=be`: a branch is where it came from.
+/// `--itrace=be`: the frame of a branch is where it came from.
 #[test]
 fn branches_are_no_names() {
     let to = "7f85fc8da190 foo+0x10 (/usr/lib/a.so) =>     7f85fc8da200 bar+0x0 (/usr/lib/a.so)";
@@ -307,8 +308,8 @@ fn a_newline_in_a_name_forges_no_stack() {
     assert_eq!(dir.cmd("fg-fold").arg("-q").stdin(&text).stdout(), outcome.stdout);
 }
 
-/// As perf counts: from the start of the symbol to the address, also where that is one to return
-/// to.
+/// Offsets are as perf counts them: from the start of the symbol to the address, even if that is a
+/// return address.
 #[test]
 fn offsets_lead_to_the_address() {
     let test = "offsets_lead_to_the_address";

@@ -1,4 +1,5 @@
-//! Recordings that are cut, or whose bytes were changed: no panic, no hang, no more memory than their size warrants.
+//! Reads recordings that are cut or have changed bytes: without a panic, a hang, or more memory
+//! than their size justifies.
 
 use std::fs::{self, File};
 use std::io::Cursor;
@@ -104,7 +105,8 @@ fn flipped_bytes_neither_panic_nor_hang_nor_swell() {
                 bytes[at] = byte;
             }
             let peak = peak::of(|| survive(&bytes));
-            // Two copies of the input, two windows each, the queue, and zstd's own; zstd's pages are not in here.
+            // Two copies of the input, two windows each, the queue, and zstd's own; zstd's pages
+            // are not in here.
             let warranted = 40 * bytes.len() + (8 << 20);
             prop_assert!(peak < warranted, "{peak} bytes of memory for {}", bytes.len());
             Ok(())

@@ -1,4 +1,4 @@
-//! What we write, read again.
+//! Reads again what we write.
 
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -78,7 +78,7 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
     let whole = file.finish().unwrap().into_inner();
     let file = dir.write("file", &whole);
     let (as_file, reader) = by_us(open(&file));
-    // What is told once is no record of a file.
+    // A file does not repeat in records what its header says.
     let records = |lines: &[String]| -> Vec<String> {
         let told = |line: &&String| !["HEADER", "EVENT_UPDATE"].iter().any(|it| line.contains(it));
         lines.iter().filter(told).cloned().collect()
@@ -98,7 +98,7 @@ fn what_we_write_is_read_the_same_by_us_and_by_perf() {
         return cannot_run("perf_data::write", "no perf");
     }
     let perfs = by_perf(&dir, &path, true);
-    // Of chains that are longer than /proc/sys/kernel/perf_event_max_stack perf shows a part.
+    // perf shows only a part of a chain that is longer than /proc/sys/kernel/perf_event_max_stack.
     let short = |lines: Vec<String>| {
         comparable(lines)
             .into_iter()
@@ -149,7 +149,8 @@ fn a_chain_that_lost_its_root_says_so() {
     }
 }
 
-/// A thread inherits its creator's name, so what names it must come behind what tells that it was forked.
+/// A thread inherits its creator's name, so the record of its own name must come after the record
+/// of its fork.
 #[test]
 fn a_thread_that_was_forked_is_named_behind_that() {
     let dir = Dir::new();
@@ -230,7 +231,7 @@ proptest! {
     }
 }
 
-/// A file on a disk that has room for so many bytes.
+/// A file on a disk that has room for this many bytes.
 struct Disk(Cursor<Vec<u8>>, u64);
 
 impl Write for Disk {

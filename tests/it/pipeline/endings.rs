@@ -156,7 +156,8 @@ fn bad_input_gets_its_own_diagnosis() {
     assert_eq!(dir.names(), names);
     // A recording that ends early is drawn as far as it goes, and said to be short.
     for whole in recordings() {
-        // Inside of a record: all are multiples of eight bytes, and between two of them a stream may well end.
+        // Cut inside a record. All records are multiples of eight bytes, and a stream may well end
+        // between two of them.
         dir.write("short", &whole[..(whole.len() / 2) | 1]);
         let draw = || dir.cmd("flamegraph").args(["--perfdata", "short", "-o", "short.svg"]);
         draw().run().success().says("1 input cut short at its end");

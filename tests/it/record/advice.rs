@@ -1,4 +1,4 @@
-//! What fg-record says of a workload of which the graph will show little.
+//! Tests fg-record's advice for workloads that the graph will hardly show.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a number after `-p` means.
+//! Tests what a number after `-p` means.
 
 use std::io::{BufRead, BufReader};
 

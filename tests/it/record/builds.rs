@@ -30,7 +30,7 @@ fn record_native(dir: &Dir, command: &[&str]) {
     dir.cmd("fg-record").args(line).args(command).run().success();
 }
 
-/// What is folded of the program, without perf's copies of it.
+/// Folds the program's samples without perf's copies of its files.
 fn folded(dir: &Dir) -> Cmd {
     dir.cmd("fg-fold").env("HOME", dir.path("")).args(["--strict", "x"])
 }
@@ -42,8 +42,8 @@ fn a_program_that_was_built_anew_names_nothing() {
     if !can_record("a_program_that_was_built_anew_names_nothing") {
         return;
     }
-    // With build ids; without; and with build ids that are the same, as ld leaves names out of
-    // them.
+    // With build ids, without them, and with equal build ids, because ld leaves names out of the
+    // hash.
     for flags in [&["-Wl,--build-id"][..], &["-Wl,--build-id=none"], &["-DPAD=64"]] {
         let dir = Dir::new();
         compiled(&dir, "program", "first_name", flags);
@@ -96,7 +96,8 @@ fn programs_that_take_turns_under_one_name_are_told_apart() {
         };
         let first = weight(";main;first_name") as f64;
         let second = weight(";main;second_name_of_it") as f64;
-        // Where the machine is so busy that a program is gone before it is looked at, that is said.
+        // A message says so if the machine is so busy that a program ends before its file is looked
+        // at.
         let unnamed = drawn.stderr.contains_str(OTHERS);
         let all = weight("p;") as f64;
         assert!(first < 0.8 * all && second < 0.5 * all, "{flags:?}: {first}, {second}\n{folded}");
@@ -148,7 +149,7 @@ fn a_thread_of_another_mount_namespace_has_its_own_files() {
     }
 }
 
-/// perf tells build ids by path alone: of two files under one path they cannot be told apart by it.
+/// perf finds build ids only by path, so it cannot distinguish two files that had one path.
 #[test]
 fn programs_that_take_turns_under_perf_are_told_apart() {
     if !perf_works("programs_that_take_turns_under_perf_are_told_apart") {

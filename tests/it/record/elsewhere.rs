@@ -1,4 +1,5 @@
-//! Programs whose file is not where its name says: deleted, in another root, in memory only. flamegraph names them while they run.
+//! Programs whose file is not at its path: deleted, in another root, or only in memory. flamegraph
+//! names them while they run.
 
 use crate::harness::{is_not_for_here, repo};
 
@@ -19,7 +20,8 @@ int main(int count, char **words) {
 }
 "#;
 
-/// A static program, `prog`, whose calls are known, and what executes a copy of it; `None` if `test` cannot run.
+/// A static program, `prog`, whose calls are known, and what executes a copy of it; `None` if
+/// `test` cannot run.
 fn prepare(test: &str) -> Option<Dir> {
     if cfg!(not(target_arch = "x86_64")) {
         cannot_run(test, "the functions are written for x86-64");

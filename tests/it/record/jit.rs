@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Runs for 0.6 s what it made, then tells its name, as Java does.
+/// Runs its generated code for 0.6 s, and then writes its name, as Java does.
 const PROGRAM: &str = r#"
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -38,7 +38,7 @@ fn what_is_told_at_the_end_names_what_came_before() {
     }
     dir.write("it.c", PROGRAM);
     dir.cmd("cc").args(["-O1", "-o", "it", "it.c"]).run().success();
-    // So many samples a second that there are several batches.
+    // This frequency gives several batches.
     let drawn = dir.cmd("flamegraph").args(["-F", "4000", "-o", "x.svg", "./it"]).run().success();
     let map = drawn.stdout.trim().to_path().unwrap();
     check(&dir.cmd("fg-fold").args(["-q", "x.svg"]).stdout());
@@ -80,8 +80,7 @@ int main(int count, char** arguments) {
 }
 "#;
 
-/// Compiles [`MAPPED`] as a program called `name`; false, once that is said, where it cannot be
-/// run.
+/// Compiles [`MAPPED`] as a program called `name`. Returns false, with a message, if it cannot run.
 fn mapped(dir: &Dir, test: &str, name: &str) -> bool {
     if !can_record(test) {
         return false;
@@ -158,8 +157,8 @@ fn a_program_that_tells_no_names_is_told_how_to() {
     );
 }
 
-/// A program that moves the page of its hot function into anonymous memory at its own address, as
-/// node's --use-largepages does with all.
+/// A program that moves the page of its hot function into anonymous memory at the same address, as
+/// node's --use-largepages does with all its code.
 const MOVED: &str = r#"
 #define _GNU_SOURCE
 #include <stdint.h>

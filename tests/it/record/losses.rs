@@ -1,4 +1,4 @@
-//! That nothing is lost because somebody is slow, and that what is lost all the same is told.
+//! Tests that nothing is lost because a reader is slow, and that all losses are reported.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn counts(dir: &Dir, stream: &[u8]) -> (u64, u64) {
     (before(" samples"), before(" lost by the recorder"))
 }
 
-/// Two threads, each of which uses so many milliseconds.
+/// Two threads, each of which uses this many milliseconds.
 fn expected(ms: u32) -> f64 {
     2.0 * f64::from(ms) / 1000.0 * 997.0
 }
@@ -26,7 +26,7 @@ fn who_reads_slowly_loses_nothing() {
     }
     let dir = Dir::new();
     dir.fifo("done");
-    // Some 400 KB, of which a pipe holds 64; a ring holds 64 samples.
+    // About 400 KB. A pipe holds 64 KB, and a ring holds 64 samples.
     let script = format!("{} --ms 800; echo >done", burn().display());
     let child = start(&dir, &["-F", "997"], &["sh", "-c", &script]);
     dir.read("done");

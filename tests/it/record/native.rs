@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// fg-record, as it is used without options.
+/// Records with fg-record, with its defaults.
 fn recorded(dir: &Dir, args: &[&str]) -> BString {
     dir.cmd("fg-record").args(["-o", "x"]).args(args).run();
     dir.read("x")
@@ -60,7 +60,7 @@ fn a_stack_that_is_too_large_to_copy_has_its_root() {
     let whole =
         weight(&stacks, |stack| deep(stack) && stack.starts_with("hasher;clone3;start_thread;"));
     let all = weight(&stacks, deep);
-    // Of the last tenth of a second the thread may be gone.
+    // The thread may have ended in the last tenth of a second.
     assert!(whole > 0.7 * all, "{whole} of {all} %");
     let mixed = |stack: &str| stack.contains("hot_hash") && !deep(stack);
     assert_eq!(weight(&stacks, mixed), 0.0);
@@ -80,7 +80,7 @@ fn perf_reads_the_same_stacks() {
         let dir = Dir::new();
         recorded(&dir, program);
         let names = |line: &(String, u64)| {
-            // perf 6.1 does not tell some stubs' names, nor does it know our mark of a truncated stack.
+            // perf 6.1 does not name some stubs, and does not know our mark of a truncated stack.
             let frame = |frame: &str| match frame {
                 _ if frame.ends_with("@plt") => "@plt".to_owned(),
                 "[truncated]" => "[unknown]".to_owned(),
@@ -168,7 +168,7 @@ fn every_end_of_a_workload() {
     let dir = Dir::new();
     let run = |script: &str| dir.cmd("fg-record").args(["-o", "x", "sh", "-c", script]).run();
     run("exit 0").success();
-    // What it leaves in the background is not waited for.
+    // The recorder does not wait for processes in the background.
     let outcome = run("sleep 600 >/dev/null 2>&1 & echo $!; exit 3").code(3);
     kill("KILL", outcome.stdout.to_str_lossy().trim().parse().unwrap(), false);
     run(&format!("exec {} --ms 50 --exit 5", burn().display())).code(5);
@@ -287,7 +287,8 @@ fn a_period_is_that_of_events_of_software_too() {
     for mode in ["dwarf", "fp"] {
         let tenths = record("10", mode);
         assert!(tenths.iter().all(|&period| period == 10), "{mode}");
-        // What is left of a period is lost with each process and CPU: of some 50 faults of `true` 5 on the average.
+        // The rest of a period is lost with each process and CPU: of about 50 faults of `true`, 5
+        // on average.
         let share = 10.0 * tenths.len() as f64 / each.len() as f64;
         assert!((0.6..1.1).contains(&share), "{mode}: {} and {}", each.len(), tenths.len());
     }
@@ -304,7 +305,7 @@ fn what_is_redirected_into_a_file_is_one_and_what_is_piped_a_stream() {
         let line = format!("{} {} --ms 50 {rest}", record.display(), burn.display());
         dir.cmd("sh").args(["-c", &line]).run().success();
     };
-    // The size of its header tells, see perf_data/header.rs.
+    // The size of the header distinguishes them, see perf_data/header.rs.
     let header = |file: &str| dir.read(file)[8..16].to_vec();
     to("> x");
     to("| cat > piped");
@@ -315,14 +316,14 @@ fn what_is_redirected_into_a_file_is_one_and_what_is_piped_a_stream() {
     for file in ["x", "piped"] {
         assert!(samples(&dir, &dir.read(file)) > 80, "{file}");
     }
-    // What is there already stays; then it is a stream behind it.
+    // Existing text stays, and the recording is a stream behind it.
     to("> y; echo before > z");
     let line = format!("{{ cat y; {} true; }} > z", record.display());
     dir.cmd("sh").args(["-c", &line]).run().success();
     assert!(dir.read("z").starts_with(&dir.read("y")));
 }
 
-/// Runs what follows with perf_event_open refused, as containers do.
+/// Runs a command with perf_event_open refused, as containers do.
 const SECCOMP: &str = r#"
 #include <errno.h>
 #include <linux/audit.h>
@@ -396,7 +397,7 @@ fn the_kernels_functions_are_named_for_who_may_not_see_them() {
     }
 }
 
-/// Of one event, and of two with the other one first; text and stacks between them.
+/// With one event, and with two, where the other one is first, text and stacks between them.
 #[test]
 fn recordings_and_threads_fold_as_one() {
     if !can_record("recordings_and_threads_fold_as_one") {

@@ -54,8 +54,8 @@ int main(int count, char **x) {
 }
 ";
 
-/// Compiles `source` and records it. The answer is what it printed; `None`, once that is said, where
-/// switches cannot be recorded.
+/// Compiles `source`, records it, and returns what it printed. `None`, with a message, if switches
+/// cannot be recorded.
 fn recorded(test: &str, dir: &Dir, source: &str, options: &[&str]) -> Option<String> {
     if !can_record(test) {
         return None;

@@ -1,4 +1,4 @@
-//! Where recordings go: who may read them, and outputs that are no files.
+//! Tests the outputs of recordings: who may read them, and outputs that are not files.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn only_their_owner_reads_recordings() {
         assert_eq!((mode(&dir.path("kept")), mode(&dir.path("x.svg"))), (0o600, 0o644));
         std::fs::remove_file(dir.path("kept")).unwrap();
     }
-    // Whoever made the file has decided who reads it.
+    // The creator of an existing file decided who may read it.
     let old = dir.write("old", "");
     assert!(Command::new("chmod").arg("640").arg(&old).status().unwrap().success());
     record(&dir).args(["-o", "old"]).arg(burn()).args(["--ms", "50"]).run().success();
@@ -68,7 +68,7 @@ fn a_named_pipe_gets_the_recording_and_stdout_stays_the_workloads() {
     let quiet = bash("fg-record -e cpu-clock -o /dev/null BURN >out").run().success();
     assert_eq!((dir.read("out"), quiet.stderr), ("burnt\n".into(), "".into()));
     assert!(is_recording(&bash("fg-record -e cpu-clock -o /dev/fd/1 BURN").stdout()));
-    // What others wrote to an open file stays.
+    // Text that others wrote to an open file stays.
     let line = "exec 3>>log; echo before >&3; fg-fold -o /dev/fd/3 f; echo after >&3; cat log";
     dir.write("f", "main;f 1\n");
     assert_eq!(bash(line).stdout(), "before\nmain;f 1\nafter\n");

@@ -1,4 +1,5 @@
-//! Two executable segments that share a page of the file, as lld lays them out.
+//! Records a program with two executable segments that share a page of the file, as lld lays them
+//! out.
 
 use super::*;
 use crate::harness::is_not_for_here;

@@ -28,7 +28,7 @@ int main(void) {
 }
 ";
 
-/// Compiles a program; false, once that is said, where that cannot be.
+/// Compiles a program. Returns false, with a message, if that is impossible.
 pub fn compiled(dir: &Dir, test: &str, program: &str) -> bool {
     let source = dir.write("program.c", program.replace('`', "\""));
     let options = ["-O1", "-fno-omit-frame-pointer", "-pthread", "-o", "program"];
@@ -51,7 +51,7 @@ fn what_is_too_short_to_be_sampled_is_told() {
         return;
     }
     let options = ["-e", "cpu-clock", "--"];
-    // A stream tells it as a file does.
+    // A stream reports it as a file does.
     let stream = dir.cmd("fg-record").args(options).arg("./program").run().success().stdout;
     dir.write("stream", stream);
     dir.cmd("fg-record").args(["-o", "file"]).args(options).arg("./program").run().success();
@@ -59,7 +59,8 @@ fn what_is_too_short_to_be_sampled_is_told() {
         dir.cmd("fg-fold").args(["--strict", recording]).run().code(3).says(TOLD);
     }
     dir.cmd("flamegraph").args(["--perfdata", "file", "-o", "x.svg"]).run().success().says(TOLD);
-    // One that lives, and of which the kernel's part is not sampled, so that nobody knows.
+    // No advice for a program that lives long, nor for one without samples of the kernel, which
+    // would show it.
     let burn = burn().to_str().unwrap();
     for (event, command) in
         [("cpu-clock", &[burn, "--ms", "300"][..]), ("cpu-clock:u", &["./program"])]

@@ -3,7 +3,7 @@
 use super::*;
 
 proptest! {
-    /// Of frames that call nothing inferno's differences are right.
+    /// inferno's differences are right for frames that call nothing.
     #[test]
     fn a_differential_without_calls_is_infernos(
         stacks in prop::collection::btree_map("[a-z]", (0u64..50, 1u64..50), 1..30),
@@ -20,7 +20,8 @@ proptest! {
         prop_assert!(render(config, &text) == svg, "{}", text);
     }
 
-    /// Each path weighs and differs with all that it calls; what vanished is below a root of its own.
+    /// Each path weighs and differs with all that it calls; what vanished is below a root of its
+    /// own.
     #[test]
     fn a_differential_shows_what_became_of_each_path(
         stacks in prop::collection::btree_map(prop::collection::vec("[a-c]", 1..5), (0u64..50, 0u64..3), 1..30),
@@ -34,7 +35,8 @@ proptest! {
         let paths: BTreeSet<&[String]> =
             stacks.keys().flat_map(|stack| (1..=stack.len()).map(|len| &stack[..len])).collect();
         let is_gone = |path: &&[String]| of(path).1 == 0;
-        // What ends in a path that is gone, which is not all that starts with it if that is alive.
+        // The weight of the stacks that vanished with all that they call. A stack that only starts
+        // with a vanished path may still be alive.
         let gone = |path: &[String]| {
             let mine = stacks.iter().filter(|(stack, _)| stack.starts_with(path) && is_gone(&&stack[..]));
             mine.map(|(_, (a, _))| *a).sum::<u64>()

@@ -30,7 +30,7 @@ fn the_program_draws_what_the_library_draws() {
     assert_eq!(dir.names(), ["a", "x.svg"]);
 }
 
-/// Of sorted text what is narrow is left out early, if it is a file.
+/// Narrow stacks of sorted text are left out early, if the text is a file.
 #[test]
 fn a_file_and_a_pipe_draw_the_same() {
     let dir = Dir::new();
@@ -50,7 +50,7 @@ fn a_file_and_a_pipe_draw_the_same() {
         let piped = dir.cmd("fg-render").args(options).stdin(dir.read(name)).run().success();
         assert!(redirected.0 == named.stdout && named.stdout == piped.stdout, "{name}");
         assert_eq!((&named.stderr, &piped.stderr), (&redirected.1, &redirected.1));
-        // What was read already is no part of the input.
+        // Text that was already read is not a part of the input.
         let mut file = std::fs::File::open(dir.path(name)).unwrap();
         std::io::Seek::seek(&mut file, std::io::SeekFrom::End(-100)).unwrap();
         assert!(!drawn(file.into()).1.contains_str("2,000"));

@@ -1,4 +1,5 @@
-//! `--debuginfod`: files that are not here come from a server, through a stand-in of elfutils' program.
+//! Tests `--debuginfod`: missing files come from a server, through a stand-in for elfutils'
+//! program.
 
 use bstr::ByteSlice;
 
@@ -6,7 +7,7 @@ use super::record;
 use crate::harness::{Cmd, Dir, cannot_run, example};
 use crate::record::{executable, path};
 
-/// Answers out of `store`, and keeps a list of what it was asked for.
+/// Answers from `store`, and lists what it was asked for.
 const FIND: &str =
     "cd \"$(dirname \"$0\")\"; echo \"$*\" >>asked; test -f store/$2/$1 && echo $PWD/store/$2/$1";
 
@@ -31,7 +32,7 @@ fn stripped(dir: &Dir, test: &str) -> Option<String> {
     Some(id)
 }
 
-/// Folds, with the stand-in, and without files that somebody else may have.
+/// Folds with the stand-in, and without files that this machine may have.
 fn fold(dir: &Dir) -> Cmd {
     dir.cmd("fg-fold")
         .arg("perf.data")
@@ -61,7 +62,7 @@ fn files_come_by_their_build_id() {
     assert_eq!(fetched.stdout, whole.stdout);
     assert!(!fetched.stderr.contains_str("no file"), "{}", fetched.everything());
 
-    // What is in the cache needs no server and no program.
+    // A cached file needs no server and no program.
     let cached = fold(&dir).env("DEBUGINFOD_CACHE_PATH", dir.path("store"));
     let cached = cached.env("DEBUGINFOD_URLS", "").arg("--debuginfod").run().success();
     assert_eq!(cached.stdout, whole.stdout);

@@ -6,7 +6,7 @@ use flamepipe::perf_data::{Ksymbol, kind};
 use crate::harness::Dir;
 
 const KERNEL: u64 = 128u64.wrapping_neg();
-/// Where the kernel has functions `f1`, `f2`, …, of 16 bytes each.
+/// The address of the kernel's functions `f1`, `f2`, …, of 16 bytes each.
 const KERNEL_CODE: u64 = 0xffff_ffff_c0a0_0000;
 const USER: u64 = 512u64.wrapping_neg();
 const USER_DEFERRED: u64 = 640u64.wrapping_neg();

@@ -1,4 +1,4 @@
-//! What we cannot read goes through perf, and that is said.
+//! Tests that perf reads what we cannot read, with a message.
 
 use bstr::{BString, ByteSlice};
 

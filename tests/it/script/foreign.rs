@@ -6,7 +6,7 @@ use flamepipe::perf_data::{CpuMode, FileId, Mmap};
 
 use crate::harness::{Dir, bin};
 
-/// What a recording says about its machine.
+/// The machine of a recording, as the recording describes it.
 struct Machine {
     hostname: String,
     release: String,

@@ -45,7 +45,7 @@ int main(int count, char** arguments) {
 }
 "#;
 
-/// Compiles it; false, once that is said, where that cannot be.
+/// Compiles it. Returns false, with a message, if that is impossible.
 fn compiled(dir: &Dir, test: &str) -> bool {
     if !cfg!(target_arch = "x86_64") {
         cannot_run(test, "its machine code is for x86-64");
@@ -90,7 +90,7 @@ fn methods_have_their_names_of_the_time() {
     }
 }
 
-/// The first batch of names is asked for when only the first method is known.
+/// The first batch of names is looked up when only the first method is known.
 #[cfg(target_os = "linux")]
 #[test]
 fn methods_have_their_names_of_the_time_while_they_run() {

@@ -4,7 +4,8 @@ use bstr::ByteSlice;
 
 use crate::harness::{Dir, bin, cannot_run};
 
-/// A recording that takes a while, though there is little in it: most of it are marks between rounds of records.
+/// A recording that takes a while, though there is little in it: most of it are marks between
+/// rounds of records.
 fn long(dir: &Dir, test: &str) -> bool {
     let shell = "perf record -q -g -F 999 -o - -- python3 -c 'sum(range(999999))' | cat >start";
     let done = dir.cmd("sh").args(["-c", shell]).run();
@@ -41,7 +42,7 @@ fn progress_is_for_terminals() {
                 let line = format!("{} {options}", bin(name).display());
                 let shown = dir.cmd("script").args(["-qec", &line, "/dev/null"]).stdout();
                 assert!(shown.contains_str(format!("{name}: reading long.data: ")), "{shown:?}");
-                // It is gone before anything else is said.
+                // The line disappears before another message.
                 let last = shown.split_str("\r\x1b[K").last().unwrap();
                 assert!(!last.contains_str("reading") && !last.contains_str("naming"), "{shown:?}");
             });

@@ -11,8 +11,8 @@ const SHELL: [&str; 3] = [
     "python3 -c 'sum(range(3000000))'; dd if=/dev/zero of=/dev/null bs=512 count=200000",
 ];
 
-/// The first lines of samples, without the blanks that perf pads with, and with all digits of their times: where the last
-/// three are zeros, as in one of a thousand, we leave them out.
+/// The first lines of samples, without perf's padding, and with all digits of their times. We leave
+/// out the last three if they are zeros, as in one of a thousand.
 fn heads(text: &BString) -> Vec<BString> {
     let head =
         |line: &&[u8]| !line.is_empty() && !line.starts_with(b"\t") && !line.starts_with(b"#");
@@ -26,7 +26,7 @@ fn heads(text: &BString) -> Vec<BString> {
     text.lines().filter(head).map(words).collect()
 }
 
-/// perf's, with all that ours tell.
+/// perf's text, with all the fields of ours.
 fn perf(dir: &Dir) -> Cmd {
     dir.cmd("perf")
         .args(["script", "-i", "perf.data", "--ns"])
@@ -67,7 +67,7 @@ fn selections_are_those_of_perf() {
         assert_eq!(heads(&native), wanted, "{flags:?}");
         // A machine with a single CPU has all samples on it.
         assert!(wanted.len() < all.len() || flags[0] == "--cpu", "{flags:?} select");
-        // The same of text: perf's, and ours, of which nothing else is changed.
+        // The same from text: perf's, and ours, which is otherwise unchanged.
         assert_eq!(dir.cmd("fg-script").args(flags).stdin(&text).stdout(), native, "{flags:?}");
         // perf's text has microseconds; its backend asks for pids.
         if ["--comm", "--pid"].contains(&flags[0]) {

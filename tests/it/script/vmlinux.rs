@@ -1,4 +1,5 @@
-//! The kernel's own file: a small one, linked where a kernel lies, and a recording of a kernel that was moved.
+//! Tests the kernel's own file: a small one, linked at a kernel's address, and a recording of a
+//! kernel that was moved.
 
 use std::process::Command;
 
@@ -18,7 +19,7 @@ __attribute__((noinline)) void do_work(void) { inlined(); state--; }
 __attribute__((noinline)) void entry(void) { do_work(); state = 3; }
 "#;
 
-/// Where it is linked, and how far the recorded kernel had moved.
+/// The address where it is linked, and how far the recorded kernel was moved.
 const TEXT: u64 = 0xffff_ffff_8100_0000;
 const MOVED: u64 = 0x0700_0000;
 
@@ -126,7 +127,7 @@ fn the_kernels_own_file_names_its_functions_and_inlines() {
         assert!(whole.lines().any(|line| line.starts_with_str(stack)), "{stack}: {whole}");
     }
 
-    // Found by its build-id; and not used where that is another.
+    // It is found by its build id, and not used if that differs.
     let bytes = std::fs::read(dir.path("vmlinux")).unwrap();
     let elf = object::File::parse(&*bytes).unwrap();
     let id = elf.build_id().unwrap().unwrap();

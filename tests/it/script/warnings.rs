@@ -1,4 +1,4 @@
-//! What is wrong with a recording or its modules is said on stderr, once, in few lines.
+//! Tests the warnings about a recording and its modules: on stderr, once, in few lines.
 
 use bstr::ByteSlice;
 
@@ -49,7 +49,8 @@ fn a_broken_recording_says_how() {
     };
     let mut bytes = std::fs::read(path).unwrap();
     dir.write("cut.data", &bytes[..bytes.len() / 2]);
-    // The header tells where the data is and how long; a killed recorder has left the length at 0 and written no more.
+    // The header has the place and the size of the data. A killed recorder has left the size at 0
+    // and written no more.
     let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().unwrap()) as usize;
     bytes.truncate(word(40) + word(48));
     bytes[48..56].fill(0);

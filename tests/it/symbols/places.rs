@@ -53,7 +53,7 @@ fn names_are_found_wherever_debugging_information_is_kept() {
     let stripped = loaded(&nowhere, Path::new(&at("bin/program")), &addresses);
     assert!(stripped.iter().all(Vec::is_empty), "a stripped file has no names of its own");
 
-    // Under another root; deleted; as perf's cache has it.
+    // Under another root, deleted, and in perf's cache.
     let path = dir.path("bin/program");
     let root = Config { symfs: Some(dir.path("root")), ..nowhere.clone() };
     let under = dir.path("root").join(program.strip_prefix("/").unwrap_or(&program));
@@ -86,7 +86,7 @@ fn split_units_are_found_loose_and_packed() {
         let whole = Dir::new();
         let Some(program) = compiled(&whole, test, &[version]) else { return };
         let dir = Dir::new();
-        // Not the same addresses in the debug sections, but the same code.
+        // The addresses in the debug sections differ, but the code is the same.
         let flags = [version, "-gsplit-dwarf", "-c"];
         let source = dir.write("program.cpp", PROGRAM);
         let object = dir.path("program.o");

@@ -87,8 +87,7 @@ fn functions_of_stripped_go_programs_have_their_names() {
     }
 }
 
-/// An exported function without a size, and hidden ones behind it, as codecs have them in
-/// assembler.
+/// An exported function without a size, followed by hidden ones, as in the assembler of codecs.
 const LIBRARY: &str = r#"
         .text
         .globl exported
