@@ -1,14 +1,16 @@
-//! Handles Ctrl-C for the programs.
+//! Handles Ctrl-C and other signals for the programs.
 //!
 //! A stage that reads from a pipe survives the first Ctrl-C, because the recorder at the head of
 //! the pipeline ends, and its stream with it. Any other program ends at once with status 130, and
-//! leaves no partial file.
+//! leaves no partial file. SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 end a program likewise.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use crate::lock::lock;
+#[cfg(unix)]
+use crate::record::ending;
 
 /// Files to remove if the program is interrupted.
 static PARTIAL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -45,11 +47,11 @@ pub(crate) fn left_to<T>(work: impl FnOnce() -> T) -> T {
 /// later take it for its own.
 #[cfg(unix)]
 fn noticing<T>(work: impl FnOnce() -> T) -> T {
-    use signal_hook::consts::{SIGINT, SIGTERM};
     use signal_hook::{flag, low_level};
     use std::sync::Arc;
     let came = Arc::new(AtomicBool::new(false));
-    let ids = [SIGINT, SIGTERM].map(|signal| flag::register(signal, Arc::clone(&came)));
+    let ids = ending().into_iter().map(|signal| flag::register(signal, Arc::clone(&came)));
+    let ids: Vec<_> = ids.collect();
     let done = work();
     for id in ids.into_iter().flatten() {
         low_level::unregister(id);
@@ -94,8 +96,10 @@ fn watch() {
 
 #[cfg(unix)]
 fn spawn() {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
+    use signal_hook::consts::{SIGINT, SIGXFSZ};
+    let Ok(mut signals) = signal_hook::iterator::Signals::new(ending()) else { return };
+    // Without this a limit of file size kills us; with it, writing fails as on a full disk.
+    let _ = signal_hook::flag::register(SIGXFSZ, std::sync::Arc::default());
     let wait = move || {
         for signal in signals.forever() {
             if LEFT.load(Ordering::SeqCst) {
@@ -105,7 +109,7 @@ fn spawn() {
             if signal == SIGINT && OUTLIVE.swap(false, Ordering::SeqCst) {
                 continue;
             }
-            end(if signal == SIGINT { 130 } else { 143 });
+            end(128 + signal);
         }
     };
     // Without the thread, the handlers would swallow Ctrl-C. Starting it fails only if the system

@@ -45,14 +45,16 @@ impl HeldChild {
         let (gate_reader, gate) = io::pipe()?;
         let (mut pid_reader, pid_writer) = io::pipe()?;
         let gate_fd = gate.as_raw_fd();
+        let ignore_again = signals::ignore_again();
         let wait = move || {
             // SAFETY: the fork's own copy of a descriptor that only its parent uses. Left open, it
             // would hide the parent's end from the fork.
             unsafe { libc::close(gate_fd) };
+            ignore_again();
             wait_at(&gate_reader, &pid_writer)
         };
-        // SAFETY: it closes, asks for its number, writes and reads: all allowed between fork and
-        // exec.
+        // SAFETY: it closes, ignores signals, asks for its number, writes and reads: all allowed
+        // between fork and exec.
         unsafe { command.pre_exec(wait) };
         let spawner = Arc::new(Helper::default());
         let entering = spawner.clone();

@@ -7,7 +7,7 @@
 //! pure function that builds its command line, compiled and tested on every system, and a short one
 //! that runs it.
 //!
-//! [`Recorder::record`] takes over SIGINT and SIGTERM while it runs. The first one ends the
+//! [`Recorder::record`] takes over SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 while it runs. The first one ends the
 //! recording, which is complete all the same; the next ones kill the workload. Afterwards the
 //! signals do nothing until the caller handles them again.
 
@@ -35,6 +35,9 @@ pub(crate) mod native;
 pub(crate) mod perf;
 mod signals;
 mod xctrace;
+
+#[cfg(unix)]
+pub(crate) use signals::ending;
 
 /// What is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +146,7 @@ pub struct Ended {
     /// The workload's exit status; 128 + n if signal n killed it; 0 if it runs on or was ended
     /// after [`Config::duration`].
     pub status: u8,
-    /// Whether we were asked to end it, by SIGINT or SIGTERM.
+    /// Whether we were asked to end it, by a signal.
     pub interrupted: bool,
     /// The path of the recording, if [`Config::custom`] named a file. Then the [`Destination`] is
     /// empty.

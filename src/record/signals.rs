@@ -1,17 +1,23 @@
-//! SIGINT and SIGTERM on their way to a child.
+//! Signals that end a recording, on their way to a child.
 //!
 //! A terminal's Ctrl-C reaches us, the profiler and the workload at once, because all are in its
 //! foreground process group. `kill` reaches us alone. A profiler takes SIGINT for the end of the
-//! recording, so we forward every SIGINT and SIGTERM to it as SIGINT. If that does not end it, a
-//! second one kills the workload, whose end the profiler still records; a third kills the profiler.
+//! recording, so we forward every signal to it as SIGINT. If that does not end it, a second one
+//! kills the workload, whose end the profiler still records; a third kills the profiler.
+//!
+//! A closed terminal (SIGHUP), Ctrl-\ (SIGQUIT) and the signals of users end a recording as SIGTERM
+//! does. `nohup` has us ignore SIGHUP, and a shell without job control has what it starts in the
+//! background ignore SIGINT and SIGQUIT. We catch SIGINT and SIGTERM all the same, because scripts
+//! end recordings by them, but the workload ignores what it would ignore without us.
 
 #[cfg(not(unix))]
 pub(super) use elsewhere::{Signals, end};
 #[cfg(unix)]
-#[cfg(target_os = "linux")]
-pub(super) use unix::send;
+pub(crate) use unix::ending;
 #[cfg(unix)]
 pub(super) use unix::{Signals, end};
+#[cfg(target_os = "linux")]
+pub(super) use unix::{ignore_again, send};
 
 /// The process that signals are forwarded to.
 #[derive(Clone, Copy)]
@@ -25,15 +31,61 @@ pub(super) enum Whom {
 
 #[cfg(unix)]
 mod unix {
-    #![expect(unsafe_code, reason = "kill(2)")]
+    #![expect(unsafe_code, reason = "kill(2), sigaction(2), signal(2)")]
 
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, OnceLock};
 
-    use signal_hook::consts::{SIGINT, SIGKILL, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
     use signal_hook::{SigId, flag, iterator, low_level};
 
     use super::Whom;
+
+    /// These are caught even if we were started with them ignored.
+    const ALWAYS: [i32; 2] = [SIGINT, SIGTERM];
+
+    /// The signals that end a recording, or any other work.
+    ///
+    /// It must be called before the first of them is caught.
+    pub(crate) fn ending() -> Vec<i32> {
+        let others = [SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
+        let others = others.into_iter().filter(|signal| !ignored().contains(signal));
+        ALWAYS.into_iter().chain(others).collect()
+    }
+
+    /// The signals that we were started with to ignore.
+    fn ignored() -> &'static [i32] {
+        static IGNORED: OnceLock<Vec<i32>> = OnceLock::new();
+        IGNORED.get_or_init(|| {
+            let mut signals = vec![SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
+            signals.retain(|&signal| is_ignored(signal));
+            signals
+        })
+    }
+
+    fn is_ignored(signal: i32) -> bool {
+        let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: without a new action the call only fills in the struct, for which zeros are
+        // valid.
+        let action = unsafe {
+            libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+            action.assume_init()
+        };
+        action.sa_sigaction == libc::SIG_IGN
+    }
+
+    /// Makes a workload ignore what it would ignore without us: at an exec, signals that are caught
+    /// become usual ones. The answer is to be called between fork and exec.
+    #[cfg(target_os = "linux")]
+    pub(in super::super) fn ignore_again() -> impl Fn() {
+        let ignored = ignored();
+        move || {
+            for &signal in ignored {
+                // SAFETY: two numbers; allowed between fork and exec.
+                unsafe { libc::signal(signal, libc::SIG_IGN) };
+            }
+        }
+    }
 
     /// Signals that are caught, and forwarded once there is somebody to forward them to.
     pub(in super::super) struct Signals {
@@ -50,8 +102,8 @@ mod unix {
         pub(in super::super) fn catch() -> Signals {
             let seen = Arc::new(AtomicBool::new(false));
             let flag = |signal| flag::register(signal, Arc::clone(&seen)).ok();
-            let flags = [SIGINT, SIGTERM].into_iter().filter_map(flag).collect();
-            let caught = iterator::Signals::new([SIGINT, SIGTERM]).ok();
+            let flags = ending().into_iter().filter_map(flag).collect();
+            let caught = iterator::Signals::new(ending()).ok();
             Signals { caught, handle: None, seen, flags }
         }
 

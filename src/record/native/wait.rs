@@ -1,6 +1,6 @@
 //! The end of a recording: the workload's, a signal, or the time that was set.
 //!
-//! The first SIGINT or SIGTERM ends the recording. A terminal's Ctrl-C has reached the workload
+//! The first SIGINT, SIGTERM or the like ends the recording. A terminal's Ctrl-C has reached the workload
 //! too; we forward a signal that reached us alone. If that does not end the workload within a
 //! second, it gets SIGTERM; at the second signal it gets SIGKILL.
 
@@ -17,7 +17,7 @@ use signal_hook::low_level::{pipe, unregister};
 
 use super::super::child;
 use super::super::held_child::HeldChild;
-use super::super::signals::send;
+use super::super::signals::{ending, send};
 use super::super::{Config, Ended};
 use super::control::Control;
 use super::drain::Drain;
@@ -53,7 +53,7 @@ impl Wait {
     /// Catches signals from now on.
     pub(super) fn new(config: &Config) -> Result<Wait> {
         let mut registered = Vec::new();
-        let signals = catch(&[SIGINT, SIGTERM], &mut registered)?;
+        let signals = catch(&ending(), &mut registered)?;
         let control = config.control.as_ref().map(Control::open).transpose();
         let control = control.map_err(Error::io(|| "cannot open the FIFOs of --control"))?;
         let began = Instant::now();

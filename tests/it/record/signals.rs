@@ -22,7 +22,7 @@ fn signals_to_us_alone_end_the_recording() {
     for backend in backends("signals_to_us_alone_end_the_recording") {
         // perf answers SIGINT by sending SIGTERM to its workload.
         let code = if backend == "perf" { 143 } else { 130 };
-        for signal in ["INT", "TERM"] {
+        for signal in ["INT", "TERM", "HUP", "QUIT", "USR1"] {
             let workload = [burn().to_str().unwrap(), "--ms", "15000"];
             let mut child = start(&dir, &["--backend", backend], &workload);
             let begin = first_bytes(&mut child);
@@ -133,4 +133,67 @@ fn an_interrupted_file_is_whole() {
     assert_eq!(dir.names(), ["at work", "x"]);
     let recording = dir.read("x");
     assert!(samples(&dir, &recording) > 380, "two threads, 200 ms each");
+}
+
+#[test]
+fn a_closed_terminal_leaves_a_whole_file_and_nothing_else() {
+    if !can_record("a_closed_terminal_leaves_a_whole_file_and_nothing_else") {
+        return;
+    }
+    for signal in ["HUP", "QUIT", "USR1"] {
+        let dir = Dir::new();
+        dir.fifo("at work");
+        let burn = burn().display();
+        let script = format!("{burn} --ms 100; echo $$ >'at work'; exec {burn} --ms 15000");
+        let child = start(&dir, &["-o", "x"], &["sh", "-c", &script]);
+        let workload = dir.read("at work").to_string();
+        kill(signal, child.id(), false);
+        let (status, _, said) = finish(child, Vec::new());
+        assert_eq!(status, Some(130), "{signal}: {said}");
+        assert_eq!(dir.names(), ["at work", "x"], "{signal}");
+        let recording = dir.read("x");
+        assert!(samples(&dir, &recording) > 100, "{signal}");
+        assert!(!Path::new("/proc").join(workload.trim()).exists(), "{signal}: it runs on");
+    }
+}
+
+#[test]
+fn what_was_ignored_stays_ignored() {
+    if !can_record("what_was_ignored_stays_ignored") {
+        return;
+    }
+    let dir = Dir::new();
+    let fg_record = bin("fg-record").display().to_string();
+    let ask = "grep SigIgn /proc/self/status";
+    for ignored in ["", "trap '' INT TERM; ", "trap '' HUP QUIT USR1; "] {
+        let line = format!("{ignored}{ask}; {fg_record} -q -o x {ask}");
+        let said = dir.cmd("sh").args(["-c", &line]).run().success().stdout;
+        // Signals from 32 on are those of libc's threads.
+        let mask = |line: &str| u64::from_str_radix(line.split('\t').nth(1).unwrap(), 16).unwrap();
+        let masks: Vec<_> =
+            said.to_str().unwrap().lines().map(|line| mask(line) & 0x7fff_ffff).collect();
+        assert_eq!((masks.len(), masks[0]), (2, masks[1]), "{line}");
+        assert_eq!(masks[0] == 0, ignored.is_empty(), "{line}");
+    }
+    // As under nohup: the recording goes on to the end of its workload.
+    let line = format!("trap '' HUP; exec {fg_record} -q -o x sh -c 'kill -HUP $PPID; exit 7'");
+    dir.cmd("sh").args(["-c", &line]).run().code(7);
+}
+
+#[test]
+fn a_limit_of_file_size_is_as_a_full_disk() {
+    if !can_record("a_limit_of_file_size_is_as_a_full_disk") {
+        return;
+    }
+    let dir = Dir::new();
+    let burn = burn().display();
+    let fg_record = bin("fg-record").display().to_string();
+    let line = format!("ulimit -f 100; exec {fg_record} -F 4000 -o x {burn} --ms 1500");
+    let outcome = dir.cmd("sh").args(["-c", &line]).run();
+    assert_eq!(dir.names(), ["x"], "{}", outcome.everything());
+    // The workload was ended by SIGINT.
+    let outcome = outcome.says("the recording ends here").code(130);
+    assert!(!outcome.stderr.contains_str(".flamepipe"), "{}", outcome.everything());
+    let recording = dir.read("x");
+    assert!(samples(&dir, &recording) > 10);
 }
