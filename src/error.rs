@@ -83,6 +83,16 @@ pub enum Error {
         /// The last lines of its stderr; empty, or starting with a separator.
         said: String,
     },
+    /// cargo failed, and has said why.
+    #[error("{program} failed ({status}){said}")]
+    Build {
+        /// The subcommand: `cargo build`.
+        program: String,
+        /// Its status.
+        status: ExitStatus,
+        /// Its last words, unless they went to stderr.
+        said: String,
+    },
     /// An expression of the filter language has an error.
     #[error("expected {expected}\n  {}\n  {:at$}^", shown(text), "")]
     Expression {
@@ -224,7 +234,13 @@ fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// `: a, b`, or nothing.
+/// `: a, b`, or nothing. Many candidates are cut: more than a screen of them helps nobody.
 fn listed(candidates: &[String]) -> String {
-    if candidates.is_empty() { String::new() } else { format!(": {}", candidates.join(", ")) }
+    const SHOWN: usize = 20;
+    let shown = candidates.get(..SHOWN).unwrap_or(candidates).join(", ");
+    match candidates.len() {
+        0 => String::new(),
+        number if number > SHOWN => format!(": {shown} and {} more", number - SHOWN),
+        _ => format!(": {shown}"),
+    }
 }

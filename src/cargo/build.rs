@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use cargo_metadata::{Artifact, ArtifactDebuginfo, BuildScript, Message, Metadata, TargetKind};
+use cargo_metadata::{Artifact, ArtifactDebuginfo, BuildScript, Message, TargetKind};
 
 use super::target::Target;
 use super::wanted::{Kind, UnitKind, is_library};
@@ -40,6 +40,12 @@ pub struct Build {
     pub unstable: Vec<String>,
     /// `--ignore-rust-version`
     pub ignore_rust_version: bool,
+    /// `--workspace`: build with the features that all packages of the workspace want.
+    pub workspace: bool,
+    /// `--no-debuginfo`: leave the debug information as the profile has it.
+    pub no_debuginfo: bool,
+    /// Options of cargo that change nothing here, as typed.
+    pub passed_on: Vec<String>,
     /// `--quiet`: no progress from cargo.
     pub quiet: bool,
     /// Print the command line.
@@ -82,7 +88,8 @@ impl Build {
         line.0
     }
 
-    /// cargo's arguments for `target`, starting with the subcommand.
+    /// cargo's arguments for `target`, starting with the subcommand. `--workspace` is left out where
+    /// it would build the libraries of all packages.
     pub(crate) fn arguments(&self, target: &Target) -> Vec<OsString> {
         let mut line = Line::default();
         match target.kind {
@@ -109,7 +116,10 @@ impl Build {
             Kind::Test => line.option("--test", name),
             Kind::Bench => line.option("--bench", name),
         }
-        line.option("--package", target.needs_spec.then_some(target.spec.as_str()));
+        let is_lib = target.kind.noun() == "lib";
+        let needs_spec = target.needs_spec || (self.workspace && is_lib);
+        line.option("--package", needs_spec.then_some(target.spec.as_str()));
+        line.flag("--workspace", self.workspace && !needs_spec);
         line.option("--target", self.triple.as_deref());
         line.options("--features", &self.features);
         line.flag("--all-features", self.all_features);
@@ -118,8 +128,8 @@ impl Build {
         line.option("--jobs", self.jobs.as_deref());
         line.flag("--ignore-rust-version", self.ignore_rust_version);
         line.flag("--quiet", self.quiet);
+        line.0.extend(self.passed_on.iter().map(OsString::from));
         line.0.extend(self.shared_arguments());
-        line.words(&["--message-format", "json-render-diagnostics"]);
         line.0
     }
 }
@@ -288,7 +298,6 @@ pub(crate) fn advice(
     target: &Target,
     artifact: &Artifact,
     stripped: Stripped,
-    metadata: &Metadata,
 ) -> Option<String> {
     let has_debug = artifact.profile.debuginfo != ArtifactDebuginfo::None;
     let what = if stripped.symbols {
@@ -300,32 +309,18 @@ pub(crate) fn advice(
     } else {
         return None;
     };
-    let is_stripped = stripped.symbols || has_debug;
-    let profile = build.profile_name(target);
-    let variable: String =
-        profile.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_uppercase() }).collect();
-    // `strip` comes first, because `debug` alone changes nothing.
     let mut settings = Vec::new();
-    if is_stripped {
-        settings.push(("strip", "\"none\"", "STRIP=none"));
+    // `strip` comes first, because `debug` alone changes nothing.
+    if stripped.symbols || has_debug {
+        settings.push("strip = \"none\"");
     }
     if !has_debug {
-        settings.push(("debug", "true", "DEBUG=true"));
+        settings.push("debug = 1");
     }
-    let lines: String =
-        settings.iter().map(|(name, value, _)| format!("{name} = {value}\n")).collect();
-    let variables: Vec<String> = settings
-        .iter()
-        .map(|(_, _, setting)| format!("CARGO_PROFILE_{variable}_{setting}"))
-        .collect();
-    let noun = if settings.len() == 1 { "variable" } else { "variables" };
-    let variables = variables.join(" and ");
-    let file = metadata.workspace_root.join("Cargo.toml");
-    let verb = if is_stripped { "Set in" } else { "Add to" };
-    Some(format!(
-        "WARNING: {what}. {verb} {file}:\n\n[profile.{profile}]\n{lines}\n\
-         or set the environment {noun} {variables}\n"
-    ))
+    let omit = if build.no_debuginfo { "omit --no-debuginfo, or " } else { "" };
+    let settings = settings.join(" and ");
+    let profile = build.profile_name(target);
+    Some(format!("{what}: {omit}set {settings} in [profile.{profile}] of Cargo.toml"))
 }
 
 #[cfg(test)]
@@ -347,8 +342,7 @@ mod tests {
     }
 
     fn line(build: &Build, target: &Target) -> String {
-        let line = build.arguments(target).join(OsStr::new(" ")).into_string().unwrap();
-        line.strip_suffix(" --message-format json-render-diagnostics").unwrap().to_owned()
+        build.arguments(target).join(OsStr::new(" ")).into_string().unwrap()
     }
 
     #[test]
@@ -397,6 +391,9 @@ mod tests {
             config: vec!["build.incremental=false".into()],
             unstable: vec!["build-std".into()],
             ignore_rust_version: true,
+            workspace: true,
+            no_debuginfo: true,
+            passed_on: vec!["--timings".into(), "--color".into(), "never".into()],
             quiet: true,
             verbose: true,
         };
@@ -405,8 +402,16 @@ mod tests {
             line(&build, &target),
             "build --bin x --package p@1.0.0 --target wasm32-wasip1 --features a,b --features c d \
              --all-features --no-default-features --target-dir out --jobs -1 --ignore-rust-version --quiet \
-             --manifest-path sub/Cargo.toml --locked --offline --frozen --config build.incremental=false -Z build-std"
+             --timings --color never --manifest-path sub/Cargo.toml --locked --offline --frozen --config build.incremental=false -Z build-std"
         );
+    }
+
+    #[test]
+    fn a_workspace_does_not_build_all_its_libraries() {
+        let build = Build { workspace: true, ..Build::default() };
+        assert_eq!(line(&build, &target(Kind::Bench)), "bench --no-run --bench x --workspace");
+        let lib = target(Kind::UnitBench(UnitKind::Lib));
+        assert_eq!(line(&build, &lib), "bench --no-run --lib --package p@1.0.0");
     }
 
     proptest::proptest! {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  cargo metadata ──▶ choose ──▶ cargo build --message-format=json ──▶ executable ──▶ Launch
-//!                    target.rs              build.rs           environment.rs, settings.rs
+//!                    target.rs       build.rs, debuginfo.rs      environment.rs, settings.rs
 //! ```
 //!
 //! The target is the one that `cargo run`, `cargo test` or `cargo bench` would take, and it runs as
@@ -10,12 +10,16 @@
 //! The choices are pure functions over cargo's output. [`prepare`] starts cargo and, through
 //! [`settings`], asks it and the compiler how programs are run.
 //!
+//! Debug information that the profile lacks is set for this build alone (`debuginfo.rs`).
+//!
 //! Packages outside the workspace in `--package`, and patterns in names, are not supported.
 
 mod build;
+mod debuginfo;
 mod environment;
 mod refusal;
 mod settings;
+mod spec;
 mod target;
 mod wanted;
 
@@ -27,6 +31,7 @@ use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::error::{Error, Result};
 use build::Stripped;
+use debuginfo::Lacks;
 use environment::Surroundings;
 use settings::{Settings, Toolchain};
 
@@ -63,7 +68,7 @@ pub struct Launch {
 /// debug information. Diagnostics of the build go to stderr as cargo writes them.
 ///
 /// # Errors
-/// [`Error::Choice`] if no target matches, or more than one; [`Error::Child`] if the build fails.
+/// [`Error::Choice`] if no target matches, or more than one; [`Error::Build`] if the build fails.
 pub fn prepare(
     config: &Config,
     cwd: &Path,
@@ -76,13 +81,25 @@ pub fn prepare(
     if let Some(choice) = target.announcement() {
         say(&choice);
     }
-    let built = built(&cargo, &config.build, &target, cwd, say)?;
+    let settings = if config.build.no_debuginfo {
+        Vec::new()
+    } else {
+        let profile = config.build.profile_name(&target);
+        Lacks::ask(&cargo, &config.build, &target, cwd).settings(profile)
+    };
+    if !settings.is_empty() {
+        say(&format!(
+            "building with {} for names of all functions (--no-debuginfo leaves the profile as it is)",
+            settings.join(" and ")
+        ));
+    }
+    let built = built(&cargo, &config.build, &target, &settings, cwd, say)?;
     let artifact = built.artifact(&target)?;
     let stripped = artifact
         .executable
         .as_ref()
         .map_or_else(Stripped::default, |path| Stripped::of(path.as_std_path()));
-    let advice = build::advice(&config.build, &target, artifact, stripped, &metadata);
+    let advice = build::advice(&config.build, &target, artifact, stripped);
     advice.into_iter().for_each(|advice| say(&advice));
     let settings = Settings::read(&cargo, &config.build.config, cwd, say);
     let toolchain = Toolchain::ask(&settings, config.build.triple.as_deref(), cwd, say);
@@ -124,7 +141,7 @@ pub fn prepare(
 /// manifest path.
 ///
 /// # Errors
-/// [`Error::Child`] with cargo's own message, for example if there is no Cargo.toml.
+/// [`Error::Build`] with cargo's own message, for example if there is no Cargo.toml.
 pub fn metadata(cargo: &OsStr, build: &Build, cwd: &Path) -> Result<Metadata> {
     let mut command = Command::new(cargo);
     command.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(cwd);
@@ -135,7 +152,7 @@ pub fn metadata(cargo: &OsStr, build: &Build, cwd: &Path) -> Result<Metadata> {
     }
     let output = command.stdin(Stdio::null()).output().map_err(no_cargo(cargo))?;
     if !output.status.success() {
-        return Err(Error::Child {
+        return Err(Error::Build {
             program: "cargo metadata".into(),
             status: output.status,
             said: format!("\n{}", String::from_utf8_lossy(&output.stderr).trim_end()),
@@ -150,15 +167,20 @@ pub fn metadata(cargo: &OsStr, build: &Build, cwd: &Path) -> Result<Metadata> {
     })
 }
 
-/// Runs the build and reads its messages.
+/// Runs the build with these settings of its profile, and reads its messages.
 fn built(
     cargo: &OsStr,
     build: &Build,
     target: &Target,
+    settings: &[String],
     cwd: &Path,
     say: &mut dyn FnMut(&str),
 ) -> Result<Built> {
-    let arguments = build.arguments(target);
+    let mut arguments = build.arguments(target);
+    for setting in settings {
+        arguments.extend(["--config".into(), setting.into()]);
+    }
+    arguments.extend(["--message-format", "json-render-diagnostics"].map(OsString::from));
     if build.verbose {
         say(&format!("building with {}", build::shown(cargo, &arguments)));
     }
@@ -170,7 +192,7 @@ fn built(
         .output()
         .map_err(no_cargo(cargo))?;
     if !output.status.success() {
-        return Err(Error::Child {
+        return Err(Error::Build {
             program: format!("cargo {}", verb.unwrap_or_default()),
             status: output.status,
             said: String::new(),

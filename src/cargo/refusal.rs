@@ -24,10 +24,12 @@ pub(super) fn nothing(all: &[&Package], home: &[&Package], wanted: &Wanted) -> E
         };
     };
     let others = of_kind(all, wanted);
-    let remedy = match namesake(all, name) {
-        Some(flag) => format!("a target of another kind has this name: use {flag} {name}"),
-        None if others.is_empty() => String::new(),
-        None => "name one of them, and its package with --package if needed".into(),
+    let similar = similar(name, others.iter().map(|other| other.target.name.as_str()));
+    let remedy = match (namesake(all, name), similar) {
+        (Some(flag), _) => format!("a target of another kind has this name: use {flag} {name}"),
+        (_, Some(similar)) => format!("a target with a similar name exists: {similar}"),
+        _ if others.is_empty() => String::new(),
+        _ => "name one of them, and its package with --package if needed".into(),
     };
     let has = if others.is_empty() { "" } else { "; the workspace has" };
     Error::Choice {
@@ -37,22 +39,46 @@ pub(super) fn nothing(all: &[&Package], home: &[&Package], wanted: &Wanted) -> E
     }
 }
 
+/// No package of the workspace is called `spec`.
+pub(super) fn no_package(all: &[&Package], spec: &str) -> Error {
+    let names = all.iter().map(|package| package.name.as_str());
+    let remedy = match similar(spec, names) {
+        Some(name) => format!("a package with a similar name exists: {name}"),
+        None => "name one of them with --package".into(),
+    };
+    Error::Choice {
+        what: format!("the workspace has no package `{spec}`; it has"),
+        candidates: all.iter().map(|package| package.name.to_string()).collect(),
+        remedy,
+    }
+}
+
+/// The name that is `wanted` with at most three letters wrong, as cargo counts them.
+fn similar<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let far = |name: &&str| strsim::levenshtein(&name.to_lowercase(), &wanted.to_lowercase());
+    let close = names.filter(|name| far(name) <= 3 && far(name) < wanted.chars().count());
+    close.min_by_key(far)
+}
+
 /// Several targets match. Lists them, and the option that distinguishes them.
 pub(super) fn several(found: &[Candidate<'_>], wanted: &Wanted) -> Error {
-    let flag = match wanted {
-        Wanted::UnitTest(..) => "--unit-test",
-        Wanted::UnitBench(..) => "--unit-bench",
-        _ => "--bin",
+    let (flag, unit) = match wanted {
+        Wanted::AnyTest => ("--test NAME or --unit-test", true),
+        Wanted::UnitTest(..) => ("--unit-test", true),
+        Wanted::UnitBench(..) => ("--unit-bench", true),
+        Wanted::AnyBench => ("--bench", false),
+        _ => ("--bin", false),
     };
-    let unit = flag != "--bin";
     let differ = |same: fn(&Candidate<'_>, &Candidate<'_>) -> bool| {
         found.windows(2).any(|pair| matches!(pair, [a, b] if !same(a, b)))
     };
     let remedy = if differ(|a, b| a.target.name == b.target.name) {
         if unit {
             format!("name one with {flag}=NAME")
-        } else {
+        } else if flag == "--bin" {
             format!("name one with {flag}, or set default-run in Cargo.toml")
+        } else {
+            format!("name one with {flag} NAME")
         }
     } else if differ(|a, b| a.package.id == b.package.id) {
         "name the package with --package".into()

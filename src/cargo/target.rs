@@ -8,9 +8,9 @@
 
 use cargo_metadata::{Metadata, Package, PackageId};
 
-use super::refusal;
-use super::wanted::{Candidate, Kind, Request, candidates};
-use crate::error::{Error, Result};
+use super::wanted::{Candidate, Kind, Request, UnitKind, candidates};
+use super::{refusal, spec};
+use crate::error::Result;
 
 /// One target of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum Chosen {
     Default,
     /// There was no other.
     Only,
+    /// The library, of several targets that have tests.
+    Library,
     /// There was none where cargo looks, but one elsewhere in the workspace.
     Elsewhere,
 }
@@ -46,10 +48,17 @@ pub enum Chosen {
 impl Target {
     /// A message about an automatic choice.
     pub fn announcement(&self) -> Option<String> {
-        let why = match self.chosen {
-            Chosen::Named | Chosen::Default => return None,
-            Chosen::Only => "it is the only valid target",
-            Chosen::Elsewhere => "there is none in the current package",
+        let why = match (self.chosen, self.kind) {
+            (Chosen::Named, _) | (Chosen::Default, Kind::Bin) => return None,
+            (Chosen::Default, _) => "it is the default-run; name another one with --unit-test=NAME",
+            (Chosen::Only, _) => "it is the only valid target",
+            (Chosen::Library, Kind::UnitBench(_)) => {
+                "the library comes first; name another one with --unit-bench=NAME"
+            }
+            (Chosen::Library, _) => {
+                "the library comes first; name another one with --test NAME or --unit-test=NAME"
+            }
+            (Chosen::Elsewhere, _) => "there is none in the current package",
         };
         let Target { kind, name, spec, .. } = self;
         Some(format!(
@@ -67,6 +76,7 @@ pub fn choose(metadata: &Metadata, request: &Request) -> Result<Target> {
     let all = metadata.workspace_packages();
     let (home, others) = match &request.package {
         Some(spec) => (named(&all, spec)?, Vec::new()),
+        None if request.workspace => (all.clone(), Vec::new()),
         None => {
             // Cargo before 1.71 does not list the default members.
             let known = metadata.workspace_default_members.is_available();
@@ -82,8 +92,9 @@ pub fn choose(metadata: &Metadata, request: &Request) -> Result<Target> {
         found = candidates(&others, &request.wanted);
     }
     let chosen = if request.wanted.name().is_some() { Chosen::Named } else { Chosen::Only };
-    let (chosen, found) = match default_run(&found) {
-        Some(default) if chosen == Chosen::Only => (Chosen::Default, vec![default]),
+    let (chosen, found) = match (chosen, only(&found, is_library_test), default_run(&found)) {
+        (Chosen::Only, Some(library), _) if found.len() > 1 => (Chosen::Library, vec![library]),
+        (Chosen::Only, _, Some(default)) => (Chosen::Default, vec![default]),
         _ => (chosen, found),
     };
     match found.as_slice() {
@@ -105,30 +116,23 @@ pub fn choose(metadata: &Metadata, request: &Request) -> Result<Target> {
 
 /// The `default-run` among the targets, if there is only one.
 fn default_run<'a>(found: &[Candidate<'a>]) -> Option<Candidate<'a>> {
-    let mut defaults = found.iter().filter(|candidate| candidate.is_default_run());
-    let first = defaults.next()?;
-    let second = defaults.next();
-    let Candidate { package, target, kind } = *first;
-    second.is_none().then_some(Candidate { package, target, kind })
+    only(found, Candidate::is_default_run)
+}
+
+fn is_library_test(candidate: &Candidate<'_>) -> bool {
+    matches!(candidate.kind, Kind::UnitTest(UnitKind::Lib) | Kind::UnitBench(UnitKind::Lib))
+}
+
+/// The only target that `is` one.
+fn only<'a>(found: &[Candidate<'a>], is: impl Fn(&Candidate<'a>) -> bool) -> Option<Candidate<'a>> {
+    let mut matching = found.iter().filter(|candidate| is(candidate));
+    let first = matching.next().copied();
+    if matching.next().is_some() { None } else { first }
 }
 
 /// The workspace's packages that `spec` names.
 fn named<'a>(all: &[&'a Package], spec: &str) -> Result<Vec<&'a Package>> {
-    let is = |package: &&&Package| {
-        let name: &str = package.name.as_ref();
-        package.id.repr == spec
-            || match spec.split_once('@') {
-                None => name == spec,
-                Some((wanted, version)) => name == wanted && package.version.to_string() == version,
-            }
-    };
-    let found: Vec<&Package> = all.iter().filter(is).copied().collect();
-    if found.is_empty() {
-        return Err(Error::Choice {
-            what: format!("the workspace has no package `{spec}`; it has"),
-            candidates: all.iter().map(|package| package.name.to_string()).collect(),
-            remedy: "name one of them with --package".into(),
-        });
-    }
-    Ok(found)
+    let found: Vec<&Package> =
+        all.iter().filter(|package| spec::names(spec, package)).copied().collect();
+    if found.is_empty() { Err(refusal::no_package(all, spec)) } else { Ok(found) }
 }

@@ -9,6 +9,8 @@ pub struct Request {
     pub wanted: Wanted,
     /// Its package: a name, `name@version`, or a package id.
     pub package: Option<String>,
+    /// `--workspace`: look in all packages, wherever the working directory is.
+    pub workspace: bool,
 }
 
 /// A kind of target, and a name.
@@ -29,6 +31,10 @@ pub enum Wanted {
     UnitTest(Option<String>, Option<UnitKind>),
     /// `--unit-bench`: the same harness, running benchmarks.
     UnitBench(Option<String>, Option<UnitKind>),
+    /// Any target of plain `cargo test`.
+    AnyTest,
+    /// Any benchmark of plain `cargo bench`, except those within libraries and binaries.
+    AnyBench,
 }
 
 /// Distinguishes a binary from a library of the same name.
@@ -79,7 +85,7 @@ impl Wanted {
     /// The name, if the user gave one.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
-            Wanted::Run => None,
+            Wanted::Run | Wanted::AnyTest | Wanted::AnyBench => None,
             Wanted::Bin(name)
             | Wanted::Example(name)
             | Wanted::Test(name)
@@ -105,7 +111,9 @@ impl Wanted {
             Wanted::Run | Wanted::Bin(_) => is(TargetKind::Bin).then_some(Kind::Bin),
             Wanted::Example(_) => is(TargetKind::Example).then_some(Kind::Example),
             Wanted::Test(_) => is(TargetKind::Test).then_some(Kind::Test),
-            Wanted::Bench(_) => is(TargetKind::Bench).then_some(Kind::Bench),
+            Wanted::Bench(_) | Wanted::AnyBench => is(TargetKind::Bench).then_some(Kind::Bench),
+            Wanted::AnyTest if is(TargetKind::Test) => Some(Kind::Test),
+            Wanted::AnyTest => unit(&None).map(Kind::UnitTest),
             Wanted::UnitTest(_, wanted) => unit(wanted).map(Kind::UnitTest),
             Wanted::UnitBench(_, wanted) => unit(wanted).map(Kind::UnitBench),
         }
@@ -116,8 +124,8 @@ impl Wanted {
         match self {
             Wanted::Run | Wanted::Bin(_) => "bin",
             Wanted::Example(_) => "example",
-            Wanted::Test(_) => "test",
-            Wanted::Bench(_) => "bench",
+            Wanted::Test(_) | Wanted::AnyTest => "test",
+            Wanted::Bench(_) | Wanted::AnyBench => "bench",
             Wanted::UnitTest(_, kind) | Wanted::UnitBench(_, kind) => match kind {
                 None => "lib or bin",
                 Some(UnitKind::Bin) => "bin",
@@ -134,6 +142,7 @@ pub(super) fn is_library(kinds: &[TargetKind]) -> bool {
 }
 
 /// A target that matches.
+#[derive(Clone, Copy)]
 pub(super) struct Candidate<'a> {
     pub(super) package: &'a Package,
     pub(super) target: &'a cargo_metadata::Target,
@@ -158,14 +167,22 @@ pub(super) fn of_kind<'a>(packages: &[&'a Package], wanted: &Wanted) -> Vec<Cand
     targets.collect()
 }
 
-/// The targets of `packages` that match `wanted`.
+/// The targets of `packages` that match `wanted`. If none has its name, `-` and `_` are the same.
 pub(super) fn candidates<'a>(packages: &[&'a Package], wanted: &Wanted) -> Vec<Candidate<'a>> {
     let mut found = of_kind(packages, wanted);
-    found.retain(|candidate| match (wanted.name(), wanted) {
-        (Some(name), _) => candidate.target.name == name,
+    match wanted.name() {
+        Some(name) => {
+            let plain = |name: &str| name.replace('-', "_");
+            let is_exact = found.iter().any(|candidate| candidate.target.name == name);
+            found.retain(|Candidate { target, .. }| {
+                if is_exact { target.name == name } else { plain(&target.name) == plain(name) }
+            });
+        }
         // If the manifest has `test = false`, cargo runs the target only by its name.
-        (None, Wanted::UnitTest(..)) => candidate.target.test,
-        (None, _) => true,
-    });
+        None if matches!(wanted, Wanted::UnitTest(..) | Wanted::AnyTest) => {
+            found.retain(|candidate| candidate.target.test);
+        }
+        None => {}
+    }
     found
 }

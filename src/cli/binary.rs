@@ -60,7 +60,7 @@ fn finish<P: Program>(outcome: anyhow::Result<Done>) -> ExitCode {
                 {
                     io::say_more(format_args!("  {remedy}"));
                 }
-                ExitCode::FAILURE
+                status(&error)
             }
         },
     }
@@ -74,6 +74,15 @@ fn silence_panics_of_inferno() {
             others(panic);
         }
     }));
+}
+
+/// The exit status for `error`: that of cargo, if it is cargo that failed.
+fn status(error: &anyhow::Error) -> ExitCode {
+    let cargo = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(Error::Build { status, .. }) => status.code(),
+        _ => None,
+    });
+    cargo.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// Whether the program has the options that `remedy` names. The advice of a stage may be for

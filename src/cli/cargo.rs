@@ -1,15 +1,17 @@
 //! The cargo options of `cargo flamegraph`: the target, and how to build it.
 //!
-//! These are all the options of flamegraph 0.6.15, and those of `cargo run` that it lacks, except
-//! `-F` (the frequency) and `-v` (our own verbosity), which belong to the graph.
+//! These are all the options of flamegraph 0.6.15, and those of `cargo run`, `cargo test` and
+//! `cargo bench` that it lacks. `-F` with a number is the frequency, and `-v` first our own
+//! verbosity; both belong to the graph.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cargo::{Build, Config, Launch, Profile, Request, UnitKind, Wanted, prepare};
-use crate::error::{Error, Result};
+use super::cargo_words::{Refused, Verb};
+use super::program::Failure;
+use crate::cargo::{Build, Config, Profile, Request, UnitKind, Wanted};
 
 /// What to profile and how to build it. Must be flattened last, because its heading holds for all
 /// that follows.
@@ -27,6 +29,10 @@ pub(crate) struct CargoOptions {
     /// Package of the target to run
     #[arg(short, long, value_name = "SPEC")]
     pub(crate) package: Option<String>,
+
+    /// Look for the target in all packages of the workspace
+    #[arg(long, alias = "all", conflicts_with = "package")]
+    pub(crate) workspace: bool,
 
     /// Binary to run
     #[arg(short, long, value_name = "NAME", group = "exec-args")]
@@ -61,6 +67,25 @@ pub(crate) struct CargoOptions {
     /// Benchmark to run
     #[arg(long, value_name = "NAME", group = "exec-args")]
     pub(crate) bench: Option<String>,
+
+    /// The tests of the library, or with `bench` its benchmarks
+    #[arg(long, group = "exec-args")]
+    pub(crate) lib: bool,
+
+    /// A binary, or with `test` its unit tests
+    #[arg(long, group = "exec-args")]
+    pub(crate) bins: bool,
+
+    /// Build, and print how to record, but do not run
+    #[arg(long)]
+    pub(crate) no_run: bool,
+
+    /// Do not add debug information that the profile lacks
+    ///
+    /// Without this option, `debug = 1` and `strip = "none"` are set for this build if the profile has
+    /// less. Builds of the profile as it is stay up to date beside it.
+    #[arg(long)]
+    pub(crate) no_debuginfo: bool,
 
     /// Path to Cargo.toml
     #[arg(long, value_name = "PATH")]
@@ -115,9 +140,28 @@ pub(crate) struct CargoOptions {
     #[arg(long)]
     pub(crate) ignore_rust_version: bool,
 
-    /// Hide the progress of cargo
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    /// Colour the messages of cargo: auto, always or never
+    #[arg(long, value_name = "WHEN")]
+    color: Option<String>,
+
+    /// Write a report of how long the build of each crate took
+    #[arg(long)]
+    timings: bool,
+
+    /// Build as much as possible if something fails
+    #[arg(long)]
+    keep_going: bool,
+
+    /// Report code that a future compiler will refuse
+    #[arg(long, hide = true)]
+    future_incompat_report: bool,
+
+    /// Has no effect, because one program is run
+    #[arg(long, hide = true)]
+    no_fail_fast: bool,
+
+    #[command(flatten)]
+    refused: Refused,
 }
 
 /// What `--unit-test-kind` may be.
@@ -130,16 +174,65 @@ pub(crate) enum UnitTestKind {
 }
 
 impl CargoOptions {
-    /// The configuration. `verbose` is the graph's `-v`, which also shows the command line of the
-    /// build.
-    pub(crate) fn config(&self, verbose: bool) -> Config {
+    /// What is meant together with `verb`. `verbose` is how often the graph's `-v` was typed: once,
+    /// and the build's command line is said.
+    ///
+    /// # Errors
+    /// What has no meaning here, with what to write instead.
+    pub(crate) fn config(
+        &self,
+        verb: Option<Verb>,
+        verbose: u8,
+        quiet: bool,
+    ) -> Result<Config, Failure> {
+        self.refused.check()?;
+        let profile = match &self.profile {
+            Some(name) => Profile::Named(name.clone()),
+            None if self.dev => Profile::Dev,
+            None => Profile::Optimised,
+        };
+        let request = Request {
+            wanted: self.wanted(verb)?,
+            package: self.package.clone(),
+            workspace: self.workspace,
+        };
+        let build = Build {
+            profile,
+            triple: self.target.clone(),
+            features: self.features.clone(),
+            all_features: self.all_features,
+            no_default_features: self.no_default_features,
+            manifest_path: self.manifest_path.clone(),
+            target_dir: self.target_dir.clone(),
+            jobs: self.jobs.clone(),
+            locked: self.locked,
+            offline: self.offline,
+            frozen: self.frozen,
+            config: self.config.clone(),
+            unstable: self.unstable.clone(),
+            ignore_rust_version: self.ignore_rust_version,
+            workspace: self.workspace,
+            no_debuginfo: self.no_debuginfo,
+            passed_on: self.passed_on(verbose),
+            quiet,
+            verbose: verbose > 0,
+        };
+        Ok(Config { request, build })
+    }
+
+    /// The target that the options and the `verb` name together. At most one option is given,
+    /// because they are one group.
+    fn wanted(&self, verb: Option<Verb>) -> Result<Wanted, Failure> {
         let kind = self.unit_test_kind.map(|kind| match kind {
             UnitTestKind::Bin => UnitKind::Bin,
             UnitTestKind::Lib => UnitKind::Lib,
         });
-        // clap accepts at most one of them, because they are one group.
         let wanted = if let Some(name) = &self.bin {
-            Wanted::Bin(name.clone())
+            match verb {
+                Some(Verb::Test) => Wanted::UnitTest(Some(name.clone()), Some(UnitKind::Bin)),
+                Some(Verb::Bench) => Wanted::UnitBench(Some(name.clone()), Some(UnitKind::Bin)),
+                Some(Verb::Run) | None => Wanted::Bin(name.clone()),
+            }
         } else if let Some(name) = &self.example {
             Wanted::Example(name.clone())
         } else if let Some(name) = &self.test {
@@ -150,51 +243,49 @@ impl CargoOptions {
             Wanted::UnitTest(name.clone(), kind)
         } else if let Some(name) = &self.unit_bench {
             Wanted::UnitBench(name.clone(), kind)
+        } else if self.lib || self.bins {
+            let kind = Some(if self.lib { UnitKind::Lib } else { UnitKind::Bin });
+            match verb {
+                Some(Verb::Bench) => Wanted::UnitBench(None, kind),
+                Some(Verb::Test) => Wanted::UnitTest(None, kind),
+                _ if self.lib => Wanted::UnitTest(None, kind),
+                _ => Wanted::Run,
+            }
         } else {
-            Wanted::Run
+            match verb {
+                Some(Verb::Test) => Wanted::AnyTest,
+                Some(Verb::Bench) => Wanted::AnyBench,
+                Some(Verb::Run) | None => Wanted::Run,
+            }
         };
-        let profile = match &self.profile {
-            Some(name) => Profile::Named(name.clone()),
-            None if self.dev => Profile::Dev,
-            None => Profile::Optimised,
+        let runs = matches!(wanted, Wanted::Run | Wanted::Bin(_) | Wanted::Example(_));
+        let benches = matches!(wanted, Wanted::Bench(_) | Wanted::UnitBench(..) | Wanted::AnyBench);
+        let (typed, fits, instead) = match verb {
+            Some(Verb::Run) => ("run", runs, if benches { "bench" } else { "test" }),
+            Some(Verb::Test) => ("test", !runs && !benches, if runs { "run" } else { "bench" }),
+            Some(Verb::Bench) => ("bench", benches, if runs { "run" } else { "test" }),
+            None => return Ok(wanted),
         };
-        Config {
-            request: Request { wanted, package: self.package.clone() },
-            build: Build {
-                profile,
-                triple: self.target.clone(),
-                features: self.features.clone(),
-                all_features: self.all_features,
-                no_default_features: self.no_default_features,
-                manifest_path: self.manifest_path.clone(),
-                target_dir: self.target_dir.clone(),
-                jobs: self.jobs.clone(),
-                locked: self.locked,
-                offline: self.offline,
-                frozen: self.frozen,
-                config: self.config.clone(),
-                unstable: self.unstable.clone(),
-                ignore_rust_version: self.ignore_rust_version,
-                quiet: self.quiet,
-                verbose,
-            },
+        if fits {
+            return Ok(wanted);
         }
+        Err(Failure::Usage(format!(
+            "`{typed}` does not run the target that is named: write `{instead}`, or omit `{typed}`"
+        )))
     }
 
-    /// Builds the target, and returns the command that runs it with the `trailing` arguments in the
-    /// working directory.
-    ///
-    /// # Errors
-    /// See [`prepare`].
-    pub(crate) fn workload(
-        &self,
-        verbose: bool,
-        trailing: &[OsString],
-        say: &mut dyn FnMut(&str),
-    ) -> Result<Launch> {
-        let cwd =
-            std::env::current_dir().map_err(Error::io(|| "cannot find the working directory"))?;
-        prepare(&self.config(verbose), &cwd, trailing, say)
+    /// cargo's options that change nothing for us.
+    fn passed_on(&self, verbose: u8) -> Vec<String> {
+        let color = self.color.iter().flat_map(|when| ["--color".to_owned(), when.clone()]);
+        let flags = [
+            (self.timings, "--timings"),
+            (self.keep_going, "--keep-going"),
+            (self.future_incompat_report, "--future-incompat-report"),
+            (verbose > 1, "--verbose"),
+            (verbose > 2, "--verbose"),
+        ];
+        let flags = flags.iter().filter(|(typed, _)| *typed).map(|(_, flag)| (*flag).to_owned());
+        color.chain(flags).collect()
     }
 }
 
@@ -211,24 +302,34 @@ pub(crate) fn without_subcommand(mut arguments: Vec<OsString>) -> Vec<OsString> 
 mod tests {
     use clap::{CommandFactory, Parser};
 
+    use super::super::cargo_words;
     use super::*;
 
     #[derive(Parser)]
     struct Cli {
-        #[command(flatten)]
-        cargo: CargoOptions,
+        words: Vec<String>,
         #[arg(last = true)]
         trailing: Vec<OsString>,
+        #[command(flatten)]
+        cargo: CargoOptions,
     }
 
-    fn config(line: &str) -> Config {
+    fn parse(line: &str) -> Cli {
         let words = line.split_whitespace().map(OsString::from);
         let words =
             without_subcommand(std::iter::once("cargo-flamegraph".into()).chain(words).collect());
-        Cli::try_parse_from(words)
-            .unwrap_or_else(|error| panic!("{line}: {error}"))
-            .cargo
-            .config(false)
+        Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// The configuration and the filter.
+    fn read(line: &str) -> Result<(Config, Option<String>), Failure> {
+        let Cli { words, cargo, .. } = parse(line);
+        let (verb, filter) = cargo_words::verb(&words)?;
+        Ok((cargo.config(verb, 0, false)?, filter.map(str::to_owned)))
+    }
+
+    fn config(line: &str) -> Config {
+        read(line).unwrap_or_else(|error| panic!("{line}: {error}")).0
     }
 
     #[test]
@@ -274,11 +375,66 @@ mod tests {
         assert!(Cli::try_parse_from(["x", "--bin", "a", "--example", "b"]).is_err());
     }
 
+    #[test]
+    fn the_habits_of_cargo() {
+        let lib = Some(UnitKind::Lib);
+        let bin = Some(UnitKind::Bin);
+        let x = || Some("x".to_owned());
+        for (line, wanted, filter) in [
+            ("run", Wanted::Run, None),
+            ("run --bin x", Wanted::Bin("x".into()), None),
+            ("run --example x -- y", Wanted::Example("x".into()), None),
+            ("test", Wanted::AnyTest, None),
+            ("--release test lex", Wanted::AnyTest, Some("lex")),
+            ("test lex --lib", Wanted::UnitTest(None, lib), Some("lex")),
+            ("test --bin x", Wanted::UnitTest(x(), bin), None),
+            ("test --bins", Wanted::UnitTest(None, bin), None),
+            ("test --test x lex -- --exact", Wanted::Test("x".into()), Some("lex")),
+            ("bench", Wanted::AnyBench, None),
+            ("bench --bench x lex", Wanted::Bench("x".into()), Some("lex")),
+            ("bench --lib", Wanted::UnitBench(None, lib), None),
+            ("bench --bin x", Wanted::UnitBench(x(), bin), None),
+            ("--lib", Wanted::UnitTest(None, lib), None),
+            ("--bins", Wanted::Run, None),
+        ] {
+            let (config, found) = read(line).unwrap();
+            assert_eq!((config.request.wanted, found.as_deref()), (wanted, filter), "{line}");
+        }
+        let build = config("--workspace --color never --timings --keep-going").build;
+        assert!(build.workspace);
+        assert_eq!(build.passed_on, ["--color", "never", "--timings", "--keep-going"]);
+        let verbose = |times| parse("").cargo.config(None, times, false).unwrap().build;
+        assert!(verbose(1).verbose && verbose(1).passed_on.is_empty());
+        assert_eq!(verbose(3).passed_on, ["--verbose", "--verbose"]);
+    }
+
+    #[test]
+    fn what_has_no_meaning_says_what_to_write() {
+        for (line, instead) in [
+            ("run --test x", "write `test`, or omit `run`"),
+            ("test --bench x", "write `bench`, or omit `test`"),
+            ("bench --example x", "write `run`, or omit `bench`"),
+            ("run lex", "`cargo flamegraph -- lex`"),
+            ("lex", "`cargo flamegraph -- lex`"),
+            ("--all-targets", "name it with --bin"),
+            ("--tests", "--test NAME"),
+            ("--benches", "--bench NAME"),
+            ("--examples", "--example NAME"),
+            ("--exclude x", "--package"),
+            ("--doc", "--example"),
+            ("--message-format json", "omit --message-format"),
+        ] {
+            let error = read(line).unwrap_err().to_string();
+            assert!(error.contains(instead), "{line}: {error}");
+        }
+    }
+
     /// The options of flamegraph 0.6.15 that are not cargo's, under their names.
     #[derive(Args)]
     #[rustfmt::skip]
     struct Graph {
         #[arg(short)] v: bool,
+        #[arg(short, long)] quiet: bool,
         #[arg(short)] o: bool,
         #[arg(short = 'F')] f: bool,
         #[arg(short)] z: bool,
@@ -304,7 +460,7 @@ mod tests {
         // Panics if two options share a name.
         Both::command().debug_assert();
         let both = Both::try_parse_from(["x", "-F", "-f", "a", "-vozci", "--root", "-q"]).unwrap();
-        let Graph { v, o, f, z, c, i, root } = both.graph;
-        assert!(v && o && f && z && c && i && root && both.cargo.quiet);
+        let Graph { v, quiet, o, f, z, c, i, root } = both.graph;
+        assert!(v && quiet && o && f && z && c && i && root && both.cargo.features == ["a"]);
     }
 }

@@ -2,12 +2,15 @@
 
 use std::ffi::OsString;
 
+use anyhow::Context;
 use clap::Parser;
 
 use super::cargo::{CargoOptions, without_subcommand};
-use super::graph::{GraphOptions, Subject};
-use super::io::say;
+use super::cargo_words::{self, features_for_frequency};
+use super::graph::{GraphOptions, Subject, command_line};
+use super::io::{report, say};
 use super::program::{Done, Program};
+use crate::cargo::prepare;
 
 /// Build a target of a cargo workspace, record it, and draw a flame graph.
 ///
@@ -19,11 +22,15 @@ use super::program::{Done, Program};
     name = "cargo-flamegraph",
     bin_name = "cargo flamegraph",
     version,
-    override_usage = "cargo flamegraph [OPTIONS] [-- ARGUMENTS...]",
+    override_usage = "cargo flamegraph [run] [OPTIONS] [-- ARGUMENTS...]\n       cargo flamegraph test|bench [FILTER] [OPTIONS] [-- ARGUMENTS...]",
     after_help = "Exit status: that of the program once the graph is drawn; 1 if something failed; 2 for wrong usage; 130 if interrupted while drawing.\n\
 Memory: the distinct stacks and frames. Except on Linux, the recording is first written to a temporary file beside the output."
 )]
 pub struct CargoFlamegraphArgs {
+    /// `run`, `test` or `bench`, as for cargo; after the latter two, the name of tests or benchmarks
+    #[arg(value_name = "run|test|bench [FILTER]")]
+    words: Vec<String>,
+
     /// Arguments for the recorded program
     #[arg(last = true, value_name = "ARGUMENTS")]
     trailing: Vec<OsString>,
@@ -39,13 +46,32 @@ impl Program for CargoFlamegraphArgs {
     const NAME: &'static str = "cargo-flamegraph";
 
     fn arguments(arguments: Vec<OsString>) -> Vec<OsString> {
-        without_subcommand(arguments)
+        let mut arguments = without_subcommand(arguments);
+        for features in features_for_frequency(&mut arguments) {
+            let what = "taken as --features, because it is no frequency";
+            say(Self::NAME, format_args!("-F {features} {what}"));
+        }
+        arguments
     }
 
     fn run(self) -> anyhow::Result<Done> {
-        let mut told = |line: &str| say(Self::NAME, format_args!("{line}"));
-        let launch = self.cargo.workload(self.graph.verbose(), &self.trailing, &mut told)?;
-        let command = std::iter::once(launch.program).chain(launch.args).collect();
+        let quiet = self.graph.quiet();
+        let (verb, filter) = cargo_words::verb(&self.words)?;
+        let config = self.cargo.config(verb, self.graph.verbose(), quiet)?;
+        self.graph.check()?;
+        let cwd = std::env::current_dir().context("cannot find the working directory")?;
+        let filter = filter.map(OsString::from);
+        let arguments: Vec<OsString> = filter.into_iter().chain(self.trailing).collect();
+        let mut tell = |line: &str| report(Self::NAME, quiet, &line);
+        let launch = prepare(&config, &cwd, &arguments, &mut tell)?;
+        let command: Vec<OsString> = std::iter::once(launch.program).chain(launch.args).collect();
+        if self.cargo.no_run {
+            let line = command_line(&command).unwrap_or_default();
+            let place = launch.cwd.display();
+            let built = format_args!("built; to record it in {place}: flamegraph -- {line}");
+            report(Self::NAME, quiet, &built);
+            return Ok(Done::Ok);
+        }
         self.graph.run(Self::NAME, Subject::Launch { command, env: launch.env, cwd: launch.cwd })
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args};
 
 use super::binary::is_closed_pipe;
 use super::failed;
@@ -29,11 +29,15 @@ use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
 
 /// The options of flamegraph 0.6.15 that both programs take, with its defaults.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct GraphOptions {
     /// Show the command lines that are run
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+
+    /// Print only errors
     #[arg(short, long)]
-    verbose: bool,
+    quiet: bool,
 
     /// Write the graph to FILE: a page with several views if it ends in .html, otherwise an SVG.
     /// May be repeated
@@ -100,14 +104,31 @@ pub(crate) enum Subject {
 }
 
 impl GraphOptions {
-    /// Whether to show the command lines.
-    pub(crate) fn verbose(&self) -> bool {
+    /// How often `-v` was typed.
+    pub(crate) fn verbose(&self) -> u8 {
         self.verbose
+    }
+
+    /// Whether only errors are said.
+    pub(crate) fn quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Refuses what cannot be drawn or written, before a build that takes minutes.
+    ///
+    /// No file is left behind: cargo would take one that is new for a change of the package.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.record.config()?;
+        self.keep(&self.targets()?)?;
+        let post_process = self.post_process_words()?;
+        self.clone().pipeline(post_process)?;
+        Ok(())
     }
 
     /// Records, draws, and passes on the workload's status. Messages start with `name`.
     pub(crate) fn run(self, name: &'static str, subject: Subject) -> Result<Done> {
-        logger::install(name, false, 0);
+        let quiet = self.quiet;
+        logger::install(name, quiet, 0);
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;
         record.backend = self.recording.backend;
@@ -119,7 +140,7 @@ impl GraphOptions {
         let open = self.open;
         let strict = self.strict;
         let options = self.record.clone();
-        let mut tell = teller(name, self.verbose, false);
+        let mut tell = teller(name, self.verbose > 0, quiet);
         let mut pipeline = self.pipeline(post_process)?;
         let workload = match subject {
             Subject::Recording(path) => Err(path),
@@ -129,12 +150,14 @@ impl GraphOptions {
                 Ok(Workload::Command(command))
             }
         };
-        pipeline.command = workload.as_ref().ok().and_then(command_line);
+        if let Ok(Workload::Command(words)) = &workload {
+            pipeline.command = command_line(words);
+        }
         let recorder = record::recorder();
         let (ended, drawn, kept) = match workload {
             Err(path) => {
                 let label = path.display().to_string();
-                (None, draw_file(name, &path, &label, pipeline, targets)?, Ok(()))
+                (None, draw_file(name, quiet, &path, &label, pipeline, targets)?, Ok(()))
             }
             Ok(workload) if recorder.streams(&workload, &record) => {
                 let Live { ended, drawn, kept } =
@@ -151,7 +174,7 @@ impl GraphOptions {
                 let kept = keep.map_or(Ok(()), |keep| copy(recording, keep));
                 let label = ended.elsewhere.as_ref().map(|path| path.display().to_string());
                 let label = label.as_deref().unwrap_or("the recording");
-                let drawn = draw_file(name, recording, label, pipeline, targets)?;
+                let drawn = draw_file(name, quiet, recording, label, pipeline, targets)?;
                 (Some(ended), drawn, kept)
             }
         };
@@ -169,8 +192,8 @@ impl GraphOptions {
             }
             output.commit()?;
         }
-        report(name, false, &format_args!("wrote {written}: {tally}"));
-        if let Some(failure) = failure {
+        report(name, quiet, &format_args!("wrote {written}: {tally}"));
+        if let Some(failure) = failure.filter(|_| !quiet) {
             say(name, format_args!("{failure}; the graph shows what it did until then"));
         }
         // The reader of a FIFO may close it early.
@@ -273,6 +296,7 @@ fn keep_larger(name: &str, output: &mut Output, samples: u64) -> Result<()> {
 /// Draws the recording at `path`, which errors call `label`.
 fn draw_file(
     name: &'static str,
+    quiet: bool,
     path: &Path,
     label: &str,
     pipeline: pipeline::Config,
@@ -280,16 +304,15 @@ fn draw_file(
 ) -> Result<crate::error::Result<Drawn>> {
     let input = Input::open(path)?;
     let progress = Arc::default();
-    let _shown = Shown::start(name, label, &progress, true);
+    let _shown = Shown::start(name, label, &progress, !quiet);
     let input =
         input::Input { name: label.into(), reader: input.reader, path: input.path, progress };
     let drawn = pipeline::draw(input, pipeline, targets);
     Ok(drawn.map(|(outputs, tally)| Drawn { outputs, tally }))
 }
 
-/// The recorded command, as a user would type it.
-fn command_line(workload: &Workload) -> Option<String> {
-    let Workload::Command(words) = workload else { return None };
+/// A command, as a user would type it.
+pub(crate) fn command_line(words: &[OsString]) -> Option<String> {
     let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     shlex::try_join(words.iter().map(|word| &**word)).ok()
 }

@@ -7,6 +7,7 @@
 mod binary;
 mod cargo;
 mod cargo_flamegraph;
+mod cargo_words;
 mod diff;
 mod failed;
 mod filter;

@@ -194,7 +194,7 @@ impl From<PictureFormat> for Format {
 }
 
 /// The options that fg-render and flamegraph have in common.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct GraphArgs {
     /// Set the title
     #[arg(long, value_name = "STRING")]

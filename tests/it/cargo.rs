@@ -13,7 +13,7 @@ use flamepipe::cargo::{
 };
 use flamepipe::error::{Error, Result};
 
-use crate::harness::{Dir, cannot_run, repo};
+use crate::harness::{Dir, Outcome, cannot_run, repo};
 
 /// A copy of a workspace of tests/fixtures/cargo, whose target folder goes with it.
 struct Workspace(Dir);
@@ -39,12 +39,14 @@ impl Workspace {
 
     fn build(&self) -> Build {
         let target_dir = Some(self.0.path("target"));
-        Build { target_dir, offline: true, quiet: true, ..Build::default() }
+        // Without more debug information, these builds are also cargo's own.
+        Build { target_dir, offline: true, quiet: true, no_debuginfo: true, ..Build::default() }
     }
 
     fn choose(&self, folder: &str, wanted: Wanted, package: Option<&str>) -> Result<Target> {
         let metadata = metadata(&cargo(), &self.build(), &self.path(folder))?;
-        choose(&metadata, &Request { wanted, package: package.map(str::to_owned) })
+        let package = package.map(str::to_owned);
+        choose(&metadata, &Request { wanted, package, ..Request::default() })
     }
 
     fn prepare(
@@ -54,7 +56,7 @@ impl Workspace {
         build: Build,
         args: &[&str],
     ) -> (Launch, String) {
-        let config = Config { request: Request { wanted, package: None }, build };
+        let config = Config { request: Request { wanted, ..Request::default() }, build };
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
         let mut said = String::new();
         let launch = prepare(&config, &self.path(folder), &args, &mut |line| {
@@ -125,6 +127,8 @@ fn several_binaries_are_listed() {
         "package bins has no bin target `gamma`; the workspace has: alpha, beta; \
          name one of them, and its package with --package if needed"
     );
+    let alike = refused(workspace.choose("", Wanted::Bin("alhpa".into()), None));
+    assert!(alike.ends_with("; a target with a similar name exists: alpha"), "{alike}");
     assert_eq!(
         refused(workspace.choose("", Wanted::Run, Some("other"))),
         "the workspace has no package `other`; it has: bins; name one of them with --package"
@@ -140,9 +144,10 @@ fn default_run_is_what_cargo_run_runs() {
     let target = workspace.choose("", Wanted::Run, None).unwrap();
     assert_eq!((target.name.as_str(), target.chosen), ("two", Chosen::Default));
     assert_eq!(target.announcement(), None);
-    // As in 0.6.15, it also decides between several unit tests.
+    // As in 0.6.15, it also decides between the unit tests of several binaries; that is said.
     let unit = workspace.choose("", Wanted::UnitTest(None, None), None).unwrap();
     assert_eq!((unit.name.as_str(), unit.kind), ("two", Kind::UnitTest(UnitKind::Bin)));
+    assert!(unit.announcement().unwrap().contains("name another one with --unit-test=NAME"));
 }
 
 #[test]
@@ -159,9 +164,12 @@ fn every_kind_of_target() {
         "several targets match: lib kinds, bin kinds; \
          choose with --unit-test-kind bin or --unit-test-kind lib"
     );
+    let unit = choose(Wanted::UnitTest(None, None)).unwrap();
+    assert_eq!((unit.kind, unit.chosen), (Kind::UnitTest(UnitKind::Lib), Chosen::Library));
     assert_eq!(
-        refused(choose(Wanted::UnitTest(None, None))),
-        "several targets match: lib kinds, bin extra, bin kinds; name one with --unit-test=NAME"
+        unit.announcement().unwrap(),
+        "automatically selected lib target kinds in package kinds@0.1.0 because the library comes first; \
+         name another one with --test NAME or --unit-test=NAME"
     );
     let lib = choose(Wanted::UnitTest(None, Some(UnitKind::Lib))).unwrap();
     assert_eq!(lib.kind, Kind::UnitTest(UnitKind::Lib));
@@ -265,7 +273,8 @@ fn the_environment_is_cargos() {
         assert!(cargos.contains(printed), "{printed}");
     }
     assert_eq!(launch.cwd, workspace.path("src"));
-    assert!(said.contains("[profile.release]\ndebug = true"), "{said}");
+    let advice = "omit --no-debuginfo, or set debug = 1 in [profile.release] of Cargo.toml";
+    assert!(said.contains(advice), "{said}");
 }
 
 #[test]
@@ -314,10 +323,7 @@ fn harnesses_and_benchmarks_get_what_cargo_gives_them() {
         let (launch, _) = workspace.prepare("", wanted, workspace.build(), typed);
         assert_eq!(launch.args, typed, "--bench is passed once, also if it was typed");
     }
-    assert!(
-        said.contains("[profile.bench]\n") && said.contains("CARGO_PROFILE_BENCH_DEBUG=true"),
-        "{said}"
-    );
+    assert!(said.contains("set debug = 1 in [profile.bench]"), "{said}");
 
     let name = || Some("kinds".to_owned());
     let lib = Wanted::UnitTest(name(), Some(UnitKind::Lib));
@@ -341,31 +347,116 @@ fn harnesses_and_benchmarks_get_what_cargo_gives_them() {
 #[test]
 fn what_the_profile_strips_is_told() {
     let Some(workspace) = Workspace::new("kinds") else { return };
-    for (strip, debug, what, lines) in [
-        (
-            "true",
-            "true",
-            "strips the executable, so functions will have no names. Set in",
-            "strip = \"none\"\n\n",
-        ),
-        ("true", "false", "strips the executable", "strip = \"none\"\ndebug = true\n"),
-        ("'debuginfo'", "true", "strips debug information", "strip = \"none\"\n\n"),
-        ("'none'", "false", "the profile has no debug information", "debug = true\n"),
+    for (strip, debug, what, remedy) in [
+        ("true", "true", "functions will have no names", "set strip = \"none\" in"),
+        ("true", "false", "functions will", "set strip = \"none\" and debug = 1 in"),
+        ("'debuginfo'", "true", "the profile strips debug", "set strip = \"none\" in"),
+        ("'none'", "false", "the profile has no debug information", "set debug = 1 in"),
     ] {
         let config = [("strip", strip), ("debug", debug)]
             .map(|(name, value)| format!("profile.release.{name}={value}"));
         let build = Build { config: config.to_vec(), ..workspace.build() };
         let (_, said) = workspace.prepare("", Wanted::Bin("kinds".into()), build, &[]);
-        assert!(said.contains(what) && said.contains(lines), "{strip} {debug}: {said}");
-        let variable = said.contains("CARGO_PROFILE_RELEASE_STRIP=none");
-        assert_eq!(variable, strip != "'none'", "{said}");
+        assert!(said.contains(what) && said.contains(remedy), "{strip} {debug}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
     }
+}
+
+#[test]
+fn debug_information_is_added_for_one_build() {
+    let Some(workspace) = Workspace::new("kinds") else { return };
+    let cargo_builds = || {
+        let line = ["build", "-q", "--offline", "--release", "--bin", "kinds"];
+        let (success, messages) =
+            workspace.cargo("", &[&line[..], &["--message-format", "json"]].concat());
+        assert!(success);
+        messages.contains("\"fresh\":false")
+    };
+    assert!(cargo_builds());
+    for (stripped, set) in [
+        ("", "building with profile.release.debug=1 and profile.release.strip=\"none\" for"),
+        ("profile.release.strip=true", "profile.release.debug=1 and profile.release.strip"),
+    ] {
+        let config = Some(stripped.to_owned()).filter(|setting| !setting.is_empty());
+        let config = config.into_iter().collect();
+        let build = Build { no_debuginfo: false, config, ..workspace.build() };
+        let (_, said) = workspace.prepare("", Wanted::Bin("kinds".into()), build, &[]);
+        assert!(said.contains(set) && said.lines().count() == 1, "nothing is missing: {said}");
+    }
+    assert!(!cargo_builds(), "the user's own build is still up to date");
+    let lines = Build {
+        profile: Profile::Named("release-lines".into()),
+        no_debuginfo: false,
+        ..workspace.build()
+    };
+    let (_, said) = workspace.prepare("", Wanted::Bin("kinds".into()), lines, &[]);
+    assert_eq!(said, "", "the user's choice of debug information is left alone");
+}
+
+/// Runs `cargo flamegraph LINE` in the workspace.
+fn flamegraph(workspace: &Workspace, line: &str) -> Outcome {
+    let words = shlex::split(line).unwrap();
+    let mut cmd = workspace.0.cmd("cargo-flamegraph").arg("flamegraph").args(words);
+    cmd.command.current_dir(workspace.path(""));
+    cmd.env("CARGO_TARGET_DIR", workspace.0.path("target")).env("CARGO_NET_OFFLINE", "true").run()
+}
+
+#[test]
+fn what_a_user_of_cargo_types() {
+    let Some(workspace) = Workspace::new("kinds") else { return };
+    // The examples of flamegraph 0.6.15 come first, with the names of this workspace.
+    for (line, runs) in [
+        ("--bin=kinds", "release/kinds"),
+        ("--dev --bin kinds", "debug/kinds"),
+        (
+            "--bin kinds -- my-command --my-arg my-value -m -f",
+            " my-command --my-arg my-value -m -f",
+        ),
+        ("--bench speed --features more -- --bench", "speed-* --bench"),
+        ("--example show --features more", "examples/show"),
+        ("--unit-test -- test::in::package", "kinds-* test::in::package"),
+        ("--unit-test kinds --unit-test-kind lib -- doubles", "kinds-* doubles"),
+        ("--test whole", "whole-*"),
+        ("-o my_flamegraph.svg --bin kinds", "release/kinds"),
+        // What cargo itself takes.
+        ("run --bin kinds", "release/kinds"),
+        ("run -r -F more --bin extra -q", ""),
+        ("test", "kinds-*"),
+        ("test double", "kinds-* double"),
+        ("test --test whole who -- --exact", "whole-* who --exact"),
+        ("bench", "speed-* --bench"),
+        ("bench lex --workspace", "speed-* lex --bench"),
+        ("--lib", "kinds-*"),
+        ("-p kinds@0.1 --bin kinds --color never --timings", "release/kinds"),
+        ("--bin kinds --profile release-lines -v", "release-lines/kinds"),
+    ] {
+        let outcome = flamegraph(&workspace, &format!("--no-run --no-debuginfo {line}")).success();
+        let said = outcome.stderr.to_str_lossy();
+        let recorded = said.lines().find_map(|line| line.split(": flamegraph -- ").nth(1));
+        let recorded = recorded.unwrap_or_default();
+        let (start, end) = runs.split_once('*').unwrap_or((runs, ""));
+        assert!(recorded.contains(start) && recorded.ends_with(end), "{line}: {said}");
+        assert!(!line.ends_with("-q") || said.lines().count() == 1, "{said}");
+    }
+    for (line, status, said) in [
+        ("server 8000", 2, "cargo flamegraph -- server 8000"),
+        ("--bin kidns", 1, "a target with a similar name exists: kinds"),
+        ("-p kind", 1, "a package with a similar name exists: kinds"),
+        ("--bin kinds --features nothing", 101, "cargo build failed"),
+        ("--bin kinds --image-width 20 --features nothing", 2, "width"),
+        ("--bin kinds -o none/x.svg --features nothing", 1, "cannot write none/x.svg"),
+    ] {
+        let outcome = flamegraph(&workspace, line).code(status).says(said);
+        let built = outcome.stderr.contains_str("does not contain this feature");
+        assert_eq!(built, status == 101, "{line}: {}", outcome.everything());
+    }
+    assert!(!workspace.path("flamegraph.svg").exists());
 }
 
 #[test]
 fn a_failed_build_is_one_line() {
     let Some(workspace) = Workspace::new("kinds") else { return };
-    let request = Request { wanted: Wanted::Bin("extra".into()), package: None };
+    let request = Request { wanted: Wanted::Bin("extra".into()), ..Request::default() };
     let mut config = Config { request, build: workspace.build() };
     let error = prepare(&config, &workspace.path(""), &[], &mut |_| {}).unwrap_err();
     assert!(error.to_string().starts_with("cargo build failed (exit status: 101)"), "{error}");
