@@ -75,14 +75,8 @@ impl Recorder for Linux {
                 tell(Notice::Change(&format!("{problem}; recording with perf")));
                 perf.record(workload, config, to, tell)
             }
-            Err(what) => {
-                let remedy = if what.starts_with("only root") {
-                    "record with --root"
-                } else {
-                    "perf may support it: install perf (package linux-perf or linux-tools), or \
-                     set PERF to its path"
-                };
-                Err(Error::NeedsPerf { what, remedy: remedy.into() })
+            Err(problem) => {
+                Err(Error::NeedsPerf { what: problem.to_string(), remedy: problem.remedy().into() })
             }
         }
     }

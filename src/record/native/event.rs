@@ -12,6 +12,7 @@ use std::path::Path;
 use bstr::ByteSlice;
 
 use super::attr::What;
+use super::needs_perf::NeedsPerf;
 use crate::folded::OFF_CPU;
 
 const HARDWARE: u32 = 0;
@@ -130,13 +131,11 @@ impl Event {
         Event { name: name.into(), what }
     }
 
-    /// Reads a name. The error is a phrase.
-    pub(super) fn parse(name: &str, sys: &Path) -> Result<Event, String> {
+    /// Reads a name.
+    pub(super) fn parse(name: &str, sys: &Path) -> Result<Event, NeedsPerf> {
         if name.starts_with('{') {
-            return Err("groups of events need perf".into());
+            return Err(NeedsPerf::Group);
         }
-        // perf knows more names: those of a vendor's tables, and probes.
-        let unknown = || format!("fg-record does not know the event {name}");
         let (base, modifiers) = split(name);
         let mut what = if let Some((pmu, terms)) =
             base.strip_suffix('/').and_then(|base| base.split_once('/'))
@@ -150,19 +149,20 @@ impl Event {
             What { kind: RAW, config, ..What::default() }
         } else if let Some((system, point)) = base.split_once(':') {
             let id = tracepoint(system, point, sys).ok_or_else(|| {
-                let is_told = TRACING.iter().any(|root| sys.join(root).join("events").is_dir());
+                let is_mounted = TRACING.iter().any(|root| sys.join(root).join("events").is_dir());
                 if Event::is_hidden(name, sys) {
-                    format!("only root may look up the tracepoint {name}")
-                } else if is_told {
-                    format!("there is no event {name}")
+                    NeedsPerf::HiddenTracepoint(name.into())
+                } else if is_mounted {
+                    NeedsPerf::NoTracepoint(name.into())
                 } else {
-                    format!("cannot look up the tracepoint {name}: tracefs is not mounted")
+                    NeedsPerf::NoTracefs(name.into())
                 }
             })?;
             // Each occurrence is a sample, unless a period says otherwise.
             What { kind: TRACEPOINT, config: id, period: Some(1), ..What::default() }
         } else {
-            return Err(unknown());
+            // perf knows more names: those of a vendor's tables, and probes.
+            return Err(NeedsPerf::UnknownEvent(name.into()));
         };
         for modifier in modifiers.chars() {
             match modifier {
@@ -171,7 +171,7 @@ impl Event {
                 'h' => what.only.get_or_insert_default().hypervisor = true,
                 'p' => what.precise += 1,
                 'P' => what.precise = 0,
-                _ => return Err(format!("the modifier {modifier} of {name} needs perf")),
+                _ => return Err(NeedsPerf::Modifier { modifier, event: name.into() }),
             }
         }
         Ok(Event { name: name.into(), what })
@@ -215,15 +215,13 @@ fn tracepoint(system: &str, point: &str, sys: &Path) -> Option<u64> {
 }
 
 /// `cpu/event=0x3c,umask=0/` or `cpu_core/cycles/`.
-fn of_pmu(pmu: &str, terms: &str, sys: &Path) -> Result<What, String> {
+fn of_pmu(pmu: &str, terms: &str, sys: &Path) -> Result<What, NeedsPerf> {
     let folder = sys.join("bus/event_source/devices").join(pmu);
     let read =
         |name: &str| fs::read_to_string(folder.join(name)).map(|text| text.trim().to_owned());
     let kind = read("type").ok().and_then(|kind| kind.parse().ok());
-    let mut what = What {
-        kind: kind.ok_or_else(|| format!("this machine has no PMU {pmu}"))?,
-        ..What::default()
-    };
+    let mut what =
+        What { kind: kind.ok_or_else(|| NeedsPerf::NoPmu(pmu.into()))?, ..What::default() };
     let mut terms: Vec<String> = terms.split(',').map(str::to_owned).rev().collect();
     while let Some(term) = terms.pop() {
         let (field, value) = term.split_once('=').unwrap_or((&term, "1"));
@@ -231,14 +229,16 @@ fn of_pmu(pmu: &str, terms: &str, sys: &Path) -> Result<What, String> {
             Ok(place) => place,
             Err(_) => {
                 let event = read(&format!("events/{term}"));
-                let event = event.map_err(|_| format!("the PMU {pmu} has no {term}"))?;
+                let event =
+                    event.map_err(|_| NeedsPerf::NoTerm { pmu: pmu.into(), term: term.clone() })?;
                 terms.extend(event.split(',').map(str::to_owned).rev());
                 continue;
             }
         };
-        let value = number(value).ok_or_else(|| format!("{value} in {term} is not a number"))?;
+        let value = number(value)
+            .ok_or_else(|| NeedsPerf::Value { value: value.into(), term: term.clone() })?;
         deposit(&mut what, &place, value)
-            .ok_or_else(|| format!("the PMU {pmu} has an unknown format for {field}"))?;
+            .ok_or_else(|| NeedsPerf::Format { pmu: pmu.into(), field: field.into() })?;
     }
     Ok(what)
 }
@@ -254,7 +254,8 @@ fn deposit(what: &mut What, place: &str, mut value: u64) -> Option<()> {
     };
     for range in ranges.split(',') {
         let (low, high) = range.split_once('-').unwrap_or((range, range));
-        let (low, high): (u32, u32) = (low.parse().ok()?, high.parse().ok()?);
+        let low: u32 = low.parse().ok()?;
+        let high: u32 = high.parse().ok()?;
         for bit in low..=high.min(63) {
             *word |= (value & 1) << bit;
             value >>= 1;
@@ -268,7 +269,7 @@ mod tests {
     use super::super::attr::Only;
     use super::*;
 
-    fn what(name: &str) -> Result<What, String> {
+    fn what(name: &str) -> Result<What, NeedsPerf> {
         Event::parse(name, Path::new("/nowhere")).map(|event| event.what)
     }
 
@@ -320,8 +321,9 @@ mod tests {
         assert_eq!(what("cpu/stalls/"), plain(4, 0x4a3 | 1 << 32));
         assert!(Event::parse("cpu/nothing/", sys.path()).is_err());
         let problem = |name, sys| Event::parse(name, sys).unwrap_err();
-        assert_eq!(problem("sched:nothing", sys.path()), "there is no event sched:nothing");
-        let nowhere = problem("sched:sched_switch", Path::new("/nowhere"));
-        assert!(nowhere.ends_with("tracefs is not mounted"), "{nowhere}");
+        let nothing = NeedsPerf::NoTracepoint("sched:nothing".into());
+        assert_eq!(problem("sched:nothing", sys.path()), nothing);
+        let nowhere = NeedsPerf::NoTracefs("sched:sched_switch".into());
+        assert_eq!(problem("sched:sched_switch", Path::new("/nowhere")), nowhere);
     }
 }

@@ -23,6 +23,7 @@ mod family;
 mod frame_pointers;
 mod ids;
 mod kernel;
+mod needs_perf;
 mod off_cpu;
 mod open;
 mod queue;
@@ -45,6 +46,7 @@ use crate::lookup::check_runnable;
 
 use attr::{CallGraph, Rate, Wanted};
 use event::Event;
+use needs_perf::NeedsPerf;
 use open::Events;
 use queue::Queue;
 use session::Session;
@@ -63,8 +65,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Reads the names in `config`. The error is a phrase: something that perf may still support.
-    pub(super) fn new(workload: &Workload, config: &Config) -> Result<Plan, String> {
+    /// Reads the names in `config`.
+    pub(super) fn new(workload: &Workload, config: &Config) -> Result<Plan, NeedsPerf> {
         let sys = Path::new("/sys");
         let names = config.events.iter().flat_map(|names| split_events(names));
         // The recorder that sudo starts looks up hidden tracepoints.
@@ -152,7 +154,7 @@ fn choose(workload: &Workload) -> (CallGraph, Option<String>) {
     }
 }
 
-fn call_graph(mode: &str) -> Result<CallGraph, String> {
+fn call_graph(mode: &str) -> Result<CallGraph, NeedsPerf> {
     /// perf's own limit: records have 64 KB.
     const MOST: u32 = 65_000;
     match mode.split_once(',').unwrap_or((mode, "64000")) {
@@ -160,9 +162,9 @@ fn call_graph(mode: &str) -> Result<CallGraph, String> {
         ("lbr", _) => Ok(CallGraph::Lbr),
         ("dwarf", bytes) => match bytes.parse() {
             Ok(bytes @ 8..=MOST) => Ok(CallGraph::Dwarf(bytes & !7)),
-            _ => Err(format!("cannot copy {bytes} bytes of a stack, only 8 to {MOST}")),
+            _ => Err(NeedsPerf::StackSize { bytes: bytes.into(), most: MOST }),
         },
-        _ => Err(format!("fg-record does not know the call graph {mode}")),
+        _ => Err(NeedsPerf::CallGraph(mode.into())),
     }
 }
 
