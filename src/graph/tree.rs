@@ -99,7 +99,7 @@ impl Default for CallTree {
 }
 
 /// A part of a walk that is left to do.
-enum Step {
+enum Task {
     /// Walk a path. The fields are the index of its first run, up to the last one, and its length.
     Enter(usize, usize),
     /// Give a path that is not drawn: its last name, its parent's length, and its weight.
@@ -226,19 +226,19 @@ impl CallTree {
 
         // The runs of all paths that are still to be entered. Those of the next path are last.
         let mut runs = Vec::from_iter(std::iter::once(0..self.ends.len()));
-        let mut steps = vec![Step::Enter(0, 0)];
+        let mut tasks = vec![Task::Enter(0, 0)];
         let mut path = Vec::new();
         let mut children = Vec::new();
-        while let Some(step) = steps.pop() {
-            let (first, depth) = match step {
-                Step::Enter(first, depth) => (first, depth),
-                Step::Narrow(name, depth, after) => {
+        while let Some(task) = tasks.pop() {
+            let (first, depth) = match task {
+                Task::Enter(first, depth) => (first, depth),
+                Task::Narrow(name, depth, after) => {
                     path.truncate(depth);
                     path.push(name);
                     line(&path, Weight { before: after, after });
                     continue;
                 }
-                Step::Line(depth, weight) => {
+                Task::Line(depth, weight) => {
                     path.truncate(depth);
                     line(&path, weight);
                     continue;
@@ -264,7 +264,7 @@ impl CallTree {
                 }
             }
             children.sort_unstable_by_key(|(rank, _)| *rank);
-            // The step that is pushed last comes next, so push the last sibling first. `rest` is
+            // The task that is pushed last comes next, so push the last sibling first. `rest` is
             // the weight before the sibling that was pushed last.
             let mut rest = None::<Weight>;
             for group in children.chunk_by(|a, b| a.0 == b.0).rev() {
@@ -278,11 +278,11 @@ impl CallTree {
                     rest.get_or_insert_default().add(sum);
                     continue;
                 }
-                steps.extend(rest.take().map(|rest| Step::Line(depth, rest.unchanged())));
+                tasks.extend(rest.take().map(|rest| Task::Line(depth, rest.unchanged())));
                 if is_narrow {
-                    steps.push(Step::Narrow(ranks.name(group[0].0), depth, sum.after));
+                    tasks.push(Task::Narrow(ranks.name(group[0].0), depth, sum.after));
                 } else {
-                    steps.push(Step::Enter(runs.len(), depth + 1));
+                    tasks.push(Task::Enter(runs.len(), depth + 1));
                     runs.extend(group.iter().map(|(_, run)| run.clone()));
                 }
             }
@@ -294,9 +294,9 @@ impl CallTree {
             if differential && depth > 0 {
                 let grown = whole.after.wrapping_sub(whole.before);
                 let before = after.wrapping_sub(grown);
-                steps.push(Step::Line(depth, Weight { before, after }));
+                tasks.push(Task::Line(depth, Weight { before, after }));
             } else if depth > 0 {
-                steps.extend(rest.map(|rest| Step::Line(depth, rest)));
+                tasks.extend(rest.map(|rest| Task::Line(depth, rest)));
             }
         }
     }

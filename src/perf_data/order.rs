@@ -25,7 +25,7 @@ const BUDGET: usize = 256 << 20;
 
 /// Where a waiting record is.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// In the mapped file, at this byte.
     Whole(usize),
     /// Copied out of a stream.
@@ -35,12 +35,12 @@ pub(super) enum Place {
 #[derive(Debug)]
 struct Waiting {
     time: u64,
-    place: Place,
+    location: Location,
 }
 
 impl Waiting {
     fn cost(&self) -> usize {
-        let owned = if let Place::Owned(bytes) = &self.place { bytes.len() } else { 0 };
+        let owned = if let Location::Owned(bytes) = &self.location { bytes.len() } else { 0 };
         size_of::<Waiting>() + owned
     }
 }
@@ -49,7 +49,7 @@ impl Waiting {
 #[derive(Debug)]
 pub(super) struct Order {
     pending: Vec<Waiting>,
-    ready: VecDeque<Place>,
+    ready: VecDeque<Location>,
     /// The cost of the pending records.
     held: usize,
     budget: usize,
@@ -84,13 +84,13 @@ impl Order {
     }
 
     /// Adds a record. One without a time goes out at once. perf's synthetic records have time 0.
-    pub(super) fn push(&mut self, time: Option<u64>, place: Place) {
+    pub(super) fn push(&mut self, time: Option<u64>, location: Location) {
         let Some(time) = time.filter(|&time| time != 0 && time != u64::MAX) else {
-            self.ready.push_back(place);
+            self.ready.push_back(location);
             return;
         };
         self.latest = self.latest.max(time);
-        let waiting = Waiting { time, place };
+        let waiting = Waiting { time, location };
         self.held += waiting.cost();
         self.pending.push(waiting);
         if self.held > self.budget {
@@ -121,7 +121,7 @@ impl Order {
     }
 
     /// The next record in order that need not wait any more.
-    pub(super) fn pop(&mut self) -> Option<Place> {
+    pub(super) fn pop(&mut self) -> Option<Location> {
         self.ready.pop_front()
     }
 
@@ -147,7 +147,7 @@ impl Order {
             self.held = self.held.saturating_sub(waiting.cost());
             self.late += u64::from(self.forced && waiting.time < self.out);
             self.out = self.out.max(waiting.time);
-            self.ready.push_back(waiting.place);
+            self.ready.push_back(waiting.location);
         }
     }
 }
@@ -158,16 +158,16 @@ mod tests {
 
     fn drain(order: &mut Order) -> Vec<usize> {
         std::iter::from_fn(|| order.pop())
-            .map(|place| match place {
-                Place::Whole(at) => at,
-                Place::Owned(bytes) => bytes.len(),
+            .map(|location| match location {
+                Location::Whole(at) => at,
+                Location::Owned(bytes) => bytes.len(),
             })
             .collect()
     }
 
     fn push(order: &mut Order, times: &[u64]) {
         for &time in times {
-            order.push(Some(time), Place::Whole(time as usize));
+            order.push(Some(time), Location::Whole(time as usize));
         }
     }
 
@@ -189,7 +189,7 @@ mod tests {
     fn no_time_does_not_wait_and_equal_times_keep_their_order() {
         let mut order = Order::new();
         for (at, time) in [(1, Some(5)), (2, Some(4)), (3, Some(5)), (4, None), (5, Some(0))] {
-            order.push(time, Place::Whole(at));
+            order.push(time, Location::Whole(at));
         }
         assert_eq!(drain(&mut order), [4, 5]);
         order.end();
@@ -201,11 +201,11 @@ mod tests {
         let mut order = Order::with_budget(10_000);
         let mut seen = 0;
         for time in 1..1000 {
-            order.push(Some(time), Place::Owned(vec![0; 100].into()));
+            order.push(Some(time), Location::Owned(vec![0; 100].into()));
             assert!(order.held <= 10_000);
             seen += drain(&mut order).len();
         }
-        order.push(Some(1), Place::Whole(0));
+        order.push(Some(1), Location::Whole(0));
         order.end();
         assert_eq!(seen + drain(&mut order).len(), 1000);
         assert_eq!(order.late(), 1, "time 1 had gone out long before");

@@ -12,7 +12,7 @@ use super::feature::Features;
 use super::head::Head;
 use super::header::{self, FILE_SIZE, Header, PIPE_SIZE};
 use super::id::SampleId;
-use super::order::Place;
+use super::order::Location;
 use super::record::Record;
 use super::session::Session;
 use super::source::{Next, Source, fill};
@@ -29,7 +29,7 @@ pub struct Reader {
     source: Source,
     session: Session,
     /// The record that was lent last.
-    current: Place,
+    current: Location,
     ended: bool,
     progress: Arc<Progress>,
 }
@@ -165,7 +165,7 @@ impl Reader {
             written: None,
             source,
             session,
-            current: Place::Whole(0),
+            current: Location::Whole(0),
             ended: false,
             progress: Arc::default(),
         }
@@ -187,8 +187,8 @@ impl Reader {
             self.advance().map_err(Error::io(|| format!("cannot read {}", self.name)))?;
         };
         let bytes = match (&self.current, &self.source) {
-            (Place::Owned(bytes), _) => bytes,
-            (Place::Whole(at), Source::Whole { bytes, end, .. }) => {
+            (Location::Owned(bytes), _) => bytes,
+            (Location::Whole(at), Source::Whole { bytes, end, .. }) => {
                 bytes.get(*at..*end).unwrap_or_default()
             }
             _ => &[],

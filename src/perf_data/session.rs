@@ -9,7 +9,7 @@ use super::feature::Features;
 use super::head::{Head, kind, misc};
 use super::header::{FileHeader, Section};
 use super::id;
-use super::order::{Order, Place};
+use super::order::{Location, Order};
 use super::record::Record;
 use crate::tally::{Loss, Tally};
 
@@ -162,8 +162,8 @@ impl Session {
         } else {
             id::time_of_other(bytes, self.endian, attr)
         };
-        let place = at.map_or_else(|| Place::Owned(bytes.into()), Place::Whole);
-        self.order.push(time, place);
+        let location = at.map_or_else(|| Location::Owned(bytes.into()), Location::Whole);
+        self.order.push(time, location);
         Some(())
     }
 
