@@ -85,6 +85,7 @@ pub mod symbols;
 pub mod tally;
 mod unit;
 mod unwind;
+mod watch;
 mod windows;
 
 pub use backend::Backend;

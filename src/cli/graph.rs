@@ -23,10 +23,11 @@ use super::script::RecordingArgs;
 use super::signals;
 use crate::fold::Weighing;
 use crate::input;
-use crate::output::{Format, Target};
+use crate::output::{Format, Target, live_page};
 use crate::pipeline;
 use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
+use crate::watch::{Server, Watch};
 
 /// The options of flamegraph 0.6.15 that both programs take, with its defaults.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +48,11 @@ pub(crate) struct GraphOptions {
     /// Open the graph in its default program
     #[arg(long)]
     open: bool,
+
+    /// Show the graph in a browser while the program runs: prints the page's address, which --open
+    /// opens
+    #[arg(long, conflicts_with_all = ["post_process", "flame_chart"])]
+    live: bool,
 
     #[command(flatten)]
     recording: RecordingArgs,
@@ -138,6 +144,7 @@ impl GraphOptions {
         let path = self.outputs.first().cloned().unwrap_or_default();
         let keep = self.keep(&targets)?;
         let open = self.open;
+        let is_live = self.live;
         let strict = self.strict;
         let options = self.record.clone();
         let mut tell = teller(name, self.verbose > 0, quiet);
@@ -155,14 +162,28 @@ impl GraphOptions {
         }
         let recorder = record::recorder();
         let (ended, drawn, kept) = match workload {
+            Err(_) if is_live => {
+                let what = "--live shows what is recorded now: omit it, or --perfdata";
+                return Err(Failure::Usage(what.into()).into());
+            }
             Err(path) => {
                 let label = path.display().to_string();
                 (None, draw_file(name, quiet, &path, &label, pipeline, targets)?, Ok(()))
             }
             Ok(workload) if recorder.streams(&workload, &record) => {
-                let Live { ended, drawn, kept } =
-                    live::draw(&*recorder, &workload, &record, pipeline, keep, targets, &mut tell)?;
+                let watch = is_live.then(Arc::<Watch>::default);
+                let server =
+                    watch.as_ref().map(|watch| serve(name, watch, &pipeline, open)).transpose()?;
+                let to = live::Outputs { targets, keep, watch };
+                let live = live::draw(&*recorder, &workload, &record, pipeline, to, &mut tell);
+                server.into_iter().for_each(Server::stop);
+                let Live { ended, drawn, kept } = live?;
                 (Some(ended), drawn, kept)
+            }
+            Ok(_) if is_live => {
+                let what = "--live needs a recording that can be read while it grows: record with \
+                            flamepipe's own recorder, not with another one";
+                return Err(Failure::Usage(what.into()).into());
             }
             Ok(workload) => {
                 let temporary = temporary_beside(&path)?;
@@ -198,7 +219,7 @@ impl GraphOptions {
         }
         // The reader of a FIFO may close it early.
         kept.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })?;
-        if open {
+        if open && !is_live {
             let opening = || format!("cannot open {}", path.display());
             open::that_detached(&path).with_context(opening)?;
         }
@@ -291,6 +312,23 @@ fn keep_larger(name: &str, output: &mut Output, samples: u64) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Serves the page that shows in a browser what `watch` has, and says where it is.
+fn serve(
+    name: &'static str,
+    watch: &Arc<Watch>,
+    pipeline: &pipeline::Config,
+    is_opened: bool,
+) -> Result<Server> {
+    let page = live_page(&pipeline.render, pipeline.command.clone());
+    let server = Server::start(Arc::clone(watch), page).context("cannot serve the live graph")?;
+    let url = server.url();
+    report(name, false, &format_args!("live at {url}"));
+    if is_opened {
+        open::that_detached(&url).with_context(|| format!("cannot open {url}"))?;
+    }
+    Ok(server)
 }
 
 /// Draws the recording at `path`, which errors call `label`.

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
@@ -15,6 +16,7 @@ use crate::perf_data::Seekable;
 use crate::pipeline::{self, Sender};
 use crate::record::{self, Destination, Ended, Notice, Recorder, Workload};
 use crate::tally::Tally;
+use crate::watch::Watch;
 
 /// The result.
 pub(crate) struct Live {
@@ -32,7 +34,17 @@ pub(crate) struct Drawn {
     pub(crate) tally: Tally,
 }
 
-/// Records `workload`, and draws it into `targets`. Keeps the recording in `keep`, if given.
+/// Where a recording goes.
+pub(crate) struct Outputs {
+    /// The graphs.
+    pub(crate) targets: Vec<Target<Output>>,
+    /// The recording itself, if it is kept.
+    pub(crate) keep: Option<Output>,
+    /// What shows it while it goes on.
+    pub(crate) watch: Option<Arc<Watch>>,
+}
+
+/// Records `workload` and draws it.
 ///
 /// # Errors
 /// The recording failed.
@@ -41,10 +53,10 @@ pub(crate) fn draw(
     workload: &Workload,
     record: &record::Config,
     mut pipeline: pipeline::Config,
-    keep: Option<Output>,
-    targets: Vec<Target<Output>>,
+    to: Outputs,
     tell: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Live> {
+    let Outputs { targets, keep, watch } = to;
     let keep = keep.map(Keep::new).transpose()?;
     let (sender, reader) = pipeline::channel();
     // Recognising the format would mean to wait for 64 KB.
@@ -53,7 +65,10 @@ pub(crate) fn draw(
     let input = Input::new("the recording", reader);
     std::thread::scope(|scope| {
         let drawing = scope.spawn(move || {
-            let (outputs, tally) = pipeline::draw(input, pipeline, targets)?;
+            let (outputs, tally) = match watch {
+                Some(watch) => pipeline::draw_watched(input, pipeline, targets, watch)?,
+                None => pipeline::draw(input, pipeline, targets)?,
+            };
             Ok(Drawn { outputs, tally })
         });
         let mut to = Tee { sender, keep };

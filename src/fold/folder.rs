@@ -79,6 +79,26 @@ impl<S: FoldedSink> Folder<S> {
         Folder { event, ..Folder::new(self.config.clone(), self.input.clone(), next) }
     }
 
+    /// Pushes what was folded so far into `next`, as it will be pushed at the end, and goes on. `None`
+    /// if there is nothing yet.
+    pub(crate) fn so_far<T: FoldedSink>(
+        &mut self,
+        frames: &mut FrameTable,
+        next: T,
+    ) -> Result<Option<T>> {
+        let mut copy = self.beside(next);
+        let same: Vec<FrameId> = (0..frames.len()).map(FrameId::at).collect();
+        copy.absorb(self, &same);
+        let mut tally = Tally::default();
+        let folded = copy.push_all(frames, &mut tally)?;
+        if tally.stacks.is_none() {
+            return Ok(None);
+        }
+        let unit = unit::line(&copy.unit(&folded));
+        copy.next.text(&unit)?;
+        Ok(Some(copy.next))
+    }
+
     /// Several threads begin to read portions of the input.
     pub(super) fn begin_portions(&mut self) {
         self.event.begin_portions();
@@ -172,6 +192,34 @@ impl<S: FoldedSink> Folder<S> {
         } else {
             self.event.unit().unwrap_or_default()
         }
+    }
+
+    /// Pushes all stacks into the next sink. Returns the events that were folded.
+    fn push_all(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<Vec<OfEvent>> {
+        let mut folded = Vec::new();
+        let mut blocked = Vec::new();
+        for (event, turn) in std::mem::take(&mut self.by_event).into_iter().zip(self.event.turns())
+        {
+            match turn {
+                Turn::Folded => folded.push(event),
+                Turn::Off => blocked.push(event),
+                Turn::Other => {}
+            }
+        }
+        let mut stacks = StackQuality::default();
+        self.name_all(frames, &mut folded, &mut blocked, &mut stacks)?;
+        folded.append(&mut blocked);
+        for OfEvent { no_stack, .. } in &folded {
+            tally.lose(Loss::NoStack, no_stack.items, no_stack.weight);
+        }
+        tally.folded = self.event.folded();
+        for (event, count) in self.event.others() {
+            tally.leave_out(event, count);
+        }
+        if stacks.weight > 0 {
+            tally.stacks = Some(stacks);
+        }
+        Ok(folded)
     }
 
     fn name_all(
@@ -308,30 +356,8 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        let mut folded = Vec::new();
-        let mut blocked = Vec::new();
-        for (event, turn) in std::mem::take(&mut self.by_event).into_iter().zip(self.event.turns())
-        {
-            match turn {
-                Turn::Folded => folded.push(event),
-                Turn::Off => blocked.push(event),
-                Turn::Other => {}
-            }
-        }
-        let mut stacks = StackQuality::default();
-        self.name_all(frames, &mut folded, &mut blocked, &mut stacks)?;
         let mut mine = Tally::default();
-        folded.append(&mut blocked);
-        for OfEvent { no_stack, .. } in &folded {
-            mine.lose(Loss::NoStack, no_stack.items, no_stack.weight);
-        }
-        mine.folded = self.event.folded();
-        for (event, count) in self.event.others() {
-            mine.leave_out(event, count);
-        }
-        if stacks.weight > 0 {
-            mine.stacks = Some(stacks);
-        }
+        let folded = self.push_all(frames, &mut mine)?;
         tally.absorb(mine);
         self.diagnose(tally)?;
         if self.config.no_unit || !folded.is_empty() {

@@ -5,6 +5,7 @@ pub(crate) mod html;
 use std::io::{self, Write};
 use std::path::Path;
 
+pub(crate) use html::live_page;
 use html::{Notes, Page};
 
 use crate::error::Result;

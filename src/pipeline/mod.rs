@@ -13,6 +13,7 @@ mod channel;
 mod command;
 
 use std::io::Write;
+use std::sync::Arc;
 
 pub(crate) use channel::{Sender, channel};
 pub(crate) use command::{Command, check_command};
@@ -25,6 +26,7 @@ use crate::output::{Pictures, Target};
 use crate::render::{self, Order};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
+use crate::watch::{Watch, Watched};
 
 /// How a recording becomes a graph.
 #[derive(Debug, Default, PartialEq)]
@@ -82,6 +84,26 @@ pub fn draw<W: Write>(
             Ok((program.into_next().into_outs(), tally))
         }
     }
+}
+
+/// Draws `recording` as [`draw`] does without a program between the stages and without a flame
+/// chart, and shows in `watch` what was folded so far.
+///
+/// # Errors
+/// As with [`draw`].
+pub(crate) fn draw_watched<W: Write>(
+    recording: Input,
+    config: Config,
+    targets: Vec<Target<W>>,
+    watch: Arc<Watch>,
+) -> Result<(Vec<W>, Tally)> {
+    let Config { input: source, fold, render, command, .. } = config;
+    let name = recording.name.clone();
+    let is_parallel = source.threads > 1;
+    let merge = Merge::new(Pictures::new(render, command, &name, targets)).parallel(is_parallel);
+    let folder = Folder::new(fold, name, merge).parallel(is_parallel);
+    let (watched, tally) = run([recording], &source, Watched::new(folder, watch))?;
+    Ok((watched.into_next().into_next().into_outs(), tally))
 }
 
 /// Draws `inputs`, together called `name`, into `next`.

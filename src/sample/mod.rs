@@ -220,6 +220,17 @@ pub trait SampleSink {
     /// Takes one sample.
     fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()>;
 
+    /// Whether the sink wants all samples that the source holds back, because someone watches. Then
+    /// the source pushes them and calls [`pause`](SampleSink::pause).
+    fn is_watched(&mut self) -> bool {
+        false
+    }
+
+    /// Says that the source has pushed all samples that it has so far.
+    fn pause(&mut self, _frames: &mut FrameTable) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes text that is not a sample: comments, odd lines, more than one blank line. Only writers
     /// of text need it.
     fn text(&mut self, _text: &[u8]) -> Result<()> {
@@ -235,7 +246,12 @@ impl<S: SampleSink + ?Sized> SampleSink for Box<S> {
     fn wants(&mut self, frames: &FrameTable, sample: &Sample<'_>) -> bool {
         (**self).wants(frames, sample)
     }
-
+    fn is_watched(&mut self) -> bool {
+        (**self).is_watched()
+    }
+    fn pause(&mut self, frames: &mut FrameTable) -> Result<()> {
+        (**self).pause(frames)
+    }
     fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
         (**self).sample(frames, sample)
     }

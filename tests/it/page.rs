@@ -2,12 +2,15 @@
 //! themselves are in tests/page/.
 
 use std::fmt::Write;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use bstr::ByteSlice;
 
 use crate::harness::{Dir, cannot_run, is_not_for_here, repo};
+#[cfg(target_os = "linux")]
+use crate::record::can_record;
 
 /// The version of node, if it is there and new enough for our tests.
 fn node() -> Option<u32> {
@@ -45,25 +48,72 @@ fn browser() -> Option<PathBuf> {
     found.find(|program| program.is_file())
 }
 
+/// What the tests in a browser need, or `None` and a word about it.
+fn surroundings(test: &str) -> Option<Vec<(&'static str, PathBuf)>> {
+    let playwright = repo().join("target/page");
+    if node().is_none() {
+        cannot_run(test, "node 18 or newer is not installed");
+        return None;
+    }
+    let Some(browser) = browser() else {
+        is_not_for_here(test, "chromium is not installed");
+        return None;
+    };
+    if !playwright.join("node_modules/playwright-core").is_dir() {
+        is_not_for_here(test, "scripts/test installs playwright-core, if npm can");
+        return None;
+    }
+    Some(vec![("PLAYWRIGHT", playwright), ("CHROMIUM", browser)])
+}
+
 #[test]
 fn a_page_in_a_browser() {
     let test = "a_page_in_a_browser";
-    let playwright = repo().join("target/page");
-    if node().is_none() {
-        return cannot_run(test, "node 18 or newer is not installed");
-    }
-    let Some(browser) = browser() else {
-        return is_not_for_here(test, "chromium is not installed");
-    };
-    if !playwright.join("node_modules/playwright-core").is_dir() {
-        return is_not_for_here(test, "scripts/test installs playwright-core, if npm can");
-    }
+    let Some(mut surroundings) = surroundings(test) else { return };
     let dir = Dir::new();
     make_pages(&dir);
-    let surroundings =
-        [("PAGES", dir.path(".")), ("PLAYWRIGHT", playwright), ("CHROMIUM", browser)];
+    surroundings.push(("PAGES", dir.path(".")));
     run(test, "browser.test.mjs", &surroundings);
     run(test, "svg.test.mjs", &surroundings);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_page_while_a_program_runs() {
+    let test = "a_page_while_a_program_runs";
+    let Some(mut surroundings) = surroundings(test) else { return };
+    if !can_record(test) {
+        return;
+    }
+    let dir = Dir::new();
+    let workload = "while [ ! -e end ]; do :; done";
+    let args = ["--live", "-o", "x.html", "--", "sh", "-c", workload];
+    let mut live = dir.cmd("flamegraph").args(args).command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(live.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let url = line.trim().strip_prefix("flamegraph: live at ").unwrap_or_else(|| panic!("{line}"));
+    surroundings.extend([("LIVE", url.into()), ("END", dir.path("end"))]);
+    run(test, "live.test.mjs", &surroundings);
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(live.wait().unwrap().success(), "{rest}");
+    // The file is that of a run that nobody watched.
+    assert!(rest.contains("wrote x.html: "), "{rest}");
+    let page = dir.read("x.html");
+    assert!(page.contains_str("reach a thread root") && !page.contains_str("connect-src"));
+}
+
+#[test]
+fn what_cannot_be_watched_is_refused() {
+    let dir = Dir::new();
+    for args in
+        [&["--perfdata", "x"][..], &["--post-process", "cat", "true"], &["--flamechart", "true"]]
+    {
+        let done = dir.cmd("flamegraph").arg("--live").args(args).run();
+        assert_eq!(done.status.code(), Some(2), "{}", done.everything());
+    }
+    assert!(dir.names().is_empty());
 }
 
 #[test]

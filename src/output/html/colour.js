@@ -90,10 +90,14 @@ function heaviest(modules) {
 }
 
 // Returns the colour of each name by its module. A module has the same colour in all graphs, unless a
-// heavier one has taken it.
-function byModule(names, modules) {
+// heavier one has taken it. It keeps the slot that it had in `old` data of the same profile.
+function byModule(names, modules, old = new Map()) {
   const taken = new Set();
   for (const module of heaviest(modules)) {
+    if (old.has(module.name)) {
+      module.slot = old.get(module.name);
+      continue;
+    }
     module.slot = module.name ? hash(module.name) % HUES.length : NO_MODULE;
     while (module.name && taken.has(module.slot) && taken.size < HUES.length) {
       module.slot = (module.slot + 1) % HUES.length;

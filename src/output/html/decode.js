@@ -70,6 +70,16 @@ function namesOf(bytes, lengths) {
   return names;
 }
 
+// Decodes the text that a page carries.
+async function graphOf(text, notes) {
+  const graph = decode(await inflate(fromBase64(text)));
+  if (notes.unit) graph.unit = notes.unit;
+  for (const weights of [graph.self, graph.before ?? []]) {
+    for (let i = 0; i < weights.length; i++) weights[i] *= notes.factor;
+  }
+  return graph;
+}
+
 // Node 0 is the root of all, and the nodes of the data follow it. Name 0 is no name.
 function decode(bytes) {
   const numbers = new Numbers(bytes);

@@ -1,13 +1,14 @@
 // Reads the profile and shows it.
 
 async function start() {
-  const data = document.querySelector('script[id^="flamepipe-graph"]');
   const notes = JSON.parse(document.getElementById("flamepipe-notes").textContent);
-  const graph = decode(await inflate(fromBase64(data.textContent)));
-  if (notes.unit) graph.unit = notes.unit;
-  for (const weights of [graph.self, graph.before ?? []]) {
-    for (let i = 0; i < weights.length; i++) weights[i] *= notes.factor;
-  }
+  if (notes.live) return followRecording(notes);
+  const data = document.querySelector('script[id^="flamepipe-graph"]');
+  open(await graphOf(data.textContent, notes), notes);
+}
+
+// Shows the profile for the first time.
+function open(graph, notes) {
   // The page opens like this unless its address says otherwise.
   if (graph.isChart || graph.keepsOrder) DEFAULTS.view = "chart";
   if (notes.reverse) DEFAULTS.view = "callers";
@@ -20,6 +21,7 @@ async function start() {
   controls.show(fromHash(location.hash));
   // The header and the footer have their texts now, so the stage has another size.
   view.layout();
+  return controls;
 }
 
 start().catch((error) => {

@@ -10,6 +10,7 @@
 //! colour.js    colours of modules, of change   outline.js   the tree for screen readers
 //! state.js     the state ⇄ the address         table.js     the table of functions
 //! main.js      start                           controls.js, hands.js   menus, mouse, keys
+//! live.js      renews the page while the program runs
 //! ```
 //!
 //! The stacks are embedded as in an SVG (`src/graph/`), so fg-fold and fg-diff read the page too.
@@ -48,6 +49,7 @@ const SCRIPT: &str = concat!(
     include_str!("table.js"),
     include_str!("controls.js"),
     include_str!("hands.js"),
+    include_str!("live.js"),
     include_str!("main.js"),
 );
 
@@ -74,6 +76,8 @@ pub(crate) struct Notes {
     pub reverse: bool,
     /// Open with the callers and callees of this function.
     pub base: Option<String>,
+    /// The page asks for newer stacks where it came from.
+    pub is_live: bool,
 }
 
 impl Default for Notes {
@@ -98,6 +102,7 @@ impl Notes {
             inverted: config.inverted,
             reverse: config.reverse,
             base: config.base.first().cloned(),
+            is_live: false,
         }
     }
 
@@ -120,11 +125,14 @@ impl Notes {
         say("command", self.title.as_ref().and(self.command.clone()));
         say("unit", self.unit.clone());
         say("event", tally.folded.as_ref().map(ToString::to_string));
-        say("quality", Some(tally.to_string()));
+        say("quality", (!self.is_live).then(|| tally.to_string()));
         say("fn", self.base.clone());
         said.insert("factor".into(), self.factor.into());
         said.insert("flip".into(), self.inverted.into());
         said.insert("reverse".into(), self.reverse.into());
+        if self.is_live {
+            said.insert("live".into(), true.into());
+        }
         // `</script>` would end the element.
         Value::Object(said).to_string().replace('<', "\\u003c")
     }
@@ -221,6 +229,11 @@ impl<W: Write> FoldedSink for Page<W> {
     }
 }
 
+/// A page that has no stacks yet, and asks for them where it came from.
+pub(crate) fn live_page(config: &render::Config, command: Option<String>) -> Vec<u8> {
+    page(&Notes { command, is_live: true, ..Notes::of(config) }, &Tally::default(), b"")
+}
+
 /// The page around `graph`, the element that carries the stacks.
 fn page(notes: &Notes, tally: &Tally, graph: &[u8]) -> Vec<u8> {
     let script = format!("\"use strict\";\n{}", without_comments(SCRIPT));
@@ -228,6 +241,7 @@ fn page(notes: &Notes, tally: &Tally, graph: &[u8]) -> Vec<u8> {
     let parts = [
         ("script-hash", hash(&script)),
         ("style-hash", hash(&style)),
+        ("connect", if notes.is_live { "; connect-src 'self'" } else { "" }.into()),
         ("title", escape(notes.heading())),
         ("style", style),
         ("notes", notes.json(tally)),

@@ -2,20 +2,30 @@
 
 class View {
   constructor(graph, stage) {
-    this.graph = graph;
     this.stage = stage;
     this.painter = new Painter(stage.querySelector("canvas"));
-    this.tree = new Tree(graph);
     this.state = { ...DEFAULTS };
     this.panes = [];
     this.active = null;
     this.isMatch = null;
     this.isQueued = false;
+    // Panes do not move smoothly while newer data replace old ones.
+    this.isStill = false;
+    this.take(graph);
+  }
+
+  // Takes a profile, or newer data of the same one.
+  take(graph) {
+    this.graph = graph;
+    this.tree = new Tree(graph);
     this.tree.weigh(this.ownWeights(), null);
     this.arrange();
     this.lanes = lanesOf(graph, this.tree);
     this.weigh();
     this.colourNames();
+    this.find();
+    this.shownKey = null;
+    this.fits = null;
   }
 
   // Sets the weights, which the filters decide.
@@ -69,8 +79,10 @@ class View {
 
   colourNames() {
     const { names } = this.graph;
+    // A module that has a colour keeps it.
+    const old = new Map(this.moduleOfName?.map((module) => [module.name, module.slot]));
     this.moduleOfName = modulesOf(names, this.functions);
-    this.colours = { module: byModule(names, this.moduleOfName), name: byName(names) };
+    this.colours = { module: byModule(names, this.moduleOfName, old), name: byName(names) };
   }
 
   // The modules with their weights under the filters, the heaviest first.
@@ -201,7 +213,7 @@ class View {
       this.queue();
     };
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (!isSmooth || isCalm || (from[0] === lo && from[1] === hi)) return finish();
+    if (!isSmooth || isCalm || this.isStill || (from[0] === lo && from[1] === hi)) return finish();
     const start = performance.now();
     const step = (now) => {
       const part = Math.min(1, Math.max(0, (now - start) / 160));

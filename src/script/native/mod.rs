@@ -108,14 +108,18 @@ pub(crate) fn script(
             script.spaces.processes.learn(&reader);
             script.addresses.prepare(&script.spaces, &loader);
         }
-        if script.waiting.len() >= batch {
-            batch = (batch * 2).min(BATCH);
+        let is_watched = sink.is_watched();
+        if script.waiting.len() >= batch || is_watched {
+            if !is_watched {
+                batch = (batch * 2).min(BATCH);
+            }
             if !std::mem::replace(&mut begun, true) {
                 begin(&reader, config, sink)?;
             }
             script.learn(reader.features());
             script.spaces.processes.learn(&reader);
             script.flush(frames, sink, tally)?;
+            sink.pause(frames)?;
         }
     }
     if tally.read.items == read && script.waiting.is_empty() {

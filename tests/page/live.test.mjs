@@ -1,0 +1,45 @@
+// The page of --live in a real browser, while a program is recorded.
+//
+// tests/it/page.rs records one, and names in the environment the page's address (LIVE), the file that
+// ends the program (END), and what browser.test.mjs needs too.
+
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+
+const { LIVE, END, PLAYWRIGHT, CHROMIUM } = process.env;
+const { chromium } = createRequire(`${PLAYWRIGHT}/`)("playwright-core");
+const ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+
+test("the page is renewed, and the zoom stays", async () => {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS.split(" ") });
+  const page = await browser.newPage({ viewport: { width: 1000, height: 700 } });
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(error.stack));
+  page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+  try {
+    await page.goto(LIVE);
+    await page.waitForFunction(() => !document.getElementById("wait"));
+    const summary = () => page.textContent("#summary");
+    const selected = () => page.getAttribute('#outline [aria-selected="true"]', "aria-label");
+    assert.match(await summary(), /^\d.* m?s · recording …$/);
+    for (const key of ["ArrowUp", "ArrowUp", "ArrowUp", "Enter"]) await page.keyboard.press(key);
+    const name = (await selected()).split(", ")[0];
+    const path = await page.textContent("#path");
+    // Two newer versions.
+    for (let i = 0; i < 2; i++) {
+      const before = await summary();
+      await page.waitForFunction((before) => document.getElementById("summary").textContent !== before, before);
+      assert.equal(await page.textContent("#path"), path);
+      assert.equal((await selected()).split(", ")[0], name);
+    }
+    writeFileSync(END, "");
+    await page.waitForFunction(() => document.getElementById("summary").textContent.endsWith("the recording has ended"));
+    assert.equal(await page.textContent("#path"), path);
+  } finally {
+    writeFileSync(END, "");
+    await browser.close();
+  }
+  assert.deepEqual(problems, []);
+});
