@@ -193,6 +193,10 @@ impl Reader {
             }
             _ => &[],
         };
+        if Head::parse(bytes, self.session.endian).is_none() {
+            // It was a record when it was put in order.
+            self.session.cut("somebody has changed the file meanwhile");
+        }
         Ok(self.session.item(bytes))
     }
 

@@ -6,7 +6,7 @@
 //! slowly.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 use std::ops::Range;
 
 use bstr::ByteSlice;
@@ -21,7 +21,7 @@ use super::pending::Pending;
 use crate::error::{Error, Result};
 use crate::event;
 use crate::sample::{FrameTable, SampleSink};
-use crate::tally::{Count, Tally};
+use crate::tally::{Count, Loss, Tally};
 use crate::windows::Windows;
 
 /// Reads perf-script text. A reader can go on to the next input, with the lines that it knows
@@ -116,8 +116,7 @@ impl Reader {
         self.end_sample(0, &mut To { chunk: b"", frames, sink, tally })
     }
 
-    /// Reads a part of a file, which starts with a sample. If the file can be mapped, nothing is
-    /// copied.
+    /// Reads a part of a file, which starts with a sample.
     pub(crate) fn read_file(
         &mut self,
         mut file: File,
@@ -134,14 +133,12 @@ impl Reader {
             let start = first_line(&mut file).map_err(Error::io(reading))?;
             self.begins = Some(start.map_or(Begins::Header, |line| Begins::of(&line)));
         }
-        if let Some(mut windows) = Windows::new(&file, part.clone()) {
-            while let Some(chunk) = windows.next_chunk().map_err(Error::io(reading))? {
-                self.read_lines(&mut To { chunk, frames, sink, tally })?;
-            }
-            return self.end_sample(0, &mut To { chunk: b"", frames, sink, tally });
+        let mut windows = Windows::new(file, part).map_err(Error::io(reading))?;
+        while let Some(chunk) = windows.next_chunk().map_err(Error::io(reading))? {
+            self.read_lines(&mut To { chunk, frames, sink, tally })?;
         }
-        file.seek(SeekFrom::Start(part.start)).map_err(Error::io(reading))?;
-        self.read_on(file.take(part.end - part.start), name, frames, sink, tally)
+        tally.lose(Loss::CutShort, u64::from(windows.is_cut()), 0);
+        self.end_sample(0, &mut To { chunk: b"", frames, sink, tally })
     }
 
     fn read_lines<S: SampleSink + ?Sized>(&mut self, to: &mut To<'_, S>) -> Result<()> {

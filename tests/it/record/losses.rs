@@ -135,3 +135,23 @@ fn a_full_disk_ends_the_recording_with_what_is_there() {
     assert!(outcome.stdout.lines().count() > 20, "{}", outcome.everything());
     dir.cmd("fg-record").args(["-o", "/dev/full", burn, "--ms", "50"]).run().code(1);
 }
+
+#[test]
+fn a_program_that_is_overwritten_in_place_is_recorded_all_the_same() {
+    let test = "a_program_that_is_overwritten_in_place_is_recorded_all_the_same";
+    if !can_record(test) {
+        return;
+    }
+    let dir = Dir::new();
+    let copy = || std::fs::copy(burn(), dir.path("p")).unwrap();
+    assert!(copy() > 1 << 20, "smaller files are read at once");
+    // It is named once it is empty, and the symbols were to be read from it.
+    let script = "./p --ms 200; : > p; cp p q";
+    let draw = ["-e", "cpu-clock", "-o", "x.svg", "sh", "-c", script];
+    dir.cmd("flamegraph").args(draw).run().success().says("1 module is not the recorded build");
+    copy();
+    let copies = "for i in 1 2 3 4 5 6; do ./p --ms 20; cp p q; : > p; cat q > p; done";
+    let record = ["-e", "cpu-clock", "-F", "4000", "-o", "x", "sh", "-c", copies];
+    dir.cmd("fg-record").args(record).run().success();
+    assert_eq!(dir.names(), ["p", "q", "x", "x.svg"]);
+}
