@@ -22,7 +22,7 @@ pub(crate) fn read(
     config: &Config,
     recording: Input,
     frames: &mut FrameTable,
-    sink: &mut (impl SampleSink + ?Sized),
+    sink: &mut impl SampleSink,
     tally: &mut Tally,
 ) -> Result<()> {
     if config.backend == Backend::Perf {
@@ -73,7 +73,7 @@ fn by_us(
     config: &Config,
     reader: perf_data::Reader,
     frames: &mut FrameTable,
-    sink: &mut (impl SampleSink + ?Sized),
+    sink: &mut impl SampleSink,
     tally: &mut Tally,
 ) -> Result<()> {
     native::script(reader, config, frames, sink, tally)
@@ -83,7 +83,7 @@ fn by_perf(
     config: &Config,
     recording: Input,
     frames: &mut FrameTable,
-    sink: &mut (impl SampleSink + ?Sized),
+    sink: &mut impl SampleSink,
     tally: &mut Tally,
 ) -> Result<()> {
     let Input { name, reader, path, .. } = recording;

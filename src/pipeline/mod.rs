@@ -58,32 +58,15 @@ pub fn draw<W: Write>(
     let source = &source;
     let is_chart = render.order == Order::Time;
     let input = recording.name.clone();
-    match post_process {
-        None => {
-            let embed = render.embed;
-            let pictures = Pictures::new(render, command, &input, targets);
-            let (pictures, tally) = if is_chart {
-                chart([recording], &input, source, fold, pictures)?
-            } else if embed {
-                // The picture is the same in any order, but the stacks inside it must be in that of
-                // fg-fold.
-                sorted([recording], &input, source, fold, pictures)?
-            } else {
-                folded([recording], &input, source, fold, pictures)?
-            };
-            Ok((pictures.into_outs(), tally))
-        }
-        Some(words) => {
-            let name = command::output_of(&command::name(&words));
-            let program = Command::new(words, Pictures::new(render, command, &name, targets));
-            let (program, tally) = if is_chart {
-                chart([recording], &input, source, fold, program)?
-            } else {
-                sorted([recording], &input, source, fold, program)?
-            };
-            Ok((program.into_next().into_outs(), tally))
-        }
-    }
+    let Some(words) = post_process else {
+        let pictures = Pictures::new(render, command, &input, targets);
+        let (pictures, tally) = fold_one(recording, source, fold, is_chart, pictures)?;
+        return Ok((pictures.into_outs(), tally));
+    };
+    let name = command::output_of(&command::name(&words));
+    let program = Command::new(words, Pictures::new(render, command, &name, targets));
+    let (program, tally) = fold_one(recording, source, fold, is_chart, program)?;
+    Ok((program.into_next().into_outs(), tally))
 }
 
 /// Draws `recording` as [`draw`] does without a program between the stages and without a flame
@@ -127,28 +110,21 @@ pub(crate) fn draw_all<S: FoldedSink>(
     Ok((stage.0.into_next().into_next(), tally))
 }
 
-fn folded<S: FoldedSink>(
-    inputs: impl IntoIterator<Item = Input>,
-    name: &str,
+fn fold_one<S: FoldedSink>(
+    recording: Input,
     source: &input::Config,
     fold: fold::Config,
+    is_chart: bool,
     next: S,
 ) -> Result<(S, Tally)> {
-    let folder = Folder::new(fold, name, next).parallel(source.threads > 1);
-    let (folder, tally) = run(inputs, source, folder)?;
-    Ok((folder.into_next(), tally))
-}
-
-fn sorted<S: FoldedSink>(
-    inputs: impl IntoIterator<Item = Input>,
-    name: &str,
-    source: &input::Config,
-    fold: fold::Config,
-    next: S,
-) -> Result<(S, Tally)> {
+    let name = recording.name.clone();
+    if is_chart {
+        return chart([recording], &name, source, fold, next);
+    }
     let merge = Merge::new(next).parallel(source.threads > 1);
-    let (merge, tally) = folded(inputs, name, source, fold, merge)?;
-    Ok((merge.into_next(), tally))
+    let folder = Folder::new(fold, name, merge).parallel(source.threads > 1);
+    let (folder, tally) = run([recording], source, folder)?;
+    Ok((folder.into_next().into_next(), tally))
 }
 
 /// Folds into lanes of time.

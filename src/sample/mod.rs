@@ -242,27 +242,6 @@ pub trait SampleSink {
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()>;
 }
 
-impl<S: SampleSink + ?Sized> SampleSink for Box<S> {
-    fn wants(&mut self, frames: &FrameTable, sample: &Sample<'_>) -> bool {
-        (**self).wants(frames, sample)
-    }
-    fn is_watched(&mut self) -> bool {
-        (**self).is_watched()
-    }
-    fn pause(&mut self, frames: &mut FrameTable) -> Result<()> {
-        (**self).pause(frames)
-    }
-    fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
-        (**self).sample(frames, sample)
-    }
-    fn text(&mut self, text: &[u8]) -> Result<()> {
-        (**self).text(text)
-    }
-    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        (**self).finish(frames, tally)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

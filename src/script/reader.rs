@@ -91,7 +91,7 @@ impl Reader {
         input: impl Read,
         name: &str,
         frames: &mut FrameTable,
-        sink: &mut (impl SampleSink + ?Sized),
+        sink: &mut impl SampleSink,
         tally: &mut Tally,
     ) -> Result<()> {
         self.begins = None;
@@ -103,7 +103,7 @@ impl Reader {
         input: impl Read,
         name: &str,
         frames: &mut FrameTable,
-        sink: &mut (impl SampleSink + ?Sized),
+        sink: &mut impl SampleSink,
         tally: &mut Tally,
     ) -> Result<()> {
         self.at_start = true;
@@ -123,7 +123,7 @@ impl Reader {
         part: Range<u64>,
         name: &str,
         frames: &mut FrameTable,
-        sink: &mut (impl SampleSink + ?Sized),
+        sink: &mut impl SampleSink,
         tally: &mut Tally,
     ) -> Result<()> {
         let reading = || format!("cannot read {name}");
@@ -141,7 +141,7 @@ impl Reader {
         self.end_sample(0, &mut To { chunk: b"", frames, sink, tally })
     }
 
-    fn read_lines<S: SampleSink + ?Sized>(&mut self, to: &mut To<'_, S>) -> Result<()> {
+    fn read_lines<S: SampleSink>(&mut self, to: &mut To<'_, S>) -> Result<()> {
         self.frame_lines.begin_chunk();
         self.text_from = 0;
         let chunk = to.chunk;
@@ -168,11 +168,7 @@ impl Reader {
     }
 
     /// Reads a line that the fast paths did not take.
-    fn other_line<S: SampleSink + ?Sized>(
-        &mut self,
-        at: Range<usize>,
-        to: &mut To<'_, S>,
-    ) -> Result<()> {
+    fn other_line<S: SampleSink>(&mut self, at: Range<usize>, to: &mut To<'_, S>) -> Result<()> {
         let line = &to.chunk[at.clone()];
         if line.starts_with(b"#") {
             // A folder needs the list of events even if nobody wants the text.
@@ -214,11 +210,7 @@ impl Reader {
 
     /// Reads a line inside a sample: a frame, the header of the next sample if the listing has no
     /// blank lines, or something odd.
-    fn sample_line<S: SampleSink + ?Sized>(
-        &mut self,
-        at: Range<usize>,
-        to: &mut To<'_, S>,
-    ) -> Result<()> {
+    fn sample_line<S: SampleSink>(&mut self, at: Range<usize>, to: &mut To<'_, S>) -> Result<()> {
         let line = &to.chunk[at.clone()];
         let next = |last: &mut Last| {
             let header = Header::parse_after(line, last);
@@ -256,7 +248,7 @@ impl Reader {
     }
 
     /// Opens the sample of a header, and ends the one before.
-    fn open_sample<S: SampleSink + ?Sized>(
+    fn open_sample<S: SampleSink>(
         &mut self,
         header: Header<'_>,
         at: Range<usize>,
@@ -286,11 +278,7 @@ impl Reader {
 
     /// Opens a sample that begins with a frame, as `perf script -F ip,sym,dso` prints it. Its
     /// thread is unknown. Only lines of call chains start with a tab.
-    fn open_nameless<S: SampleSink + ?Sized>(
-        &mut self,
-        at: Range<usize>,
-        to: &mut To<'_, S>,
-    ) -> Result<()> {
+    fn open_nameless<S: SampleSink>(&mut self, at: Range<usize>, to: &mut To<'_, S>) -> Result<()> {
         let is_chain = to.chunk[at.start] == b'\t';
         self.start_sample(&Header::default(), at.start);
         let end = at.end;
@@ -310,7 +298,7 @@ impl Reader {
     }
 
     /// Pushes the open sample, whose text ends at `end` in the chunk.
-    fn end_sample<S: SampleSink + ?Sized>(&mut self, end: usize, to: &mut To<'_, S>) -> Result<()> {
+    fn end_sample<S: SampleSink>(&mut self, end: usize, to: &mut To<'_, S>) -> Result<()> {
         if !self.sample.open {
             return Ok(());
         }
@@ -330,7 +318,7 @@ impl Reader {
     }
 
     /// Passes on text that is not a sample. Text inside a sample goes with the sample.
-    fn pass_on<S: SampleSink + ?Sized>(&self, line: &[u8], to: &mut To<'_, S>) -> Result<()> {
+    fn pass_on<S: SampleSink>(&self, line: &[u8], to: &mut To<'_, S>) -> Result<()> {
         if self.text && !self.sample.open { to.sink.text(line) } else { Ok(()) }
     }
 }
@@ -356,7 +344,7 @@ fn is_frame(line: &[u8]) -> bool {
 }
 
 /// A chunk of text, and where its samples go.
-struct To<'a, S: ?Sized> {
+struct To<'a, S> {
     chunk: &'a [u8],
     frames: &'a mut FrameTable,
     sink: &'a mut S,
