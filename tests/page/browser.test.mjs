@@ -368,7 +368,16 @@ test("a differential tells what changed, is new and vanished", async (context) =
   assert.ok(rows.some((row) => row.startsWith("gone") && row.endsWith("vanished")), rows.join());
   assert.ok(rows.some((row) => row.startsWith("fresh") && row.endsWith("new")), rows.join());
   await page.click("th.change button");
-  await press(page, "g", "w");
+  // The profiles can change places, and be compared by weight.
+  await press(page, "g", "v", "w", "w", "ArrowUp", "ArrowUp");
+  const swapped = await page.$$eval("#outline [role=treeitem]", (items) => items.map((item) => item.ariaLabel).join("; "));
+  assert.match(swapped, /gone, 0 % before, 60.0 % after, new/);
+  await press(page, "b");
+  assert.match(await hash(page), /swap=1&compare=weight/);
+  await press(page, "t");
+  const byWeight = await page.$$eval("tr[data-at]", (rows) => rows.map((row) => row.textContent));
+  assert.ok(byWeight.some((row) => /^grown.*−40 samples$/.test(row)), byWeight.join());
+  await press(page, "g", "v", "b", "w", "w");
   assert.match(await hash(page), /width=both/);
   await press(page, "w");
   assert.doesNotMatch(await hash(page), /width/);

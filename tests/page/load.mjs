@@ -6,7 +6,7 @@ const PURE = ["decode", "tree", "merged", "format", "colour", "search", "draw", 
 const NAMES = [
   "fromBase64, inflate, decode, visible",
   "Tree, lanesOf, Merged, fromLeaves, fromRoots, aroundFunction",
-  "weight, percent, change, tick, forms, fitted, moduleOf",
+  "weight, percent, change, difference, tick, forms, fitted, moduleOf",
   "palette, hex, modulesOf, heaviest, byModule, byChange, inkOn, CHANGES, STEPS, NEW, VANISHED, NO_MODULE",
   "matching, matchesBelow, walk, nodeAt, Pane, roundStep",
   "DEFAULTS, toHash, fromHash, nodeToText, textToNode",

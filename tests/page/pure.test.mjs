@@ -226,6 +226,10 @@ test("a differential keeps both weights", () => {
   assert.equal(page.byChange(1, 400, 9, 5), page.CHANGES + 2 * page.STEPS);
   assert.deepEqual([page.change(0, 1, 9, 5), page.change(1, 0, 9, 5)], ["new", "vanished"]);
   assert.equal(page.change(50, 100, 1000, 1000), "+5.00 points");
+  assert.deepEqual(
+    [page.difference(3e9, 1e9, "ns"), page.difference(1, 2, ""), page.difference(0, 1, ""), page.difference(5, 5, "")],
+    ["−2.00 s", "+1 sample", "new", "unchanged"],
+  );
 });
 
 test("a match is counted once, whatever matches in it", () => {

@@ -38,7 +38,7 @@ class Controls {
     this.$("summary").title = this.$("summary").textContent;
     const isThere = { chart: graph.isChart || graph.keepsOrder, width: graph.isDifferential };
     document.querySelector('[data-view="chart"]').hidden = !isThere.chart;
-    document.querySelector('[data-key="width"]').hidden = !isThere.width;
+    for (const key of ["width", "swap"]) document.querySelector(`[data-key="${key}"]`).hidden = !isThere.width;
     document.querySelector('[data-key="colour"]').hidden = graph.isDifferential;
     document.querySelector('[data-key="order"]').hidden = this.view.isSequence;
   }
@@ -51,10 +51,12 @@ class Controls {
     if (state.view === "chart" && !view.isSequence) state.view = "graph";
     if (state.view === "function" && !view.graph.names.includes(state.fn)) state.view = "graph";
     const isTable = state.view === "table";
+    const isSwapped = state.swap !== view.state.swap;
     this.$("stage").hidden = isTable;
     this.$("functions").hidden = !isTable;
     this.hideTip();
     view.show(state);
+    if (isSwapped) this.header();
     this.dress();
     for (const button of this.$("views").children) {
       if (button.dataset.view === state.view) button.setAttribute("aria-current", "page");

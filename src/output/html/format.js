@@ -56,6 +56,14 @@ function change(before, after, wholeBefore, whole) {
   return `${sign}${Math.abs(points).toFixed(Math.abs(points) < 0.1 ? 3 : 2)} points`;
 }
 
+// Says how the weight of a frame changed between two profiles.
+function difference(before, after, unit) {
+  if (before === 0) return after === 0 ? "" : "new";
+  if (after === 0) return "vanished";
+  if (before === after) return "unchanged";
+  return (after < before ? "−" : "+") + weight(Math.abs(after - before), unit);
+}
+
 // Removes everything in angle brackets.
 function withoutArguments(name) {
   let out = "";

@@ -186,6 +186,8 @@ Object.assign(Controls.prototype, {
       r: small({ fold: !state.fold, zoom: "" }),
       m: small({ colour: state.colour === "module" ? "name" : "module" }),
       w: small({ width: widths[(widths.indexOf(state.width) + 1) % 3] }),
+      v: small({ swap: !state.swap }),
+      b: small({ compare: state.compare === "share" ? "weight" : "share" }),
       d: small({ theme: this.view.theme.name === "dark" ? "light" : "dark" }),
       y: onPane(() => this.copy(false)),
       Y: onPane(() => this.copy(true)),

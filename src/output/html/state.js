@@ -6,6 +6,8 @@ const DEFAULTS = {
   order: "weight", // or "name"
   colour: "module", // or "name"
   width: "after", // of a differential: "after", "before" or "both"
+  swap: false, // the second profile of a differential counts as the first
+  compare: "share", // what changed in a differential: "share" or "weight"
   zoom: "", // the node that is zoomed to
   range: "", // the part that is shown, if it is not that of a node
   fn: "", // the function whose callers and callees are shown

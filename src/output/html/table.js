@@ -59,10 +59,11 @@ class FunctionTable {
     ];
     if (!functions.before) return columns;
     const { before, after } = functions;
-    const points = (id) => after[id] / wholes.after - before[id] / wholes.before;
+    const [wholeBefore, whole] = view.measures;
+    const points = (id) => after[id] / whole - before[id] / wholeBefore;
     columns[2] = share("before", "Before", before, wholes.before);
     columns.push(share("total", "After", after, wholes.after));
-    const text = (id) => change(before[id], after[id], wholes.before, wholes.after);
+    const text = (id) => view.changeOf(before[id], after[id]);
     columns.push({ key: "change", title: "Change", value: points, text });
     return columns;
   }

@@ -52,8 +52,9 @@ class View {
   }
 
   ownWeights() {
-    const { self: after, before } = this.graph;
-    if (!before) return { total: after };
+    const { self, before: first } = this.graph;
+    if (!first) return { total: self };
+    const [before, after] = this.state.swap ? [self, first] : [first, self];
     const larger = () => after.map((weight, i) => Math.max(weight, before[i]));
     const { width } = this.state;
     return { total: width === "both" ? larger() : width === "before" ? before : after, before, after };
@@ -109,10 +110,10 @@ class View {
     const old = this.state;
     this.state = state;
     const changed = (...names) => names.some((name) => state[name] !== old[name]);
-    if (changed("width", "only", "without", "hide", "fold")) this.weigh();
+    if (changed("width", "swap", "only", "without", "hide", "fold")) this.weigh();
     this.arrange();
     if (changed("find", "exact")) this.find();
-    const shaping = ["view", "flip", "width", "order", "fn", "only", "without", "hide", "fold"];
+    const shaping = ["view", "flip", "width", "swap", "order", "fn", "only", "without", "hide", "fold"];
     const key = shaping.map((name) => state[name]).join("\n");
     if (key !== this.shownKey) {
       this.panes = this.makePanes();
@@ -291,13 +292,25 @@ class View {
     return { before: tree.before?.[0], after: tree.after?.[0], total: tree.busy[0] };
   }
 
+  // What the weights of both profiles of a differential are compared as parts of.
+  get measures() {
+    const { before, after } = this.wholes;
+    return this.state.compare === "weight" ? [1, 1] : [before, after];
+  }
+
+  // Says how a weight changed.
+  changeOf(before, after) {
+    if (this.state.compare === "weight") return difference(before, after, this.graph.unit);
+    return change(before, after, ...this.measures);
+  }
+
   colourOf(tree, i) {
     const id = tree.name[i];
     if (i === 0 && id) return CENTRE;
     if (this.isMatch && id) return this.isMatch[id] ? MATCH : DIM;
     if (!id) return ROOT;
     if (this.lanes && tree === this.tree && tree.depth[i] === 1) return ROOT;
-    if (tree.before) return byChange(tree.before[i], tree.after[i], this.tree.before[0], this.tree.after[0]);
+    if (tree.before) return byChange(tree.before[i], tree.after[i], ...this.measures);
     return this.colours[this.state.colour][id];
   }
 

@@ -38,7 +38,7 @@ function facts(view, pane, node) {
     const [before, after] = [tree.before[node], tree.after[node]];
     rows.push(["Before", weight(before, unit), percent(before, wholes.before)]);
     rows.push(["After", weight(after, unit), percent(after, wholes.after)]);
-    const said = change(before, after, wholes.before, wholes.after);
+    const said = view.changeOf(before, after);
     if (said) rows.push(["Change", said]);
   } else {
     rows.push(["Total", weight(tree.total[node], unit), share(tree.total[node])]);
@@ -57,7 +57,7 @@ function phrase(view, pane, node) {
     return `${weight(tree.total[node], graph.unit)}, ${percent(tree.total[node], wholes.total)}`;
   }
   const [before, after] = [tree.before[node], tree.after[node]];
-  const said = change(before, after, wholes.before, wholes.after);
+  const said = view.changeOf(before, after);
   return `${percent(before, wholes.before)} before, ${percent(after, wholes.after)} after${said && `, ${said}`}`;
 }
 
@@ -113,6 +113,8 @@ const KEYS = [
   ["o", "Order: heaviest first, or alphabetical"],
   ["m", "Colour by module or by name"],
   ["w", "Width of a differential: after, before, both"],
+  ["v", "Swap before and after"],
+  ["b", "Compare shares or weights"],
   ["d", "Dark or light"],
   ["y Y", "Copy the name, the stack"],
   ["+ −, wheel", "Zoom in and out"],
