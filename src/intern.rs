@@ -73,8 +73,9 @@ impl Interner {
             let before = |steps: u32| at.checked_sub(steps).filter(|&due| due < many);
             for (steps, links) in [(4, 1), (8, 0)] {
                 let due = before(steps).map(|due| hashes[(due % AHEAD) as usize]);
-                let likely = due.and_then(|hash| self.ids.likely(hash));
-                likely.into_iter().for_each(|id| self.prefetch(id, links));
+                if let Some(likely) = due.and_then(|hash| self.ids.likely(hash)) {
+                    self.prefetch(likely, links);
+                }
             }
             let hash = &mut hashes[(at % AHEAD) as usize];
             if let Some(due) = before(AHEAD) {
@@ -99,8 +100,8 @@ impl Interner {
     #[inline]
     pub(crate) fn prefetch(&self, id: u32, links: u8) {
         match links {
-            0 => self.get(id).first().into_iter().for_each(prefetch),
-            _ => self.ends.get(id as usize).into_iter().for_each(prefetch),
+            0 => prefetch(self.get(id).first()),
+            _ => prefetch(self.ends.get(id as usize)),
         }
     }
 

@@ -6,9 +6,10 @@
 
 #![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "no safe function prefetches"))]
 
-/// Loads `place` into the cache, if the processor can do that.
+/// Loads `place`, if there is one, into the cache, if the processor can do that.
 #[inline]
-pub(crate) fn prefetch<T>(place: &T) {
+pub(crate) fn prefetch<T>(place: Option<&T>) {
+    let Some(place) = place else { return };
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 has SSE and so this hint. It changes nothing and cannot fault at any
     // address.

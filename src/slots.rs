@@ -45,9 +45,7 @@ impl Slots {
     /// Prefetches the slot of this hash.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u32) {
-        if let Some(slot) = self.slots.get(hash as usize & self.slots.len().wrapping_sub(1)) {
-            prefetch(slot);
-        }
+        prefetch(self.slots.get(hash as usize & self.slots.len().wrapping_sub(1)));
     }
 
     /// The number in the slot where this hash points, if it has this hash.

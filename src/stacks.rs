@@ -62,11 +62,11 @@ impl<T: Copy + Eq + Into<u32>> Stacks<T> {
     /// Prefetches one step of the way to a stack: with 1 `links` its end, with 0 its elements.
     pub(crate) fn prefetch(&self, id: usize, links: u8) {
         if links > 0 {
-            return self.ends.get(id).into_iter().for_each(prefetch);
+            return prefetch(self.ends.get(id));
         }
         let Range { start, end } = self.range(id);
-        self.elements.get(start).into_iter().for_each(prefetch);
-        self.elements.get(end.saturating_sub(1)).into_iter().for_each(prefetch);
+        prefetch(self.elements.get(start));
+        prefetch(self.elements.get(end.saturating_sub(1)));
     }
 
     /// Frees the hash table. From now on each stack that is interned is new.

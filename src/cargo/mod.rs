@@ -99,8 +99,9 @@ pub fn prepare(
         .executable
         .as_ref()
         .map_or_else(Stripped::default, |path| Stripped::of(path.as_std_path()));
-    let advice = build::advice(&config.build, &target, artifact, stripped);
-    advice.into_iter().for_each(|advice| say(&advice));
+    if let Some(advice) = build::advice(&config.build, &target, artifact, stripped) {
+        say(&advice);
+    }
     let settings = Settings::read(&cargo, &config.build.config, cwd, say);
     let toolchain = Toolchain::ask(&settings, config.build.triple.as_deref(), cwd, say);
     let env = environment::variables(&Surroundings {

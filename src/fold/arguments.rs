@@ -75,7 +75,9 @@ fn parentheses(name: &[u8], mut found: impl FnMut(Range<usize>)) -> bool {
             found(open..at);
         }
     }
-    open.into_iter().for_each(|open| found(open..name.len()));
+    if let Some(open) = open {
+        found(open..name.len());
+    }
     has_path
 }
 

@@ -119,7 +119,9 @@ fn summed<'a>(sorted: &[u32], stacks: &'a Sums) -> Vec<Folded<'a>> {
     while let Some((&id, mut next)) = rest.split_first() {
         // The stacks are scattered in memory.
         for (ahead, links) in [(7, 1), (4, 0)] {
-            next.get(ahead).into_iter().for_each(|&id| stacks.prefetch(id as usize, links));
+            if let Some(&id) = next.get(ahead) {
+                stacks.prefetch(id as usize, links);
+            }
         }
         let (stack, mut sum) = stacks.get(id as usize);
         while let Some((&same, after)) = next.split_first()

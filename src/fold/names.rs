@@ -67,8 +67,9 @@ impl FrameNames {
 
     #[cold]
     fn push_several(&self, id: FrameId, java: bool, stack: &mut Vec<FrameId>) {
-        let names = self.several[usize::from(java)].get(&id);
-        names.into_iter().for_each(|names| stack.extend_from_slice(&self.all[names.clone()]));
+        if let Some(names) = self.several[usize::from(java)].get(&id) {
+            stack.extend_from_slice(&self.all[names.clone()]);
+        }
     }
 
     fn make(&mut self, frames: &mut FrameTable, id: FrameId, java: bool, config: &Config) {

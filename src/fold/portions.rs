@@ -52,7 +52,9 @@ pub(crate) fn fold_all<P: Send, S: FoldedSink>(
                 *folded = Some((folder, frames));
             });
         }
-        mine.into_iter().for_each(|mut worker| queue.work(&mut worker, folder, frames));
+        if let Some(mut worker) = mine {
+            queue.work(&mut worker, folder, frames);
+        }
     });
     queue.tell(tally)?;
     for (mut theirs, their_frames) in others.into_iter().filter_map(|(_, folded)| folded) {

@@ -68,9 +68,7 @@ impl Sums {
     /// As [`Stacks::prefetch`], with the weight of the stack.
     pub(super) fn prefetch(&self, id: usize, links: u8) {
         self.stacks.prefetch(id, links);
-        if let Some(weight) = self.weights.get(id) {
-            prefetch(weight);
-        }
+        prefetch(self.weights.get(id));
     }
 
     /// How many distinct stacks there are.

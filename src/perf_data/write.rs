@@ -306,7 +306,9 @@ impl<W: Write> Writer<W> {
         self.u32(u32::MAX);
         self.u32(u32::MAX);
         self.u64(count.value);
-        count.lost.into_iter().for_each(|lost| self.u64(lost));
+        if let Some(lost) = count.lost {
+            self.u64(lost);
+        }
         self.synthetic(u32::MAX, u32::MAX, time, id);
         self.end()
     }

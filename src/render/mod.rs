@@ -238,7 +238,9 @@ impl<W: Write> Renderer<W> {
         };
         if !differential {
             sequence.visit(|stack, _| {
-                stack.last().into_iter().for_each(|&last| self.names.ends_line(last))
+                if let Some(&last) = stack.last() {
+                    self.names.ends_line(last);
+                }
             });
         }
         let mut lines = Lines::new(differential);

@@ -146,7 +146,7 @@ impl FrameTable {
     #[inline]
     pub(crate) fn prefetch(&self, id: FrameId, links: u8) {
         match self.keys.get(id.index()) {
-            Some(key) if links == 2 => prefetch(key),
+            Some(key) if links == 2 => prefetch(Some(key)),
             Some(key) => self.strings.prefetch(key.symbol, links),
             None => {}
         }
@@ -184,9 +184,8 @@ impl FrameTable {
                 let key = other.keys.get(at + steps)?;
                 self.symbols.get(here(key.symbol) as usize)
             };
-            ahead(12).into_iter().for_each(prefetch);
-            let likely = ahead(6).and_then(|frames| self.keys.get(frames.first?.index()));
-            likely.into_iter().for_each(prefetch);
+            prefetch(ahead(12));
+            prefetch(ahead(6).and_then(|frames| self.keys.get(frames.first?.index())));
             let frame = other.get(FrameId::at(at));
             let address = frame.address.map_or(0, |address| self.address(address));
             let symbol = here(key.symbol);

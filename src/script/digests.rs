@@ -53,9 +53,7 @@ impl Digests {
     /// Loads the slot of a digest that will be asked for soon.
     #[inline]
     pub(super) fn prefetch(&self, digest: Digest) {
-        if let Some(slot) = self.slots.get(digest.high as usize & (self.slots.len() - 1)) {
-            prefetch(slot);
-        }
+        prefetch(self.slots.get(digest.high as usize & (self.slots.len() - 1)));
     }
 
     /// The number of a digest. If the digest is new, calls `make` for its number, which must not be

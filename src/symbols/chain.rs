@@ -137,7 +137,9 @@ impl<'a, 'd> Walk<'a, 'd> {
             }
             if !aliased.is_empty() {
                 let name = self.name_of(self.file, self.unit, offset, 16);
-                aliased.into_iter().for_each(|at| self.chains[at].alias = name.clone());
+                for at in aliased {
+                    self.chains[at].alias = name.clone();
+                }
             }
             if level >= LONGEST_CHAIN {
                 wanted.clear();

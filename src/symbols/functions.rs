@@ -102,7 +102,9 @@ impl Module {
                 match full {
                     Some(elf) => search.table(elf, b".symtab"),
                     None => {
-                        main.into_iter().for_each(|elf| search.table(elf, b".dynsym"));
+                        if let Some(elf) = main {
+                            search.table(elf, b".dynsym");
+                        }
                         mini.iter().for_each(|elf| search.table(elf, b".symtab"));
                     }
                 }

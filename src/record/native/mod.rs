@@ -202,7 +202,9 @@ impl Plan {
             && !config.per_cpu
         {
             let advice = command.first().and_then(|program| advice::of_program(program));
-            advice.into_iter().for_each(|advice| change(&advice));
+            if let Some(advice) = advice {
+                change(&advice);
+            }
         }
         let waits_for_exec = is_command && config.delay.is_none() && !config.per_cpu;
         wanted.on_exec = waits_for_exec;

@@ -149,7 +149,7 @@ impl<'a> Session<'a> {
             for (at, bytes) in batch.iter().enumerate() {
                 if let Some(next) = batch.get(at + 1) {
                     // They were copied by another processor, some time ago.
-                    next.iter().step_by(64).for_each(prefetch);
+                    next.iter().step_by(64).for_each(|byte| prefetch(Some(byte)));
                 }
                 self.write(bytes)?;
             }
