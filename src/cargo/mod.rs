@@ -17,6 +17,7 @@
 mod build;
 mod debuginfo;
 mod environment;
+mod harness;
 mod refusal;
 mod settings;
 mod spec;
@@ -68,7 +69,7 @@ pub struct Launch {
 /// debug information. Diagnostics of the build go to stderr as cargo writes them.
 ///
 /// # Errors
-/// [`Error::Choice`] if no target matches, or more than one; [`Error::Build`] if the build fails.
+/// [`Error::Choice`] if no target matches, or more than one, or if no test does; [`Error::Build`] if the build fails.
 pub fn prepare(
     config: &Config,
     cwd: &Path,
@@ -135,7 +136,12 @@ pub fn prepare(
         Kind::Bin | Kind::Example => cwd.to_owned(),
         _ => environment::package_root(&metadata, &target).unwrap_or(cwd).to_owned(),
     };
-    Ok(Launch { program, args, env, cwd })
+    let launch = Launch { program, args, env, cwd };
+    // A runner may be slow to start, or on another machine.
+    if runner.is_empty() && !matches!(target.kind, Kind::Bin | Kind::Example) {
+        harness::has_work(&launch, &target)?;
+    }
+    Ok(launch)
 }
 
 /// `cargo metadata` without dependencies. Its `workspace_default_members` are those of `cwd` or the

@@ -333,7 +333,11 @@ fn harnesses_and_benchmarks_get_what_cargo_gives_them() {
 
     let bin = Wanted::UnitTest(name(), Some(UnitKind::Bin));
     let (launch, _) = workspace.prepare("", bin, lines.clone(), &[]);
-    assert!(launched(&launch).contains("running 0 tests"), "the binary's harness, not the binary");
+    let printed = launched(&launch);
+    assert!(
+        printed.contains("test of_the_binary ... ok"),
+        "the harness, not the binary: {printed}"
+    );
 
     let (launch, _) = workspace.prepare("", Wanted::Bin("kinds".into()), lines, &[]);
     assert_eq!(launched(&launch), "42\n");
@@ -414,7 +418,7 @@ fn what_a_user_of_cargo_types() {
         ),
         ("--bench speed --features more -- --bench", "speed-* --bench"),
         ("--example show --features more", "examples/show"),
-        ("--unit-test -- test::in::package", "kinds-* test::in::package"),
+        ("--unit-test -- doubles", "kinds-* doubles"),
         ("--unit-test kinds --unit-test-kind lib -- doubles", "kinds-* doubles"),
         ("--test whole", "whole-*"),
         ("-o my_flamegraph.svg --bin kinds", "release/kinds"),
@@ -423,7 +427,7 @@ fn what_a_user_of_cargo_types() {
         ("run -r -F more --bin extra -q", ""),
         ("test", "kinds-*"),
         ("test double", "kinds-* double"),
-        ("test --test whole who -- --exact", "whole-* who --exact"),
+        ("test --test whole whole -- --exact", "whole-* whole --exact"),
         ("bench", "speed-* --bench"),
         ("bench lex --workspace", "speed-* lex --bench"),
         ("--lib", "kinds-*"),
@@ -442,6 +446,8 @@ fn what_a_user_of_cargo_types() {
         ("server 8000", 2, "cargo flamegraph -- server 8000"),
         ("--bin kidns", 1, "a target with a similar name exists: kinds"),
         ("-p kind", 1, "a package with a similar name exists: kinds"),
+        ("test nothing", 1, "the filter matches nothing in lib kinds; it has: doubles"),
+        ("--unit-test extra -F more", 1, "bin extra has no tests or benchmarks to record"),
         ("--bin kinds --features nothing", 101, "cargo build failed"),
         ("--bin kinds --image-width 20 --features nothing", 2, "width"),
         ("--bin kinds -o none/x.svg --features nothing", 1, "cannot write none/x.svg"),

@@ -1,0 +1,97 @@
+//! Asks a test harness whether its filter matches anything, before nothing is recorded.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use memchr::memmem;
+
+use super::Launch;
+use super::target::Target;
+use crate::error::{Error, Result};
+
+/// The variables that libtest, criterion and divan read. A program that has one of these names in
+/// it knows `--list`. Others are not asked, because they would do their work.
+const MARKS: [&str; 3] = ["RUST_TEST_THREADS", "CRITERION_HOME", "DIVAN_"];
+
+/// Wants `launch` to run at least one test or benchmark.
+///
+/// # Errors
+/// [`Error::Choice`] with the names that the harness knows.
+pub(super) fn has_work(launch: &Launch, target: &Target) -> Result<()> {
+    let arguments: Vec<&OsString> = launch.args.iter().collect();
+    if arguments.iter().any(|argument| *argument == "--list")
+        || !lists(Path::new(&launch.program))
+        || names(launch, &arguments).is_none_or(|names| !names.is_empty())
+    {
+        return Ok(());
+    }
+    let all =
+        names(launch, &launch.args.iter().filter(|arg| *arg == "--bench").collect::<Vec<_>>());
+    let all = all.unwrap_or_default();
+    if all.is_empty() {
+        return Err(Error::Choice {
+            what: format!(
+                "{} {} has no tests or benchmarks to record",
+                target.kind.noun(),
+                target.name
+            ),
+            candidates: all,
+            remedy: "name another target with --test, --unit-test or --bench".into(),
+        });
+    }
+    Err(Error::Choice {
+        what: format!(
+            "the filter matches nothing in {} {}; it has",
+            target.kind.noun(),
+            target.name
+        ),
+        candidates: all,
+        remedy: "change the filter, or name another target with --test, --unit-test or --bench"
+            .into(),
+    })
+}
+
+fn lists(executable: &Path) -> bool {
+    std::fs::read(executable)
+        .is_ok_and(|code| MARKS.iter().any(|mark| memmem::find(&code, mark.as_bytes()).is_some()))
+}
+
+/// What the harness lists with these arguments; `None` if it refuses.
+fn names(launch: &Launch, arguments: &[&OsString]) -> Option<Vec<String>> {
+    let mut command = Command::new(&launch.program);
+    command.args(arguments).arg("--list").envs(launch.env.iter().map(|(key, value)| (key, value)));
+    command.current_dir(&launch.cwd).stdin(Stdio::null());
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(listed(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Reads a list: `name: test` in libtest and criterion, a tree in divan.
+fn listed(text: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let name = line.trim_matches(|c: char| c.is_whitespace() || "├╰│─".contains(c));
+        match name.rsplit_once(": ") {
+            Some((name, "test" | "bench" | "benchmark")) => Some(name.to_owned()),
+            _ if name.is_empty() => None,
+            // The last line of libtest: `0 tests, 3 benchmarks`.
+            _ if name.starts_with(|c: char| c.is_ascii_digit()) && name.contains(" test") => None,
+            _ => Some(name.to_owned()),
+        }
+    };
+    text.lines().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_all_harnesses() {
+        let libtest = "a::b: test\nc: bench\n\n1 test, 1 benchmark\n";
+        assert_eq!(listed(libtest), ["a::b", "c"]);
+        assert_eq!(listed("0 tests, 0 benchmarks\n"), [""; 0]);
+        assert_eq!(listed("fib: benchmark\n\n"), ["fib"]);
+        assert_eq!(listed("speed\n├─ fib\n╰─ sort\n"), ["speed", "fib", "sort"]);
+        assert_eq!(listed("\n"), [""; 0]);
+    }
+}
