@@ -19,6 +19,7 @@ mod debuginfo;
 mod environment;
 mod harness;
 mod refusal;
+mod rerun;
 mod settings;
 mod spec;
 mod target;
@@ -37,6 +38,7 @@ use environment::Surroundings;
 use settings::{Settings, Toolchain};
 
 pub use build::{Build, Built, Profile};
+pub use rerun::Sensitive;
 pub use target::{Chosen, Target, choose};
 pub use wanted::{Kind, Request, UnitKind, Wanted};
 
@@ -60,6 +62,15 @@ pub struct Launch {
     pub env: Vec<(OsString, OsString)>,
     /// Where to run it.
     pub cwd: PathBuf,
+    /// Packages that our files must not make cargo build again.
+    pub sensitive: Sensitive,
+}
+
+impl Launch {
+    /// The program and its arguments.
+    pub fn command(&self) -> Vec<OsString> {
+        std::iter::once(&self.program).chain(&self.args).cloned().collect()
+    }
 }
 
 /// Builds the target of `config` in `cwd`, and returns how cargo would run it with `trailing`
@@ -136,7 +147,8 @@ pub fn prepare(
         Kind::Bin | Kind::Example => cwd.to_owned(),
         _ => environment::package_root(&metadata, &target).unwrap_or(cwd).to_owned(),
     };
-    let launch = Launch { program, args, env, cwd };
+    let sensitive = Sensitive::of(&built.scripts, &metadata);
+    let launch = Launch { program, args, env, cwd, sensitive };
     // A runner may be slow to start, or on another machine.
     if runner.is_empty() && !matches!(target.kind, Kind::Bin | Kind::Example) {
         harness::has_work(&launch, &target)?;

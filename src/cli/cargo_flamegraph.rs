@@ -64,14 +64,13 @@ impl Program for CargoFlamegraphArgs {
         let arguments: Vec<OsString> = filter.into_iter().chain(self.trailing).collect();
         let mut tell = |line: &str| report(Self::NAME, quiet, &line);
         let launch = prepare(&config, &cwd, &arguments, &mut tell)?;
-        let command: Vec<OsString> = std::iter::once(launch.program).chain(launch.args).collect();
         if self.cargo.no_run {
-            let line = command_line(&command).unwrap_or_default();
+            let line = command_line(&launch.command()).unwrap_or_default();
             let place = launch.cwd.display();
             let built = format_args!("built; to record it in {place}: flamegraph -- {line}");
             report(Self::NAME, quiet, &built);
             return Ok(Done::Ok);
         }
-        self.graph.run(Self::NAME, Subject::Launch { command, env: launch.env, cwd: launch.cwd })
+        self.graph.run(Self::NAME, Subject::Launch(launch))
     }
 }

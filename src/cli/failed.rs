@@ -1,6 +1,6 @@
 //! Says how the recorded program failed, and keeps the older graph.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// A program that fails within this many samples did not do what the user wanted to see.
@@ -36,6 +36,8 @@ pub(crate) fn set_aside(new: &Path, path: &Path, samples: u64) -> std::io::Resul
         return Ok(None);
     }
     fs::copy(path, &kept)?;
+    let time = fs::metadata(path)?.modified()?;
+    File::options().append(true).open(&kept)?.set_modified(time)?;
     Ok(Some(kept))
 }
 

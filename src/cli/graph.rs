@@ -21,6 +21,7 @@ use super::record::{RecordOptions, teller};
 use super::render::{GraphArgs, usage};
 use super::script::RecordingArgs;
 use super::signals;
+use crate::cargo::{Launch, Sensitive};
 use crate::fold::Weighing;
 use crate::input;
 use crate::output::{Format, Target, live_page};
@@ -97,14 +98,7 @@ pub(crate) enum Subject {
     /// A new recording.
     Workload(Workload),
     /// A new recording of a command with its own environment and working directory.
-    Launch {
-        /// The program and its arguments.
-        command: Vec<OsString>,
-        /// Variables in addition to ours.
-        env: Vec<(OsString, OsString)>,
-        /// Its working directory.
-        cwd: PathBuf,
-    },
+    Launch(Launch),
     /// An existing recording.
     Recording(PathBuf),
 }
@@ -142,6 +136,7 @@ impl GraphOptions {
         // written.
         let targets = self.targets()?;
         let path = self.outputs.first().cloned().unwrap_or_default();
+        let files: Vec<PathBuf> = self.outputs.iter().chain(&self.keep).cloned().collect();
         let keep = self.keep(&targets)?;
         let open = self.open;
         let is_live = self.live;
@@ -149,11 +144,15 @@ impl GraphOptions {
         let options = self.record.clone();
         let mut tell = teller(name, self.verbose > 0, quiet);
         let mut pipeline = self.pipeline(post_process)?;
+        let mut sensitive = Sensitive::default();
         let workload = match subject {
             Subject::Recording(path) => Err(path),
             Subject::Workload(workload) => Ok(workload),
-            Subject::Launch { command, env, cwd } => {
-                (record.env, record.cwd) = (env, Some(cwd));
+            Subject::Launch(launch) => {
+                let command = launch.command();
+                record.env = launch.env;
+                record.cwd = Some(launch.cwd);
+                sensitive = launch.sensitive;
                 Ok(Workload::Command(command))
             }
         };
@@ -219,6 +218,7 @@ impl GraphOptions {
         }
         // The reader of a FIFO may close it early.
         kept.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })?;
+        files.iter().for_each(|file| sensitive.protect(file));
         if open && !is_live {
             let opening = || format!("cannot open {}", path.display());
             open::that_detached(&path).with_context(opening)?;

@@ -405,6 +405,28 @@ fn flamegraph(workspace: &Workspace, line: &str) -> Outcome {
     cmd.env("CARGO_TARGET_DIR", workspace.0.path("target")).env("CARGO_NET_OFFLINE", "true").run()
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_graph_in_the_package_does_not_make_cargo_build_again() {
+    if !crate::record::can_record("a_graph_in_the_package_does_not_make_cargo_build_again") {
+        return;
+    }
+    let Some(workspace) = Workspace::new("virtual") else { return };
+    let build = |words: &str| {
+        let line = "build -q --offline --release -p one --message-format json";
+        let words: Vec<&str> = line.split(' ').chain(words.split_whitespace()).collect();
+        let (success, messages) = workspace.cargo("", &words);
+        assert!(success);
+        messages.contains("\"fresh\":false")
+    };
+    assert!(build(""));
+    let line = "-p one --no-debuginfo -o one/flamegraph.svg -o one/x.html --keep one/x.data -- 100";
+    flamegraph(&workspace, line).success().says("wrote one/flamegraph.svg");
+    assert!(!build(""), "the graph is older than the package");
+    std::fs::write(workspace.path("one/newer.svg"), "").unwrap();
+    assert!(build(""), "any newer file makes cargo build again");
+}
+
 #[test]
 fn what_a_user_of_cargo_types() {
     let Some(workspace) = Workspace::new("kinds") else { return };
