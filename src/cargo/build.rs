@@ -88,8 +88,8 @@ impl Build {
         line.0
     }
 
-    /// cargo's arguments for `target`, starting with the subcommand. `--workspace` is left out where
-    /// it would build the libraries of all packages.
+    /// cargo's arguments for `target`, starting with the subcommand. `--workspace` is left out
+    /// where it would build the libraries of all packages.
     pub(crate) fn arguments(&self, target: &Target) -> Vec<OsString> {
         let mut line = Line::default();
         match target.kind {

@@ -82,8 +82,8 @@ pub(crate) struct CargoOptions {
 
     /// Do not add debug information that the profile lacks
     ///
-    /// Without this option, `debug = 1` and `strip = "none"` are set for this build if the profile has
-    /// less. Builds of the profile as it is stay up to date beside it.
+    /// Without this option, `debug = 1` and `strip = "none"` are set for this build if the profile
+    /// has less. Builds of the profile as it is stay up to date beside it.
     #[arg(long)]
     pub(crate) no_debuginfo: bool,
 

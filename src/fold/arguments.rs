@@ -1,4 +1,4 @@
-//! Where the argument list of a function's name starts.
+//! Finds where the argument list of a function's name starts.
 //!
 //! Only C++, Java, .NET and a few others print argument lists. Parentheses are parts of names
 //! elsewhere: in Go's `(*Client).Do`, in Crystal's `Array(Int32)`, in a regular expression, in the

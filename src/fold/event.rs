@@ -1,4 +1,5 @@
-//! Which event of a profile is folded: the weights of two events cannot be added up.
+//! Chooses the event of a profile that is folded, because the weights of two events cannot be added
+//! up.
 //!
 //! A sample does not say whether its event is the wanted one. So all events are summed, each by
 //! itself, and the choice is made at the end. The first event that the recording lists is folded,

@@ -79,8 +79,8 @@ impl<S: FoldedSink> Folder<S> {
         Folder { event, ..Folder::new(self.config.clone(), self.input.clone(), next) }
     }
 
-    /// Pushes what was folded so far into `next`, as it will be pushed at the end, and goes on. `None`
-    /// if there is nothing yet.
+    /// Pushes what was folded so far into `next`, as it will be pushed at the end, and goes on.
+    /// `None` if there is nothing yet.
     pub(crate) fn so_far<T: FoldedSink>(
         &mut self,
         frames: &mut FrameTable,

@@ -1,4 +1,4 @@
-//! A profiler as a child process: started, its stream copied, its status read.
+//! Runs a profiler as a child process: starts it, copies its stream, and reads its status.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ pub(super) struct Exit {
     pub(super) streamed: u64,
 }
 
-/// Where a child's stdout goes.
+/// The stdout of a child.
 pub(super) enum Stdout<'a> {
     /// Ours.
     Ours,
@@ -98,7 +98,7 @@ pub(super) fn spawn(
     })
 }
 
-/// Copies what `child` streams, to its end. The answer is the number of bytes.
+/// Copies the stream of `child` to its end, and returns the number of bytes.
 pub(super) fn drain(
     child: &mut Child,
     stdout: Stdout<'_>,
@@ -110,9 +110,8 @@ pub(super) fn drain(
     }
 }
 
-/// Copies to the end of `from`, each piece as soon as it is there. If `to` fails, this calls
-/// `failed` once, and reads and drops the rest, so that nobody stays blocked in the middle of a
-/// write.
+/// Copies to the end of `from`, each piece as soon as it is there. If `to` fails, calls `failed`
+/// once, and reads and drops the rest, so that no writer stays blocked.
 fn copy(mut from: impl Read, to: &mut dyn Write, failed: impl FnOnce()) -> io::Result<u64> {
     let mut buffer = vec![0; 1 << 16];
     let mut copied = 0;
@@ -157,7 +156,7 @@ pub(super) fn outcome(status: ExitStatus, was_ended: bool) -> u8 {
     if was_ended && by_that { 0 } else { code }
 }
 
-/// `line` as one would type it in a shell.
+/// `line` as a user would type it in a shell.
 pub(super) fn shown(line: &[OsString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     let quoted = |word: &OsString| match word.to_string_lossy() {

@@ -1,4 +1,4 @@
-//! A workload that is ours while its profiler is root's.
+//! Runs a workload as our own child while its profiler runs as root.
 //!
 //! `sudo perf record CMD` would run CMD as root, without its environment. So we fork the workload
 //! ourselves and hold it before its exec. A privileged perf attaches to it and says through its
@@ -84,8 +84,8 @@ impl HeldChild {
     }
 }
 
-/// Tells the number of the fork, in which it runs, then waits for one byte. The end of the pipe
-/// ends the fork silently, because nobody is left to listen.
+/// Writes the number of the fork, in which it runs, and then waits for one byte. The end of the
+/// pipe ends the fork silently, because nobody listens any more.
 fn wait_at(mut gate: &PipeReader, mut number: &PipeWriter) -> io::Result<()> {
     number.write_all(&std::process::id().to_ne_bytes())?;
     if gate.read_exact(&mut [0]).is_err() {

@@ -1,4 +1,5 @@
-//! Linux: the kernel itself, or the perf program if it is asked for or only it can do the job.
+//! Linux: records through the kernel itself, or through the perf program if the user asks for it or
+//! only perf can do it.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -10,8 +11,8 @@ use super::{Config, Destination, Ended, Notice, Recorder, Workload};
 use crate::error::{Error, Result};
 use crate::perf_data::Seekable;
 
-/// Records natively, unless the config or `PERF` asks for perf. If only perf can do what is asked
-/// for, it does, with a message.
+/// Records natively, unless the config or `PERF` asks for perf. If only perf can do it, perf
+/// records, with a message.
 pub(super) struct Linux;
 
 impl Recorder for Linux {

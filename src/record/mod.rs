@@ -1,15 +1,13 @@
-//! Running a workload under a profiler: [`Workload`], [`Recorder`] and the recorders of each
-//! system.
+//! Runs a workload under a profiler: [`Workload`], [`Recorder`] and the recorders of each system.
 //!
 //! A recorder runs the workload, or attaches to it, and leaves a *recording* in a [`Destination`]:
 //! perf.data from perf, an exported trace from xctrace, stacks from dtrace and blondie. `fg-fold`
-//! tells them apart by their first bytes, so nobody else has to. Each recorder has two halves: a
-//! pure function that builds its command line, compiled and tested on every system, and a short one
-//! that runs it.
+//! recognises them by their first bytes. Each recorder has two halves: a pure function that builds
+//! its command line, compiled and tested on every system, and a short one that runs it.
 //!
-//! [`Recorder::record`] takes over SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 while it runs. The first one ends the
-//! recording, which is complete all the same; the next ones kill the workload. Afterwards the
-//! signals do nothing until the caller handles them again.
+//! [`Recorder::record`] takes over SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 while it
+//! runs. The first one ends the recording, which is still complete. The next ones kill the
+//! workload. Afterwards the signals do nothing until the caller handles them again.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -53,7 +51,7 @@ pub enum Workload {
 /// How it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Who records; Linux only. perf does, too, if `PERF` names it or a custom command is given.
+    /// The recorder; Linux only. perf also records if `PERF` names it or a custom command is given.
     pub backend: Backend,
     /// Samples a second and processor, in Hz.
     pub frequency: u32,
@@ -118,16 +116,16 @@ impl Default for Config {
     }
 }
 
-/// What a recorder tells before and while it works.
+/// The messages of a recorder, before and while it works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice<'a> {
     /// A command line that is run.
     Line(&'a str),
-    /// A difference from what was asked for or is usual, and why.
+    /// A difference from the request or from the usual, and why.
     Change(&'a str),
 }
 
-/// Where the recording goes.
+/// The destination of a recording.
 pub enum Destination<'a> {
     /// A stream that has our standard output. The workload's standard output goes to stderr
     /// instead.
@@ -228,14 +226,14 @@ fn refuse_linux_only(recorder: &str, config: &Config) -> Result<()> {
     })
 }
 
-/// `line`, through sudo if `config` asks for it. Nothing else knows of sudo.
+/// `line`, through sudo if `config` asks for it. No other code knows of sudo.
 fn privileged(line: Vec<OsString>, config: &Config) -> Vec<OsString> {
     let Some(flags) = &config.root else { return line };
     let sudo = std::iter::once(OsString::from("sudo"));
     sudo.chain(flags.iter().map(OsString::from)).chain(line).collect()
 }
 
-/// Copies what a profiler left in a file of its own to where the recording goes.
+/// Copies the file that a profiler wrote to the destination of the recording.
 fn deposit(from: &Path, to: Destination<'_>) -> Result<u64> {
     let mut from_file =
         File::open(from).map_err(Error::io(|| format!("cannot read {}", from.display())))?;

@@ -3,8 +3,9 @@
 //! If perf writes to `-`, it uses its *pipe mode* and sends the workload's stdout to stderr. If the
 //! workload's stdout must stay its own, perf writes a file instead.
 //!
-//! perf passes the workload's status on as its own, so a status alone does not tell who failed. But
-//! perf opens its events before it writes the first byte: if there are no bytes, perf failed.
+//! perf passes on the workload's status as its own, so a status alone does not say which of them
+//! failed. But perf opens its events before it writes the first byte: if there are no bytes, perf
+//! failed.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -109,7 +110,7 @@ pub(crate) fn is_wanted(config: &Config) -> bool {
     named || config.backend == Backend::Perf || config.custom.is_some()
 }
 
-/// perf's command line, with `sudo` if it is asked for: `perf record -F 997 --call-graph
+/// perf's command line, through `sudo` if the config asks for it: `perf record -F 997 --call-graph
 /// dwarf,64000 -g -o … CMD`.
 ///
 /// # Errors
@@ -206,7 +207,7 @@ fn reachable(path: &Path, file: &File, config: &Config) -> PathBuf {
     path.to_owned()
 }
 
-/// perf has said on stderr what it could not do; we say what can be done.
+/// perf has said on stderr what it could not do. We say what the user can do.
 fn failed(program: &OsString, exit: &Exit, config: &Config) -> Error {
     if config.root.is_none()
         && let Some(refused) = refused()
@@ -222,7 +223,7 @@ fn failed(program: &OsString, exit: &Exit, config: &Config) -> Error {
 
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 
-/// What the kernel may have refused, if we are not root.
+/// The part that the kernel may have refused, if we are not root.
 fn refused() -> Option<Error> {
     let level = std::fs::read_to_string(PARANOID).ok()?;
     (!is_root()).then(|| paranoid(level.trim()))

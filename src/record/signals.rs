@@ -87,7 +87,7 @@ mod unix {
         }
     }
 
-    /// Signals that are caught, and forwarded once there is somebody to forward them to.
+    /// Catches signals, and forwards them once there is a process to forward them to.
     pub(in super::super) struct Signals {
         caught: Option<iterator::Signals>,
         handle: Option<iterator::Handle>,

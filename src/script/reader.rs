@@ -1,4 +1,4 @@
-//! perf-script text → samples.
+//! Reads perf-script text into samples.
 //!
 //! A profile repeats itself: 75,000 frame lines hold 1,900 distinct ones. So the reader looks up
 //! the text behind the address as bytes, and parses each distinct line once: see

@@ -1,4 +1,4 @@
-//! Watching a recording while it goes on: a page in the browser that is renewed as samples arrive.
+//! Shows a recording while it goes on: a page in the browser that is renewed as samples arrive.
 //!
 //! ```text
 //! source ─▶ stage::Watched ─▶ Folder …          the recording is folded as always
@@ -7,9 +7,9 @@
 //!              Watch ◀── server::Server ◀── GET /TOKEN/graph?after=VERSION ── page
 //! ```
 //!
-//! The stage copies its sums only while a page waits, at most once a second, and so seldom that it
-//! spends a tenth of its time on that. The recorder writes into a buffer, so neither a page nor the
-//! stage keeps it from draining the kernel's rings. A page that is slow gets fewer versions.
+//! The stage copies its sums only while a page waits, at most once a second, and rarely enough to
+//! spend at most a tenth of its time on that. The recorder writes into a buffer, so neither a page
+//! nor the stage keeps it from draining the kernel's rings. A slow page gets fewer versions.
 
 mod server;
 mod stage;
@@ -23,7 +23,7 @@ pub(crate) use stage::Watched;
 
 use crate::lock::lock;
 
-/// What the stage and the server share.
+/// The state that the stage and the server share.
 #[derive(Default)]
 pub(crate) struct Watch {
     is_wanted: AtomicBool,
@@ -31,14 +31,14 @@ pub(crate) struct Watch {
     changed: Condvar,
 }
 
-/// The newest that can be shown.
+/// The newest version.
 #[derive(Clone, Default)]
 struct Shown {
-    /// How often it was renewed; 0 if there is nothing yet.
+    /// The number of the version; 0 if there is none yet.
     version: u64,
-    /// The stacks, as a picture carries them.
+    /// The stacks, in the form that a picture carries.
     graph: Arc<[u8]>,
-    /// Nothing newer will come.
+    /// Whether this is the last version.
     is_last: bool,
     has_ended: bool,
     /// Whether a page was opened, and the newest version that a page has.
@@ -89,7 +89,7 @@ impl Watch {
         lock(&self.shown).has_ended
     }
 
-    /// Answers all that wait, even if there is nothing newer.
+    /// Answers all waiting pages, even if there is nothing newer.
     fn end(&self) {
         lock(&self.shown).has_ended = true;
         self.changed.notify_all();

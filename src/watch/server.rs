@@ -14,12 +14,12 @@ use super::{Shown, Watch};
 
 /// A browser that takes longer to ask or to read is let go.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// So many requests are answered at once.
+/// The most requests that are answered at the same time.
 const MOST_REQUESTS: usize = 32;
 /// Longer heads of requests are refused, in bytes.
 const LONGEST_HEAD: usize = 16 << 10;
 
-/// A server for as long as a recording goes on.
+/// A server that runs as long as a recording goes on.
 pub(crate) struct Server {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -34,7 +34,7 @@ struct Shared {
 }
 
 impl Server {
-    /// Serves `page` and what `watch` shows on a free port.
+    /// Serves `page` and the graph of `watch` on a free port.
     pub(crate) fn start(watch: Arc<Watch>, page: Vec<u8>) -> io::Result<Server> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -100,7 +100,8 @@ impl Shared {
         stream.set_write_timeout(Some(PATIENCE))?;
         let path = path(&mut stream)?;
         let mut parts = path.splitn(3, '/').skip(1);
-        let (token, rest) = (parts.next(), parts.next().unwrap_or_default());
+        let token = parts.next();
+        let rest = parts.next().unwrap_or_default();
         if token != Some(&*self.token) {
             return reply(&mut stream, "404 Not Found", "", b"");
         }
@@ -183,9 +184,10 @@ mod tests {
         for wrong in ["/", "/graph?after=0", "//graph?after=0", &format!("/{path}other")] {
             assert!(ask(address, wrong).starts_with("HTTP/1.1 404"), "{wrong}");
         }
-        // Who has all waits for the end.
+        // A page that has the newest version waits for the end.
         let waiting = {
-            let (address, path) = (address.to_owned(), format!("/{path}graph?after=1"));
+            let address = address.to_owned();
+            let path = format!("/{path}graph?after=1");
             thread::spawn(move || ask(&address, &path))
         };
         while !watch.is_wanted() {

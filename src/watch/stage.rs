@@ -11,9 +11,9 @@ use crate::graph::{Graph, Order};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
 
-/// A page is renewed once in this time, or more seldom if that is work.
+/// A page is renewed at most once in this time, and less often if that takes long.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Renewing takes at most one part of so many.
+/// Renewing takes at most one part in this many of the time.
 const PARTS: u32 = 10;
 
 /// Folds as a [`Folder`] does, and shows what it has so far.
@@ -111,11 +111,12 @@ mod tests {
     use crate::graph;
     use crate::sample::Frame;
 
-    /// The stacks of `watch`, as they are read from a picture that carries them.
+    /// The stacks of `watch`, as a reader of the picture sees them.
     fn shown(watch: &Watch) -> String {
         let graph = String::from_utf8(watch.newer(0).graph.to_vec()).unwrap();
         let picture = format!("<metadata id=\"flamepipe-graph-3\">{graph}</metadata>");
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut out = Vec::new();
         let mut writer = Writer::new(&mut out, "memory");
         graph::read(picture.as_bytes(), "memory", &mut frames, &mut writer, &mut tally).unwrap();
@@ -127,7 +128,8 @@ mod tests {
     #[test]
     fn what_is_shown_is_what_was_folded_and_changes_nothing() {
         let watch = Arc::new(Watch::default());
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut out = Vec::new();
         let folder = Folder::new(Config::default(), "memory", Writer::new(&mut out, "memory"));
         let mut stage = Watched::new(folder, Arc::clone(&watch));

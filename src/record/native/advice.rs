@@ -1,4 +1,4 @@
-//! Advice for workloads of which the graph will show little, one line each.
+//! Advises users whose graph will show little of their workload, one line each.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;

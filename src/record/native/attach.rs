@@ -1,9 +1,9 @@
-//! Observing every thread of processes that run already.
+//! Observes every thread of running processes.
 //!
-//! Threads come and go while we look. If a thread is started by one that is observed on all CPUs
-//! already, it inherits the events, and a FORK record in a ring tells of it. Any other thread is
-//! there when we look again. A thread that inherited events on some CPUs only is observed anew, and
-//! what it inherited does not count: see
+//! Threads come and go while we look. If a thread is started by one that is already observed on all
+//! CPUs, it inherits the events, and a FORK record in a ring reports it. Any other thread is there
+//! when we look again. A thread that inherited events only on some CPUs is observed anew, and what
+//! it inherited does not count: see
 //! [`Ids::is_inherited_twice`](super::ids::Ids::is_inherited_twice).
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use super::threads::{self, Thread};
 use crate::error::Result;
 use crate::perf_data::Record;
 
-/// The processes that `numbers` mean: the number of a thread means its process, as for perf. Tells
+/// The processes that `numbers` mean. The number of a thread means its process, as for perf. Tells
 /// the user what is recorded beyond what was typed, and what is not.
 ///
 /// # Errors
@@ -50,8 +50,8 @@ pub(super) fn processes(numbers: &[u32], tell: &mut dyn FnMut(&str)) -> Result<V
     Ok(pids)
 }
 
-/// Observes `pids`. Records that come meanwhile go into `queue`. The answer is the threads that
-/// were there, because no record will tell their names.
+/// Observes `pids`. Records that come meanwhile go into `queue`. Returns the threads that were
+/// there before, because no record will name them.
 pub(super) fn attach(
     pids: &[u32],
     events: &mut Events<'_>,

@@ -1,4 +1,4 @@
-//! What an event records, as bytes for the kernel: `struct perf_event_attr`.
+//! Encodes what an event records for the kernel: `struct perf_event_attr`.
 //!
 //! Source: `include/uapi/linux/perf_event.h`; the reader's half is `perf_data::Attr`.
 
@@ -15,7 +15,7 @@ pub(super) enum CallGraph {
     Lbr,
 }
 
-/// What all events of a recording have in common. It changes if the kernel refuses it.
+/// The common settings of all events of a recording. They change if the kernel refuses them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) call_graph: CallGraph,
@@ -79,7 +79,7 @@ impl What {
     };
 }
 
-/// Where an event counts.
+/// The modes in which an event counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Only {
     pub(super) user: bool,

@@ -1,5 +1,5 @@
-//! Which build of each mapped file is recorded, and when: a later reader must not take names from a
-//! file that was built anew.
+//! Notes which build of each mapped file is recorded, so that a later reader does not take names
+//! from a file that was built anew.
 //!
 //! The kernel's record of a map has the file's inode. If the file has a build id, we write that
 //! instead, as `perf record --buildid-mmap` does: it says more, also on another machine, and the
@@ -51,8 +51,7 @@ impl Builds {
         Some(told.1)
     }
 
-    /// Writes all build ids once more, for readers that look for them only at the end of a
-    /// recording.
+    /// Writes all build ids again, for readers that look for them only at the end of a recording.
     pub(super) fn write<W: Write>(&self, writer: &mut Writer<W>) -> io::Result<()> {
         const USER: u16 = 2;
         const OF_ALL: u32 = u32::MAX;

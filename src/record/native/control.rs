@@ -26,7 +26,7 @@ impl Control {
         self.commands.as_raw_fd()
     }
 
-    /// Does what is asked for. True if we are asked to stop.
+    /// Answers commands. True if one says to stop.
     pub(super) fn obey(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 256];
         let read = match self.commands.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! The thread that empties the rings, which waits for nobody.
+//! Empties the rings in a thread that waits for nobody.
 //!
 //! ```text
 //!  rings ─▶ Queue ─▶ batches, in order of time ─▶ Session, a thread of its own: unwound ─▶ stream
@@ -69,8 +69,8 @@ impl Drain {
         (drain, Batches { batches, used: send_used })
     }
 
-    /// Takes what is in the rings, and now and then hands over what is in order; if it is the
-    /// `last` round, everything. False if nobody takes it any more.
+    /// Takes records from the rings, and from time to time passes on those that are in order. In
+    /// the `last` round it passes on all. False if nobody takes them any more.
     pub(super) fn round(&mut self, events: &mut Events<'_>, last: bool) -> bool {
         while !last && !self.has_room() {
             match self.used.recv_timeout(PATIENCE) {
@@ -115,7 +115,7 @@ impl Batches {
     pub(super) fn take<E>(self, mut each: impl FnMut(&Batch) -> Result<(), E>) -> Result<(), E> {
         for batch in &self.batches {
             each(&batch)?;
-            // At the end nobody wants the room back.
+            // At the end, nobody needs the memory back.
             let _ = self.used.send(batch);
         }
         Ok(())

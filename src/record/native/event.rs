@@ -1,4 +1,4 @@
-//! What an event's name means: `cycles`, `page-faults:u`, `L1-dcache-load-misses`, `r1a8`,
+//! Reads the names of events: `cycles`, `page-faults:u`, `L1-dcache-load-misses`, `r1a8`,
 //! `sched:sched_switch`, `cpu/event=0x3c,umask=0/`.
 //!
 //! Names are those of `perf list`. Sources: perf_event_open(2); sysfs for tracepoints
@@ -80,8 +80,7 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// The events that are sampled if nobody named one: the first, or the second if the machine
-    /// cannot count cycles.
+    /// The default events: the first, or the second if the machine cannot count cycles.
     pub(super) fn processor_time() -> [Event; 2] {
         let event =
             |name: &str, kind| Event { name: name.into(), what: What { kind, ..What::default() } };
@@ -125,7 +124,7 @@ impl Event {
         })
     }
 
-    /// A hidden tracepoint, of which only the name matters.
+    /// A hidden tracepoint. Only its name matters.
     pub(super) fn hidden(name: &str) -> Event {
         let what = What { kind: TRACEPOINT, period: Some(1), ..What::default() };
         Event { name: name.into(), what }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::perf_data::{Record, SampleId};
 
-/// What a recording of the processors keeps.
+/// The processes that a recording of the processors keeps.
 pub(super) struct Family(HashSet<u32>);
 
 impl Family {

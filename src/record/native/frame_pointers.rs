@@ -1,5 +1,5 @@
-//! Whether a program keeps frame pointers everywhere, so that the kernel can follow its stacks:
-//! `--call-graph auto`.
+//! Decides whether a program keeps frame pointers everywhere, so that the kernel can follow its
+//! stacks: `--call-graph auto`.
 //!
 //! No file says so. But functions that keep them begin alike, and a program that keeps them does so
 //! in nearly all functions. One library without them breaks the chain, and most C libraries have

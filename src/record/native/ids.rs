@@ -7,7 +7,7 @@ use crate::perf_data::RawSample;
 /// The events and threads that events were opened for.
 #[derive(Clone, Default)]
 pub(super) struct Ids {
-    /// By id: which event, and of which thread. Trackers have none.
+    /// The event and the thread of each id. Trackers have none.
     events: HashMap<u64, (usize, i32)>,
     /// When all events of a thread were open, in nanoseconds.
     threads: HashMap<i32, u64>,

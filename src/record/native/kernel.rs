@@ -1,4 +1,4 @@
-//! What a recording says about the machine and its kernel, so that it can be read elsewhere and
+//! Describes the machine and its kernel in the recording, so that it can be read elsewhere and
 //! later.
 
 use std::collections::HashSet;
@@ -18,14 +18,14 @@ const HOSTNAME: u64 = 3;
 const RELEASE: u64 = 4;
 const ARCH: u64 = 6;
 
-/// Where perf and the reader look for the kernel's symbols.
+/// The name under which perf and the reader look for the kernel's symbols.
 const KERNEL: &[u8] = b"[kernel.kallsyms]";
 
-/// Writes the machine's name, its kernel's release, its architecture, what `clock` shows, which
-/// build the kernel is, and where it lies if we may know.
+/// Writes the machine's name, its kernel's release, its architecture, the time on `clock`, the
+/// build of the kernel, and the kernel's address if we may know it.
 ///
-/// If [`Names`] tell its functions, the place is left out: perf would put the first function that
-/// is told at the start of the mapped kernel.
+/// If [`Names`] names the kernel's functions, the address is left out. Otherwise perf would put the
+/// first named function at the start of the mapped kernel.
 pub(super) fn write<W: Write>(
     writer: &mut Writer<W>,
     id: u64,

@@ -60,7 +60,7 @@ pub(super) use sys::{Helper, appends};
 pub(crate) struct Plan {
     events: Vec<Event>,
     wanted: Wanted,
-    /// What we chose, which the user is told: how stacks are captured, and why.
+    /// Our choices, for the user: how stacks are captured, and why.
     choices: Vec<String>,
 }
 
@@ -168,7 +168,7 @@ fn call_graph(mode: &str) -> Result<CallGraph, NeedsPerf> {
     }
 }
 
-/// Where a recording goes.
+/// The destination of a recording.
 pub(super) struct Stream<'a> {
     pub(super) to: &'a mut (dyn Write + Send),
     /// It has our standard output, so the workload's standard output goes to stderr instead.
@@ -209,8 +209,7 @@ impl Plan {
         let waits_for_exec = is_command && config.delay.is_none() && !config.per_cpu;
         wanted.on_exec = waits_for_exec;
         let pids = match workload {
-            // The recorder of --root gets the held child of a command, about which nobody needs
-            // advice.
+            // The recorder of --root gets the held child of a command, which needs no advice.
             Workload::Pids(pids) if config.control.is_none() => {
                 attach::processes(pids, &mut change)?
             }

@@ -1,4 +1,4 @@
-//! What only the perf program may be able to record.
+//! The requests that only the perf program may be able to record.
 
 /// Why a request is left to perf.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

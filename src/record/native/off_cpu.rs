@@ -1,5 +1,5 @@
-//! Where threads block, and for how long: from the switch that takes a thread off the processor to
-//! the switch that brings it back.
+//! Finds where threads block, and for how long: from the switch that takes a thread off the
+//! processor to the switch that brings it back.
 //!
 //! ```text
 //!  sample of the switch ─▶ Leaving ─▶ SWITCH out ─▶ Blocked, unwound ─▶ SWITCH in ─▶ a sample
@@ -7,11 +7,11 @@
 //!                            └ SWITCH out, preempted ─▶ forgotten
 //! ```
 //!
-//! The kernel takes the sample in the thread that leaves, with its stack, and says only then
+//! The kernel takes the sample in the thread that leaves, with its stack, and says only afterwards
 //! whether the thread still wanted to run. A thread that did, because it was preempted or yielded,
-//! is not blocked; `perf record --off-cpu` counts alike. The time reaches to where the thread runs
-//! again, so it includes the wait for a free processor. The sample has the time of the return, so
-//! that the stream stays sorted.
+//! is not blocked; `perf record --off-cpu` counts in the same way. The time ends when the thread
+//! runs again, so it includes the wait for a free processor. The sample has the time of the return,
+//! so that the stream stays sorted.
 //!
 //! Memory: a call chain for each thread that is blocked.
 
@@ -46,8 +46,8 @@ pub(super) struct Blocked {
 }
 
 impl OffCpu {
-    /// Takes note of a record. If a thread blocks, `chain` unwinds its copied stack. The answer is
-    /// a thread that is back, and when.
+    /// Takes note of a record. If a thread blocks, `chain` unwinds its copied stack. Returns a
+    /// thread that is back, and when.
     pub(super) fn note(
         &mut self,
         record: &Record<'_>,

@@ -1,10 +1,9 @@
-//! Opening events, and what is given up when the kernel refuses.
+//! Opens events, and gives up what the kernel refuses.
 //!
 //! If new threads inherit an event, the kernel maps its ring only if the event is of one CPU. So
-//! each thread that runs already gets one event for each CPU and each event that was asked for; all
-//! events of a CPU share one ring. One more event per CPU, the tracker, reports threads, names and
-//! maps into a ring of its own: a lost sample is one of many, but a lost map makes nonsense of all
-//! samples after it.
+//! each running thread gets one event for each CPU and each wanted event. All events of a CPU share
+//! one ring. One more event per CPU, the tracker, reports threads, names and maps into its own
+//! ring, because a lost sample is one of many, but a lost map makes all later samples wrong.
 //!
 //! When the kernel refuses an event or a ring, the next best one is tried:
 //!
@@ -39,7 +38,7 @@ pub(super) struct Events<'a> {
     /// As they are recorded, after what was given up.
     pub(super) events: Vec<Event>,
     pub(super) wanted: Wanted,
-    /// Nobody chose the event, so another one may take its place.
+    /// The user did not choose the event, so another one may take its place.
     any_event: bool,
     /// They observe all that runs, not single threads.
     of_processors: bool,
@@ -282,7 +281,7 @@ impl<'a> Events<'a> {
         Attr::parse(&mut Cursor::new(&attr, Endian::NATIVE)).unwrap_or_default()
     }
 
-    /// Tells the user what is done otherwise than asked for.
+    /// Tells the user what differs from the request.
     pub(super) fn tell(&mut self, change: &str) {
         (self.tell)(change);
     }
@@ -298,7 +297,7 @@ impl<'a> Events<'a> {
         counted.filter_map(|counted| counted.lost).sum()
     }
 
-    /// What each event counted, in all threads, even in those that ended before their first sample.
+    /// The counts of each event in all threads, even in those that ended before their first sample.
     /// Empty for whole processors, because they also count the time in which nothing runs.
     pub(super) fn counted(&self) -> Vec<Counted> {
         if self.of_processors {
@@ -332,7 +331,7 @@ impl<'a> Events<'a> {
         self.rings.iter_mut().for_each(|ring| ring.ring.drain(&mut each));
     }
 
-    /// What to poll, to be woken before a ring is full.
+    /// The descriptors to poll, to be woken before a ring is full.
     pub(super) fn poll(&self) -> impl Iterator<Item = libc::pollfd> + '_ {
         self.rings.iter().map(|ring| sys::readable(self.observers[ring.owner].fd.as_raw_fd()))
     }
@@ -358,7 +357,7 @@ impl<'a> Events<'a> {
 
 /// Why events could not be opened.
 enum Failure {
-    /// Each user may lock only so much memory: EPERM or ENOMEM.
+    /// The memory that a user may lock is limited: EPERM or ENOMEM.
     Ring(io::Error),
     Other(Error),
 }

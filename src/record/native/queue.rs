@@ -1,4 +1,4 @@
-//! Records of all rings, put in order of time.
+//! Sorts the records of all rings by time.
 //!
 //! Each CPU has its own ring, so a thread's map can lie in one ring and its next sample in another.
 //! A record carries the time when it was begun, but appears when it is whole. So records wait here
@@ -72,7 +72,7 @@ impl Queue {
         self.waiting.drain(..ready).map(|record| record.bytes).collect()
     }
 
-    /// Takes back the memory of records that nobody needs any more.
+    /// Takes back the memory of records that are no longer needed.
     pub(super) fn give_back(&mut self, records: Vec<Vec<u8>>) {
         self.spare.extend(records);
         self.spare.truncate(MOST_SPARE);

@@ -1,4 +1,4 @@
-//! Why the kernel refuses an event, and what would help.
+//! Explains why the kernel refuses an event, and what would help.
 
 use std::io;
 

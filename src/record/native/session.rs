@@ -1,5 +1,4 @@
-//! A recording that is going on: it unwinds what comes out of the rings and writes it into the
-//! stream.
+//! Writes a recording: unwinds what comes out of the rings, and writes it into the stream.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, BufWriter, Write};
@@ -43,11 +42,11 @@ pub(super) struct Session<'a> {
     ended: VecDeque<u32>,
     /// The workload's processes, if other processes are recorded, too.
     family: Option<Family>,
-    /// The names of the kernel's functions, if they are asked for.
+    /// The names of the kernel's functions, if the user wants them.
     kernel: Option<kernel::Names>,
     /// For each event, the period of samples that were taken twice.
     twice: Vec<u64>,
-    /// How many records were lost, as far as the rings told.
+    /// How many records were lost, according to the rings.
     lost: u64,
     /// Part of it is written already.
     pub(super) has_begun: bool,
@@ -159,7 +158,7 @@ impl<'a> Session<'a> {
     }
 
     /// Writes what is known only at the end: the threads that are still blocked, and the losses
-    /// that no ring told of. A ring tells of a loss only when it has room again and gets another
+    /// that no ring reported. A ring reports a loss only when it has room again and gets another
     /// record.
     pub(super) fn finish(&mut self, events: &Events<'_>) -> io::Result<()> {
         let lost = events.lost().saturating_sub(self.lost);
@@ -304,7 +303,7 @@ fn chain_of(mode: CpuMode, sample: &RawSample<'_>, live: &mut Live, chain: &mut 
     match live.unwind(sample, chain) {
         Some(true) => {}
         Some(false) => chain.push(TRUNCATED),
-        // We do not know the registers, as with a 32-bit program on AArch64; only the place is
+        // The registers are unknown, as with a 32-bit program on AArch64. Only the address is
         // known.
         None if mode == CpuMode::User => chain.extend(sample.ip.into_iter().chain([TRUNCATED])),
         None => chain.truncate(start),

@@ -21,7 +21,7 @@ const DISABLE: libc::Ioctl = 0x2401;
 const SET_OUTPUT: libc::Ioctl = 0x2405;
 const ID: libc::Ioctl = 0x8008_2407u32 as libc::Ioctl;
 
-/// Who opens events.
+/// Opens events and maps their rings.
 pub(super) trait Kernel {
     /// Opens an event for `thread` (-1 for all) on `cpu`. `attr` is a `struct perf_event_attr`.
     fn open(&self, attr: &[u8], thread: i32, cpu: i32) -> io::Result<Opened>;
@@ -89,8 +89,8 @@ fn id(event: &OwnedFd) -> io::Result<u64> {
     Ok(id)
 }
 
-/// What an event has counted, in all threads that inherited it too. `has_lost` if it was opened
-/// with `PERF_FORMAT_LOST`, otherwise it was opened without a format.
+/// The count of an event in all threads, also those that inherited it. `has_lost` if it was opened
+/// with `PERF_FORMAT_LOST`; otherwise it was opened without a format.
 pub(super) fn counted(event: &OwnedFd, has_lost: bool) -> Counted {
     let mut count = [0u64; 2];
     // SAFETY: the call writes up to as many bytes as it is told.

@@ -1,4 +1,4 @@
-//! Threads, names and maps that were there before the recording, from /proc.
+//! Reads threads, names and maps that were there before the recording from /proc.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ fn numbers(folder: &Path) -> Vec<u32> {
     numbers
 }
 
-/// Whether a process has ended: it is gone, or nobody has waited for it yet. A process whose first
-/// thread has ended goes on as long as it has another one.
+/// Whether a process has ended: it is gone, or its parent has not waited for it yet. A process
+/// whose first thread has ended goes on as long as it has another one.
 pub(super) fn has_ended(pid: u32) -> bool {
     is_over(&format!("/proc/{pid}/stat")) && running(pid).is_none()
 }
@@ -197,7 +197,8 @@ mod tests {
         assert!(of(pid).contains(&pid) && processes().contains(&pid) && !has_ended(pid));
         assert_eq!((process_of(pid), process_of(0)), (Some(pid), None));
         assert!(has_ended(0) && of(0).is_empty() && check(0).is_err());
-        // A session that began outside of our process namespace has the number 0: it is nobody's.
+        // A session that began outside of our process namespace has the number 0 and does not
+        // count.
         let session = field(pid, 3).unwrap();
         assert_eq!(in_sessions(&[session]).contains(&pid), session > 0);
         assert!(in_sessions(&[]).is_empty());

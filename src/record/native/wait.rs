@@ -1,8 +1,8 @@
-//! The end of a recording: the workload's, a signal, or the time that was set.
+//! Waits for the end of a recording: the workload's, a signal, or the time that was set.
 //!
-//! The first SIGINT, SIGTERM or the like ends the recording. A terminal's Ctrl-C has reached the workload
-//! too; we forward a signal that reached us alone. If that does not end the workload within a
-//! second, it gets SIGTERM; at the second signal it gets SIGKILL.
+//! The first SIGINT, SIGTERM or the like ends the recording. A terminal's Ctrl-C has reached the
+//! workload too; a signal that reached only us is forwarded. If that does not end the workload
+//! within a second, it gets SIGTERM; at the second signal it gets SIGKILL.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsRawFd;
@@ -27,7 +27,7 @@ use super::session::Session;
 use super::{advice, sys, threads};
 use crate::error::{Error, Result};
 
-/// The milliseconds for which we leave the rings alone at most. They wake us when they fill up.
+/// The most milliseconds for which we leave the rings alone. They wake us when they fill up.
 const ROUND: i32 = 50;
 /// The same if they cannot wake us.
 const SHORT: i32 = 10;
@@ -249,7 +249,7 @@ fn is_full(recorded: &io::Result<()>, session: &Session<'_>, events: &mut Events
     }
 }
 
-/// What ended a wait.
+/// The reason why a wait ended.
 struct Woken {
     signal: bool,
     child: bool,
