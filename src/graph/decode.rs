@@ -221,25 +221,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn carried(order: Order, text: &[u8]) -> Vec<u8> {
-        /// A sink that only collects.
-        struct Collect(Graph);
-        impl FoldedSink for Collect {
-            fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
-                self.0.add(frames, folded);
-                Ok(())
-            }
-            fn text(&mut self, line: &[u8]) -> Result<()> {
-                self.0.note_line(line);
-                Ok(())
-            }
-            fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
-                Ok(())
-            }
-        }
         let mut frames = FrameTable::default();
-        let mut sink = Collect(Graph::new(order));
-        folded::read(text, "text", &mut frames, &mut sink, &mut Tally::default()).unwrap();
-        sink.0.element("metadata").unwrap()
+        let mut graph = Graph::new(order);
+        folded::read(text, "text", &mut frames, &mut graph, &mut Tally::default()).unwrap();
+        graph.element("metadata").unwrap()
     }
 
     fn lines(picture: &[u8]) -> Result<String> {

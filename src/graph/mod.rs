@@ -37,8 +37,9 @@ pub(crate) use names::{Names, Path};
 pub(crate) use tree::{CallTree, Sequence, Weight};
 
 use crate::error::Result;
-use crate::folded::Folded;
+use crate::folded::{Folded, FoldedSink};
 use crate::sample::FrameTable;
+use crate::tally::Tally;
 use crate::unit::Unit;
 
 /// The start of the element's id. The version follows.
@@ -108,23 +109,6 @@ impl Graph {
         }
     }
 
-    /// Adds a stack. The graph is a differential if its first stack has two weights.
-    pub(crate) fn add(&mut self, frames: &FrameTable, folded: &Folded<'_>) {
-        self.differential.get_or_insert(folded.after.is_some());
-        let after = folded.after.unwrap_or(folded.weight);
-        let weight = Weight { before: folded.weight, after };
-        if folded.stack.is_empty() {
-            return;
-        }
-        self.path.set(&mut self.names, frames, folded.stack);
-        self.store.add(&self.names, self.path.names(), weight);
-    }
-
-    /// Notes the unit of a `# unit: …` line.
-    pub(crate) fn note_line(&mut self, line: &[u8]) {
-        self.unit.note_line(line);
-    }
-
     /// The base64 text that a picture carries, or nothing if there are no stacks.
     pub(crate) fn encode(self) -> Result<Vec<u8>> {
         let differential = self.differential.unwrap_or(false);
@@ -147,5 +131,30 @@ impl Graph {
         let start = format!("<{tag} {ID}{VERSION}\">");
         let end = format!("</{name}>\n");
         Ok([start.as_bytes(), &data, end.as_bytes()].concat())
+    }
+}
+
+impl FoldedSink for Graph {
+    /// Adds a stack. The graph is a differential if its first stack has two weights.
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        self.differential.get_or_insert(folded.after.is_some());
+        if folded.stack.is_empty() {
+            return Ok(());
+        }
+        let after = folded.after.unwrap_or(folded.weight);
+        let weight = Weight { before: folded.weight, after };
+        self.path.set(&mut self.names, frames, folded.stack);
+        self.store.add(&self.names, self.path.names(), weight);
+        Ok(())
+    }
+
+    /// Notes the unit of a `# unit: …` line.
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.unit.note_line(line);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
+        Ok(())
     }
 }

@@ -332,7 +332,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
         let mut room = std::mem::take(&mut self.plain);
         let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
         if let Some(carried) = &mut self.carried {
-            carried.add(frames, &folded);
+            carried.folded(frames, &folded)?;
         }
         self.place(frames, &folded);
         self.plain = room;
@@ -342,7 +342,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.unit.note_line(line);
         if let Some(carried) = &mut self.carried {
-            carried.note_line(line);
+            carried.text(line)?;
         }
         self.texts += 1;
         Ok(())

@@ -95,17 +95,6 @@ impl Reader {
         tally: &mut Tally,
     ) -> Result<()> {
         self.begins = None;
-        self.read_on(input, name, frames, sink, tally)
-    }
-
-    fn read_on(
-        &mut self,
-        input: impl Read,
-        name: &str,
-        frames: &mut FrameTable,
-        sink: &mut impl SampleSink,
-        tally: &mut Tally,
-    ) -> Result<()> {
         self.at_start = true;
         let mut chunks = Chunks::new(input);
         while let Some(chunk) =

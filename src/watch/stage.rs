@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Watch;
 use crate::error::Result;
 use crate::fold::{Folder, Stage};
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::FoldedSink;
 use crate::graph::{Graph, Order};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
@@ -36,9 +36,8 @@ impl<S: FoldedSink> Watched<S> {
 
     fn show(&mut self, frames: &mut FrameTable, is_last: bool) -> Result<()> {
         let start = Instant::now();
-        let graph = Graph::new(Order::Frames);
-        if let Some(so_far) = self.folder.so_far(frames, SoFar(graph))? {
-            self.watch.show(so_far.0.encode()?, is_last);
+        if let Some(graph) = self.folder.so_far(frames, Graph::new(Order::Frames))? {
+            self.watch.show(graph.encode()?, is_last);
         }
         let end = Instant::now();
         self.next = end + INTERVAL.max((end - start) * PARTS);
@@ -81,25 +80,6 @@ impl<S: FoldedSink> Stage for Watched<S> {
 
     fn next_mut(&mut self) -> &mut S {
         self.folder.next_mut()
-    }
-}
-
-/// The stacks that were folded so far.
-struct SoFar(Graph);
-
-impl FoldedSink for SoFar {
-    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
-        self.0.add(frames, folded);
-        Ok(())
-    }
-
-    fn text(&mut self, line: &[u8]) -> Result<()> {
-        self.0.note_line(line);
-        Ok(())
-    }
-
-    fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -201,7 +201,7 @@ impl<W: Write> FoldedSink for Page<W> {
         if root.is_some() {
             let weight = folded.weight.max(folded.after.unwrap_or(0));
             self.weight = self.weight.saturating_add(weight);
-            self.graph.add(frames, &folded);
+            self.graph.folded(frames, &folded)?;
         }
         self.plain = room;
         Ok(())
@@ -209,8 +209,7 @@ impl<W: Write> FoldedSink for Page<W> {
 
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.seen.texts += 1;
-        self.graph.note_line(line);
-        Ok(())
+        self.graph.text(line)
     }
 
     fn finish(&mut self, _: &mut FrameTable, tally: &mut Tally) -> Result<()> {
