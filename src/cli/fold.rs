@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{ArgAction, Parser};
 
 use super::folding::FoldingArgs;
-use super::io::{Input, Output, report};
+use super::io::{Input, Inputs, Output, report};
 use super::logger;
 use super::program::{Done, Program};
 use super::progress::Shown;
@@ -18,6 +18,7 @@ use crate::fold::parts::Parts;
 use crate::fold::{self, Folder, Merge};
 use crate::folded::{FoldedSink, Writer};
 use crate::input::{self, Format, Source};
+use crate::parallel;
 use crate::sample::{FrameTable, SampleSink};
 use crate::script;
 use crate::tally::Tally;
@@ -151,8 +152,7 @@ impl Program for FoldArgs {
     fn run(self) -> anyhow::Result<Done> {
         logger::install(Self::NAME, self.quiet, self.verbose);
         if let Some(threads @ 2..) = self.nthreads {
-            // This fails only if the threads exist already.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+            parallel::start(threads);
         }
         match &self.split_files {
             None => {
@@ -174,24 +174,26 @@ impl Program for FoldArgs {
 impl FoldArgs {
     /// Folds all inputs into `next`.
     fn fold_into<S: FoldedSink>(&self, next: S) -> anyhow::Result<(S, Tally)> {
-        let inputs = Input::open_all(&self.files)?;
+        let mut inputs = Inputs::new(self.files.clone())?;
         let mut frames = FrameTable::default();
         let mut tally = Tally::default();
-        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        let names = inputs.names();
         let parallel = self.threads() > 1;
         let merge = Merge::new(next).parallel(parallel);
         let folder = Folder::new(self.fold_config(), names.join(", "), merge);
         let mut folder = folder.parallel(parallel);
         // The progress of this input, shown until the next one is read.
         let mut shown = None;
-        let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| {
+        let opened = inputs.by_ref().map(|Input { name, reader, path, .. }| {
             let progress = Arc::default();
             shown = Some(Shown::start(Self::NAME, &name, &progress, !self.quiet));
             input::Input { name, reader, path, progress }
         });
         let config = self.input_config();
         let source = Source::new(&config);
-        source.feed(inputs, &mut folder, &mut frames, &mut tally)?;
+        let fed = source.feed(opened, &mut folder, &mut frames, &mut tally);
+        inputs.end()?;
+        fed?;
         folder.finish(&mut frames, &mut tally)?;
         Ok((folder.into_next().into_next(), tally))
     }

@@ -135,14 +135,54 @@ impl Input {
         let path = file.as_ref().and_then(|_| stdin_path());
         Ok(Input { name: "standard input".into(), reader: Box::new(raw_stdin()), file, path })
     }
+}
 
-    /// All of `paths`, or standard input if there are none.
-    pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<Input>> {
-        if paths.is_empty() {
-            Ok(vec![Input::stdin()?])
-        } else {
-            paths.iter().map(|path| Input::open(path)).collect()
+/// Inputs that are opened one after another, because there may be more than may be open at once.
+pub(crate) struct Inputs {
+    paths: std::vec::IntoIter<PathBuf>,
+    failed: Option<anyhow::Error>,
+}
+
+impl Inputs {
+    /// Those at `paths`, or standard input if there are none.
+    ///
+    /// # Errors
+    /// A file cannot be read: that is better known before others are read for a while.
+    pub(crate) fn new(mut paths: Vec<PathBuf>) -> Result<Inputs> {
+        for path in &paths {
+            // A pipe can be opened only once.
+            let is_pipe = fs::metadata(path).is_ok_and(|kind| !kind.is_file());
+            if !is_pipe && path != Path::new("-") {
+                Input::open(path)?;
+            }
         }
+        if paths.is_empty() {
+            paths.push("-".into());
+        }
+        Ok(Inputs { paths: paths.into_iter(), failed: None })
+    }
+
+    /// Their names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let name = |path: &PathBuf| match path.to_str() {
+            Some("-") => "standard input".into(),
+            _ => path.display().to_string(),
+        };
+        self.paths.as_slice().iter().map(name).collect()
+    }
+
+    /// Whether all could be opened, after the last.
+    pub(crate) fn end(self) -> Result<()> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+impl Iterator for Inputs {
+    type Item = Input;
+
+    fn next(&mut self) -> Option<Input> {
+        let opened = Input::open(&self.paths.next()?);
+        opened.map_err(|error| self.failed = Some(error)).ok()
     }
 }
 

@@ -64,13 +64,14 @@ pub(crate) fn draw(
     pipeline.input.script.live = true;
     let input = Input::new("the recording", reader);
     std::thread::scope(|scope| {
-        let drawing = scope.spawn(move || {
+        let drawing = std::thread::Builder::new().spawn_scoped(scope, move || {
             let (outputs, tally) = match watch {
                 Some(watch) => pipeline::draw_watched(input, pipeline, targets, watch)?,
                 None => pipeline::draw(input, pipeline, targets)?,
             };
             Ok(Drawn { outputs, tally })
         });
+        let drawing = drawing.context("cannot start a thread")?;
         let mut to = Tee { sender, keep };
         let ended = signals::left_to(|| {
             recorder.record(workload, record, Destination::Stream(&mut to), tell)

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
-use super::io::{Input, Output, report};
+use super::io::{Input, Inputs, Output, report};
 use super::program::{Done, Failure, Program};
 use super::progress::Shown;
 use super::{logger, palette_map};
@@ -326,10 +326,10 @@ impl Program for RenderArgs {
             config.palette_map = Some(palette_map::read()?);
         }
 
-        let inputs = Input::open_all(&paths)?;
-        let name = match &inputs[..] {
-            [input] => input.name.clone(),
-            inputs => format!("the {} inputs", inputs.len()),
+        let mut inputs = Inputs::new(paths)?;
+        let name = match &inputs.names()[..] {
+            [name] => name.clone(),
+            names => format!("the {} inputs", names.len()),
         };
         let output = Output::create(output.as_deref())?;
         let target = Target { name: output.name.clone(), out: output, format };
@@ -337,7 +337,7 @@ impl Program for RenderArgs {
         let pictures = Pictures::new(config, None, &name, vec![target]);
         let progress = Arc::default();
         let _shown = Shown::start(Self::NAME, &name, &progress, !quiet);
-        let inputs = inputs.into_iter().map(|Input { name, reader, path, .. }| input::Input {
+        let opened = inputs.by_ref().map(|Input { name, reader, path, .. }| input::Input {
             name,
             reader,
             path,
@@ -345,7 +345,9 @@ impl Program for RenderArgs {
         });
         let source =
             input::Config { lenient: true, threads: input::threads(), ..input::Config::default() };
-        let (mut pictures, tally) = pipeline::draw_all(inputs, &name, &source, is_chart, pictures)?;
+        let drawn = pipeline::draw_all(opened, &name, &source, is_chart, pictures);
+        inputs.end()?;
+        let (mut pictures, tally) = drawn?;
         let palette_map = pictures.take_palette_map();
         pictures.into_outs().into_iter().try_for_each(Output::commit)?;
         palette_map.as_ref().map_or(Ok(()), palette_map::write)?;

@@ -112,9 +112,13 @@ fn spawn() {
             end(128 + signal);
         }
     };
-    // Without the thread, the handlers would swallow Ctrl-C. Starting it fails only if the system
-    // has no threads left.
-    let _ = std::thread::Builder::new().name("signals".into()).spawn(wait);
+    if std::thread::Builder::new().name("signals".into()).spawn(wait).is_err() {
+        // Without the thread, the handlers would swallow Ctrl-C. Partial files stay behind.
+        let always = std::sync::Arc::new(AtomicBool::new(true));
+        for signal in ending() {
+            let _ = signal_hook::flag::register_conditional_default(signal, always.clone());
+        }
+    }
 }
 
 #[cfg(not(unix))]

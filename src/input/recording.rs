@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Input;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::parallel;
 use crate::perf_data;
 use crate::sample::{FrameTable, SampleSink};
 use crate::script::{Config, Reader, native, perf};
@@ -25,6 +26,7 @@ pub(crate) fn read(
     sink: &mut impl SampleSink,
     tally: &mut Tally,
 ) -> Result<()> {
+    parallel::start(0);
     if config.backend == Backend::Perf {
         return by_perf(config, recording, frames, sink, tally);
     }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::fold::{Folder, Stage, Worker, fold_all};
 use crate::folded::{self, FoldedSink};
 use crate::graph;
+use crate::parallel;
 use crate::sample::FrameTable;
 use crate::script;
 use crate::tally::Tally;
@@ -64,6 +65,7 @@ impl<'a> Source<'a> {
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
+        parallel::start(0);
         for input in inputs {
             self.feed_one(input, stage, frames, tally)?;
         }
@@ -104,7 +106,8 @@ impl<'a> Source<'a> {
         if path.is_some() && is_recording && self.config.threads > 1 && stage.as_folder().is_some()
         {
             self.feed_texts(stage, frames, tally)?;
-            let reader = Box::new(io::Cursor::new(start).chain(reader));
+            // It is opened anew by its path: many may wait, and few files may be open.
+            let reader = Box::new(io::empty());
             self.recordings.push(Input { name: name.clone(), reader, path, progress });
             return Ok(());
         }

@@ -76,11 +76,12 @@ impl<S: FoldedSink> Command<S> {
         let mut child = command.spawn().map_err(spawn)?;
         let to = child.stdin.take().map(|stdin| Writer::new(stdin, name.clone()));
         let from = child.stdout.take().map(|mut stdout| {
-            std::thread::spawn(move || {
+            std::thread::Builder::new().spawn(move || {
                 let mut text = Vec::new();
                 stdout.read_to_end(&mut text).map(|_| text)
             })
         });
+        let from = from.transpose().map_err(Error::io(|| "cannot start a thread"))?;
         Ok(Running { child, to, from })
     }
 

@@ -73,8 +73,8 @@ impl Loader {
         let Some(reference) = reference.filter(|_| may_be) else {
             return Ok(false);
         };
-        let here = self.table(Path::new(RUNNING))?.address_of(reference.name);
-        Ok(here == Some(reference.address))
+        let Some(table) = self.table(Path::new(RUNNING))? else { return Ok(false) };
+        Ok(table.address_of(reference.name) == Some(reference.address))
     }
 
     /// No names, because the recorded kernel is not here.
@@ -90,23 +90,33 @@ impl Loader {
         addresses: &[u64],
         reference: Option<Reference<'_>>,
     ) -> Result<KernelSymbols> {
-        let found = self.table(path)?.symbols(addresses, reference);
+        let Some(table) = self.table(path)? else {
+            return Ok(KernelSymbols { symbols: vec![None; addresses.len()], hidden: false });
+        };
+        let found = table.symbols(addresses, reference);
         if found.hidden {
             self.warn_hidden();
         }
         Ok(found)
     }
 
-    /// The list at `path`, which is read once.
-    fn table(&self, path: &Path) -> Result<Arc<KernelTable>> {
+    /// The list at `path`, which is read once. `None` if it is the running kernel's, and the system
+    /// has none.
+    fn table(&self, path: &Path) -> Result<Option<Arc<KernelTable>>> {
         let mut kernels = lock(&self.kernels);
         if let Some(table) = kernels.get(path) {
-            return Ok(Arc::clone(table));
+            return Ok(Some(Arc::clone(table)));
         }
-        let doing = || format!("cannot read {}", path.display());
-        let table = Arc::new(KernelTable::open(path).map_err(Error::io(doing))?);
+        let table = match KernelTable::open(path) {
+            Err(_) if path == Path::new(RUNNING) => {
+                self.warn_without_list();
+                return Ok(None);
+            }
+            opened => opened.map_err(Error::io(|| format!("cannot read {}", path.display())))?,
+        };
+        let table = Arc::new(table);
         kernels.insert(path.to_owned(), Arc::clone(&table));
-        Ok(table)
+        Ok(Some(table))
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Warnings {
     /// The kernel hides the addresses of its functions: `kernel.kptr_restrict`, and at 0 also
     /// `kernel.perf_event_paranoid`.
     pub kernel_hidden: bool,
+    /// There is no `/proc/kallsyms`.
+    pub no_kernel_list: bool,
     /// Maps of JITs that are not believed, and why.
     pub doubted: Vec<(PathBuf, Doubt)>,
 }
@@ -181,6 +183,11 @@ impl Loader {
     /// names are those of another build.
     pub(crate) fn warn_overwritten(&self, name: &[u8]) {
         self.warn(name, Lack::Mismatched);
+    }
+
+    /// Warns that the system has no list of the kernel's functions.
+    pub(super) fn warn_without_list(&self) {
+        lock(&self.warnings).no_kernel_list = true;
     }
 
     /// Warns that a JIT's map is not believed.

@@ -14,6 +14,7 @@ mod losses;
 mod native;
 mod off_cpu;
 mod outputs;
+mod sandbox;
 mod segments;
 mod short_lived;
 mod signals;

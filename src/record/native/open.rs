@@ -396,11 +396,23 @@ fn ring_size(wanted: &Wanted, cpus: usize) -> usize {
     ring.max(LEAST).min(share)
 }
 
-/// The CPUs that run now: the kernel lists them as `0-3,8`.
+/// The CPUs that run now: the kernel lists them as `0-3,8`. In a sandbox, /sys or /proc may be
+/// missing.
 fn online_cpus() -> Vec<u32> {
     let list = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     let cpus = cpu_list(list.trim());
-    if cpus.is_empty() { vec![0] } else { cpus }
+    if !cpus.is_empty() {
+        return cpus;
+    }
+    let counts = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let cpus = counted_cpus(&counts);
+    if cpus.is_empty() { (0..sys::processors()).collect() } else { cpus }
+}
+
+/// The CPUs that /proc/stat has lines of: `cpu3 12 34 …`.
+fn counted_cpus(counts: &str) -> Vec<u32> {
+    let number = |line: &str| line.strip_prefix("cpu")?.split(' ').next()?.parse().ok();
+    counts.lines().filter_map(number).collect()
 }
 
 fn cpu_list(list: &str) -> Vec<u32> {

@@ -139,6 +139,13 @@ pub(super) fn raise_file_limit() {
     }
 }
 
+/// How many processors run, if no file says which.
+pub(super) fn processors() -> u32 {
+    // SAFETY: a number, always.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    u32::try_from(count).unwrap_or(1).max(1)
+}
+
 /// The user and the group as whom we act.
 pub(super) fn user() -> u32 {
     // SAFETY: a number, always.

@@ -79,6 +79,7 @@ impl Wait {
         events: &mut Events<'_>,
     ) -> Result<Ended> {
         let exits = catch(&[SIGCHLD], &mut self.registered)?;
+        check_thread()?;
         // The command was forked before, so it does not inherit this priority. Once it runs, it may
         // itself keep us from running.
         let _first = sys::First::go();
@@ -138,10 +139,10 @@ impl Wait {
         let helper = Arc::new(sys::Helper::default());
         let (mut drain, batches) = Drain::new(queue, events.attr(), helper.clone());
         thread::scope(|scope| {
-            let writing = scope.spawn(|| {
+            let writing = thread::Builder::new().spawn_scoped(scope, || {
                 helper.enter_before_ordinary();
                 session.write_all(batches)
-            });
+            })?;
             let drained = self.drain(running, pids, &mut drain, events);
             // This ends the batches, and with them the other thread.
             drop(drain);
@@ -273,6 +274,14 @@ impl Running {
         // We ask in any case, because the program that started us may have blocked the signal.
         Ok(self.child.try_wait()?.is_some())
     }
+}
+
+/// Fails if the system has no more threads. Recording needs one more than there are now, and once
+/// the workload runs it would be too late.
+fn check_thread() -> Result<()> {
+    let thread = thread::Builder::new().spawn(|| ());
+    let ended = thread.map(thread::JoinHandle::join);
+    ended.map(drop).map_err(Error::io(|| "cannot start a thread"))
 }
 
 /// A pipe that gets a byte for each of `signals` that comes.

@@ -42,6 +42,12 @@ pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
              --kernel-symbols)"
         );
     }
+    if found.no_kernel_list {
+        log::warn!(
+            "{name}: functions of the kernel have no names because /proc/kallsyms is missing (mount /proc, or name a list \
+             with --kallsyms)"
+        );
+    }
     for (map, doubt) in &found.doubted {
         let why = match doubt {
             Doubt::Older => "it is older than the process, so another one wrote it",

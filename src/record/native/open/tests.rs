@@ -408,7 +408,9 @@ fn lists_of_cpus() {
     assert_eq!(cpu_list("0-2,5"), [0, 1, 2, 5]);
     assert_eq!(cpu_list("0"), [0]);
     assert!(cpu_list("").is_empty());
-    assert!(!online_cpus().is_empty());
+    assert_eq!(counted_cpus("cpu  9 9\ncpu0 1 2\ncpu12 3 4\nintr 7\n"), [0, 12]);
+    assert_eq!(online_cpus(), counted_cpus(&std::fs::read_to_string("/proc/stat").unwrap()));
+    assert_eq!(online_cpus().len(), sys::processors() as usize);
 }
 
 #[test]
