@@ -9,47 +9,41 @@ use memchr::memmem;
 use super::Launch;
 use super::target::Target;
 use crate::error::{Error, Result};
+use crate::filter::Preset;
 
 /// The variables that libtest, criterion and divan read. A program that has one of these names in
 /// it knows `--list`. Others are not asked, because they would do their work.
 const MARKS: [&str; 3] = ["RUST_TEST_THREADS", "CRITERION_HOME", "DIVAN_"];
 
-/// Wants `launch` to run at least one test or benchmark.
+/// What stands between the start of a program and its tests or benchmarks.
+pub(super) const PRESETS: [Preset; 4] =
+    [Preset::Std, Preset::Libtest, Preset::Criterion, Preset::Divan];
+
+/// The tests and benchmarks that `launch` runs; none if its harness does not list them.
 ///
 /// # Errors
-/// [`Error::Choice`] with the names that the harness knows.
-pub(super) fn has_work(launch: &Launch, target: &Target) -> Result<()> {
-    let arguments: Vec<&OsString> = launch.args.iter().collect();
-    if arguments.iter().any(|argument| *argument == "--list")
-        || !lists(Path::new(&launch.program))
-        || names(launch, &arguments).is_none_or(|names| !names.is_empty())
-    {
-        return Ok(());
+/// [`Error::Choice`] if it runs none, with the names that the harness knows.
+pub(super) fn work(launch: &Launch, target: &Target) -> Result<Vec<String>> {
+    let typed: Vec<&OsString> = launch.args.iter().collect();
+    if typed.iter().any(|argument| *argument == "--list") || !lists(Path::new(&launch.program)) {
+        return Ok(Vec::new());
     }
-    let all =
-        names(launch, &launch.args.iter().filter(|arg| *arg == "--bench").collect::<Vec<_>>());
-    let all = all.unwrap_or_default();
-    if all.is_empty() {
-        return Err(Error::Choice {
-            what: format!(
-                "{} {} has no tests or benchmarks to record",
-                target.kind.noun(),
-                target.name
-            ),
-            candidates: all,
-            remedy: "name another target with --test, --unit-test or --bench".into(),
-        });
+    match names(launch, &typed) {
+        None => return Ok(Vec::new()),
+        Some(names) if !names.is_empty() => return Ok(names),
+        Some(_) => {}
     }
-    Err(Error::Choice {
-        what: format!(
-            "the filter matches nothing in {} {}; it has",
-            target.kind.noun(),
-            target.name
-        ),
-        candidates: all,
-        remedy: "change the filter, or name another target with --test, --unit-test or --bench"
-            .into(),
-    })
+    let unfiltered: Vec<&OsString> = typed.into_iter().filter(|word| *word == "--bench").collect();
+    let all = names(launch, &unfiltered).unwrap_or_default();
+    let place = format!("{} {}", target.kind.noun(), target.name);
+    let elsewhere = "name another target with --test, --unit-test or --bench";
+    let (what, remedy) = if all.is_empty() {
+        (format!("{place} has no tests or benchmarks to record"), elsewhere.to_owned())
+    } else {
+        let what = format!("the filter matches nothing in {place}; it has");
+        (what, format!("change the filter, or {elsewhere}"))
+    };
+    Err(Error::Choice { what, candidates: all, remedy })
 }
 
 fn lists(executable: &Path) -> bool {

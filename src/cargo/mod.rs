@@ -32,6 +32,7 @@ use std::process::{Command, Stdio};
 use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::error::{Error, Result};
+use crate::filter::Preset;
 use build::Stripped;
 use debuginfo::Lacks;
 use environment::Surroundings;
@@ -62,6 +63,13 @@ pub struct Launch {
     pub env: Vec<(OsString, OsString)>,
     /// Where to run it.
     pub cwd: PathBuf,
+    /// What it is, for people: `app: test api · creates_user`.
+    pub about: String,
+    /// The names of the tests that a harness runs, if it lists them.
+    pub tests: Vec<String>,
+    /// The libraries whose frames stand between the start of the program and the tests or
+    /// benchmarks.
+    pub presets: Vec<Preset>,
     /// Packages that our files must not make cargo build again.
     pub sensitive: Sensitive,
 }
@@ -148,12 +156,35 @@ pub fn prepare(
         _ => environment::package_root(&metadata, &target).unwrap_or(cwd).to_owned(),
     };
     let sensitive = Sensitive::of(&built.scripts, &metadata);
-    let launch = Launch { program, args, env, cwd, sensitive };
-    // A runner may be slow to start, or on another machine.
-    if runner.is_empty() && !matches!(target.kind, Kind::Bin | Kind::Example) {
-        harness::has_work(&launch, &target)?;
+    let about = about(&target, trailing);
+    let (tests, presets) = (Vec::new(), Vec::new());
+    let mut launch = Launch { program, args, env, cwd, about, tests, presets, sensitive };
+    if !matches!(target.kind, Kind::Bin | Kind::Example) {
+        launch.presets = harness::PRESETS.to_vec();
+        // A runner may be slow to start, or on another machine.
+        if runner.is_empty() {
+            launch.tests = harness::work(&launch, &target)?;
+        }
     }
     Ok(launch)
+}
+
+/// The package, the target, and the filter of a harness: `app: test api · creates_user`.
+fn about(target: &Target, trailing: &[OsString]) -> String {
+    let package = target.spec.split('@').next().unwrap_or_default();
+    let what = match target.kind {
+        Kind::UnitTest(_) => "unit tests of ",
+        Kind::UnitBench(_) => "benchmarks of ",
+        _ => "",
+    };
+    let mut about = format!("{package}: {what}{} {}", target.kind.noun(), target.name);
+    let is_harness = !matches!(target.kind, Kind::Bin | Kind::Example);
+    let filters = trailing.iter().map(|argument| argument.to_string_lossy());
+    let filters = filters.take_while(|argument| is_harness && !argument.starts_with('-'));
+    for filter in filters {
+        about += &format!(" · {filter}");
+    }
+    about
 }
 
 /// `cargo metadata` without dependencies. Its `workspace_default_members` are those of `cwd` or the

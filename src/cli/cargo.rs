@@ -76,6 +76,11 @@ pub(crate) struct CargoOptions {
     #[arg(long, group = "exec-args")]
     pub(crate) bins: bool,
 
+    /// Keep the frames of the test and benchmark harness, from the start of the program to the code
+    /// under test
+    #[arg(long)]
+    pub(crate) keep_harness: bool,
+
     /// Build, and print how to record, but do not run
     #[arg(long)]
     pub(crate) no_run: bool,

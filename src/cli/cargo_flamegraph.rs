@@ -63,13 +63,16 @@ impl Program for CargoFlamegraphArgs {
         let filter = filter.map(OsString::from);
         let arguments: Vec<OsString> = filter.into_iter().chain(self.trailing).collect();
         let mut tell = |line: &str| report(Self::NAME, quiet, &line);
-        let launch = prepare(&config, &cwd, &arguments, &mut tell)?;
+        let mut launch = prepare(&config, &cwd, &arguments, &mut tell)?;
         if self.cargo.no_run {
             let line = command_line(&launch.command()).unwrap_or_default();
             let place = launch.cwd.display();
             let built = format_args!("built; to record it in {place}: flamegraph -- {line}");
             report(Self::NAME, quiet, &built);
             return Ok(Done::Ok);
+        }
+        if self.cargo.keep_harness {
+            launch.presets.clear();
         }
         self.graph.run(Self::NAME, Subject::Launch(launch))
     }

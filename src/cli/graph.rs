@@ -19,9 +19,11 @@ use super::program::{Done, Failure};
 use super::progress::Shown;
 use super::record::{RecordOptions, teller};
 use super::render::{GraphArgs, usage};
+use super::rules::PresetArg;
 use super::script::RecordingArgs;
 use super::signals;
 use crate::cargo::{Launch, Sensitive};
+use crate::filter::Preset;
 use crate::fold::Weighing;
 use crate::input;
 use crate::output::{Format, Target, live_page};
@@ -65,6 +67,10 @@ pub(crate) struct GraphOptions {
     /// Pass the folded stacks through this command, quoted as in a shell
     #[arg(long, value_name = "COMMAND")]
     post_process: Option<String>,
+
+    /// Leave out the runtime frames of these libraries
+    #[arg(long, value_enum, value_name = "LIBRARY,…", value_delimiter = ',')]
+    preset: Vec<PresetArg>,
 
     #[command(flatten)]
     folding: FoldingArgs,
@@ -153,6 +159,9 @@ impl GraphOptions {
                 record.env = launch.env;
                 record.cwd = Some(launch.cwd);
                 sensitive = launch.sensitive;
+                pipeline.presets.extend(launch.presets);
+                pipeline.threads = launch.tests;
+                pipeline.render.subtitle.get_or_insert(launch.about);
                 Ok(Workload::Command(command))
             }
         };
@@ -292,6 +301,8 @@ impl GraphOptions {
                 ..input::Config::default()
             },
             fold,
+            presets: self.preset.into_iter().map(Preset::from).collect(),
+            threads: Vec::new(),
             post_process,
             render,
             command: None,

@@ -140,6 +140,10 @@ pub(crate) enum PresetArg {
     Async,
     /// Harness
     Criterion,
+    /// Harness
+    Divan,
+    /// Harness of tests and benchmarks
+    Libtest,
 }
 
 impl From<PresetArg> for Preset {
@@ -150,6 +154,8 @@ impl From<PresetArg> for Preset {
             PresetArg::Rayon => Preset::Rayon,
             PresetArg::Async => Preset::Async,
             PresetArg::Criterion => Preset::Criterion,
+            PresetArg::Divan => Preset::Divan,
+            PresetArg::Libtest => Preset::Libtest,
         }
     }
 }

@@ -24,6 +24,10 @@ pub enum Preset {
     Async,
     /// The harness of criterion.
     Criterion,
+    /// The harness of divan.
+    Divan,
+    /// The harness of `#[test]` and `#[bench]`.
+    Libtest,
 }
 
 const STD: &[&str] = &[
@@ -33,7 +37,7 @@ const STD: &[&str] = &[
     "frame /^std::sys(_common)?::backtrace::__rust_(begin|end)_short_backtrace/",
     r"frame /^std::(panic|panicking)::(try\b|catch_unwind)/",
     r"frame /^<?std::sys::.*thread_start/ or frame /^std::thread::Builder::spawn_unchecked/",
-    r"frame /^std::thread::lifecycle::spawn_unchecked::\{/",
+    "frame /^std::thread::lifecycle::spawn_unchecked/",
     r"frame /^core::ops::function::Fn(Once|Mut)?::call/ or frame /^core::ops::function::impls::.*::call(_once|_mut)?\b/",
     r"frame /^<.* as core::ops::function::Fn(Once|Mut)?<.*>>::call(_once|_mut)?\b/",
 ];
@@ -59,6 +63,15 @@ const CRITERION: &[&str] = &[
     "frame /^alloca::/ or frame c_with_alloca",
 ];
 
+const DIVAN: &[&str] = &["frame /^<?divan::/", "frame /^<.* as divan::/"];
+
+/// The harness by the names of its modules and functions, because tests/test.rs is a crate `test` too.
+const LIBTEST: &[&str] = &[
+    r"frame /^test::(run_tests?|test_main|filter_tests|make_owned_test|assert_test_result)/",
+    r"frame /^test::(convert_benchmarks_to_tests|__rust_begin_short_backtrace)/",
+    r"frame /^<?test::(bench|cli|concurrency|console|event|formatters|helpers|options|stats|term|test_result|time|types)::/",
+];
+
 impl Preset {
     /// The edits that remove the frames, in order.
     pub fn edits(self) -> Result<Vec<Edit>> {
@@ -68,6 +81,8 @@ impl Preset {
             Preset::Rayon => RAYON,
             Preset::Async => ASYNC,
             Preset::Criterion => CRITERION,
+            Preset::Divan => DIVAN,
+            Preset::Libtest => LIBTEST,
         };
         let rules: Vec<Predicate> =
             rules.iter().map(|rule| rule.parse()).collect::<Result<_, Error>>()?;

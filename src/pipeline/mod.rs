@@ -1,8 +1,8 @@
 //! Connects the stages in one process, for flamegraph and cargo-flamegraph.
 //!
 //! ```text
-//! Source ─▶ Folder ─▶ Merge ─▶ [Command: --post-process] ─▶ Renderer ─▶ SVG
-//!        └▶ Lanes, for a flame chart ─▶ [Command] ─▶ Renderer
+//! Source ─▶ Folder ─▶ [filter] ─▶ Merge ─▶ [Command: --post-process] ─▶ Renderer ─▶ SVG
+//!        └▶ Lanes, for a flame chart ─▶ [filter] ─▶ [Command] ─▶ Renderer
 //! ```
 //!
 //! The programs have the same stages with other ends, so `fg-script X | fg-fold | COMMAND |
@@ -11,6 +11,7 @@
 
 mod channel;
 mod command;
+mod trim;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(crate) use channel::{Sender, channel};
 pub(crate) use command::{Command, check_command};
 
 use crate::error::Result;
+use crate::filter::{self, FoldedFilter, Preset};
 use crate::fold::{self, Folder, Lanes, Merge, Stage};
 use crate::folded::FoldedSink;
 use crate::input::{self, Input, Source};
@@ -35,6 +37,10 @@ pub struct Config {
     pub input: input::Config,
     /// How it is folded.
     pub fold: fold::Config,
+    /// The frames that are left out of the folded stacks, before any other program gets them.
+    pub presets: Vec<Preset>,
+    /// The whole names of threads; the kernel cuts them to 15 bytes.
+    pub threads: Vec<String>,
     /// The words of a program that the folded stacks pass through.
     pub post_process: Option<Vec<String>>,
     /// How it is drawn.
@@ -54,18 +60,19 @@ pub fn draw<W: Write>(
     config: Config,
     targets: Vec<Target<W>>,
 ) -> Result<(Vec<W>, Tally)> {
-    let Config { input: source, fold, post_process, render, command } = config;
+    let Config { input: source, fold, presets, threads, post_process, render, command } = config;
+    let filter = trim::edits(&presets, &threads)?;
     let source = &source;
     let is_chart = render.order == Order::Time;
     let input = recording.name.clone();
     let Some(words) = post_process else {
         let pictures = Pictures::new(render, command, &input, targets);
-        let (pictures, tally) = fold_one(recording, source, fold, is_chart, pictures)?;
+        let (pictures, tally) = fold_one(recording, source, fold, filter, is_chart, pictures)?;
         return Ok((pictures.into_outs(), tally));
     };
     let name = command::output_of(&command::name(&words));
     let program = Command::new(words, Pictures::new(render, command, &name, targets));
-    let (program, tally) = fold_one(recording, source, fold, is_chart, program)?;
+    let (program, tally) = fold_one(recording, source, fold, filter, is_chart, program)?;
     Ok((program.into_next().into_outs(), tally))
 }
 
@@ -80,13 +87,14 @@ pub(crate) fn draw_watched<W: Write>(
     targets: Vec<Target<W>>,
     watch: Arc<Watch>,
 ) -> Result<(Vec<W>, Tally)> {
-    let Config { input: source, fold, render, command, .. } = config;
+    let Config { input: source, fold, presets, threads, render, command, .. } = config;
+    let filter = trim::edits(&presets, &threads)?;
     let name = recording.name.clone();
     let is_parallel = source.threads > 1;
     let merge = Merge::new(Pictures::new(render, command, &name, targets)).parallel(is_parallel);
-    let folder = Folder::new(fold, name, merge).parallel(is_parallel);
+    let folder = Folder::new(fold, name, FoldedFilter::new(filter, merge)?).parallel(is_parallel);
     let (watched, tally) = run([recording], &source, Watched::new(folder, watch))?;
-    Ok((watched.into_next().into_next().into_outs(), tally))
+    Ok((watched.into_next().into_inner().into_next().into_outs(), tally))
 }
 
 /// Draws `inputs`, together called `name`, into `next`.
@@ -114,17 +122,27 @@ fn fold_one<S: FoldedSink>(
     recording: Input,
     source: &input::Config,
     fold: fold::Config,
+    filter: filter::Config,
     is_chart: bool,
     next: S,
 ) -> Result<(S, Tally)> {
     let name = recording.name.clone();
+    let is_parallel = source.threads > 1;
     if is_chart {
-        return chart([recording], &name, source, fold, next);
+        let next = FoldedFilter::new(filter, next)?;
+        let (next, tally) = chart([recording], &name, source, fold, next)?;
+        return Ok((next.into_inner(), tally));
     }
-    let merge = Merge::new(next).parallel(source.threads > 1);
-    let folder = Folder::new(fold, name, merge).parallel(source.threads > 1);
+    let merge = Merge::new(next).parallel(is_parallel);
+    if filter.keeps_everything() {
+        let folder = Folder::new(fold, name, merge).parallel(is_parallel);
+        let (folder, tally) = run([recording], source, folder)?;
+        return Ok((folder.into_next().into_next(), tally));
+    }
+    let filter = FoldedFilter::new(filter, merge)?;
+    let folder = Folder::new(fold, name, filter).parallel(is_parallel);
     let (folder, tally) = run([recording], source, folder)?;
-    Ok((folder.into_next().into_next(), tally))
+    Ok((folder.into_next().into_inner().into_next(), tally))
 }
 
 /// Folds into lanes of time.

@@ -427,6 +427,28 @@ fn a_graph_in_the_package_does_not_make_cargo_build_again() {
     assert!(build(""), "any newer file makes cargo build again");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_graph_of_a_test_shows_the_test() {
+    if !crate::record::can_record("the_graph_of_a_test_shows_the_test") {
+        return;
+    }
+    let Some(workspace) = Workspace::new("kinds") else { return };
+    let draw = |flags: &str| {
+        let line = format!("test for_a_tenth --no-debuginfo -e cpu-clock {flags}");
+        flamegraph(&workspace, &line).success();
+        workspace.0.read("work/flamegraph.svg").to_string()
+    };
+    let graph = draw("");
+    assert!(graph.contains("<title>doubles_for_a_tenth_of_a_second ("), "the name is whole");
+    assert!(graph.contains("kinds: unit tests of lib kinds · for_a_tenth"), "the subtitle");
+    for harness in ["test::run_test", "std::thread::lifecycle", "start_thread", "FnOnce"] {
+        assert!(!graph.contains(harness), "{harness}");
+    }
+    let graph = draw("--keep-harness --subtitle Mine");
+    assert!(graph.contains("test::run_test") && graph.contains(">Mine<"));
+}
+
 #[test]
 fn what_a_user_of_cargo_types() {
     let Some(workspace) = Workspace::new("kinds") else { return };

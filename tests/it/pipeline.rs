@@ -140,6 +140,18 @@ fn a_command_is_drawn_in_every_way_it_can_be_typed() {
 }
 
 #[test]
+fn a_preset_is_that_of_fg_filter() {
+    let dir = Dir::new();
+    dir.write("x.data", &recordings()[0]);
+    let args = ["--perfdata", "x.data", "--preset", "std"];
+    flamegraph(&dir).args(args).run().success();
+    let folded = dir.cmd("fg-fold").arg("flamegraph.svg").stdout();
+    let line = "fg-fold --no-inline x.data | fg-filter -q --preset std | fg-fold";
+    assert_eq!(folded, shell(&dir, line).stdout());
+    assert!(folded.contains_str("burn::hot_sum") && !folded.contains_str("start_thread"));
+}
+
+#[test]
 fn an_attached_graph_is_drawn_at_ctrl_c() {
     if !can_record("an_attached_graph_is_drawn_at_ctrl_c") {
         return;

@@ -89,6 +89,45 @@ fn schedulers_and_harnesses_go() {
 }
 
 #[test]
+fn names_of_the_new_mangling() {
+    leaves(
+        "std,libtest",
+        "tests::second;clone3;start_thread;<std::sys::thread::unix::Thread>::new::thread_start;\
+         <alloc::boxed::Box<dyn core::ops::function::FnOnce<(), Output = ()> + core::marker::Send> as core::ops::function::FnOnce<()>>::call_once;\
+         <std::thread::lifecycle::spawn_unchecked<test::run_test::{closure#1}, ()>::{closure#1} as core::ops::function::FnOnce<()>>::call_once::{shim:vtable#0};\
+         std::thread::lifecycle::spawn_unchecked::<test::run_test::{closure#1}, ()>::{closure#1};\
+         std::panicking::catch_unwind::do_call::<core::panic::unwind_safe::AssertUnwindSafe<std::thread::lifecycle::spawn_unchecked<test::run_test>>>;\
+         test::run_test::{closure#1};test::run_test_in_process;\
+         test::__rust_begin_short_backtrace::<core::result::Result<(), alloc::string::String>, fn() -> core::result::Result<(), alloc::string::String>>;\
+         core::ops::function::FnOnce::call_once;lt::tests::second::{{closure}};lt::tests::second;lt::fib",
+        "tests::second;lt::tests::second::{{closure}};lt::tests::second;lt::fib",
+    );
+    leaves(
+        "std,libtest",
+        "speed;main;test::test_main_static;test::console::run_tests_console;<test::types::RunnableBench>::run;\
+         test::bench::benchmark::<for<'a> fn(&'a mut test::bench::Bencher)>;<test::bench::Bencher>::iter::<u64, speed::fibs::{closure#0}>;\
+         speed::fibs::{closure#0};lt::fib",
+        "speed;main;speed::fibs::{closure#0};lt::fib",
+    );
+}
+
+#[test]
+fn a_test_file_may_be_called_test() {
+    let stack = "test::adds;test::adds::{{closure}};test::adds;test::types_of_mine";
+    leaves("std,libtest", stack, stack);
+}
+
+#[test]
+fn divan_goes() {
+    leaves(
+        "std,divan",
+        "speed;main;divan::main;divan::divan::Divan::run_tree;<divan::benchmark::Bencher<C>>::bench;\
+         <T as divan::entry::Runner>::run;speed::fib;lt::fib",
+        "speed;main;speed::fib;lt::fib",
+    );
+}
+
+#[test]
 fn unknown_presets_are_usage_errors() {
     let dir = Dir::new();
     dir.cmd("fg-filter").args(["--preset", "java"]).run().code(2).says("criterion");
