@@ -94,6 +94,7 @@ impl FrameLines {
 
     /// Reads the frame line that starts `at`, if its address is in perf's column. Returns where the
     /// next line starts.
+    #[inline]
     pub(super) fn one(
         &mut self,
         chunk: &[u8],
@@ -101,10 +102,16 @@ impl FrameLines {
         sample: &mut Pending,
         frames: &mut FrameTable,
     ) -> Option<usize> {
-        let (id, frame, next) = self.find(chunk, at, frames)?;
-        self.note_place(id, &chunk[at + 1..at + ADDRESS_END], sample);
-        self.push(frame, &chunk[at + 1..at + ADDRESS_END], sample, frames);
-        Some(next)
+        if !has_plain_address(&chunk[at..]) {
+            return None;
+        }
+        let address = &chunk[at + 1..at + ADDRESS_END];
+        let start = at + ADDRESS_END + 1;
+        let (id, len) = self.lines.find(&chunk[start..], frames);
+        let frame = self.lines.frame(id)?;
+        self.note_place(id, address, sample);
+        self.push(frame, address, sample, frames);
+        Some(start + len)
     }
 
     /// Reads a frame line of any form: its address, and the rest. Returns false if it is not a
@@ -145,6 +152,7 @@ impl FrameLines {
         sample.stack.push(frame);
     }
 
+    /// Reads all `lines` of a sample. `None`, with the sample half read, if one is not a plain frame.
     fn whole(
         &mut self,
         chunk: &[u8],
@@ -161,7 +169,7 @@ impl FrameLines {
             at = if at_once {
                 at + memchr(b'\n', &chunk[at..end])? + 1
             } else {
-                self.one_of_many(chunk, at, sample, frames)?
+                self.one(chunk, at, sample, frames)?
             };
             leaves += 1;
         }
@@ -174,6 +182,7 @@ impl FrameLines {
         Some(())
     }
 
+    /// Reads some `lines` of a sample, in the same way.
     fn many(
         &mut self,
         chunk: &[u8],
@@ -184,7 +193,7 @@ impl FrameLines {
         let mut at = lines.start;
         if !self.lines.gave_up() {
             while at < lines.end {
-                at = self.one_of_many(chunk, at, sample, frames)?;
+                at = self.one(chunk, at, sample, frames)?;
             }
             return Some(());
         }
@@ -212,37 +221,6 @@ impl FrameLines {
             self.push(frame, &chunk[at + 1..at + ADDRESS_END], sample, frames);
         }
         Some(())
-    }
-
-    /// As [`one`](FrameLines::one), without places.
-    #[inline]
-    fn one_of_many(
-        &mut self,
-        chunk: &[u8],
-        at: usize,
-        sample: &mut Pending,
-        frames: &mut FrameTable,
-    ) -> Option<usize> {
-        let (_, frame, next) = self.find(chunk, at, frames)?;
-        self.push(frame, &chunk[at + 1..at + ADDRESS_END], sample, frames);
-        Some(next)
-    }
-
-    /// The id and the frame of the line that starts `at`, and where the next line starts. `None`
-    /// unless it is a frame with its address in perf's column.
-    #[inline]
-    fn find(
-        &mut self,
-        chunk: &[u8],
-        at: usize,
-        frames: &mut FrameTable,
-    ) -> Option<(u32, FrameId, usize)> {
-        if !has_plain_address(&chunk[at..]) {
-            return None;
-        }
-        let start = at + ADDRESS_END + 1;
-        let (id, len) = self.lines.find(&chunk[start..], frames);
-        Some((id, self.lines.frame(id)?, start + len))
     }
 
     #[inline]
