@@ -318,7 +318,9 @@ impl Display for Tally {
                 continue;
             }
             write!(f, " · {} {}", grouped(count.items), loss.phrase(count.items))?;
-            if let (Loss::Odd, Some(example)) = (loss, self.example()) {
+            if loss == Loss::Odd
+                && let Some(example) = self.example()
+            {
                 let short: String = example.to_str_lossy().trim().chars().take(60).collect();
                 write!(f, ", the first: “{}”", short.escape_debug())?;
             }

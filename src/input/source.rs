@@ -205,7 +205,9 @@ impl<'a> Source<'a> {
     ) -> Result<()> {
         let files = std::mem::take(&mut self.texts);
         let threads = text::worth(&files, self.config.threads);
-        if let (2.., Some(folder)) = (threads, stage.as_folder()) {
+        if threads > 1
+            && let Some(folder) = stage.as_folder()
+        {
             return text::fold(&files, threads, &self.config.script, folder, frames, tally);
         }
         for file in files {

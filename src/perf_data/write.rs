@@ -176,7 +176,9 @@ impl<W: Write> Writer<W> {
         const FILE: usize = Head::SIZE + 8 + 3 * 8;
         let mut record = bytes.to_vec();
         let field = record.get_mut(FILE..FILE + 24);
-        if let (Some(field), Some(build_id)) = (field, build_id) {
+        if let Some(field) = field
+            && let Some(build_id) = build_id
+        {
             field.copy_from_slice(&build_id_field(build_id));
         }
         if let Some(high) = record.get_mut(4..6) {

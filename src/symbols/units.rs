@@ -66,7 +66,8 @@ impl<'d> Bounds<'d> {
                 *budget = budget.checked_sub(1).ok_or(gimli::Error::AddressOverflow)?;
                 range(next.begin, next.end);
             }
-        } else if let (Some(low), Some(high)) = (self.low, self.high)
+        } else if let Some(low) = self.low
+            && let Some(high) = self.high
             && let Some(begin) = sections.attr_address(unit, low)?
         {
             match high {

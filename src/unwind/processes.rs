@@ -75,7 +75,10 @@ impl Processes {
         process.began = began.zip(wall).and_then(|(began, wall)| wall.earliest(began));
         // It may still run, and can be observed now if it was not while it was recorded.
         let was_there = began.or(self.first).zip(wall).and_then(|(at, wall)| wall.latest(at));
-        if let (None, Some(start), Some(then)) = (process.user, started(pid), was_there) {
+        if process.user.is_none()
+            && let Some(start) = started(pid)
+            && let Some(then) = was_there
+        {
             if start <= then {
                 process.observe();
             } else {

@@ -201,7 +201,9 @@ impl<'a> Session<'a> {
         }
         let event = id.id.and_then(|id| self.ids.event_of(id)).unwrap_or(0);
         let number = self.numbers.get(event).copied().unwrap_or(0);
-        if let (Record::Sample(sample), Some(kernel)) = (&record, &mut self.kernel) {
+        if let Record::Sample(sample) = &record
+            && let Some(kernel) = &mut self.kernel
+        {
             kernel.tell(sample, &mut self.writer, number)?;
         }
         if self.note_off_cpu(&record, &id, bytes, event)? {

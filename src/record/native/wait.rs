@@ -192,7 +192,9 @@ impl Wait {
                     send(pid, SIGINT);
                 }
             }
-            if let (Some((since, signals)), Some(pid)) = (stopped, pid) {
+            if let Some((since, signals)) = stopped
+                && let Some(pid) = pid
+            {
                 if self.seen > signals {
                     send(pid, SIGKILL);
                 } else if now - since >= GRACE && !insisted {
