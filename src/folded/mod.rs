@@ -17,7 +17,7 @@ pub(crate) use write::{format, restack};
 
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable};
-use crate::tally::{Count, Tally};
+use crate::tally::{Count, Loss, Tally};
 
 /// The root of stacks sampled on the processor, where those of threads that were blocked are beside
 /// them. Both weigh nanoseconds.
@@ -190,6 +190,8 @@ pub fn read<R: BufRead>(
         if reader.read_until(b'\n', &mut cut).map_err(reading())? == 0 {
             return Ok(());
         }
+        // Every writer ends the last line, whose weight may lack digits now.
+        tally.lose(Loss::CutShort, u64::from(!cut.ends_with(b"\n")), 0);
         stack.push(&cut, frames, sink, tally)?;
     }
 }

@@ -124,7 +124,7 @@ impl<S: FoldedSink> FoldedSink for Command<S> {
         let name = self.name.clone();
         let program = self.program()?;
         let reading = || format!("cannot read the output of {name}");
-        let text = match program.from.take().map(JoinHandle::join) {
+        let mut text = match program.from.take().map(JoinHandle::join) {
             Some(Ok(text)) => text.map_err(Error::io(reading))?,
             _ => Vec::new(),
         };
@@ -135,6 +135,10 @@ impl<S: FoldedSink> FoldedSink for Command<S> {
             return Err(Error::Child { program, status, said: String::new() });
         }
         let name = output_of(&self.name);
+        if !text.ends_with(b"\n") {
+            // The program has ended well, so its text is whole.
+            text.push(b'\n');
+        }
         if text.trim_ascii().is_empty() {
             return Err(Error::Empty { input: name });
         }

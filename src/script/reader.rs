@@ -97,11 +97,14 @@ impl Reader {
         self.begins = None;
         self.at_start = true;
         let mut chunks = Chunks::new(input);
+        let mut is_cut = false;
         while let Some(chunk) =
             chunks.next_chunk().map_err(Error::io(|| format!("cannot read {name}")))?
         {
             self.read_lines(&mut To { chunk, frames, sink, tally })?;
+            is_cut = self.is_cut_behind(chunk);
         }
+        tally.lose(Loss::CutShort, u64::from(is_cut), 0);
         self.end_sample(0, &mut To { chunk: b"", frames, sink, tally })
     }
 
@@ -123,11 +126,21 @@ impl Reader {
             self.begins = Some(start.map_or(Begins::Header, |line| Begins::of(&line)));
         }
         let mut windows = Windows::new(file, part).map_err(Error::io(reading))?;
+        let mut is_cut = false;
         while let Some(chunk) = windows.next_chunk().map_err(Error::io(reading))? {
             self.read_lines(&mut To { chunk, frames, sink, tally })?;
+            is_cut = self.is_cut_behind(chunk);
         }
-        tally.lose(Loss::CutShort, u64::from(windows.is_cut()), 0);
+        is_cut |= windows.is_cut();
+        tally.lose(Loss::CutShort, u64::from(is_cut), 0);
         self.end_sample(0, &mut To { chunk: b"", frames, sink, tally })
+    }
+
+    /// Whether a text that ends with `chunk` was cut: every line ends, and a blank line follows the
+    /// frames of a stack.
+    fn is_cut_behind(&self, chunk: &[u8]) -> bool {
+        let has_stack = self.sample.open && !self.sample.single;
+        !chunk.ends_with(b"\n") || (has_stack && chunk.lines().next_back().is_some_and(is_frame))
     }
 
     fn read_lines<S: SampleSink>(&mut self, to: &mut To<'_, S>) -> Result<()> {

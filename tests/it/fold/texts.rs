@@ -329,3 +329,27 @@ fn offsets_lead_to_the_address() {
     let both = ours.intersection(&perf).count();
     assert!(both * 10 >= perf.len() * 9, "{both} of {}: {ours:#?} {perf:#?}", perf.len());
 }
+
+/// A cut in the middle of a sample, or of the digits of a weight, must not pass for the whole.
+#[test]
+fn text_that_is_cut_is_said_to_be() {
+    let script = format!("mt 7  1.855127:  7 cycles: \n{FRAMES}").repeat(2);
+    for end in 1..=script.len() {
+        let is_whole = end % (script.len() / 2) == 0;
+        let (_, tally) = super::fold(&script.as_bytes()[..end], &Config::default());
+        assert_eq!(tally.is_clean(), is_whole, "{:?}", &script[..end]);
+    }
+    let dir = Dir::new();
+    for (text, code) in
+        [("main;f 123\nmain;g 4\n", 0), ("main;f 123\nmain;g 4", 3), ("main;f 12", 3)]
+    {
+        let outcome = dir.cmd("fg-fold").args(["--strict"]).stdin(text).run().code(code);
+        assert_eq!(outcome.stderr.contains_str("1 input cut short at its end"), code == 3);
+        dir.cmd("fg-filter").args(["--strict", "--keep", "main"]).stdin(text).run().code(code);
+    }
+    dir.write("whole", &script);
+    dir.write("cut", &script[..script.len() - 1]);
+    for (file, code) in [("whole", 0), ("cut", 3)] {
+        dir.cmd("fg-fold").args(["--strict", file]).run().code(code);
+    }
+}
