@@ -26,8 +26,8 @@ pub fn main<P: Program>() -> ExitCode {
 }
 
 fn parse_and_run<P: Program>(arguments: Vec<OsString>) -> ExitCode {
-    let parsed = P::command().try_get_matches_from(arguments).and_then(|matches| {
-        P::from_arg_matches(&matches).map_err(|error| error.format(&mut P::command()))
+    let parsed = P::shaped().try_get_matches_from(arguments).and_then(|matches| {
+        P::from_arg_matches(&matches).map_err(|error| error.format(&mut P::shaped()))
     });
     match parsed {
         Ok(program) => finish::<P>(program.run()),
@@ -88,7 +88,7 @@ fn status(error: &anyhow::Error) -> ExitCode {
 /// Whether the program has the options that `remedy` names. The advice of a stage may be for
 /// another program.
 fn has_options<P: Program>(remedy: &str) -> bool {
-    let command = P::command();
+    let command = P::shaped();
     remedy.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).all(|word| {
         word.strip_prefix("--").is_none_or(|word| {
             word.is_empty() || command.get_arguments().any(|arg| arg.get_long() == Some(word))
@@ -122,7 +122,7 @@ fn is_interrupted(error: &anyhow::Error) -> bool {
 
 /// Writes the man page (`man`) or the completions of a shell (`bash`, `zsh`, …) to stdout.
 pub(crate) fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
-    let mut command = P::command();
+    let mut command = P::shaped();
     let mut text = Vec::new();
     if what == "man" {
         text = man::page(command, P::NAME)?;
@@ -133,6 +133,8 @@ pub(crate) fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
             ))
         })?;
         clap_complete::generate(shell, &mut command, P::NAME, &mut text);
+        let more = P::more_completions(shell, &String::from_utf8_lossy(&text));
+        text.extend_from_slice(more.as_bytes());
     }
     let mut output = io::Output::create(None)?;
     output.write_all(&text)?;

@@ -13,19 +13,9 @@ use super::cargo_words::{Refused, Verb};
 use super::program::Failure;
 use crate::cargo::{Build, Config, Profile, Request, UnitKind, Wanted};
 
-/// What to profile and how to build it. Must be flattened last, because its heading holds for all
-/// that follows.
+/// What to profile and how to build it.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Cargo options")]
 pub(crate) struct CargoOptions {
-    /// Build with the dev profile
-    #[arg(long)]
-    pub(crate) dev: bool,
-
-    /// Build with this profile
-    #[arg(long, value_name = "PROFILE")]
-    pub(crate) profile: Option<String>,
-
     /// Package of the target to run
     #[arg(short, long, value_name = "SPEC")]
     pub(crate) package: Option<String>,
@@ -37,10 +27,6 @@ pub(crate) struct CargoOptions {
     /// Binary to run
     #[arg(short, long, value_name = "NAME", group = "exec-args")]
     pub(crate) bin: Option<String>,
-
-    /// Build for this target triple
-    #[arg(long, value_name = "TRIPLE")]
-    pub(crate) target: Option<String>,
 
     /// Example to run
     #[arg(long, value_name = "NAME", group = "exec-args")]
@@ -76,10 +62,17 @@ pub(crate) struct CargoOptions {
     #[arg(long, group = "exec-args")]
     pub(crate) bins: bool,
 
-    /// Keep the frames of the test and benchmark harness, from the start of the program to the code
-    /// under test
+    /// Build with the dev profile
     #[arg(long)]
-    pub(crate) keep_harness: bool,
+    pub(crate) dev: bool,
+
+    /// Build with this profile
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+
+    /// Build for this target triple
+    #[arg(long, value_name = "TRIPLE")]
+    pub(crate) target: Option<String>,
 
     /// Build, and print how to record, but do not run
     #[arg(long)]
@@ -164,6 +157,11 @@ pub(crate) struct CargoOptions {
     /// Has no effect, because one program is run
     #[arg(long, hide = true)]
     no_fail_fast: bool,
+
+    /// Keep the frames of the test and benchmark harness, from the start of the program to the code
+    /// under test
+    #[arg(long)]
+    pub(crate) keep_harness: bool,
 
     #[command(flatten)]
     refused: Refused,

@@ -3,20 +3,28 @@
 use std::ffi::OsString;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Command, CommandFactory, Parser};
+use clap_complete::Shell;
 
 use super::cargo::{CargoOptions, without_subcommand};
 use super::cargo_words::{self, features_for_frequency};
 use super::graph::{GraphOptions, Subject, command_line};
 use super::io::{report, say};
 use super::program::{Done, Program};
+use super::{completions, help};
 use crate::cargo::prepare;
+
+const EXAMPLES: &str = "  \
+  cargo flamegraph --open -- --port 8000            what `cargo run --release` runs
+  cargo flamegraph test parser                      unit tests whose names contain \"parser\"
+  cargo flamegraph bench lex                        benchmarks whose names contain \"lex\"
+  cargo flamegraph -o app.html --bin app            a page with search, tables and more views";
 
 /// Build a target of a cargo workspace, record it, and draw a flame graph.
 ///
 /// Without a target option, it is the target that `cargo run` would run. The build is optimised
-/// unless another profile is named. If the profile has `debug = true`, inlined functions are named
-/// too. Arguments after `--` go to the program.
+/// unless another profile is named. Debug information that the profile lacks is added for this
+/// build. Arguments after `--` go to the program.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo-flamegraph",
@@ -35,15 +43,24 @@ pub struct CargoFlamegraphArgs {
     #[arg(last = true, value_name = "ARGUMENTS")]
     trailing: Vec<OsString>,
 
-    #[command(flatten)]
-    graph: GraphOptions,
-
+    // The options of cargo come first in the help.
     #[command(flatten)]
     cargo: CargoOptions,
+
+    #[command(flatten)]
+    graph: GraphOptions,
 }
 
 impl Program for CargoFlamegraphArgs {
     const NAME: &'static str = "cargo-flamegraph";
+
+    fn shaped() -> Command {
+        help::grouped(Self::command(), EXAMPLES)
+    }
+
+    fn more_completions(shell: Shell, own: &str) -> String {
+        completions::as_subcommand(shell, own)
+    }
 
     fn arguments(arguments: Vec<OsString>) -> Vec<OsString> {
         let mut arguments = without_subcommand(arguments);

@@ -3,13 +3,20 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Command, CommandFactory, Parser};
 use clap_complete::Shell;
 
 use super::binary::generate;
 use super::graph::{GraphOptions, Subject};
+use super::help;
 use super::program::{Done, Failure, Program};
 use crate::record::Workload;
+
+const EXAMPLES: &str = "  \
+  flamegraph --open -- ./app --flag                 a program, until it ends or until Ctrl-C
+  flamegraph --duration 10 -p 1337                  a process that runs already, for ten seconds
+  flamegraph -o app.html -- ./app                   a page with search, tables and more views
+  flamegraph --perfdata perf.data                   an existing recording";
 
 /// Record a program or running processes, and draw a flame graph.
 ///
@@ -27,10 +34,6 @@ pub struct FlamegraphArgs {
     #[arg(short, long, value_delimiter = ',', value_name = "PID,...", conflicts_with = "command")]
     pid: Vec<u32>,
 
-    /// Print the completions for SHELL
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
-
     /// Draw an existing recording
     #[arg(long = "perfdata", value_name = "FILE", conflicts_with_all = ["pid", "command"])]
     perf_file: Option<PathBuf>,
@@ -41,10 +44,18 @@ pub struct FlamegraphArgs {
 
     #[command(flatten)]
     graph: GraphOptions,
+
+    /// Print the completions for SHELL
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
 }
 
 impl Program for FlamegraphArgs {
     const NAME: &'static str = "flamegraph";
+
+    fn shaped() -> Command {
+        help::grouped(Self::command(), EXAMPLES)
+    }
 
     fn run(self) -> anyhow::Result<Done> {
         if let Some(shell) = self.completions {

@@ -12,7 +12,7 @@ use clap::{ArgAction, Args};
 use super::binary::is_closed_pipe;
 use super::failed;
 use super::folding::FoldingArgs;
-use super::io::{Input, Output, report, say};
+use super::io::{Input, Output, report, say, say_more};
 use super::live::{self, Drawn, Live};
 use super::logger;
 use super::program::{Done, Failure};
@@ -35,14 +35,6 @@ use crate::watch::{Server, Watch};
 /// The options of flamegraph 0.6.15 that both programs take, with its defaults.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GraphOptions {
-    /// Show the command lines that are run
-    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
-    verbose: u8,
-
-    /// Print only errors
-    #[arg(short, long)]
-    quiet: bool,
-
     /// Write the graph to FILE: a page with several views if it ends in .html, otherwise an SVG.
     /// May be repeated
     #[arg(short, long = "output", default_value = "flamegraph.svg", value_name = "FILE")]
@@ -97,6 +89,14 @@ pub(crate) struct GraphOptions {
 
     #[command(flatten)]
     record: RecordOptions,
+
+    /// Show the command lines that are run
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+
+    /// Print only errors
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// The profile that is drawn.
@@ -215,6 +215,7 @@ impl GraphOptions {
             None => error.into(),
         })?;
         let written = outputs.iter().map(|output| &*output.name).collect::<Vec<_>>().join(", ");
+        let place = outputs.iter().find_map(|output| std::path::absolute(output.target()?).ok());
         for mut output in outputs {
             if failure.is_some() {
                 keep_larger(name, &mut output, tally.read.items)?;
@@ -228,6 +229,9 @@ impl GraphOptions {
         // The reader of a FIFO may close it early.
         kept.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })?;
         files.iter().for_each(|file| sensitive.protect(file));
+        if let Some(place) = place.filter(|_| !open && !is_live && !quiet) {
+            say_more(format_args!("  open {} in a browser, or add --open", place.display()));
+        }
         if open && !is_live {
             let opening = || format!("cannot open {}", path.display());
             open::that_detached(&path).with_context(opening)?;

@@ -36,8 +36,16 @@ const PAGES: [(&str, &str); 8] = [
 ];
 
 /// The starts of lines that become sections.
-const SECTIONS: [&str; 7] =
-    ["Environment", "Example", "Exit status", "Expressions", "Grammar", "Memory", "Recipes"];
+const SECTIONS: [&str; 8] = [
+    "Environment",
+    "Example",
+    "Examples",
+    "Exit status",
+    "Expressions",
+    "Grammar",
+    "Memory",
+    "Recipes",
+];
 
 /// The page of the program called `name`, in roff.
 pub(crate) fn page(command: Command, name: &'static str) -> std::io::Result<Vec<u8>> {
@@ -76,7 +84,7 @@ fn with_values(arg: Arg) -> Arg {
     let values: Vec<String> = arg.get_possible_values().iter().map(shown).collect();
     let takes_values = arg.get_action().takes_values();
     match arg.get_long_help().or(arg.get_help()).map(ToString::to_string) {
-        Some(help) if takes_values && !values.is_empty() => {
+        Some(help) if takes_values && !values.is_empty() && !arg.is_hide_possible_values_set() => {
             arg.hide_possible_values(true).long_help(format!("{help}: {}", values.join(", ")))
         }
         _ => arg,

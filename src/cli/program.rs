@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Command, CommandFactory, FromArgMatches};
+use clap_complete::Shell;
 
 use crate::tally::Tally;
 
@@ -13,6 +14,16 @@ pub trait Program: CommandFactory + FromArgMatches {
 
     /// Does the work.
     fn run(self) -> anyhow::Result<Done>;
+
+    /// The command with its help in its final form.
+    fn shaped() -> Command {
+        Self::command()
+    }
+
+    /// What to add to `own`, the completions for `shell`.
+    fn more_completions(_shell: Shell, _own: &str) -> String {
+        String::new()
+    }
 
     /// Changes arguments before they are parsed, for programs that accept more than clap alone
     /// would.

@@ -195,6 +195,59 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
+fn the_short_help_fits_on_a_screen() {
+    let dir = Dir::new();
+    for (program, groups) in [
+        ("flamegraph", &["Graph:", "Recording:", "Examples:"][..]),
+        ("cargo-flamegraph", &["Target:", "Build:", "Graph:", "Recording:", "Examples:"]),
+    ] {
+        let short = dir.cmd(program).arg("-h").stdout();
+        assert!(short.lines().count() <= 45, "{short}");
+        let long = dir.cmd(program).arg("--help").stdout();
+        assert!(long.lines().count() > 200, "{long}");
+        for help in [&short, &long] {
+            let places: Vec<_> =
+                groups.iter().map(|group| help.find(format!("\n{group}\n"))).collect();
+            assert!(places.iter().all(Option::is_some), "{program}: {places:?} in {help}");
+            let examples = help.lines().filter(|line| {
+                line.contains_str(" flamegraph -")
+                    || line.starts_with_str("  cargo")
+                    || line.starts_with_str("  flamegraph")
+            });
+            assert!(examples.count() >= 4, "{help}");
+        }
+        let help = long.to_str_lossy();
+        assert!(!help.contains("\nOptions:\n"), "an option has no group: {help}");
+    }
+    let help = dir.cmd("cargo-flamegraph").arg("--help").stdout();
+    assert!(help.find("\nTarget:") < help.find("\nGraph:"), "cargo's options come first");
+}
+
+/// In bash, cargo's own completions are wrapped; in fish, they are added to; zsh finds ours by name.
+#[cfg(unix)]
+#[test]
+fn cargo_flamegraph_completes_as_it_is_typed() {
+    let dir = Dir::new();
+    let script = dir.cmd("cargo-flamegraph").args(["--generate", "bash"]).stdout();
+    dir.write("completions", &script);
+    let complete = |line: &str| {
+        let words = line.split(' ').count();
+        let run = format!(
+            "_cargo() {{ COMPREPLY=(of-cargo); }}; . ./completions; COMP_WORDS=({line}); COMP_CWORD={}; \
+             $(complete -p cargo | sed 's/.*-F \\([^ ]*\\).*/\\1/') cargo; echo \"${{COMPREPLY[@]}}\"",
+            words - 1
+        );
+        dir.cmd("bash").args(["-c", &run]).stdout().to_str_lossy().trim().to_owned()
+    };
+    assert_eq!(complete("cargo flamegraph --no-debu"), "--no-debuginfo");
+    assert_eq!(complete("cargo build --rel"), "of-cargo");
+    let fish = dir.cmd("cargo-flamegraph").args(["--generate", "fish"]).stdout();
+    assert!(fish.contains_str("complete -c cargo -n '__fish_seen_subcommand_from flamegraph' "));
+    let zsh = dir.cmd("cargo-flamegraph").args(["--generate", "zsh"]).stdout();
+    assert!(zsh.contains_str("_cargo-flamegraph() {"), "cargo's completions call it");
+}
+
+#[test]
 fn the_pages_are_up_to_date() {
     let dir = Dir::new();
     let mut pages = vec!["fg-folded.5".to_owned(), "fg-script.5".to_owned()];
