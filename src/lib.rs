@@ -46,6 +46,7 @@
 //! | draw a flame chart | [`fold::Lanes`] |
 //! | keep, drop or edit stacks | [`filter::FoldedFilter`], [`filter::SampleFilter`] |
 //! | compare two profiles | [`diff::Differ`], [`diff::Movers`] |
+//! | list functions, callers, callees | [`top::Top`] |
 //! | draw a graph | [`render::Renderer`], [`output::Pictures`] |
 //! | do all of this at once | [`pipeline::draw`] |
 //! | write a stage of my own | [`sample::SampleSink`], [`folded::FoldedSink`] |
@@ -84,6 +85,7 @@ mod stacks;
 #[doc(hidden)] // As above.
 pub mod symbols;
 pub mod tally;
+pub mod top;
 mod unit;
 mod unwind;
 mod watch;

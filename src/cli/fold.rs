@@ -3,23 +3,20 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{ArgAction, Parser};
 
-use super::folding::FoldingArgs;
-use super::io::{Input, Inputs, Output, report};
+use super::folding::{FoldingArgs, fold_inputs};
+use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Program};
-use super::progress::Shown;
 use super::script::RecordingArgs;
 use crate::fold::parts::Parts;
-use crate::fold::{self, Folder, Merge};
+use crate::fold::{self, Merge};
 use crate::folded::{FoldedSink, Writer};
-use crate::input::{self, Format, Source};
+use crate::input::{self, Format};
 use crate::parallel;
-use crate::sample::{FrameTable, SampleSink};
 use crate::script;
 use crate::tally::Tally;
 
@@ -174,28 +171,11 @@ impl Program for FoldArgs {
 impl FoldArgs {
     /// Folds all inputs into `next`.
     fn fold_into<S: FoldedSink>(&self, next: S) -> anyhow::Result<(S, Tally)> {
-        let mut inputs = Inputs::new(self.files.clone())?;
-        let mut frames = FrameTable::default();
-        let mut tally = Tally::default();
-        let names = inputs.names();
-        let parallel = self.threads() > 1;
-        let merge = Merge::new(next).parallel(parallel);
-        let folder = Folder::new(self.fold_config(), names.join(", "), merge);
-        let mut folder = folder.parallel(parallel);
-        // The progress of this input, shown until the next one is read.
-        let mut shown = None;
-        let opened = inputs.by_ref().map(|Input { name, reader, path, .. }| {
-            let progress = Arc::default();
-            shown = Some(Shown::start(Self::NAME, &name, &progress, !self.quiet));
-            input::Input { name, reader, path, progress }
-        });
         let config = self.input_config();
-        let source = Source::new(&config);
-        let fed = source.feed(opened, &mut folder, &mut frames, &mut tally);
-        inputs.end()?;
-        fed?;
-        folder.finish(&mut frames, &mut tally)?;
-        Ok((folder.into_next().into_next(), tally))
+        let merge = Merge::new(next).parallel(config.threads > 1);
+        let folding = self.fold_config();
+        let folded = fold_inputs(Self::NAME, self.quiet, &self.files, &config, folding, merge)?;
+        Ok((folded.sink.into_next(), folded.tally))
     }
 
     fn done(&self, tally: &Tally) -> Done {

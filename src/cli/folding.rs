@@ -1,8 +1,18 @@
 //! The options of folding, for fg-fold and the programs that fold in-process.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::fold::{self, Weighing};
+use super::io::{Input, Inputs};
+use super::progress::Shown;
+use crate::fold::{self, Folder, Weighing};
+use crate::folded::FoldedSink;
+use crate::input::{self, Source};
+use crate::sample::{FrameTable, SampleSink};
+use crate::tally::Tally;
 
 /// The options of folding that all programs that fold have in common.
 #[derive(Args, Clone, Debug, Default)]
@@ -78,4 +88,43 @@ impl FoldingArgs {
             ..fold::Config::default()
         }
     }
+}
+
+/// What came of folding.
+pub(crate) struct FoldedInputs<S> {
+    /// The sink behind the folder.
+    pub(crate) sink: S,
+    /// The frames of its stacks.
+    pub(crate) frames: FrameTable,
+    /// What was read and lost.
+    pub(crate) tally: Tally,
+}
+
+/// Folds `files`, or standard input if there are none, into `sink`. `program` shows the progress,
+/// unless it is `quiet`.
+pub(crate) fn fold_inputs<S: FoldedSink>(
+    program: &'static str,
+    quiet: bool,
+    files: &[PathBuf],
+    config: &input::Config,
+    folding: fold::Config,
+    sink: S,
+) -> Result<FoldedInputs<S>> {
+    let mut inputs = Inputs::new(files.to_vec())?;
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
+    let folder = Folder::new(folding, inputs.names().join(", "), sink);
+    let mut folder = folder.parallel(config.threads > 1);
+    // The progress of this input, shown until the next one is read.
+    let mut shown = None;
+    let opened = inputs.by_ref().map(|Input { name, reader, path, .. }| {
+        let progress = Arc::default();
+        shown = Some(Shown::start(program, &name, &progress, !quiet));
+        input::Input { name, reader, path, progress }
+    });
+    let fed = Source::new(config).feed(opened, &mut folder, &mut frames, &mut tally);
+    inputs.end()?;
+    fed?;
+    folder.finish(&mut frames, &mut tally)?;
+    Ok(FoldedInputs { sink: folder.into_next(), frames, tally })
 }

@@ -357,6 +357,12 @@ impl Write for Output {
     }
 }
 
+/// The width of the terminal that standard output is, in characters.
+pub(crate) fn terminal_width() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(width.0.into())
+}
+
 fn open(path: &Path, readers: Readers) -> io::Result<To> {
     let old = fs::metadata(path).ok();
     let is_stream = old.as_ref().is_some_and(|old| !old.is_file());

@@ -17,7 +17,7 @@ use clap_mangen::Man;
 const DATE: &str = "2026-11-22";
 
 /// Our pages, each with the related ones.
-const PAGES: [(&str, &str); 8] = [
+const PAGES: [(&str, &str); 9] = [
     ("cargo-flamegraph", "flamegraph(1), cargo(1), perf-record(1)"),
     ("fg-diff", "fg-fold(1), fg-render(1), fg-folded(5)"),
     ("fg-filter", "fg-script(1), fg-fold(1), fg-render(1), fg-folded(5), fg-script(5)"),
@@ -28,9 +28,10 @@ const PAGES: [(&str, &str); 8] = [
     ("fg-record", "fg-script(1), fg-fold(1), flamegraph(1), perf-record(1)"),
     ("fg-render", "fg-fold(1), fg-filter(1), fg-diff(1), fg-folded(5)"),
     ("fg-script", "fg-record(1), fg-fold(1), fg-filter(1), perf-script(1), fg-script(5)"),
+    ("fg-top", "fg-fold(1), fg-diff(1), fg-filter(1), fg-folded(5)"),
     (
         "flamegraph",
-        "cargo-flamegraph(1), fg-record(1), fg-script(1), fg-fold(1), fg-filter(1), fg-diff(1), fg-render(1), \
+        "cargo-flamegraph(1), fg-record(1), fg-script(1), fg-fold(1), fg-filter(1), fg-diff(1), fg-render(1), fg-top(1), \
          fg-folded(5), fg-script(5)",
     ),
 ];

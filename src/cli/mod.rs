@@ -30,6 +30,7 @@ mod rules;
 mod script;
 mod select;
 mod signals;
+mod top;
 
 pub use binary::main;
 pub use cargo_flamegraph::CargoFlamegraphArgs;
@@ -41,5 +42,6 @@ pub use program::{Done, Program};
 pub use record::RecordArgs;
 pub use render::RenderArgs;
 pub use script::ScriptArgs;
+pub use top::TopArgs;
 
 pub(crate) use program::Failure;

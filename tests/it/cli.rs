@@ -8,7 +8,7 @@ use flamepipe::cli;
 
 use crate::harness::{Dir, bin, cannot_run, repo};
 
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "cargo-flamegraph",
     "fg-diff",
     "fg-filter",
@@ -16,6 +16,7 @@ const PROGRAMS: [&str; 8] = [
     "fg-record",
     "fg-render",
     "fg-script",
+    "fg-top",
     "flamegraph",
 ];
 

@@ -66,6 +66,7 @@ pub fn bin(program: &str) -> PathBuf {
         "fg-record" => env!("CARGO_BIN_EXE_fg-record").into(),
         "fg-render" => env!("CARGO_BIN_EXE_fg-render").into(),
         "fg-script" => env!("CARGO_BIN_EXE_fg-script").into(),
+        "fg-top" => env!("CARGO_BIN_EXE_fg-top").into(),
         "flamegraph" => env!("CARGO_BIN_EXE_flamegraph").into(),
         other => other.into(),
     }

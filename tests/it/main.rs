@@ -31,4 +31,5 @@ mod record;
 mod render;
 mod script;
 mod symbols;
+mod top;
 mod unwinding;
