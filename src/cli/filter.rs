@@ -160,6 +160,7 @@ impl Program for FilterArgs {
                 None => Input::stdin_as_it_is()?,
             };
             let mut output = Output::create(self.output.as_deref())?;
+            output.refuse(&input)?;
             copy(&mut input, &mut output)?;
             output.commit()?;
             return Ok(Done::Ok);
@@ -169,6 +170,7 @@ impl Program for FilterArgs {
             None => Input::stdin()?,
         };
         let mut output = Output::create(self.output.as_deref())?;
+        output.refuse(&input)?;
         let (start, format) = match self.format {
             FormatArg::Auto => start(&mut input)?,
             FormatArg::Folded => (Vec::new(), Format::Folded),

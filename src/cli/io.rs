@@ -334,11 +334,51 @@ impl Output {
         }
     }
 
+    /// Refuses to stream `input` into itself, as `fg-filter x >> x` would: it would never end.
+    pub(crate) fn refuse(&self, input: &Input) -> Result<()> {
+        match &input.file {
+            Some(file) if self.is_stdout && is_stdout(file) => {
+                anyhow::bail!("{} is also standard output", input.name)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Renames the file that would be replaced. The answer is its new name, if there is such a
+    /// file.
+    pub(crate) fn keep_old(&self) -> Result<Option<PathBuf>> {
+        let To::File { target, .. } = &self.to else { return Ok(None) };
+        let mut old = target.clone().into_os_string();
+        old.push(".old");
+        match fs::rename(target, &old) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            renamed => {
+                renamed.with_context(|| format!("cannot rename {}", self.name))?;
+                Ok(Some(old.into()))
+            }
+        }
+    }
+
     /// Writes everything, and moves the file to its target.
     pub(crate) fn commit(self) -> Result<()> {
         let name = self.name;
         commit(self.to).with_context(|| format!("cannot write {name}"))
     }
+}
+
+/// Whether `file` is the one that standard output goes to.
+#[cfg(unix)]
+fn is_stdout(file: &File) -> bool {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+    let identity = |file: &File| file.metadata().map(|file| (file.dev(), file.ino())).ok();
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from).ok();
+    stdout.is_some_and(|stdout| identity(&stdout).is_some_and(|it| identity(file) == Some(it)))
+}
+
+#[cfg(not(unix))]
+fn is_stdout(_: &File) -> bool {
+    false
 }
 
 impl Write for Output {

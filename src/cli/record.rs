@@ -277,6 +277,12 @@ impl Program for RecordArgs {
             None if output.is_stdout => record(Destination::Stdout(&mut output))?,
             None => record(Destination::Stream(&mut output))?,
         };
+        if ended.is_short
+            && let Some(old) = output.keep_old()?
+        {
+            let what = "the disk is full: the recording that was there before is now";
+            say(Self::NAME, format_args!("{what} {}", old.display()));
+        }
         output.commit()?;
         Ok(self.record.done(&ended))
     }
@@ -370,7 +376,7 @@ mod tests {
 
     #[test]
     fn the_status_is_the_workloads() {
-        let ended = Ended { status: 7, interrupted: false, elsewhere: None };
+        let ended = Ended { status: 7, interrupted: false, is_short: false, elsewhere: None };
         let done = |line| parse(line).unwrap().record.done(&ended);
         assert_eq!(done("x"), Done::Workload(7));
         assert_eq!(done("--ignore-status x"), Done::Ok);

@@ -149,6 +149,7 @@ impl Program for ScriptArgs {
         let path = self.input.or(self.file);
         let input = path.as_deref().map_or_else(Input::stdin, Input::open)?;
         let mut output = Output::create_private(self.output.as_deref())?;
+        output.refuse(&input)?;
         let mut tally = Tally::default();
         let Input { name, reader, path, .. } = input;
         let mut reader = BufReader::with_capacity(1 << 16, reader);

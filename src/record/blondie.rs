@@ -79,7 +79,7 @@ mod windows {
             };
             written.map_err(Error::io(|| "cannot write the recording"))?;
             // blondie keeps the status to itself.
-            Ok(Ended { status: 0, interrupted: false, elsewhere: None })
+            Ok(Ended { status: 0, interrupted: false, is_short: false, elsewhere: None })
         }
     }
 

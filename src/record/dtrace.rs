@@ -53,7 +53,7 @@ impl Recorder for Dtrace {
         }
         let attached = !matches!(workload, Workload::Command(_));
         let status = if attached && exit.interrupted { 0 } else { child::code(exit.status) };
-        Ok(Ended { status, interrupted: exit.interrupted, elsewhere: None })
+        Ok(Ended { status, interrupted: exit.interrupted, is_short: false, elsewhere: None })
     }
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 use super::child::{self, Exit, Stdout};
 use super::native::Helper;
 use super::signals::{self, Signals, Whom};
-use super::{Config, scratch};
+use super::{Config, scratch, scratch_in};
 use crate::error::{Error, Result};
 
 /// A process that is forked and waits to become its program.
@@ -114,7 +114,9 @@ pub(super) fn run(
     let mut signals = Signals::catch();
     let held = HeldChild::new(workload).map_err(cannot)?;
     let pid = held.pid;
-    let folder = scratch()?;
+    // A comma parts the names of the FIFOs.
+    let has_comma = std::env::temp_dir().as_os_str().as_bytes().contains(&b',');
+    let folder = if has_comma { scratch_in(Path::new("/tmp"))? } else { scratch()? };
     let control = folder.path().join("control");
     let ack = folder.path().join("ack");
     let fifos = fifo(&control).and_then(|control| Ok((control, fifo(&ack)?)));

@@ -146,6 +146,8 @@ pub struct Ended {
     pub status: u8,
     /// Whether we were asked to end it, by a signal.
     pub interrupted: bool,
+    /// Whether the disk was full before the end. The recording has what came before.
+    pub is_short: bool,
     /// The path of the recording, if [`Config::custom`] named a file. Then the [`Destination`] is
     /// empty.
     pub elsewhere: Option<PathBuf>,
@@ -252,9 +254,13 @@ fn deposit(from: &Path, to: Destination<'_>) -> Result<u64> {
 
 /// A folder of our own for the files of a profiler.
 fn scratch() -> Result<tempfile::TempDir> {
+    scratch_in(&std::env::temp_dir())
+}
+
+fn scratch_in(folder: &Path) -> Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix("flamepipe-")
-        .tempdir()
+        .tempdir_in(folder)
         .map_err(Error::io(|| "cannot create a temporary directory"))
 }
 

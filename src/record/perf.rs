@@ -100,7 +100,7 @@ impl Recorder for Perf {
             _ if exit.interrupted => 0,
             _ => child::code(exit.status),
         };
-        Ok(Ended { status, interrupted: exit.interrupted, elsewhere })
+        Ok(Ended { status, interrupted: exit.interrupted, is_short: false, elsewhere })
     }
 }
 

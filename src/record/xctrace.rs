@@ -62,6 +62,7 @@ impl Recorder for Xctrace {
         }
         Ok(Ended {
             status: status(child::code(recorded.status), workload, recorded.interrupted),
+            is_short: false,
             interrupted: recorded.interrupted,
             elsewhere: None,
         })

@@ -6,7 +6,7 @@ use bstr::ByteSlice;
 use clap::CommandFactory;
 use flamepipe::cli;
 
-use crate::harness::{Dir, bin, cannot_run, repo};
+use crate::harness::{Dir, bin, bin_dir, cannot_run, repo};
 
 const PROGRAMS: [&str; 9] = [
     "cargo-flamegraph",
@@ -69,6 +69,54 @@ fn messages_and_tables_send_no_escapes_to_a_terminal() {
     let table = dir.cmd("fg-diff").args(["--top", "9", "before", "x"]).stdout();
     assert!(table.contains_str("a?]0"), "{table}");
     assert!(!table.contains(&b'\x1b'), "{table:?}");
+}
+
+#[test]
+fn nothing_is_streamed_into_itself() {
+    let dir = Dir::new();
+    let folded = "main;f 1\n".repeat(20_000);
+    let sample = "x 1 1.000000: 9 cycles: \n\t              12 f+0x1 (/a)\n\n".repeat(4_000);
+    for (text, line) in [
+        (&folded, "fg-filter x >>x"),
+        (&folded, "fg-filter --keep main <x >>x"),
+        (&sample, "fg-filter --keep f x >>x"),
+        (&sample, "fg-script x >>x"),
+    ] {
+        dir.write("x", text);
+        let path = format!("{}:{}", bin_dir().display(), std::env::var("PATH").unwrap());
+        let outcome = dir.cmd("sh").env("PATH", path).args(["-c", line]).run().code(1);
+        outcome.says("is also standard output");
+        assert!(dir.read("x") == *text, "{line}");
+    }
+    // A file is replaced once all is read.
+    dir.write("x", &folded);
+    dir.cmd("fg-filter").args(["--keep", "main", "x", "-o", "x"]).run().success();
+    assert!(dir.read("x") == folded);
+}
+
+#[test]
+fn a_file_that_may_not_be_written_is_not_replaced() {
+    let dir = Dir::new();
+    let mode = |mode: &str, name: &str| {
+        assert!(Command::new("chmod").arg(mode).arg(dir.path(name)).status().unwrap().success());
+    };
+    dir.write("x", "main;f 1\n");
+    dir.write("old", "precious");
+    std::fs::copy(bin("fg-fold"), dir.path("fg-fold")).unwrap();
+    mode("755", "fg-fold");
+    mode("644", "old");
+    mode("777", ".");
+    let nobody = ["--reuid=65534", "--clear-groups", "./fg-fold", "x", "-o"];
+    let run = |to: &str| dir.cmd("setpriv").args(nobody).arg(to).run();
+    if !run("new").status.success() {
+        return cannot_run(
+            "a_file_that_may_not_be_written_is_not_replaced",
+            "it needs root and setpriv(1), to become nobody",
+        );
+    }
+    run("old").code(1).says("cannot write old: Permission denied");
+    assert_eq!(dir.read("old"), "precious");
+    assert_eq!(dir.names(), ["fg-fold", "new", "old", "x"]);
 }
 
 #[test]

@@ -333,6 +333,20 @@ fn only_the_recorder_is_root() {
 }
 
 #[test]
+fn names_of_temporary_folders_may_have_commas() {
+    let dir = Dir::new();
+    fake_sudo(&dir);
+    std::fs::create_dir(dir.path("a,b")).unwrap();
+    for backend in backends("names_of_temporary_folders_may_have_commas") {
+        let cmd = record(&dir).env("PATH", path(&dir)).env("TMPDIR", dir.path("a,b"));
+        let cmd = cmd.args(["--backend", backend, "--root", "-o", "x"]).arg(burn());
+        cmd.args(["--ms", "50"]).run().success();
+        let recording = dir.read("x");
+        assert!(samples(&dir, &recording) > 20);
+    }
+}
+
+#[test]
 fn streams_may_be_compressed() {
     if !perf_works("streams_may_be_compressed") {
         return;

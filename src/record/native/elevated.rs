@@ -50,7 +50,7 @@ pub(in super::super) fn run(
     let is_over = config.duration.is_some_and(|duration| began.elapsed() >= duration);
     let status =
         exit.workload.map_or(0, |status| child::outcome(status, is_over && !exit.interrupted));
-    Ok(Ended { status, interrupted: exit.interrupted, elsewhere: None })
+    Ok(Ended { status, interrupted: exit.interrupted, is_short: false, elsewhere: None })
 }
 
 /// Our own program as fg-record, with the options of `config`.

@@ -44,6 +44,8 @@ pub(super) struct Wait {
     duration: Option<Duration>,
     /// The duration that was set is over.
     is_over: bool,
+    /// The disk was full.
+    is_short: bool,
     began: Instant,
     /// When the events were started, after a delay.
     enabled: Instant,
@@ -65,6 +67,7 @@ impl Wait {
             delay: config.delay,
             duration: config.duration,
             is_over: false,
+            is_short: false,
             began,
             enabled: began,
         })
@@ -85,9 +88,9 @@ impl Wait {
         let _first = sys::First::go();
         let mut running = Running { child: held.release().map_err(cannot)?, exits };
         let recorded = self.record(Some(&mut running), &[], &mut session, Queue::default(), events);
-        let is_full = is_full(&recorded, &session, events);
+        self.is_short = is_full(&recorded, &session, events);
         let status = running.child.wait();
-        if !is_full {
+        if !self.is_short {
             recorded.map_err(Error::io(|| "cannot write the recording"))?;
         }
         let status = status.map_err(Error::io(|| "cannot wait for the workload"))?;
@@ -108,7 +111,8 @@ impl Wait {
         events: &mut Events<'_>,
     ) -> Result<Ended> {
         let recorded = self.record(None, pids, &mut session, queue, events);
-        if !is_full(&recorded, &session, events) {
+        self.is_short = is_full(&recorded, &session, events);
+        if !self.is_short {
             recorded.map_err(Error::io(|| "cannot write the recording"))?;
         }
         self.advise_idle(events);
@@ -124,7 +128,7 @@ impl Wait {
     }
 
     fn ended(&self, status: u8) -> Ended {
-        Ended { status, interrupted: self.seen > 0, elsewhere: None }
+        Ended { status, interrupted: self.seen > 0, is_short: self.is_short, elsewhere: None }
     }
 
     fn record(

@@ -196,4 +196,8 @@ fn a_limit_of_file_size_is_as_a_full_disk() {
     assert!(!outcome.stderr.contains_str(".flamepipe"), "{}", outcome.everything());
     let recording = dir.read("x");
     assert!(samples(&dir, &recording) > 10);
+    // Half of a new one does not replace it.
+    let outcome = dir.cmd("sh").args(["-c", &line]).run().code(130);
+    outcome.says("the recording that was there before is now x.old");
+    assert!(dir.read("x.old") == recording);
 }
