@@ -58,6 +58,7 @@ pub mod cargo;
 #[doc(hidden)] // For the binaries.
 pub mod cli;
 pub mod diff;
+mod doctor;
 pub mod error;
 mod event;
 pub mod filter;

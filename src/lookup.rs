@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -20,22 +20,28 @@ pub(crate) fn check_runnable(program: &OsStr, remedy: &str) -> Result<()> {
             remedy: remedy.into(),
         })
     };
+    find(program).map(drop).or_else(fail)
+}
+
+/// The path of `program`, as a shell would find it.
+pub(crate) fn find(program: &OsStr) -> Result<PathBuf, io::ErrorKind> {
     if program.is_empty() {
-        return fail(io::ErrorKind::NotFound);
+        return Err(io::ErrorKind::NotFound);
     }
     let folders = match std::env::var_os("PATH") {
         Some(folders) if !has_folder(program) => folders,
-        _ => return runnable(Path::new(program)).or_else(fail),
+        _ => return runnable(Path::new(program)).map(|()| program.into()),
     };
     let mut reason = io::ErrorKind::NotFound;
     for folder in std::env::split_paths(&folders) {
-        match runnable(&folder.join(program)) {
-            Ok(()) => return Ok(()),
+        let path = folder.join(program);
+        match runnable(&path) {
+            Ok(()) => return Ok(path),
             Err(io::ErrorKind::NotFound) => {}
             Err(kind) => reason = kind,
         }
     }
-    fail(reason)
+    Err(reason)
 }
 
 fn has_folder(program: &OsStr) -> bool {

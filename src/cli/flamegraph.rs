@@ -7,6 +7,7 @@ use clap::{Command, CommandFactory, Parser};
 use clap_complete::Shell;
 
 use super::binary::generate;
+use super::doctor;
 use super::graph::{GraphOptions, Subject};
 use super::help;
 use super::program::{Done, Failure, Program};
@@ -45,6 +46,15 @@ pub struct FlamegraphArgs {
     #[command(flatten)]
     graph: GraphOptions,
 
+    /// Examine this machine, and the program BIN if it is named: whether it can be recorded, what
+    /// the graph will lack, and what to do. Exits with 1 if recording would fail
+    #[arg(long, value_name = "BIN", num_args = 0..=1, conflicts_with_all = ["pid", "perf_file", "command"])]
+    doctor: Option<Option<PathBuf>>,
+
+    /// Print what --doctor finds as JSON
+    #[arg(long)]
+    json: bool,
+
     /// Print the completions for SHELL
     #[arg(long, value_name = "SHELL", exclusive = true)]
     completions: Option<Shell>,
@@ -61,6 +71,13 @@ impl Program for FlamegraphArgs {
         if let Some(shell) = self.completions {
             generate::<Self>(&shell.to_string())?;
             return Ok(Done::Ok);
+        }
+        if let Some(program) = self.doctor {
+            return doctor::run(program.as_deref(), self.json);
+        }
+        if self.json {
+            let problem = "--json is for --doctor alone: flamegraph --doctor --json";
+            return Err(Failure::Usage(problem.into()).into());
         }
         let subject = if let Some(path) = self.perf_file {
             Subject::Recording(path)

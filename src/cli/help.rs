@@ -119,7 +119,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
 ];
 
 /// What `-h` shows, with a text for one line if that of `--help` is longer.
-const SHORT: [(&str, &str); 24] = [
+const SHORT: [(&str, &str); 25] = [
     ("package", ""),
     ("bin", ""),
     ("example", ""),
@@ -142,6 +142,7 @@ const SHORT: [(&str, &str); 24] = [
     ("off_cpu", "Also record where threads are blocked, and for how long"),
     ("duration", ""),
     ("root", ""),
+    ("doctor", "Examine this machine, and the program BIN"),
     ("verbose", ""),
     ("quiet", ""),
 ];

@@ -10,6 +10,7 @@ mod cargo_flamegraph;
 mod cargo_words;
 mod completions;
 mod diff;
+mod doctor;
 mod failed;
 mod filter;
 mod flamegraph;

@@ -296,6 +296,25 @@ fn cargo_flamegraph_completes_as_it_is_typed() {
     assert!(zsh.contains_str("_cargo-flamegraph() {"), "cargo's completions call it");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_doctor_knows_the_machine_and_the_program() {
+    let dir = Dir::new();
+    let records = crate::record::can_record("the_doctor_knows_the_machine_and_the_program");
+    let doctor = |args: &[&str]| dir.cmd("flamegraph").arg("--doctor").args(args).run();
+    let found = doctor(&["--json"]).code(if records { 0 } else { 1 }).stdout;
+    let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+    assert_eq!(found["records"], records);
+    let program = crate::harness::bin("flamegraph");
+    let found = doctor(&[program.to_str().unwrap()]).stdout;
+    for line in ["recording: ", "kernel.perf_event_paranoid: ", "symbols: functions have names"] {
+        assert!(found.contains_str(line), "{line} in {found}");
+    }
+    let found = doctor(&["no-such-program"]).code(1).says("recording would fail").stdout;
+    assert!(found.contains_str("error no-such-program: no such program can be run"), "{found}");
+    dir.cmd("flamegraph").args(["--json", "true"]).run().code(2).says("--doctor");
+}
+
 #[test]
 fn the_pages_are_up_to_date() {
     let dir = Dir::new();
