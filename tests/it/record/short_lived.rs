@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Rounds of two threads: one uses 0.3 ms, the other 0.1. Prints what all of them used, in
-/// nanoseconds.
+/// 20 ms that are surely sampled, then rounds of two threads: one uses 0.3 ms, the other 0.1.
+/// Prints what all of them used, in nanoseconds.
 const PROGRAM: &str = r"
 #include <pthread.h>
 #include <stdio.h>
@@ -17,6 +17,7 @@ static void spin(long ns) {
 static void *three(void *x) { spin(300000); return x; }
 static void *one(void *x) { spin(100000); return x; }
 int main(void) {
+    spin(20000000);
     for (int i = 0; i < 2000; i++) {
         pthread_t a, b;
         pthread_create(&a, 0, three, 0);
