@@ -7,8 +7,8 @@ use rayon::ThreadPoolBuilder;
 
 /// Makes sure that this thread may use rayon, with this many threads or, if 0, one for each CPU.
 ///
-/// By itself, rayon starts its threads when they are first needed, and panics if it cannot. If the
-/// system refuses them, this thread does all the work.
+/// Otherwise rayon would start its threads when they are first needed, and panic if it cannot. If
+/// the system refuses them, this thread does all the work.
 pub(crate) fn start(threads: usize) {
     static REFUSED: AtomicBool = AtomicBool::new(false);
     let built = ThreadPoolBuilder::new().num_threads(threads).build_global();
@@ -19,7 +19,7 @@ pub(crate) fn start(threads: usize) {
     }
     if REFUSED.load(Ordering::SeqCst) {
         let alone = ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
-        // It is this thread, and stays what it is.
+        // This thread stays in the pool.
         std::mem::forget(alone);
     }
 }

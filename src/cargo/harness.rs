@@ -1,4 +1,4 @@
-//! Asks a test harness whether its filter matches anything, before nothing is recorded.
+//! Asks a test harness whether its filter matches anything, so that an empty run is not recorded.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,11 +11,11 @@ use super::target::Target;
 use crate::error::{Error, Result};
 use crate::filter::Preset;
 
-/// The variables that libtest, criterion and divan read. A program that has one of these names in
-/// it knows `--list`. Others are not asked, because they would do their work.
+/// The variables that libtest, criterion and divan read. A program that contains one of these names
+/// knows `--list`. Others are not asked, because they would do their work.
 const MARKS: [&str; 3] = ["RUST_TEST_THREADS", "CRITERION_HOME", "DIVAN_"];
 
-/// What stands between the start of a program and its tests or benchmarks.
+/// Rules that remove the frames between the start of a program and its tests or benchmarks.
 pub(super) const PRESETS: [Preset; 4] =
     [Preset::Std, Preset::Libtest, Preset::Criterion, Preset::Divan];
 
@@ -51,7 +51,7 @@ fn lists(executable: &Path) -> bool {
         .is_ok_and(|code| MARKS.iter().any(|mark| memmem::find(&code, mark.as_bytes()).is_some()))
 }
 
-/// What the harness lists with these arguments; `None` if it refuses.
+/// The list of the harness with these arguments; `None` if it refuses.
 fn names(launch: &Launch, arguments: &[&OsString]) -> Option<Vec<String>> {
     let mut command = Command::new(&launch.program);
     command.args(arguments).arg("--list").envs(launch.env.iter().map(|(key, value)| (key, value)));

@@ -88,7 +88,8 @@ impl Launch {
 /// debug information. Diagnostics of the build go to stderr as cargo writes them.
 ///
 /// # Errors
-/// [`Error::Choice`] if no target matches, or more than one, or if no test does; [`Error::Build`] if the build fails.
+/// [`Error::Choice`] if no target matches, or more than one, or if no test does; [`Error::Build`]
+/// if the build fails.
 pub fn prepare(
     config: &Config,
     cwd: &Path,
@@ -157,7 +158,8 @@ pub fn prepare(
     };
     let sensitive = Sensitive::of(&built.scripts, &metadata);
     let about = about(&target, trailing);
-    let (tests, presets) = (Vec::new(), Vec::new());
+    let tests = Vec::new();
+    let presets = Vec::new();
     let mut launch = Launch { program, args, env, cwd, about, tests, presets, sensitive };
     if !matches!(target.kind, Kind::Bin | Kind::Example) {
         launch.presets = harness::PRESETS.to_vec();

@@ -14,7 +14,7 @@ use cargo_metadata::{BuildScript, Metadata};
 pub struct Sensitive(Vec<PathBuf>);
 
 impl Sensitive {
-    /// Those of the workspace, by the results of their build scripts.
+    /// The ones in the workspace, according to their build scripts.
     pub(super) fn of(scripts: &[BuildScript], metadata: &Metadata) -> Sensitive {
         let any_file = scripts.iter().filter(|script| {
             // Cargo keeps the output of a script beside the folder for its files.

@@ -67,7 +67,7 @@ pub(crate) struct Refused {
 
 impl Refused {
     /// # Errors
-    /// What to write instead of the first option that is here.
+    /// Names the option to use instead of the first of these.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let name_one = "one program is recorded at a time: name it with";
         let typed = [

@@ -65,7 +65,8 @@ const CRITERION: &[&str] = &[
 
 const DIVAN: &[&str] = &["frame /^<?divan::/", "frame /^<.* as divan::/"];
 
-/// The harness by the names of its modules and functions, because tests/test.rs is a crate `test` too.
+/// The harness, by the names of its modules and functions, because tests/test.rs is a crate `test`
+/// too.
 const LIBTEST: &[&str] = &[
     r"frame /^test::(run_tests?|test_main|filter_tests|make_owned_test|assert_test_result)/",
     r"frame /^test::(convert_benchmarks_to_tests|__rust_begin_short_backtrace)/",

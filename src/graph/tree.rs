@@ -100,7 +100,8 @@ impl Default for CallTree {
 
 /// A part of a walk that is left to do.
 enum Task {
-    /// Walk a path. The fields are the index of its first run, up to the last one, and its length.
+    /// Walk a path. Its runs are those from this index to the last, and the second number is its
+    /// length.
     Enter(usize, usize),
     /// Give a path that is not drawn: its last name, its parent's length, and its weight.
     Narrow(u32, usize, u64),

@@ -1,5 +1,5 @@
-//! What is edited in folded stacks before any other program gets them: presets, and the names of
-//! threads that the kernel has cut.
+//! Edits folded stacks before any other program gets them: applies presets, and completes the names
+//! of threads that the kernel has cut.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,11 @@ use regex::bytes::Regex;
 use crate::error::Result;
 use crate::filter::{Config, Edit, Preset};
 
-/// The kernel keeps so many bytes of the name of a thread.
+/// The kernel keeps this many bytes of a thread's name.
 const KEPT: usize = 15;
 
-/// The edits of `presets`, and one for each of `threads` whose name was cut and can be told from
-/// the others.
+/// The edits of `presets`, and one for each of `threads` whose name was cut, unless two names were
+/// cut to the same.
 pub(super) fn edits(presets: &[Preset], threads: &[String]) -> Result<Config> {
     let mut edits = Vec::new();
     for preset in presets {

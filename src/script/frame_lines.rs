@@ -152,7 +152,8 @@ impl FrameLines {
         sample.stack.push(frame);
     }
 
-    /// Reads all `lines` of a sample. `None`, with the sample half read, if one is not a plain frame.
+    /// Reads all `lines` of a sample. `None`, with the sample half read, if one is not a plain
+    /// frame.
     fn whole(
         &mut self,
         chunk: &[u8],
