@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use super::program::Failure;
 use super::{progress, signals};
@@ -258,7 +258,7 @@ enum To {
     /// A stream: standard output, a terminal, a FIFO, `/dev/null`.
     Stream(BufWriter<Box<dyn Write + Send>>),
     /// A file beside `target`, which is renamed to it on commit.
-    File { temporary: BufWriter<NamedTempFile>, target: PathBuf },
+    File { file: BufWriter<File>, temporary: TempPath, target: PathBuf },
 }
 
 /// Who may read a new file. An existing file keeps its mode.
@@ -312,15 +312,15 @@ impl Output {
     pub(crate) fn file(&self) -> Option<&Path> {
         match &self.to {
             To::Stream(_) => None,
-            To::File { temporary, .. } => Some(temporary.get_ref().path()),
+            To::File { temporary, .. } => Some(temporary),
         }
     }
 
     /// Whether both outputs replace the same file.
     pub(crate) fn is_same_file(&self, other: &Output) -> bool {
         let place = |output: &Output| {
-            let To::File { temporary, target } = &output.to else { return None };
-            let folder = fs::canonicalize(temporary.get_ref().path().parent()?).ok()?;
+            let To::File { temporary, target, .. } = &output.to else { return None };
+            let folder = fs::canonicalize(temporary.parent()?).ok()?;
             Some(folder.join(target.file_name()?))
         };
         place(self).is_some_and(|path| place(other) == Some(path))
@@ -385,14 +385,14 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.to {
             To::Stream(stream) => stream.write(bytes),
-            To::File { temporary, .. } => temporary.write(bytes),
+            To::File { file, .. } => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.to {
             To::Stream(stream) => stream.flush(),
-            To::File { temporary, .. } => temporary.flush(),
+            To::File { file, .. } => file.flush(),
         }
     }
 }
@@ -431,7 +431,9 @@ fn open(path: &Path, readers: Readers) -> io::Result<To> {
     }
     signals::end_on_interrupt();
     signals::remove_on_interrupt(temporary.path());
-    Ok(To::File { temporary: BufWriter::with_capacity(1 << 16, temporary), target })
+    // Errors of the parts do not have the name of the temporary file.
+    let (file, temporary) = temporary.into_parts();
+    Ok(To::File { file: BufWriter::with_capacity(1 << 16, file), temporary, target })
 }
 
 /// The file that the links at `path` lead to, even if it does not exist. `path` itself if the links
@@ -485,10 +487,10 @@ fn new_file_mode<'a, 'b>(
 fn commit(to: To) -> io::Result<()> {
     match to {
         To::Stream(mut stream) => stream.flush(),
-        To::File { mut temporary, target } => {
-            temporary.flush()?;
-            let temporary = temporary.into_inner().map_err(|error| error.into_error())?;
-            let path = temporary.path().to_owned();
+        To::File { mut file, temporary, target } => {
+            file.flush()?;
+            drop(file);
+            let path = temporary.to_owned();
             temporary.persist(target).map_err(|error| error.error)?;
             signals::keep_on_interrupt(&path);
             Ok(())

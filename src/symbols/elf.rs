@@ -233,12 +233,17 @@ fn build_id<'d, H: FileHeader<Endian = Endianness>>(
 }
 
 fn unpack(format: CompressionFormat, data: &[u8], size: u64) -> Option<Cow<'_, [u8]>> {
-    // zlib expands at most 1032 times, zstd at most 32768 times.
-    let most = (data.len() as u64).saturating_mul(32 << 10).min(LARGEST_SECTION);
-    if size > most {
+    if size > most_unpacked(data, LARGEST_SECTION) {
+        log::warn!("a section was not read, because it would unpack to {size} bytes");
         return None;
     }
     CompressedData { format, data, uncompressed_size: size }.decompress().ok()
+}
+
+/// How many bytes `data` may unpack to. zlib expands up to 1032 times and zstd more, but the sections
+/// of real programs at most 83 times.
+fn most_unpacked(data: &[u8], largest: u64) -> u64 {
+    (data.len() as u64).saturating_mul(100).saturating_add(1 << 20).min(largest)
 }
 
 /// Four or eight bytes as a number.
@@ -255,7 +260,7 @@ pub(super) fn unxz(packed: &[u8]) -> Option<Vec<u8>> {
     let input = std::io::Cursor::new(packed.to_vec());
     let reader = xz4rust::XzReader::new_with_buffer_size_and_decoder(input, size, decoder);
     let mut bytes = Vec::new();
-    reader.take(LARGEST_DEBUGDATA).read_to_end(&mut bytes).ok()?;
+    reader.take(most_unpacked(packed, LARGEST_DEBUGDATA)).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 
@@ -266,6 +271,12 @@ mod tests {
     #[test]
     fn a_section_that_claims_to_unpack_to_too_much_is_not_unpacked() {
         assert!(unpack(CompressionFormat::Zlib, b"x", 1 << 40).is_none());
+        // Small enough for any section, but not for one of this size.
+        let mut bomb = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut bomb, &vec![0; 4 << 20]).unwrap();
+        let bomb = bomb.finish().unwrap();
+        assert!(bomb.len() < 5000);
+        assert!(unpack(CompressionFormat::Zlib, &bomb, 4 << 20).is_none());
         assert!(unpack(CompressionFormat::Zstandard, b"x", 100).is_none());
         assert!(Elf::parse(b"\x7fELF\x02\x01").is_none());
         assert!(Elf::parse(b"").is_none());

@@ -72,6 +72,21 @@ fn messages_and_tables_send_no_escapes_to_a_terminal() {
 }
 
 #[test]
+fn errors_name_the_file_that_was_asked_for() {
+    let dir = Dir::new();
+    let folded: String = (0..20_000).map(|n| format!("main;f{n} 1\n")).collect();
+    dir.write("x", folded);
+    for program in ["fg-fold", "fg-render", "fg-filter --keep main"] {
+        let path = format!("{}:{}", bin_dir().display(), std::env::var("PATH").unwrap());
+        let line = format!("ulimit -f 10; exec {program} x -o y");
+        let outcome = dir.cmd("sh").env("PATH", path).args(["-c", &line]).run().code(1);
+        let outcome = outcome.says("cannot write y: File too large (os error 27)\n");
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.everything());
+        assert_eq!(dir.names(), ["x"]);
+    }
+}
+
+#[test]
 fn nothing_is_streamed_into_itself() {
     let dir = Dir::new();
     let folded = "main;f 1\n".repeat(20_000);
