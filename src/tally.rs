@@ -111,8 +111,21 @@ pub struct Tally {
     pub seen: Option<Seen>,
     /// The quality of the stacks; `None` if no stage looked at stacks.
     pub stacks: Option<StackQuality>,
+    /// How the profile was recorded, if the recordings say it.
+    pub recorded: Option<Recorded>,
     /// The first examples of odd input.
     examples: Vec<BString>,
+}
+
+/// How a profile was recorded. What several recordings do not agree about is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The machine.
+    pub host: Option<BString>,
+    /// Samples a second, if the recorder aimed at a rate.
+    pub rate: Option<u64>,
+    /// From the first to the last sample, in nanoseconds, added up.
+    pub span: u64,
 }
 
 /// How much of the used processor time was sampled, in nanoseconds.
@@ -228,6 +241,14 @@ impl Tally {
             into.counted = into.counted.saturating_add(from.counted);
             into.by_start = into.by_start.saturating_add(from.by_start);
         }
+        self.recorded = match (self.recorded.take(), other.recorded) {
+            (Some(into), Some(from)) => Some(Recorded {
+                host: into.host.filter(|host| Some(host) == from.host.as_ref()),
+                rate: into.rate.filter(|rate| Some(*rate) == from.rate),
+                span: into.span.saturating_add(from.span),
+            }),
+            (into, from) => into.or(from),
+        };
         if let Some(from) = other.stacks {
             self.stacks.get_or_insert_default().absorb(from);
         }

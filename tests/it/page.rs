@@ -102,6 +102,8 @@ fn a_page_while_a_program_runs() {
     assert!(rest.contains("wrote x.html: "), "{rest}");
     let page = dir.read("x.html");
     assert!(page.contains_str("reach a thread root") && !page.contains_str("connect-src"));
+    // The recorder's rate, and from the first to the last sample.
+    assert!(page.contains_str("\"rate\":\"997 Hz\"") && page.contains_str("\"span\":"));
 }
 
 #[test]

@@ -352,6 +352,21 @@ test("names do no harm, whatever is in them", async (context) => {
   assert.equal(await page.$$eval("img", (images) => images.length), 0);
 });
 
+test("one root frame can be shown alone", async (context) => {
+  const page = await open(context, "profile");
+  await page.click("#options summary");
+  const listed = await page.$$eval("#roots option", (options) => options.map((option) => option.textContent));
+  assert.deepEqual(listed, ["All", "main 90.0 %", "idle 10.0 %"]);
+  await page.selectOption("#roots", "idle");
+  assert.match(await text(page, "#filters"), /thread|idle/);
+  await press(page, "Escape", "ArrowUp");
+  assert.match(await selected(page), /^idle, 10.0 ms, 100 %/);
+  assert.match(await hash(page), /root=idle/);
+  await page.click("#filters button");
+  await press(page, "ArrowUp");
+  assert.match(await selected(page), /^main, 90.0 ms, 90.0 %/);
+});
+
 test("a differential tells what changed, is new and vanished", async (context) => {
   const page = await open(context, "differential");
   await press(page, "ArrowUp", "ArrowUp");

@@ -7,6 +7,8 @@ const FILTERS = [
 
 // The controls change the state, show it, and keep the header, the footer and the address up to date.
 
+// So many root frames are listed.
+const MOST_ROOTS = 200;
 // A pane rests if nothing has moved it for so many milliseconds.
 const RESTS_AFTER = 150;
 
@@ -38,9 +40,27 @@ class Controls {
     this.$("summary").title = this.$("summary").textContent;
     const isThere = { chart: graph.isChart || graph.keepsOrder, width: graph.isDifferential };
     document.querySelector('[data-view="chart"]').hidden = !isThere.chart;
+    this.rootMenu();
     for (const key of ["width", "swap"]) document.querySelector(`[data-key="${key}"]`).hidden = !isThere.width;
     document.querySelector('[data-key="colour"]').hidden = graph.isDifferential;
     document.querySelector('[data-key="order"]').hidden = this.view.isSequence;
+  }
+
+  // Lists the root frames.
+  rootMenu() {
+    const { view } = this;
+    const { roots } = view;
+    const whole = roots.reduce((sum, [, weight]) => sum + weight, 0);
+    const option = (value, text) => {
+      const made = element("option", text);
+      made.value = value;
+      return made;
+    };
+    const listed = roots.slice(0, MOST_ROOTS).map(([name, weight]) => {
+      return option(name, `${fitted(name, 40, (text) => text.length)} ${percent(weight, whole)}`);
+    });
+    this.$("roots").replaceChildren(option("", "All"), ...listed);
+    document.querySelector('[data-key="root"]').hidden = roots.length < 2;
   }
 
   // Shows a state. The address already says it.
@@ -74,6 +94,7 @@ class Controls {
     if (isTable) this.table.show(view, (key) => this.go({ sort: key }, false));
     this.path();
     this.filters();
+    this.$("roots").value = state.root;
     this.found(isSearch);
     this.select(view.active, view.active?.selected ?? 0, false);
   }
@@ -181,7 +202,7 @@ class Controls {
       made.append(element("bdi", state[name]), remove);
       return made;
     };
-    const shown = FILTERS.filter(([name]) => state[name]).map(chip);
+    const shown = [["root", "thread"], ...FILTERS].filter(([name]) => state[name]).map(chip);
     if (isMatch) {
       shown.push("Matches:");
       for (const [name, , text, key] of FILTERS) shown.push(button(text, key, () => this.filter(name)));
@@ -279,8 +300,9 @@ class Controls {
     $("options").addEventListener("change", ({ target }) => {
       const isFlag = typeof DEFAULTS[target.name] === "boolean";
       const value = isFlag ? target.value === "1" : target.value;
-      // Folding changes the place of each frame in the tree, so the zoom is lost.
-      this.go({ [target.name]: value, ...(target.name === "fold" && { zoom: "" }) }, false);
+      // These change which frames there are, so the zoom is lost.
+      const isOther = target.name === "fold" || target.name === "root";
+      this.go({ [target.name]: value, ...(isOther && { zoom: "" }) }, false);
     });
     document.addEventListener("pointerdown", (event) => {
       if (!$("options").contains(event.target)) $("options").open = false;

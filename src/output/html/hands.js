@@ -133,7 +133,7 @@ Object.assign(Controls.prototype, {
       event.preventDefault();
       return this.escape();
     }
-    if (target.matches("input")) return;
+    if (target.matches("input, select")) return;
     // Enter and the space bar press the focused button.
     if (target.matches("button, summary") && (event.key === "Enter" || event.key === " ")) return;
     const action = this.actions()[event.key];

@@ -30,7 +30,7 @@ use crate::folded::{Folded, FoldedSink};
 use crate::graph::{Graph, Order};
 use crate::render::{self, is_time};
 use crate::sample::{FrameId, FrameTable};
-use crate::tally::{Loss, Tally};
+use crate::tally::{Loss, Tally, grouped};
 
 const SKELETON: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
@@ -125,11 +125,17 @@ impl Notes {
         say("command", self.title.as_ref().and(self.command.clone()));
         say("unit", self.unit.clone());
         say("event", tally.folded.as_ref().map(ToString::to_string));
+        let recorded = tally.recorded.clone().unwrap_or_default();
+        say("host", recorded.host.map(|host| host.to_string()));
+        say("rate", recorded.rate.map(|rate| format!("{} Hz", grouped(rate))));
         say("quality", (!self.is_live).then(|| tally.to_string()));
         say("fn", self.base.clone());
         said.insert("factor".into(), self.factor.into());
         said.insert("flip".into(), self.inverted.into());
         said.insert("reverse".into(), self.reverse.into());
+        if recorded.span > 0 {
+            said.insert("span".into(), recorded.span.into());
+        }
         if self.is_live {
             said.insert("live".into(), true.into());
         }

@@ -13,6 +13,7 @@ const DEFAULTS = {
   fn: "", // the function whose callers and callees are shown
   find: "", // what is searched for
   exact: false, // case counts
+  root: "", // the root frame that stacks must have: a thread, a process, a CPU or an event
   only: "", // what stacks must have to count
   without: "", // what they must not have
   hide: "", // frames that are passed over

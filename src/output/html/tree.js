@@ -45,14 +45,15 @@ class Tree {
     this.busy = isIdle ? this.sums(own.total.map((weight, i) => (isIdle[i] ? 0 : weight))) : this.total;
   }
 
-  // Marks what filters leave out: stacks without a match of `only`, and stacks with a match of
-  // `without`. Either filter may be null.
-  leftOut(only, without) {
-    const { name, end } = this;
+  // Marks what filters leave out: stacks without a match of `only`, stacks with a match of `without`,
+  // and stacks of another `root`. Filters may be null or empty.
+  leftOut(only, without, root = "") {
+    const { name, names, depth, end } = this;
     const marks = new Uint8Array(name.length);
     let kept = only ? 0 : name.length;
     let dropped = 0;
     for (let i = 0; i < name.length; i++) {
+      if (root && depth[i] === 1 && names[name[i]] !== root) dropped = end[i];
       if (only && i >= kept && only[name[i]]) kept = end[i];
       if (without && i >= dropped && without[name[i]]) dropped = end[i];
       marks[i] = i >= kept || i < dropped ? 1 : 0;

@@ -33,7 +33,7 @@ class View {
     const { graph, tree, state } = this;
     const match = (pattern) => filtering(pattern, state.exact, graph.names);
     const [only, without] = [match(state.only), match(state.without)];
-    const out = only || without ? tree.leftOut(only, without) : null;
+    const out = only || without || state.root ? tree.leftOut(only, without, state.root) : null;
     tree.hidden = match(state.hide);
     tree.foldsRecursion = state.fold;
     const own = this.ownWeights();
@@ -86,6 +86,18 @@ class View {
     this.colours = { module: byModule(names, this.moduleOfName, old), name: byName(names) };
   }
 
+  // The root frames with their weights in the whole profile, the heaviest first.
+  get roots() {
+    const { graph, tree } = this;
+    const weights = new Map();
+    let root = "";
+    for (let i = 1; i < graph.depth.length; i++) {
+      if (graph.depth[i] === 1) root = graph.names[tree.name[i]];
+      weights.set(root, (weights.get(root) ?? 0) + graph.self[i]);
+    }
+    return [...weights].sort(([a, one], [b, two]) => two - one || (a < b ? -1 : 1));
+  }
+
   // The modules with their weights under the filters, the heaviest first.
   get modules() {
     return this.once("modules", () => {
@@ -110,10 +122,10 @@ class View {
     const old = this.state;
     this.state = state;
     const changed = (...names) => names.some((name) => state[name] !== old[name]);
-    if (changed("width", "swap", "only", "without", "hide", "fold")) this.weigh();
+    if (changed("width", "swap", "root", "only", "without", "hide", "fold")) this.weigh();
     this.arrange();
     if (changed("find", "exact")) this.find();
-    const shaping = ["view", "flip", "width", "swap", "order", "fn", "only", "without", "hide", "fold"];
+    const shaping = ["view", "flip", "width", "swap", "order", "fn", "root", "only", "without", "hide", "fold"];
     const key = shaping.map((name) => state[name]).join("\n");
     if (key !== this.shownKey) {
       this.panes = this.makePanes();

@@ -12,11 +12,12 @@ function summary(graph, notes, view) {
   const { before, after, total } = view.wholes;
   const parts = [];
   for (const text of [notes.subtitle, notes.command, notes.notes]) if (text) parts.push(text);
-  if (notes.event) parts.push(notes.event);
+  const how = [notes.event, notes.rate && `at ${notes.rate}`, notes.host && `on ${notes.host}`];
+  if (how.some(Boolean)) parts.push(how.filter(Boolean).join(" "));
   if (graph.isDifferential) {
     parts.push(`${weight(before, graph.unit)} before, ${weight(after, graph.unit)} after`);
   } else {
-    parts.push(weight(total, graph.unit));
+    parts.push(weight(total, graph.unit) + (notes.span ? ` in ${weight(notes.span, "ns")}` : ""));
   }
   if (view.lanes) parts.push(view.lanes.length === 1 ? "1 thread" : `${grouped(view.lanes.length)} threads`);
   if (notes.quality) parts.push(notes.quality);

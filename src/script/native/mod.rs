@@ -31,7 +31,7 @@ use crate::sample::{
     FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start, printable,
 };
 use crate::symbols::{Loader, Origin};
-use crate::tally::{Count, Loss, Tally};
+use crate::tally::{Count, Loss, Recorded, Tally};
 use crate::unwind::{Processes, Spaces};
 
 use addresses::Addresses;
@@ -80,6 +80,8 @@ pub(crate) fn script(
         stacks: Vec::new(),
         deferred: Deferred::default(),
         coverage: Coverage::default(),
+        first: u64::MAX,
+        last: 0,
         config,
         loader: &loader,
     };
@@ -136,6 +138,15 @@ pub(crate) fn script(
     script.addresses.settle(&script.spaces, &loader, frames);
     reader.tally(tally);
     script.coverage.tally(tally);
+    let attr = reader.events().first().map(|event| &event.attr);
+    let recorded = Recorded {
+        host: reader.features().hostname.clone(),
+        rate: attr.filter(|attr| attr.freq()).map(|attr| attr.period_or_freq),
+        span: script.last.saturating_sub(script.first),
+    };
+    let mut mine = Tally::default();
+    mine.recorded = Some(recorded);
+    tally.absorb(mine);
     let is_nameless = |id| {
         let mut named = script.addresses.frames(id, None).iter();
         named.any(|named| frames.symbol(named.frame) == "[unknown]")
@@ -193,6 +204,9 @@ struct Script<'a> {
     /// Samples whose user part comes later.
     deferred: Deferred,
     coverage: Coverage,
+    /// The times of the first and the last sample.
+    first: u64,
+    last: u64,
     config: &'a Config,
     loader: &'a Loader,
 }
@@ -419,6 +433,10 @@ impl Script<'_> {
                 text: b"",
             };
             tally.read += Count::one(waiting.period);
+            if let Some(time) = waiting.time {
+                self.first = self.first.min(time);
+                self.last = self.last.max(time);
+            }
             sink.sample(frames, &sample)?;
         }
         self.stacks.clear();
