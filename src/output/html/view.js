@@ -25,7 +25,6 @@ class View {
     this.colourNames();
     this.find();
     this.shownKey = null;
-    this.fits = null;
   }
 
   // Sets the weights, which the filters decide.
@@ -49,6 +48,8 @@ class View {
     this.arrange();
     this.functionSums = null;
     this.made = new Map();
+    // The label of the root says the weight.
+    this.fits = null;
   }
 
   ownWeights() {
