@@ -28,7 +28,8 @@ fn script(name: &str) -> Vec<u8> {
 }
 
 fn ours(text: &[u8]) -> Vec<u8> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let merge = Merge::new(Writer::new(Vec::new(), "memory"));
     let mut folder = Folder::new(Config::default(), "text", merge);
     let mut reader = script::Reader::new(&script::Config::default());

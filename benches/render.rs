@@ -25,7 +25,9 @@ fn profile(stacks: u64) -> Vec<u8> {
 }
 
 fn ours(text: &[u8]) -> Vec<u8> {
-    let (mut frames, mut tally, mut svg) = (FrameTable::default(), Tally::default(), Vec::new());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
+    let mut svg = Vec::new();
     let mut renderer = Renderer::new(Config::default(), "text", &mut svg, "memory");
     folded::read(text, "text", &mut frames, &mut renderer, &mut tally).unwrap();
     renderer.finish(&mut frames, &mut tally).unwrap();

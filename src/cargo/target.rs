@@ -71,7 +71,7 @@ impl Target {
 /// Chooses the target.
 ///
 /// # Errors
-/// [`Error::Choice`] with the candidates if none or several match.
+/// [`Error::Choice`](crate::error::Error::Choice) with the candidates if none or several match.
 pub fn choose(metadata: &Metadata, request: &Request) -> Result<Target> {
     let all = metadata.workspace_packages();
     let (home, others) = match &request.package {

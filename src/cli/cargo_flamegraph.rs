@@ -35,7 +35,8 @@ const EXAMPLES: &str = "  \
 Memory: the distinct stacks and frames. Except on Linux, the recording is first written to a temporary file beside the output."
 )]
 pub struct CargoFlamegraphArgs {
-    /// `run`, `test` or `bench`, as for cargo; after the latter two, the name of tests or benchmarks
+    /// `run`, `test` or `bench`, as for cargo; after the latter two, the name of tests or
+    /// benchmarks
     #[arg(value_name = "run|test|bench [FILTER]")]
     words: Vec<String>,
 

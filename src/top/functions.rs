@@ -1,4 +1,4 @@
-//! The functions of a profile, or what they are summed by, with their weights.
+//! The functions of a profile, or their groups, with their weights.
 
 use bstr::BString;
 

@@ -1,12 +1,12 @@
-//! A profile as text: its functions, who calls them, what they call, and its heaviest paths.
+//! Shows a profile as text: its functions, who calls them, what they call, and its heaviest paths.
 //!
 //! ```text
 //! Folded ─▶ Top ─▶ functions: self and total of each name   ─▶ write: text, Markdown, JSON
 //!               └▶ tree: callers, callees or paths, merged  ─▶
 //! ```
 //!
-//! A total is the weight of all stacks with a name, so recursion counts once. What is left out for
-//! want of lines is counted, so shares add up.
+//! A total is the weight of all stacks with a name, so recursion counts once. Lines that are left
+//! out are counted, so shares add up.
 
 mod functions;
 mod tree;
@@ -26,14 +26,14 @@ use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
 use crate::unit::Unit;
 
-/// What frames are summed by.
+/// How frames are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum By {
     /// Their names.
     #[default]
     Function,
-    /// The crate or namespace that their names begin with: `core` of `<core::option::Option<T>>::map`.
-    /// Of frames without a name it is their module.
+    /// By the crate or namespace that their names begin with, such as `core` in
+    /// `<core::option::Option<T>>::map`, or by the module of frames without a name.
     Crate,
     /// The root frame of their stacks, which fg-fold names after the thread.
     Thread,
@@ -62,12 +62,12 @@ impl Top {
         self.total
     }
 
-    /// What weights are in.
+    /// The unit of the weights.
     pub fn unit(&self) -> &BStr {
         self.unit.known().unwrap_or(crate::unit::SAMPLES.into())
     }
 
-    /// Each function, or what they are summed `by`, with its weights.
+    /// Each function, or each group if the frames are summed `by` something else, with its weights.
     pub fn functions(&self, frames: &FrameTable, by: By) -> Functions {
         Functions::new(self, &Groups::new(frames, by))
     }
@@ -151,8 +151,8 @@ impl Groups {
     }
 }
 
-/// The crate or namespace in a name: the first word in front of `::`. Of `[libm.so.6]` and
-/// `f_[k]` it is the module and the kernel.
+/// The crate or namespace in a name: the first word in front of `::`. For `[libm.so.6]` it is the
+/// module, and for `f_[k]` the kernel.
 fn crate_of(name: &BStr) -> &BStr {
     if name.ends_with(b"_[k]") {
         return "[kernel]".into();

@@ -1,4 +1,4 @@
-//! Callers, callees and paths as a tree, of which the heaviest nodes are shown.
+//! Builds a tree of callers, callees or paths, and keeps its heaviest nodes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -29,20 +29,20 @@ pub struct Node {
     pub weight: u64,
     /// The weight of the stacks that end in it.
     pub own: u64,
-    /// What is below it, the heaviest first.
+    /// The nodes below it, the heaviest first.
     pub below: Vec<Node>,
-    /// What is left out below it.
+    /// The nodes that are left out below it.
     pub left_out: LeftOut,
 }
 
 /// Nodes that are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// How many they are, with all that is below them.
+    /// Their number, with all nodes below them.
     pub nodes: usize,
-    /// What they weigh together.
+    /// Their weight.
     pub weight: u64,
-    /// What the heaviest of them weighs.
+    /// The weight of the heaviest.
     pub heaviest: u64,
 }
 
@@ -54,7 +54,7 @@ impl LeftOut {
     }
 }
 
-/// Stacks that were merged where they share names.
+/// Stacks, merged as far as they share names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
     /// Its roots, the heaviest first.
@@ -63,7 +63,7 @@ pub struct Tree {
     pub weight: u64,
     /// The weight of the profile.
     pub total: u64,
-    /// What is left out of its roots.
+    /// The roots that are left out.
     pub left_out: LeftOut,
 }
 
@@ -136,14 +136,14 @@ impl PartialOrd for Node {
     }
 }
 
-/// The heavier one is the larger one; of equal ones, that whose name comes first.
+/// A heavier node is greater. If two weigh the same, the one whose name comes first is greater.
 impl Ord for Node {
     fn cmp(&self, other: &Node) -> std::cmp::Ordering {
         self.weight.cmp(&other.weight).then_with(|| other.names.cmp(&self.names))
     }
 }
 
-/// What is deeper in a tree is one node, `[deeper]`.
+/// Deeper nodes are merged into one, `[deeper]`.
 const DEEPEST: usize = 1_000;
 const DEEPER: usize = usize::MAX;
 
@@ -163,7 +163,7 @@ fn add(nodes: &mut Vec<Growing>, path: &[usize], weight: u64) {
     nodes[at].own = nodes[at].own.saturating_add(weight);
 }
 
-/// The nodes below one, with chains put together.
+/// The nodes below a node, with chains merged.
 fn below(nodes: &[Growing], names: &[BString], at: usize) -> Vec<Node> {
     let name_of = |group: usize| names.get(group).cloned().unwrap_or_else(|| "[deeper]".into());
     let mut all: Vec<Node> = Vec::with_capacity(nodes[at].below.len());
@@ -189,7 +189,7 @@ fn below(nodes: &[Growing], names: &[BString], at: usize) -> Vec<Node> {
     all
 }
 
-/// Leaves out what is lighter than `least` or deeper than `depth`.
+/// Leaves out nodes that are lighter than `least` or deeper than `depth`.
 fn cut(nodes: &mut Vec<Node>, least: u64, at: usize, depth: usize) -> LeftOut {
     let mut left_out = LeftOut::default();
     nodes.retain(|node| {

@@ -1,4 +1,4 @@
-//! Functions and trees as text, Markdown and JSON.
+//! Writes functions and trees as text, Markdown and JSON.
 
 use std::io::{self, Write};
 
@@ -23,7 +23,7 @@ pub enum Style {
     Json,
 }
 
-/// What weights are written with.
+/// How weights are written.
 struct Amounts<'a> {
     total: u64,
     unit: &'a str,
@@ -168,7 +168,7 @@ fn column(amounts: &Amounts<'_>, weight: u64) -> String {
     format!("{:>7} {:>11}", amounts.share(weight), amounts.amount(weight))
 }
 
-/// So many names of a chain are written: its ends.
+/// The most names of a chain that are written: those at its ends.
 const FIRST: usize = 2;
 const LAST: usize = 3;
 

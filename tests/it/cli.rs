@@ -287,7 +287,8 @@ fn the_short_help_fits_on_a_screen() {
     assert!(help.find("\nTarget:") < help.find("\nGraph:"), "cargo's options come first");
 }
 
-/// In bash, cargo's own completions are wrapped; in fish, they are added to; zsh finds ours by name.
+/// In bash, cargo's own completions are wrapped; in fish, ours are added to them; zsh finds ours by
+/// name.
 #[cfg(unix)]
 #[test]
 fn cargo_flamegraph_completes_as_it_is_typed() {

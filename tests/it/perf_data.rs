@@ -44,10 +44,8 @@ fn recorded(test: &str, mut perf: Command, path: &Path) -> Option<PathBuf> {
 /// Each has a line, and one for each address, register and counter of a sample.
 fn by_perf(dir: &Dir, path: &Path, pipe: bool) -> Vec<String> {
     let mut command = dir.cmd("perf").args(["script", "-D", "-F", "pid", "-i"]);
-    command = match pipe {
-        true => command.arg("-").stdin(fs::read(path).unwrap()),
-        false => command.arg(path),
-    };
+    command =
+        if pipe { command.arg("-").stdin(fs::read(path).unwrap()) } else { command.arg(path) };
     let dump = command.run().stdout.to_string();
     // A half record at the end may kill perf. Then the text that it did not flush is lost, from the
     // middle of a line on.
@@ -57,7 +55,7 @@ fn by_perf(dir: &Dir, path: &Path, pipe: bool) -> Vec<String> {
         let words: Vec<&str> =
             line.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
         if let Some((place, what)) = line.split_once("]: PERF_RECORD_") {
-            // `1 2530159449222 0x410 [0x28]: PERF_RECORD_SAMPLE(IP, 0x2): 28514/28514: 0x5596d14743c2`
+            // `1 2530159449222 0x410 [0x28]: PERF_RECORD_SAMPLE(IP, 0x2): 28514/28514: 0x5596`
             let mut place = place.rsplit([' ', '[']);
             let size = place.next().unwrap();
             let time = place.nth(2).unwrap();
