@@ -120,14 +120,20 @@ impl GraphOptions {
         self.quiet
     }
 
-    /// Refuses what cannot be drawn or written, before a build that takes minutes.
+    /// Refuses what cannot be recorded, drawn or written, before a build that takes minutes.
     ///
     /// No file is left behind: cargo would take one that is new for a change of the package.
     pub(crate) fn check(&self) -> Result<()> {
-        self.record.config()?;
+        let mut record = self.record.config()?;
         self.keep(&self.targets()?)?;
         let post_process = self.post_process_words()?;
         self.clone().pipeline(post_process)?;
+        record.backend = self.recording.backend;
+        if cfg!(target_os = "linux") && record.custom.is_none() {
+            // Records something short. With --root, this is when sudo asks for the password.
+            (record.delay, record.duration) = (None, None);
+            signals::left_to(|| record::try_out(&record, &mut |_| {}))?;
+        }
         Ok(())
     }
 

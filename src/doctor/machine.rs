@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::{Finding, Severity};
 use crate::lookup;
-use crate::record::{Config, Destination, Notice, Workload, recorder};
+use crate::record::{Config, Notice, try_out};
 
 const PARANOID: &str = "kernel.perf_event_paranoid";
 const KPTR: &str = "kernel.kptr_restrict";
@@ -47,28 +47,18 @@ pub(super) fn examine() -> Vec<Finding> {
 /// Records a program that ends at once.
 fn recording() -> Finding {
     let subject = "recording";
-    let program = if cfg!(windows) { "whoami" } else { "true" };
-    let workload = Workload::Command(vec![program.into()]);
-    let file = match tempfile::NamedTempFile::new() {
-        Ok(file) => file,
-        Err(error) => {
-            let what = format!("not tried: cannot create a temporary file: {error}");
-            return Finding::error(subject, what, "name a folder with room in TMPDIR");
-        }
-    };
     let mut changes = Vec::new();
     let mut tell = |notice: Notice<'_>| {
         if let Notice::Change(change) = notice {
             changes.push(change.to_owned());
         }
     };
-    let to = Destination::File(file.path());
-    match recorder().record(&workload, &Config::default(), to, &mut tell) {
+    match try_out(&Config::default(), &mut tell) {
         Err(error) => {
             Finding::error(subject, error.to_string(), error.remedy().unwrap_or_default())
         }
-        Ok(_) if changes.is_empty() => Finding::ok(subject, "works"),
-        Ok(_) => Finding::ok(subject, format!("works, with a change: {}", changes.join("; "))),
+        Ok(()) if changes.is_empty() => Finding::ok(subject, "works"),
+        Ok(()) => Finding::ok(subject, format!("works, with a change: {}", changes.join("; "))),
     }
 }
 

@@ -192,6 +192,19 @@ pub fn recorder() -> Box<dyn Recorder> {
     }
 }
 
+/// Records a program that ends at once, to see whether recording works.
+///
+/// # Errors
+/// As with [`Recorder::record`], or if there is no place for a temporary file.
+pub(crate) fn try_out(config: &Config, tell: &mut dyn FnMut(Notice<'_>)) -> Result<()> {
+    let file = tempfile::NamedTempFile::new()
+        .map_err(Error::io(|| "cannot create a temporary file; name a folder in TMPDIR"))?;
+    let program = if cfg!(windows) { "whoami" } else { "true" };
+    let workload = Workload::Command(vec![program.into()]);
+    recorder().record(&workload, config, Destination::File(file.path()), tell)?;
+    Ok(())
+}
+
 /// Like flamegraph: blondie only if Windows has no dtrace.
 fn dtrace_or_blondie() -> Box<dyn Recorder> {
     let dtrace = dtrace::Dtrace::from_env();

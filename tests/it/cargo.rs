@@ -449,6 +449,50 @@ fn the_graph_of_a_test_shows_the_test() {
     assert!(graph.contains("test::run_test") && graph.contains(">Mine<"));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_recorded_is_refused_before_the_build() {
+    let Some(workspace) = Workspace::new("kinds") else { return };
+    let outcome = flamegraph(&workspace, "--bin kinds -e no-such-event --features nothing").code(1);
+    assert!(
+        !outcome.stderr.contains_str("does not contain this feature"),
+        "{}",
+        outcome.everything()
+    );
+}
+
+/// nextest lists the tests of a binary, and then runs each in a process of its own.
+#[cfg(target_os = "linux")]
+#[test]
+fn nextest_gets_a_graph_for_each_test() {
+    if !crate::record::can_record("nextest_gets_a_graph_for_each_test") {
+        return;
+    }
+    let dir = Dir::new();
+    let burn = crate::harness::example("burn");
+    let script = repo().join("scripts/nextest-flamegraph");
+    let path =
+        format!("{}:{}", crate::harness::bin_dir().display(), std::env::var("PATH").unwrap());
+    // Instead of libtest, a shell script that takes its command line.
+    let binary = crate::record::executable(
+        &dir,
+        "api-0123456789abcdef",
+        &format!(
+            "case \" $* \" in *' --list '*) echo 'a::test: test';; *) {} --ms 60;; esac",
+            burn.display()
+        ),
+    );
+    let run = |args: &[&str]| {
+        let cmd = dir.cmd(script.to_str().unwrap()).env("PATH", &path).arg(&binary).args(args);
+        cmd.run().success()
+    };
+    assert_eq!(run(&["--list", "--format", "terse"]).stdout, "a::test: test\n");
+    assert_eq!(dir.names(), ["api-0123456789abcdef"], "a list is not recorded");
+    run(&["--exact", "a::test", "--nocapture"]);
+    let graph = dir.read("flamegraphs/api-a.test.svg");
+    assert!(graph.contains_str("burn::hot_hash") && graph.contains_str(">a::test<"));
+}
+
 #[test]
 fn what_a_user_of_cargo_types() {
     let Some(workspace) = Workspace::new("kinds") else { return };
