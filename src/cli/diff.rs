@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use bstr::{BString, ByteSlice};
 use clap::{ArgAction, Parser};
 
 use super::io::{self, Input, Output, report};
@@ -11,6 +12,7 @@ use super::logger;
 use super::program::{Done, Failure, Program};
 use super::progress::Shown;
 use super::script::RecordingArgs;
+use super::top::TextFormat;
 use crate::diff::{Config, Differ, Mover, Movers, Scale};
 use crate::error::Error;
 use crate::fold::{self, Folder};
@@ -18,6 +20,7 @@ use crate::folded::{FoldedSink, Writer};
 use crate::input::{self, Source};
 use crate::sample::{FrameTable, SampleSink};
 use crate::tally::{Tally, counted};
+use crate::top::{By, Style, Top, View, write_tree};
 
 /// Compare two profiles. Writes folded stacks with both weights for a differential flame graph, or
 /// with --top a table.
@@ -59,10 +62,15 @@ pub struct DiffArgs {
     #[arg(long, value_name = "N")]
     pub(crate) top: Option<usize>,
 
-    /// Write the table as JSON: `unit` (percent or weight), the weights `before` and `after`, and
-    /// `frames`. Each has `frame`, `mark` (new, vanished or empty), `total` and `self`, both with
-    /// `before`, `after` and `change`
-    #[arg(long, requires = "top")]
+    /// Write the table in this format [default: text]. Markdown is for a pull request; it leaves out
+    /// callers that moved as much as what they call. JSON has `unit` (percent or weight), the weights
+    /// `before` and `after`, the numbers of `samples`, and `frames`. Each of them has `frame`, `mark`
+    /// (new, vanished or empty), `noise`, `total` and `self`, both with `before`, `after` and `change`
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<TextFormat>,
+
+    /// The same as --format json
+    #[arg(long, requires = "top", conflicts_with = "format")]
     pub(crate) json: bool,
 
     /// Compare weights instead of shares, and write them unscaled
@@ -73,7 +81,9 @@ pub struct DiffArgs {
     #[arg(long)]
     pub(crate) no_unit: bool,
 
-    /// Exit with 3 if a frame's total grew by more than PCT percentage points
+    /// Exit with 3 if a frame's total grew by more than PCT percentage points, and by more than
+    /// chance explains. That is two standard errors of the difference, if the numbers of samples are
+    /// known
     #[arg(long, value_name = "PCT", value_parser = percent)]
     pub(crate) fail_above: Option<f64>,
 
@@ -102,6 +112,12 @@ impl DiffArgs {
     /// The configuration.
     pub(crate) fn config(&self) -> Config {
         Config { normalize: !self.absolute, strip_hex: self.strip_hex }
+    }
+
+    /// The format of the table, if one is wanted.
+    fn table(&self) -> Option<TextFormat> {
+        let json = self.json.then_some(TextFormat::Json);
+        json.or(self.format).or(self.top.map(|_| TextFormat::Text))
     }
 
     fn scale(&self) -> Scale {
@@ -139,11 +155,26 @@ impl DiffArgs {
     /// Says which frames grew too much, if any, and what to do about it.
     fn gate(&self, movers: &Movers) -> Done {
         let Some(limit) = self.fail_above else { return Done::Ok };
-        let grown: Vec<&Mover> = movers.above(limit).collect();
+        let above: Vec<&Mover> = movers.above(limit).collect();
+        let (noise, grown): (Vec<&Mover>, Vec<&Mover>) =
+            above.into_iter().partition(|mover| movers.is_noise(mover.total));
+        let unit = if self.absolute { "% of the first profile" } else { "percentage points" };
+        if let Some(first) = noise.first().filter(|_| !self.quiet) {
+            let [delta, ..] = movers.numbers(first.total);
+            let may_be = movers.noise(first.total).unwrap_or_default();
+            io::say(
+                Self::NAME,
+                format_args!(
+                    "{} grew by more than {limit} {unit}, but that may be chance ({}: {delta}, noise ±{may_be:.2}): \
+                     record for longer to tell",
+                    counted(noise.len() as u64, "frame"),
+                    first.name
+                ),
+            );
+        }
         if grown.is_empty() {
             return Done::Ok;
         }
-        let unit = if self.absolute { "% of the first profile" } else { "percentage points" };
         io::say(
             Self::NAME,
             format_args!(
@@ -169,6 +200,24 @@ impl DiffArgs {
         ));
         Done::Gate
     }
+}
+
+/// The rows of a table if --top does not say how many.
+const ROWS: usize = 15;
+
+/// So many callers of the worst frame are shown.
+const CALLERS: usize = 20;
+
+/// The callers of a function in a profile, as Markdown.
+fn callers(profile: &Top, frames: &FrameTable, name: &BString) -> Option<String> {
+    let exactly = format!("^{}$", regex::escape(&name.to_str_lossy()));
+    let view = View::Callers(regex::bytes::Regex::new(&exactly).ok()?);
+    let mut tree = profile.tree(frames, By::Function, &view);
+    tree.keep(CALLERS, usize::MAX);
+    let mut out = Vec::new();
+    write_tree(&tree, &profile.unit().to_str_lossy(), Style::Markdown, None, &mut out).ok()?;
+    let text = String::from_utf8_lossy(&out).into_owned();
+    (tree.weight > 0).then(|| text.trim_end().to_owned())
 }
 
 /// The most frames that a failed gate names.
@@ -211,15 +260,21 @@ impl Program for DiffArgs {
             }
         }
         // Take the frames now, because the differ pushes its stacks when it is finished.
-        let wanted = self.top.is_some() || self.fail_above.is_some();
+        let format = self.table();
+        let wanted = format.is_some() || self.fail_above.is_some();
         let movers = wanted.then(|| differ.movers(&frames, self.scale()));
-        let output = match (self.top, &movers) {
-            (Some(most), Some(movers)) => {
+        let output = match (format, &movers) {
+            (Some(format), Some(movers)) => {
+                let most = self.top.unwrap_or(ROWS);
+                let second = differ.second_profile(&mut frames)?;
+                let callers = |mover: &Mover| callers(&second, &frames, &mover.name);
                 let mut output = differ.into_inner().into_inner();
-                let written = if self.json {
-                    movers.write_json(most, &mut output)
-                } else {
-                    movers.write_text(most, &mut output)
+                let written = match format {
+                    TextFormat::Text => movers.write_text(most, &mut output),
+                    TextFormat::Json => movers.write_json(most, &mut output),
+                    TextFormat::Md => {
+                        movers.write_markdown(most, self.fail_above, callers, &mut output)
+                    }
                 };
                 written.with_context(|| format!("cannot write {output_name}"))?;
                 output

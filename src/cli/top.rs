@@ -111,7 +111,7 @@ enum ByWhat {
 
 /// What `--format` takes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum TextFormat {
+pub(crate) enum TextFormat {
     /// Columns.
     Text,
     /// Markdown.

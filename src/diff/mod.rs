@@ -4,6 +4,7 @@
 //! names of any bytes. [`Movers`] lists the change of each frame, including everything that it
 //! calls.
 
+mod markdown;
 mod movers;
 
 pub use movers::{Change, Mover, Movers, Scale};
@@ -13,7 +14,8 @@ use crate::folded::{Folded, FoldedSink};
 use crate::sample::{Frame, FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
-use crate::unit::Unit;
+use crate::top::Top;
+use crate::unit::{self, Unit};
 
 /// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless
 /// it is told not to.
@@ -79,7 +81,43 @@ impl<S: FoldedSink> Differ<S> {
     /// The weights of each frame in both profiles. To be called before the end.
     pub fn movers(&self, frames: &FrameTable, scale: Scale) -> Movers {
         let stacks = self.weights.iter().enumerate();
-        Movers::new(frames, scale, self.totals, stacks.map(|(id, &w)| (self.stacks.get(id), w)))
+        let samples = [0, 1].map(|profile| self.samples(profile));
+        let stacks = stacks.map(|(id, &weights)| (self.stacks.get(id), weights));
+        Movers::new(frames, scale, self.totals, samples, stacks)
+    }
+
+    /// How many samples a profile has. They are known if weights count them, or if all weights are
+    /// multiples of one period, as those of a clock are.
+    fn samples(&self, profile: usize) -> Option<u64> {
+        if self.unit.known().is_none_or(|unit| unit == unit::SAMPLES) {
+            return Some(self.totals[profile]);
+        }
+        let weights = || self.weights.iter().map(|weights| weights[profile]).filter(|&w| w > 0);
+        let period = weights().min()?;
+        let mut samples = 0u64;
+        for weight in weights() {
+            let many = (weight + period / 2) / period;
+            if weight.abs_diff(many * period) > weight / 1000 {
+                return None;
+            }
+            samples += many;
+        }
+        Some(samples)
+    }
+
+    /// The stacks of the second profile.
+    pub(crate) fn second_profile(&self, frames: &mut FrameTable) -> Result<Top> {
+        let mut top = Top::default();
+        if let Some(line) = self.unit.line() {
+            top.text(&line)?;
+        }
+        for (id, &[_, weight]) in self.weights.iter().enumerate() {
+            if weight > 0 {
+                let stack = self.stacks.get(id);
+                top.folded(frames, &Folded { stack, weight, after: None, line: b"" })?;
+            }
+        }
+        Ok(top)
     }
 
     /// A sink for one profile. Its end does not end the [`Differ`].

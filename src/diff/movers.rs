@@ -47,6 +47,8 @@ pub struct Mover {
     pub total: Change,
     /// Without its callees.
     pub own: Change,
+    /// Its place in a stack that holds it, from 0 at the root.
+    pub depth: usize,
 }
 
 impl Mover {
@@ -73,6 +75,8 @@ pub struct Movers {
     pub scale: Scale,
     /// The weights of both profiles.
     pub totals: [u64; 2],
+    /// The numbers of samples in both profiles, if they are known.
+    pub samples: [Option<u64>; 2],
     /// Each frame once, in order of the change of its total, then of its own weight, then of names.
     pub frames: Vec<Mover>,
 }
@@ -82,6 +86,7 @@ impl Movers {
         table: &FrameTable,
         scale: Scale,
         totals: [u64; 2],
+        samples: [Option<u64>; 2],
         stacks: impl Iterator<Item = (&'a [FrameId], [u64; 2])>,
     ) -> Movers {
         // By name, because frames of several modules may share one.
@@ -94,12 +99,14 @@ impl Movers {
             })
             .collect();
         let mut sums = vec![[[0u64; 2]; 2]; ids.len()];
+        let mut depths = vec![0; ids.len()];
         let mut last_seen = vec![usize::MAX; ids.len()];
         for (number, (stack, weights)) in stacks.enumerate() {
-            for &frame in stack {
+            for (depth, &frame) in stack.iter().enumerate() {
                 let name = names[frame.index()];
                 if std::mem::replace(&mut last_seen[name], number) != number {
                     add(&mut sums[name][0], weights);
+                    depths[name] = depth;
                 }
             }
             if let Some(leaf) = stack.last() {
@@ -117,7 +124,7 @@ impl Movers {
         };
         let mover = |(name, id): (&bstr::BStr, usize)| {
             let [total, own] = sums[id].map(change);
-            Mover { name: name.into(), total, own }
+            Mover { name: name.into(), total, own, depth: depths[id] }
         };
         let mut frames: Vec<Mover> = ids.into_iter().map(mover).collect();
         frames.retain(|mover| mover.total.delta() != 0.0 || mover.own.delta() != 0.0);
@@ -129,11 +136,29 @@ impl Movers {
                 .then_with(|| size(|mover| mover.own))
                 .then_with(|| a.name.cmp(&b.name))
         });
-        Movers { scale, totals, frames }
+        Movers { scale, totals, samples, frames }
+    }
+
+    /// The noise of a change of shares, in percentage points: two standard errors of the difference
+    /// of two shares, each of which has the variance p (1 - p) / n with n samples. One of twenty
+    /// changes is larger by chance. `None` if the numbers of samples are not known.
+    pub fn noise(&self, change: Change) -> Option<f64> {
+        let [Some(before), Some(after)] = self.samples else { return None };
+        let variance = |percent: f64, samples: u64| {
+            let part = (percent / 100.0).clamp(0.0, 1.0);
+            part * (1.0 - part) / samples.max(1) as f64
+        };
+        let sum = variance(change.before, before) + variance(change.after, after);
+        (self.scale == Scale::Shares).then(|| 200.0 * sum.sqrt())
+    }
+
+    /// Whether a change may be chance.
+    pub fn is_noise(&self, change: Change) -> bool {
+        self.noise(change).is_some_and(|noise| change.delta().abs() <= noise)
     }
 
     /// Frames whose total grew by more than `limit`, in percentage points. For absolute weights,
-    /// `limit` is in percent of the first profile.
+    /// `limit` is in percent of the first profile. Some may be noise.
     pub fn above(&self, limit: f64) -> impl Iterator<Item = &Mover> {
         let unit = match self.scale {
             Scale::Shares => 1.0,
@@ -191,6 +216,7 @@ impl Movers {
                 "mark": mover.mark(),
                 "total": change(mover.total),
                 "self": change(mover.own),
+                "noise": self.noise(mover.total),
             })
         };
         let frames: Vec<_> = self.frames.iter().take(most).map(object).collect();
@@ -198,6 +224,7 @@ impl Movers {
             "unit": if self.scale == Scale::Shares { "percent" } else { "weight" },
             "before": self.totals[0],
             "after": self.totals[1],
+            "samples": self.samples,
             "frames": frames,
         });
         writeln!(out, "{table:#}")

@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 
 pub use functions::{Function, Functions};
 pub use tree::{LeftOut, Node, Tree, View};
+pub(crate) use write::code;
 pub use write::{Style, write_functions, write_tree};
 
 use crate::error::{Error, Result};

@@ -205,7 +205,7 @@ fn write_cut(line: &[u8], width: Option<usize>, out: &mut impl Write) -> io::Res
 }
 
 /// A name as code in a table of Markdown.
-fn code(name: &BString) -> String {
+pub(crate) fn code(name: &BString) -> String {
     let name = printable(name);
     let name = name.to_str_lossy().replace('|', "\\|");
     if name.contains('`') { format!("`` {name} ``") } else { format!("`{name}`") }

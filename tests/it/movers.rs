@@ -144,3 +144,84 @@ fn every_kind_of_profile_is_compared() {
         assert_eq!(diff, "app;main 3 3\n", "{input}");
     }
 }
+
+/// Of changes that are chance alone, one of twenty is larger than the noise.
+#[test]
+fn noise_is_what_chance_does() {
+    let mut state = 1u64;
+    let mut draw = |samples: u64| {
+        let hits = (0..samples).filter(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33).is_multiple_of(5)
+        });
+        let hits = hits.count() as u64;
+        format!("main;f {hits}\nmain;g {}\n", samples - hits)
+    };
+    let rounds = 1000;
+    let beyond = (0..rounds).filter(|_| {
+        let movers = movers(Scale::Shares, &draw(400), &draw(900));
+        movers.frames.iter().any(|mover| mover.name == "f" && !movers.is_noise(mover.total))
+    });
+    let beyond = beyond.count();
+    assert!((20..90).contains(&beyond), "{beyond} of {rounds}");
+}
+
+#[test]
+fn the_number_of_samples_is_known_or_not() {
+    let samples = |before: &str, after: &str| movers(Scale::Shares, before, after).samples;
+    assert_eq!(samples("a 3\nb 4\n", "a 1\n"), [Some(7), Some(1)]);
+    let clock = "# unit: ns 0\na 3009027\nb 1003009\n";
+    assert_eq!(samples(clock, "# unit: ns 0\na 2000\n"), [Some(4), Some(1)]);
+    // Blocked times, say.
+    assert_eq!(samples(clock, "# unit: ns 0\na 1000\nb 1357\n"), [Some(4), None]);
+    let unknown = movers(Scale::Shares, "# unit: ns 0\na 10\nb 13\n", "# unit: ns 0\na 11\n");
+    assert_eq!(unknown.noise(unknown.frames[0].total), None);
+    assert!(!unknown.is_noise(unknown.frames[0].total));
+}
+
+#[test]
+fn a_reviewer_gets_markdown() {
+    let dir = Dir::new();
+    dir.write("before", "main;run;lex 100\nmain;run;parse;next 900\n");
+    dir.write("after", "main;run;lex 300\nmain;run;parse;next 700\n");
+    let markdown = |args: &[&str]| {
+        let args = [&["-q", "--format", "md", "before", "after"], args].concat();
+        dir.cmd("fg-diff").args(args).run()
+    };
+    let said = markdown(&["--fail-above", "2"]).code(3).stdout.to_string();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines[..5],
+        [
+            "**1 function grew by more than 2 points** (1,000 samples before, 1,000 samples after)",
+            "",
+            "| | function, with what it calls | before | after | points | noise |",
+            "|---|---|---:|---:|---:|---:|",
+            "| 🔴 | `lex` | 10.00 % | 30.00 % | +20.00 | ±3.46 |",
+        ]
+    );
+    // parse moved as much as next, which it calls.
+    assert!(said.contains("| 🟢 | `next` |") && !said.contains("`parse`"), "{said}");
+    assert!(said.contains("<details><summary>Callers of `lex`</summary>"), "{said}");
+    assert!(said.contains("300 samples  lex > run > main"), "{said}");
+    assert!(lines.len() <= 60);
+    dir.write("before", "main;lex 1\nmain;x 9\n");
+    dir.write("after", "main;lex 3\nmain;x 7\n");
+    let said = markdown(&[]).success().stdout.to_string();
+    assert!(said.starts_with("**The profiles are too small to tell: "), "{said}");
+    dir.write("after", "main;lex 1\nmain;x 9\n");
+    let same = "**Nothing changed** (10 samples before, 10 samples after)\n";
+    assert_eq!(markdown(&[]).success().stdout, same);
+}
+
+#[test]
+fn chance_does_not_fail_the_gate() {
+    let dir = Dir::new();
+    dir.write("before", "main;lex 1\nmain;x 9\n");
+    dir.write("after", "main;lex 3\nmain;x 7\n");
+    let gate = ["before", "after", "--fail-above", "2"];
+    dir.cmd("fg-diff").args(gate).run().success().says(
+        "1 frame grew by more than 2 percentage points, but that may be chance (lex: +20.00 %, noise ±34.64): \
+         record for longer to tell",
+    );
+}
