@@ -126,7 +126,15 @@ pub(super) fn run(
     signals.forward_to(pid, Whom::Workload);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let guide = scope.spawn(|| guide(held, control_file, ack_file, &over));
+        let work = || guide(held, control_file, ack_file, &over);
+        let guide = match thread::Builder::new().spawn_scoped(scope, work) {
+            Ok(guide) => guide,
+            Err(error) => {
+                signals::end(profiler.id());
+                let _ = profiler.wait();
+                return Err(Error::io(|| "cannot start a thread")(error));
+            }
+        };
         let copied = child::drain(&mut profiler, stdout, || signals::end(pid));
         let status = profiler.wait();
         over.store(true, Ordering::SeqCst);

@@ -46,10 +46,21 @@ pub(crate) fn script<T>(
     let (outcome, said) = thread::scope(|scope| {
         if let (Some(mut stream), Some(mut stdin)) = (stream, child.stdin.take()) {
             // If perf stops reading, its status says why, so the broken pipe is ignored.
-            scope.spawn(move || io::copy(&mut stream, &mut stdin).is_ok());
+            let feed = move || io::copy(&mut stream, &mut stdin).is_ok();
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, feed) {
+                // perf sees the end of its input.
+                return (Err(no_thread(error)), Vec::new());
+            }
         }
         let stderr = child.stderr.take();
-        let listener = scope.spawn(move || stderr.map(last_words).unwrap_or_default());
+        let listen = move || stderr.map(last_words).unwrap_or_default();
+        let listener = match thread::Builder::new().spawn_scoped(scope, listen) {
+            Ok(listener) => listener,
+            Err(error) => {
+                let _ = child.kill();
+                return (Err(no_thread(error)), Vec::new());
+            }
+        };
         let outcome = match child.stdout.take() {
             Some(mut stdout) => read(&mut stdout, tally),
             None => {
@@ -91,6 +102,10 @@ fn command(config: &Config) -> Command {
         command.arg("--header");
     }
     command
+}
+
+fn no_thread(error: io::Error) -> Error {
+    Error::io(|| "cannot start a thread")(error)
 }
 
 type Placed<'a> = (PathBuf, Option<Box<dyn Read + Send + 'a>>, Option<tempfile::NamedTempFile>);
