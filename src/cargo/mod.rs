@@ -12,6 +12,13 @@
 //!
 //! Debug information that the profile lacks is set for this build alone (`debuginfo.rs`).
 //!
+//! Why we are not cargo's target runner (`cargo run --config target.X.runner=…`), which would set
+//! the environment for us: the user's own runner would have to be found and chained, so
+//! `settings.rs` would stay. A runner for `cfg(all())` is an error of cargo beside one of the user
+//! for any other `cfg(…)`. `cargo test` turns a signal into status 101. And the library path of the
+//! program would also be that of the recorder. About 200 lines of `environment.rs` would go, and
+//! about as many would come, to start ourselves and to hand over all options.
+//!
 //! Packages outside the workspace in `--package`, and patterns in names, are not supported.
 
 mod build;
