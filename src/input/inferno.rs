@@ -58,6 +58,12 @@ fn fold<C: Collapse + Default>(
     if let Cow::Owned(replaced) = &text {
         tally.lose(Loss::Replaced, replaced.matches('\u{fffd}').count() as u64, 0);
     }
+    let mut text = text;
+    if *format == XCTRACE {
+        let (plain, replaced) = without_control_references(&text);
+        tally.lose(Loss::Replaced, replaced, 0);
+        text = plain.into();
+    }
     let text = text.as_bytes();
     let mut folded = Vec::new();
     // inferno panics if the input is not as it expects.
@@ -68,6 +74,30 @@ fn fold<C: Collapse + Default>(
     })?;
     done.map_err(Error::io(|| format!("cannot collapse {name}")))?;
     Ok(folded)
+}
+
+/// `xml` with a `?` for each reference to a control character, and how many there were. inferno
+/// resolves `&#10;` in a name, which makes another line of folded text.
+fn without_control_references(xml: &str) -> (String, u64) {
+    let mut parts = xml.split("&#");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    let mut replaced = 0;
+    for part in parts {
+        let (number, rest) = part.split_once(';').unwrap_or((part, ""));
+        let character = match number.strip_prefix('x') {
+            Some(hex) => u32::from_str_radix(hex, 16),
+            None => number.parse(),
+        };
+        if character.is_ok_and(|character| character < 0x20 || character == 0x7f) {
+            replaced += 1;
+            plain.push('?');
+            plain.push_str(rest);
+        } else {
+            plain.push_str("&#");
+            plain.push_str(part);
+        }
+    }
+    (plain, replaced)
 }
 
 /// Folds perf-script text with inferno's own code, as inferno-collapse-perf does, right or wrong.

@@ -91,6 +91,17 @@ fn folds_alike(text: &str, format: &str, mut inferno: impl Collapse, weight: usi
     }
 }
 
+#[test]
+fn a_newline_in_a_name_of_xctraces_export_forges_no_stack() {
+    let name = "a\nforged;x 9\nb";
+    let xml = xctrace_xml(&[vec!["main", "é", name]]);
+    let xml =
+        xml.replace("a\nforged", "a&#10;forged").replace("9\nb", "9&#xA;b").replace('é', "&#233;");
+    let outcome = Dir::new().cmd("fg-fold").stdin(&xml).run().success();
+    let outcome = outcome.says("2 names with replaced bytes");
+    assert_eq!(outcome.stdout, "main;é;a?forged;x 9?b 1\n");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
