@@ -34,7 +34,7 @@ pub(crate) struct Select {
     event: Vec<String>,
     /// Only this range of time, in seconds as in the text; both ends are included, and either may
     /// be omitted. Separate several ranges with blanks
-    #[arg(long, value_name = "START,STOP", value_delimiter = ' ', value_parser = time)]
+    #[arg(long, value_name = "FROM,TO", value_delimiter = ' ', value_parser = time)]
     time: Vec<RangeInclusive<u64>>,
 }
 
