@@ -21,10 +21,11 @@ use crate::top::{By, Style, Top, View, write_functions, write_tree};
 /// formats of other profilers.
 ///
 /// The self weight of a function is that of the stacks that end in it, and its total is that of all
-/// stacks that hold it. With --callers, --callees and --tree, stacks are merged where they share
-/// frames, and the heaviest nodes are printed. A line shows a node, or a chain of nodes each of
-/// which is the only one below the last. Shares are those of the whole profile. The last line of a
-/// table, and of each level of a tree, sums up what is left out.
+/// stacks that hold it. Of a differential, the second profile is printed. With --callers, --callees
+/// and --tree, stacks are merged where they share frames, and the heaviest nodes are printed. A
+/// line shows a node, or a chain of nodes each of which is the only one below the last. Shares are
+/// those of the whole profile. The last line of a table, and of each level of a tree, sums up what
+/// is left out.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-top",
@@ -46,7 +47,7 @@ pub struct TopArgs {
     lines: usize,
 
     /// Put functions in order of their totals
-    #[arg(long)]
+    #[arg(long, conflicts_with = "view")]
     total: bool,
 
     /// Print the callers of functions whose names match REGEX
@@ -166,6 +167,22 @@ impl Program for TopArgs {
         logger::install(Self::NAME, self.quiet, self.verbose);
         let mut output = Output::create(self.output.as_deref())?;
         let FoldedInputs { sink: top, frames, tally } = self.fold()?;
+        if top.is_differential() {
+            log::warn!(
+                "the input compares two profiles: printing the second \
+                 (fg-diff --top 20 BEFORE AFTER prints what changed)"
+            );
+        }
+        let is_marked = |frame| frames.symbol(frame).ends_with(b"_[k]");
+        if matches!(self.by, ByWhat::Kind)
+            && tally.folded_before > 0
+            && !frames.ids().any(is_marked)
+        {
+            log::warn!(
+                "no function is marked as the kernel's: if the stacks hold some, they count as the \
+                 program's (fold the recording with fg-fold --all, or let fg-top read the recording)"
+            );
+        }
         let unit = top.unit().to_string();
         let width = if self.output.is_none() { super::io::terminal_width() } else { None };
         let written = match self.view() {
@@ -180,7 +197,8 @@ impl Program for TopArgs {
                 let mut tree = top.tree(&frames, self.by(), &view);
                 if tree.weight == 0 {
                     bail!(
-                        "no function of the profile matches (fg-top without --callers and --callees prints their names)"
+                        "no {} of the profile matches (fg-top without --callers and --callees prints the names)",
+                        self.by().noun()
                     );
                 }
                 tree.keep(self.lines, self.depth.unwrap_or(usize::MAX));
@@ -208,5 +226,6 @@ mod tests {
         assert!(!is_taken("fg-top --callers f --tree"));
         assert!(!is_taken("fg-top --callers ("));
         assert!(!is_taken("fg-top --depth 3"));
+        assert!(!is_taken("fg-top --tree --total"));
     }
 }

@@ -2,7 +2,7 @@
 
 use bstr::BString;
 
-use super::{Groups, Top};
+use super::{By, Groups, Top};
 
 /// A function and its weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Functions {
     pub all: Vec<Function>,
     /// The weight of the profile.
     pub total: u64,
+    /// What they are.
+    pub by: By,
 }
 
 impl Functions {
@@ -49,7 +51,7 @@ impl Functions {
         all.sort_unstable_by(|a, b| {
             b.own.cmp(&a.own).then(b.total.cmp(&a.total)).then_with(|| a.name.cmp(&b.name))
         });
-        Functions { all, total: top.total }
+        Functions { all, total: top.total, by: groups.by }
     }
 
     /// Puts the functions in order of their totals.

@@ -21,7 +21,7 @@ pub(crate) use write::code;
 pub use write::{Style, write_functions, write_tree};
 
 use crate::error::{Error, Result};
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
 use crate::sample::{FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
@@ -36,16 +36,29 @@ pub enum By {
     /// By the crate or namespace that their names begin with, such as `core` in
     /// `<core::option::Option<T>>::map`, or by the module of frames without a name.
     Crate,
-    /// The root frame of their stacks, which fg-fold names after the thread.
+    /// The thread: the root frame of their stacks, or the one above `on-cpu` and `off-cpu`.
     Thread,
     /// Whether they belong to the kernel, to generated code, to inlined functions or to none of
     /// these. The folder must mark them: [`crate::fold::Config`].
     Kind,
 }
 
+impl By {
+    /// What a row of a table stands for.
+    pub fn noun(self) -> &'static str {
+        match self {
+            By::Function => "function",
+            By::Crate => "crate",
+            By::Thread => "thread",
+            By::Kind => "kind",
+        }
+    }
+}
+
 /// Collects the stacks of a profile.
 ///
-/// In a line with two numbers, the first one belongs to the name. Memory: the distinct stacks, 4
+/// If the first stack has two weights, the profile is a differential, and the second weights are
+/// taken. Otherwise, the first of two numbers belongs to the name. Memory: the distinct stacks, 4
 /// bytes per frame, and 8 bytes for the weight of each.
 #[derive(Default)]
 pub struct Top {
@@ -54,6 +67,7 @@ pub struct Top {
     total: u64,
     fractions: u64,
     unit: Unit,
+    differential: Option<bool>,
     room: Vec<FrameId>,
 }
 
@@ -66,6 +80,11 @@ impl Top {
     /// The unit of the weights.
     pub fn unit(&self) -> &BStr {
         self.unit.known().unwrap_or(crate::unit::SAMPLES.into())
+    }
+
+    /// Whether only the second of two profiles is shown.
+    pub fn is_differential(&self) -> bool {
+        self.differential == Some(true)
     }
 
     /// Each function, or each group if the frames are summed `by` something else, with its weights.
@@ -87,7 +106,11 @@ impl FoldedSink for Top {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
         let mut room = std::mem::take(&mut self.room);
         self.fractions += u64::from(folded.has_fraction());
-        let plain = folded.plain(frames, &mut room);
+        let plain = if *self.differential.get_or_insert(folded.after.is_some()) {
+            Folded { weight: folded.after.unwrap_or(folded.weight), ..*folded }
+        } else {
+            folded.plain(frames, &mut room)
+        };
         let id = self.stacks.intern(plain.stack);
         self.weights.resize(self.stacks.len(), 0);
         self.weights[id] = self.weights[id].saturating_add(plain.weight);
@@ -143,11 +166,24 @@ impl Groups {
 
     /// The groups of a stack, root first, in `room`.
     fn of(&self, stack: &[FrameId], room: &mut Vec<usize>) {
-        let stack = if self.by == By::Thread { &stack[..stack.len().min(1)] } else { stack };
+        let stack = if self.by == By::Thread { self.thread(stack) } else { stack };
         room.clear();
         room.extend(stack.iter().map(|frame| self.of_frame[frame.index()]));
         if self.by != By::Function {
             room.dedup();
+        }
+    }
+
+    /// The frame that names the thread: the root, or the one above it if the root says whether the
+    /// thread was on the processor.
+    fn thread<'a>(&self, stack: &'a [FrameId]) -> &'a [FrameId] {
+        let is_state = |frame: &FrameId| {
+            let name = &self.names[self.of_frame[frame.index()]];
+            [ON_CPU, OFF_CPU].contains(&name.as_slice())
+        };
+        match stack {
+            [state, thread, ..] if is_state(state) => std::slice::from_ref(thread),
+            _ => &stack[..stack.len().min(1)],
         }
     }
 }

@@ -55,10 +55,11 @@ pub fn write_functions(
 ) -> io::Result<()> {
     let amounts = Amounts { total: functions.total, unit };
     let (shown, rest) = functions.all.split_at(most.min(functions.all.len()));
+    let noun = functions.by.noun();
     let own = rest.iter().fold(0u64, |sum, function| sum.saturating_add(function.own));
     match style {
         Style::Text => {
-            writeln!(out, "{:>19}  {:>19}  function", "self", "total")?;
+            writeln!(out, "{:>19}  {:>19}  {noun}", "self", "total")?;
             for function in shown {
                 let line = [
                     column(&amounts, function.own).into_bytes(),
@@ -74,7 +75,7 @@ pub fn write_functions(
             Ok(())
         }
         Style::Markdown => {
-            writeln!(out, "| self | | total | | function |\n|---:|---:|---:|---:|---|")?;
+            writeln!(out, "| self | | total | | {noun} |\n|---:|---:|---:|---:|---|")?;
             for Function { name, own, total } in shown {
                 let own = [amounts.share(*own), amounts.amount(*own)].join(" | ");
                 let total = [amounts.share(*total), amounts.amount(*total)].join(" | ");

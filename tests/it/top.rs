@@ -77,8 +77,46 @@ fn frames_are_summed_by_crates_threads_and_kinds() {
         [row("[other]", 4, 8), row("[libm.so.6]", 3, 3), row("[kernel]", 1, 1), row("core", 0, 4)];
     assert_eq!(groups("crate"), crates);
     assert_eq!(groups("thread"), [row("web", 4, 4), row("worker", 4, 4)]);
+    let unmarked = Dir::new().cmd("fg-top").args(["--by", "kind"]).stdin("web;sys_read 1\n").run();
+    unmarked.code(0).says("fold the recording with fg-fold --all");
     let kinds = [row("program", 4, 8), row("without a name", 3, 3), row("kernel", 1, 1)];
     assert_eq!(groups("kind"), kinds);
+}
+
+#[test]
+fn the_second_profile_of_a_differential_is_printed() {
+    let dir = Dir::new();
+    let differential = "# unit: ns 0 0\nmain;f 10 30000000\nmain;gone 50 0\nmain;g 7 10000000\n";
+    let table = dir.cmd("fg-top").stdin(differential).run();
+    let table = table.code(0).says("printing the second");
+    assert_eq!(
+        table.stdout,
+        "               self                total  function\n \
+          75.0 %     30.0 ms   75.0 %     30.0 ms  f\n \
+          25.0 %     10.0 ms   25.0 %     10.0 ms  g\n  \
+           0.0 %         0 s  100.0 %     40.0 ms  main\n"
+    );
+    // In a plain profile, the number belongs to the name.
+    assert!(top(&[], "main 3\nGC Thread 0 12\n").contains("GC Thread 0\n"));
+}
+
+#[test]
+fn a_table_says_what_its_rows_are() {
+    let off_cpu = "on-cpu;web;f 1\noff-cpu;web;g 2\noff-cpu;db;g 4\n";
+    assert_eq!(
+        top(&["--by", "thread"], off_cpu),
+        "               self                total  thread\n \
+          57.1 %   4 samples   57.1 %   4 samples  db\n \
+          42.9 %   3 samples   42.9 %   3 samples  web\n"
+    );
+    assert!(
+        top(&["--by", "crate", "--format", "md"], off_cpu)
+            .starts_with("| self | | total | | crate |\n")
+    );
+    let dir = Dir::new();
+    let none =
+        dir.cmd("fg-top").args(["--by", "crate", "--callers", "nobody"]).stdin(PROFILE).run();
+    none.code(1).says("no crate of the profile matches");
 }
 
 #[test]
