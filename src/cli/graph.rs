@@ -1,11 +1,11 @@
 //! The common part of flamegraph and cargo-flamegraph: recording and drawing.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
 
@@ -239,8 +239,8 @@ impl GraphOptions {
             say_more(format_args!("  open {} in a browser, or add --open", place.display()));
         }
         if open && !is_live {
-            let opening = || format!("cannot open {}", path.display());
-            open::that_detached(&path).with_context(opening)?;
+            let remedy = format!("it is complete, so open {} yourself", path.display());
+            open_in_browser(path.as_os_str(), &remedy)?;
         }
         match Done::strict(strict, &tally) {
             Done::Ok => Ok(ended.as_ref().map_or(Done::Ok, |ended| options.done(ended))),
@@ -346,10 +346,21 @@ fn serve(
     let server = Server::start(Arc::clone(watch), page).context("cannot serve the live graph")?;
     let url = server.url();
     report(name, false, &format_args!("live at {url}"));
-    if is_opened {
-        open::that_detached(&url).with_context(|| format!("cannot open {url}"))?;
+    if is_opened
+        && let Err(error) = open_in_browser(url.as_ref(), "open the address above yourself")
+    {
+        // The recording goes on.
+        report(name, false, &error);
     }
     Ok(server)
+}
+
+/// Opens a graph in its default program.
+fn open_in_browser(graph: &OsStr, remedy: &str) -> Result<()> {
+    open::that_detached(graph).map_err(|error| {
+        log::info!("{error}");
+        anyhow!("no program here could show the graph: {remedy}")
+    })
 }
 
 /// Draws the recording at `path`, which errors call `label`.

@@ -10,7 +10,7 @@ use bstr::ByteSlice;
 
 use crate::harness::{Dir, cannot_run, is_not_for_here, repo};
 #[cfg(target_os = "linux")]
-use crate::record::can_record;
+use crate::record::{burn, can_record};
 
 /// The version of node, if it is there and new enough for our tests.
 fn node() -> Option<u32> {
@@ -104,6 +104,28 @@ fn a_page_while_a_program_runs() {
     assert!(page.contains_str("reach a thread root") && !page.contains_str("connect-src"));
     // The recorder's rate, and from the first to the last sample.
     assert!(page.contains_str("\"rate\":\"997 Hz\"") && page.contains_str("\"span\":"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_graph_that_no_program_opens_is_still_drawn() {
+    let test = "a_graph_that_no_program_opens_is_still_drawn";
+    if !can_record(test) {
+        return;
+    }
+    let dir = Dir::new();
+    let burn = burn();
+    let workload = ["--", burn.to_str().unwrap(), "--ms", "100"];
+    // Without a PATH, no launcher is found.
+    let run = |args: &[&str]| {
+        let command = dir.cmd("flamegraph").env("PATH", dir.path("")).args(args);
+        command.args(workload).run()
+    };
+    let live = run(&["--live", "--open", "-o", "live.svg"]).code(0);
+    live.says("open the address above yourself").says("wrote live.svg: ");
+    let after = run(&["--open", "-o", "after.svg"]).code(1);
+    after.says("it is complete, so open after.svg yourself").says("wrote after.svg: ");
+    assert_eq!(dir.names(), ["after.svg", "live.svg"]);
 }
 
 #[test]
