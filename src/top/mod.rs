@@ -57,8 +57,8 @@ impl By {
 
 /// Collects the stacks of a profile.
 ///
-/// If the first stack has two weights, the profile is a differential, and the second weights are
-/// taken. Otherwise, the first of two numbers belongs to the name. Memory: the distinct stacks, 4
+/// As long as each stack has two weights, the profile is a differential, and the second weights are
+/// taken. After that, the first of two numbers belongs to the name. Memory: the distinct stacks, 4
 /// bytes per frame, and 8 bytes for the weight of each.
 #[derive(Default)]
 pub struct Top {
@@ -106,7 +106,10 @@ impl FoldedSink for Top {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
         let mut room = std::mem::take(&mut self.room);
         self.fractions += u64::from(folded.has_fraction());
-        let plain = if *self.differential.get_or_insert(folded.after.is_some()) {
+        // A stack with one weight shows that the first number of others belongs to their names.
+        let differential = self.differential.unwrap_or(true) && folded.after.is_some();
+        self.differential = Some(differential);
+        let plain = if differential {
             Folded { weight: folded.after.unwrap_or(folded.weight), ..*folded }
         } else {
             folded.plain(frames, &mut room)

@@ -98,6 +98,8 @@ fn the_second_profile_of_a_differential_is_printed() {
     );
     // In a plain profile, the number belongs to the name.
     assert!(top(&[], "main 3\nGC Thread 0 12\n").contains("GC Thread 0\n"));
+    let plain = dir.cmd("fg-top").stdin("GC Thread 0 12\nmain 3\n").run().code(0);
+    assert!(!plain.stderr.contains_str("second"), "{}", plain.everything());
 }
 
 #[test]
