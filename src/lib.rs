@@ -71,9 +71,9 @@ mod lock;
 mod lookup;
 mod mapped;
 pub mod output;
+mod parallel;
 #[doc(hidden)] // For the tests and the fuzzer. Only Linux writes recordings.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
-mod parallel;
 pub mod perf_data;
 pub mod pipeline;
 mod prefetch;

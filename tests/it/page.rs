@@ -2,9 +2,12 @@
 //! themselves are in tests/page/.
 
 use std::fmt::Write;
+#[cfg(target_os = "linux")]
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
+#[cfg(target_os = "linux")]
+use std::process::Stdio;
 
 use bstr::ByteSlice;
 
