@@ -184,6 +184,16 @@ impl<S: FoldedSink> FoldedSink for Differ<S> {
         let mut room = std::mem::take(&mut self.room);
         self.fractions += u64::from(folded.has_fraction());
         let weight = folded.after.unwrap_or(folded.weight);
+        // Only a graph, which has no lines, says for sure that it is a differential.
+        if folded.after.is_some() && folded.line.is_empty() {
+            return Err(Error::Usage {
+                what:
+                    "one of the profiles is the graph of a comparison, with two weights for each \
+                       stack"
+                        .into(),
+                remedy: "compare the two profiles that it was made from".into(),
+            });
+        }
         let plain = folded.plain(frames, &mut room).stack;
         let stack = if self.config.strip_hex {
             let mut stripped = Vec::with_capacity(plain.len());

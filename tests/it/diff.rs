@@ -82,6 +82,21 @@ fn differences_are_drawn() {
 }
 
 #[test]
+fn the_graph_of_a_comparison_is_no_profile() {
+    let dir = Dir::new();
+    dir.write("diff", "main;f 1 9\nmain;g 9 1\n");
+    dir.write("before", "main;f 1\n");
+    for graph in ["diff.svg", "diff.html"] {
+        dir.cmd("fg-render").args(["-o", graph, "diff"]).run().success();
+        for sides in [["before", graph], [graph, "before"]] {
+            let refused = dir.cmd("fg-diff").args(sides).run();
+            assert!(refused.stdout.is_empty() && !refused.status.success());
+            refused.says("compare the two profiles that it was made from");
+        }
+    }
+}
+
+#[test]
 fn an_empty_side_is_a_profile_of_nothing() {
     let dir = Dir::new();
     dir.write("before", "");
