@@ -35,6 +35,7 @@ fn interpreter(bytes: &[u8]) -> Option<String> {
 
 fn of_elf(file: &File<'_>) -> Vec<Finding> {
     let has = |name: &str| file.section_by_name(name).is_some_and(|section| section.size() > 0);
+    let is_go = has(".gopclntab");
     let build_id = file.build_id().ok().flatten();
     let hint = "a build with debug information: -g, or debug = 1 in the profile of cargo";
     let mut findings = Vec::new();
@@ -58,7 +59,11 @@ fn of_elf(file: &File<'_>) -> Vec<Finding> {
         let what = "none: stacks are unwound by frame pointers and by reading code";
         Finding::note("call frame information", what, "build with -fasynchronous-unwind-tables")
     });
-    if let Some(share) = frame_pointers(file) {
+    if is_go {
+        // They are stored after the stack is grown, so the start of a function does not show them.
+        let what = "Go keeps them; --call-graph fp works";
+        findings.push(Finding::ok("frame pointers", what));
+    } else if let Some(share) = frame_pointers(file) {
         let what = format!("{share} % of the functions keep one");
         findings.push(if share >= 90 {
             Finding::ok("frame pointers", format!("{what}; --call-graph fp works"))
@@ -76,7 +81,9 @@ fn of_elf(file: &File<'_>) -> Vec<Finding> {
         }
         None => {
             let what = "none: recordings cannot tell this build from another one";
-            Finding::note("build id", what, "link with -Wl,--build-id")
+            let remedy =
+                if is_go { "build with Go 1.24 or newer" } else { "link with -Wl,--build-id" };
+            Finding::note("build id", what, remedy)
         }
     });
     findings

@@ -326,6 +326,14 @@ fn the_doctor_knows_the_machine_and_the_program() {
     for line in ["recording: ", "kernel.perf_event_paranoid: ", "symbols: functions have names"] {
         assert!(found.contains_str(line), "{line} in {found}");
     }
+    let go = "__attribute__((section(\".gopclntab\"))) int table = 1; int main(void) { return 0; }";
+    let source = dir.write("go.c", go);
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-Wl,--build-id=none", "-o"]).arg(dir.path("go")).arg(source);
+    assert!(cc.status().unwrap().success());
+    let found = doctor(&["./go"]).stdout;
+    assert!(found.contains_str("frame pointers: Go keeps them"), "{found}");
+    assert!(found.contains_str("build with Go 1.24 or newer"), "{found}");
     let found = doctor(&["no-such-program"]).code(1).says("recording would fail").stdout;
     assert!(found.contains_str("error no-such-program: no such program can be run"), "{found}");
     dir.cmd("flamegraph").args(["--json", "true"]).run().code(2).says("--doctor");
