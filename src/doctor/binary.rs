@@ -115,12 +115,11 @@ fn frame_pointers(file: &File<'_>) -> Option<u64> {
     (all > 0).then(|| with * 100 / all)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::super::Severity;
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn what_is_no_program() {
         let error = &examine(Path::new("./no/such/program"))[0];
