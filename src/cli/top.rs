@@ -9,7 +9,7 @@ use regex::bytes::Regex;
 use super::folding::{FoldedInputs, FoldingArgs, fold_inputs};
 use super::io::{Output, report};
 use super::logger;
-use super::program::{Done, Program};
+use super::program::{Done, Failure, Program};
 use super::script::RecordingArgs;
 use crate::fold::{self};
 use crate::input::{self};
@@ -147,6 +147,12 @@ impl TopArgs {
 
     fn fold(&self) -> Result<FoldedInputs<Top>> {
         let mut folding = self.folding.config();
+        let is_below = folding.by_event || folding.cpu || !folding.skip_after.is_empty();
+        if matches!(self.by, ByWhat::Thread) && is_below {
+            let problem = "--by thread needs the threads as roots: omit --skip-after, \
+                           --event-filter all, and cpu and event in --split";
+            return Err(Failure::Usage(problem.into()).into());
+        }
         if matches!(self.by, ByWhat::Crate | ByWhat::Kind) {
             folding = fold::Config { kernel: true, jit: true, ..folding };
         }

@@ -119,6 +119,10 @@ fn a_table_says_what_its_rows_are() {
     let none =
         dir.cmd("fg-top").args(["--by", "crate", "--callers", "nobody"]).stdin(PROFILE).run();
     none.code(1).says("no crate of the profile matches");
+    for roots in [["--split", "cpu"], ["--event-filter", "all"], ["--skip-after", "main"]] {
+        let args = dir.cmd("fg-top").args(["--by", "thread"]).args(roots);
+        args.stdin(PROFILE).run().code(2).says("needs the threads as roots");
+    }
 }
 
 #[test]
