@@ -25,7 +25,7 @@ pub(super) fn draw(config: &mut Config, lines: &Lines) -> Result<Vec<u8>> {
     let mut options = config.options();
     // Only this mode takes lines in any order. It draws the last line first.
     options.flame_chart = true;
-    let draw = move || {
+    let mut draw = move || {
         let mut svg = Vec::new();
         let drawn = match order {
             Order::Time => flamegraph::from_lines(&mut options, lines.iter(), &mut svg),
@@ -38,11 +38,12 @@ pub(super) fn draw(config: &mut Config, lines: &Lines) -> Result<Vec<u8>> {
     // This needs a thread of its own, because inferno's random colours continue from the last graph
     // of the thread.
     let drawn = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("inferno".into()).spawn_scoped(scope, draw);
-        thread.map(|thread| thread.join())
+        let thread = std::thread::Builder::new().name("inferno".into());
+        thread.spawn_scoped(scope, &mut draw).map(|thread| thread.join())
     });
+    // Where no thread can be had, a program draws one graph, which is the first of this thread.
     drawn
-        .map_err(Error::io(|| "cannot start a thread"))?
+        .unwrap_or_else(|_| std::panic::catch_unwind(std::panic::AssertUnwindSafe(draw)))
         .map_err(|panic| Error::Render(words(&*panic)))?
         .map_err(|error| Error::Render(error.to_string()))
 }

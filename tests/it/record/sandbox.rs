@@ -64,7 +64,9 @@ fn without_threads_one_does_all_the_work() {
     let text = dir.cmd("fg-script").args(["-q", "x"]).stdout();
     dir.write("text", text.repeat(20));
     let many = dir.cmd("fg-fold").args(["-q", "text"]).stdout();
-    for name in ["fg-fold", "fg-record", "flamegraph"] {
+    dir.write("folded", &wanted);
+    let drawn = dir.cmd("fg-render").args(["-q", "folded"]).stdout();
+    for name in ["fg-fold", "fg-record", "fg-render", "flamegraph"] {
         std::fs::copy(bin(name), dir.path(name)).unwrap();
     }
     std::fs::copy(burn(), dir.path("burn")).unwrap();
@@ -88,6 +90,7 @@ fn without_threads_one_does_all_the_work() {
         limited(1, "./fg-fold text").run().success().says(said).stdout == many,
         "the same stacks"
     );
+    assert!(limited(1, "./fg-render folded").run().success().stdout == drawn, "the same graph");
     for threads in 1..9 {
         for program in ["./fg-record -e cpu-clock:u -o new", "./flamegraph -e cpu-clock:u -o new"] {
             let outcome = limited(threads, &format!("{program} ./burn --ms 50 --print")).run();
