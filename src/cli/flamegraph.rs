@@ -48,7 +48,7 @@ pub struct FlamegraphArgs {
 
     /// Examine this machine, and the program BIN if it is named: whether it can be recorded, what
     /// the graph will lack, and what to do. Exits with 1 if recording would fail
-    #[arg(long, value_name = "BIN", num_args = 0..=1, conflicts_with_all = ["pid", "perf_file", "command"])]
+    #[arg(long, value_name = "BIN", num_args = 0..=1, conflicts_with_all = ["pid", "perf_file"])]
     doctor: Option<Option<PathBuf>>,
 
     /// Print what --doctor finds as JSON
@@ -73,6 +73,8 @@ impl Program for FlamegraphArgs {
             return Ok(Done::Ok);
         }
         if let Some(program) = self.doctor {
+            // As typed to record it: `--doctor -- ./app --flag`.
+            let program = program.or_else(|| self.command.first().map(PathBuf::from));
             return doctor::run(program.as_deref(), self.json);
         }
         if self.json {

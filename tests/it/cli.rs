@@ -323,6 +323,8 @@ fn the_doctor_knows_the_machine_and_the_program() {
     assert_eq!(found["records"], records);
     let program = crate::harness::bin("flamegraph");
     let found = doctor(&[program.to_str().unwrap()]).stdout;
+    let typed = doctor(&["--", program.to_str().unwrap(), "--flag"]).stdout;
+    assert!(typed.contains_str("symbols: functions have names"), "{typed}");
     for line in ["recording: ", "kernel.perf_event_paranoid: ", "symbols: functions have names"] {
         assert!(found.contains_str(line), "{line} in {found}");
     }
