@@ -258,7 +258,12 @@ impl Loader {
             Some(known) => known,
             None => {
                 // The lock is free meanwhile: opening takes time, and doing it twice does no harm.
-                let mut module = Module::open(&key.0).map_err(|_| Lack::Missing)?;
+                let opened = Module::open(&key.0);
+                // Another program may be writing the file: half of one is not what was recorded.
+                if Stamp::of(&key.0) != Some(stamp) {
+                    return Err(Lack::Mismatched);
+                }
+                let mut module = opened.map_err(|_| Lack::Missing)?;
                 if !self.is_it(&module, identity) {
                     return Err(Lack::Mismatched);
                 }
