@@ -50,7 +50,7 @@
 //! | draw a graph | [`render::Renderer`], [`output::Pictures`] |
 //! | do all of this at once | [`pipeline::draw`] |
 //! | write a stage of my own | [`sample::SampleSink`], [`folded::FoldedSink`] |
-//! | know what was lost | [`tally::Tally`] |
+//! | know what was lost | [`tally::Tally`], [`report::of`] |
 
 mod backend;
 #[doc(hidden)] // For the tests.
@@ -79,6 +79,7 @@ pub mod pipeline;
 mod prefetch;
 pub mod record;
 pub mod render;
+pub mod report;
 pub mod sample;
 pub mod script;
 mod slots;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{ArgAction, Parser};
 
-use super::folding::{FoldingArgs, fold_inputs};
+use super::folding::{FoldingArgs, fold_inputs, write_report};
 use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Program};
@@ -151,18 +151,19 @@ impl Program for FoldArgs {
         if let Some(threads @ 2..) = self.nthreads {
             parallel::start(threads);
         }
+        let quality = self.folding.open_report()?;
         match &self.split_files {
             None => {
                 let output = Output::create(self.output.as_deref())?;
                 let name = output.name.clone();
                 let (writer, tally) = self.fold_into(Writer::new(output, name))?;
                 writer.into_inner().commit()?;
-                Ok(self.done(&tally))
+                self.done(quality, &tally)
             }
             Some(folder) => {
                 let (parts, tally) = self.fold_into(Parts::new(&self.fold_config()))?;
                 write_files(folder, parts)?;
-                Ok(self.done(&tally))
+                self.done(quality, &tally)
             }
         }
     }
@@ -178,9 +179,10 @@ impl FoldArgs {
         Ok((folded.sink.into_next(), folded.tally))
     }
 
-    fn done(&self, tally: &Tally) -> Done {
+    fn done(&self, quality: Option<Output>, tally: &Tally) -> anyhow::Result<Done> {
+        write_report(quality, tally)?;
         report(Self::NAME, self.quiet, tally);
-        Done::strict(self.strict, tally)
+        Ok(Done::strict(self.strict, tally))
     }
 }
 

@@ -1,16 +1,18 @@
 //! The options of folding, for fg-fold and the programs that fold in-process.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::io::{Input, Inputs};
+use super::io::{Input, Inputs, Output};
 use super::progress::Shown;
 use crate::fold::{self, Folder, Weighing};
 use crate::folded::FoldedSink;
 use crate::input::{self, Source};
+use crate::report;
 use crate::sample::{FrameTable, SampleSink};
 use crate::tally::Tally;
 
@@ -26,6 +28,11 @@ pub(crate) struct FoldingArgs {
     /// Make this function the root of every stack that contains it; may be repeated
     #[arg(long, value_name = "FUNCTION")]
     pub(crate) skip_after: Vec<String>,
+
+    /// Write the quality of the profile to FILE, as JSON: samples, losses, the shares that reach a
+    /// thread root, are truncated and were sampled, the modules without names
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 
     /// Add up periods or samples
     #[arg(long, value_enum, default_value_t = WeightArg::Period)]
@@ -69,6 +76,11 @@ pub(crate) enum SplitArg {
 }
 
 impl FoldingArgs {
+    /// Where the report goes, which is opened before anything is read.
+    pub(crate) fn open_report(&self) -> Result<Option<Output>> {
+        self.report.as_deref().map(|path| Output::create(Some(path))).transpose()
+    }
+
     /// The configuration.
     pub(crate) fn config(&self) -> fold::Config {
         let by = |by| self.split.contains(&by);
@@ -127,4 +139,12 @@ pub(crate) fn fold_inputs<S: FoldedSink>(
     fed?;
     folder.finish(&mut frames, &mut tally)?;
     Ok(FoldedInputs { sink: folder.into_next(), frames, tally })
+}
+
+/// Writes the quality of the profile, if a report is wanted.
+pub(crate) fn write_report(to: Option<Output>, tally: &Tally) -> Result<()> {
+    let Some(mut output) = to else { return Ok(()) };
+    writeln!(output, "{:#}", report::of(tally))
+        .with_context(|| format!("cannot write {}", output.name))?;
+    output.commit()
 }

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args};
 
 use super::binary::is_closed_pipe;
 use super::failed;
-use super::folding::FoldingArgs;
+use super::folding::{FoldingArgs, write_report};
 use super::io::{Input, Output, report, say, say_more};
 use super::live::{self, Drawn, Live};
 use super::logger;
@@ -150,6 +150,7 @@ impl GraphOptions {
         let path = self.outputs.first().cloned().unwrap_or_default();
         let files: Vec<PathBuf> = self.outputs.iter().chain(&self.keep).cloned().collect();
         let keep = self.keep(&targets)?;
+        let quality = self.folding.open_report()?;
         let open = self.open;
         let is_live = self.live;
         let strict = self.strict;
@@ -228,6 +229,7 @@ impl GraphOptions {
             }
             output.commit()?;
         }
+        write_report(quality, &tally)?;
         report(name, quiet, &format_args!("wrote {written}: {tally}"));
         if let Some(failure) = failure.filter(|_| !quiet) {
             say(name, format_args!("{failure}; the graph shows what it did until then"));

@@ -68,6 +68,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "inferno",
             "no_embed",
             "strict",
+            "report",
         ],
     ),
     (

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Parser, ValueEnum};
 use regex::bytes::Regex;
 
-use super::folding::{FoldedInputs, FoldingArgs, fold_inputs};
+use super::folding::{FoldedInputs, FoldingArgs, fold_inputs, write_report};
 use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Failure, Program};
@@ -172,6 +172,7 @@ impl Program for TopArgs {
     fn run(self) -> Result<Done> {
         logger::install(Self::NAME, self.quiet, self.verbose);
         let mut output = Output::create(self.output.as_deref())?;
+        let quality = self.folding.open_report()?;
         let FoldedInputs { sink: top, frames, tally } = self.fold()?;
         if top.is_differential() {
             log::warn!(
@@ -213,6 +214,7 @@ impl Program for TopArgs {
         };
         written.with_context(|| format!("cannot write {}", output.name))?;
         output.commit()?;
+        write_report(quality, &tally)?;
         report(Self::NAME, self.quiet, &tally);
         Ok(Done::strict(self.strict, &tally))
     }

@@ -146,3 +146,21 @@ fn many_files_and_threads_fold_as_one() {
         assert_eq!(redirect.arg(crate::harness::bin("fg-fold")).stdout(), named);
     }
 }
+
+#[test]
+fn the_quality_is_reported_as_json() {
+    let dir = Dir::new();
+    dir.write("in", "a 1 1.0: 7 cycles: \n\t1 f (x)\n\t2 [unknown] (/lib/b.so)\n\nodd\n");
+    dir.cmd("fg-fold").args(["--report", "quality.json", "in"]).run().success();
+    let report: serde_json::Value = serde_json::from_slice(&dir.read("quality.json")).unwrap();
+    assert_eq!((&report["clean"], &report["event"]), (&false.into(), &"cycles".into()));
+    assert_eq!((&report["samples"], &report["weight"]), (&1.into(), &7.into()));
+    assert_eq!(report["losses"]["odd"], 1);
+    assert!(report["line"].as_str().unwrap().starts_with("1 sample"));
+    // The same for a graph, and nothing at all without samples.
+    let args = ["--perfdata", "in", "--report", "graph.json"];
+    dir.cmd("flamegraph").args(args).run().success();
+    assert_eq!(dir.read("graph.json"), dir.read("quality.json"));
+    dir.cmd("fg-fold").args(["--report", "none.json"]).stdin("").run().code(1);
+    assert!(!dir.path("none.json").exists());
+}
