@@ -48,6 +48,7 @@
 //! | compare two profiles | [`diff::Differ`], [`diff::Movers`] |
 //! | list functions, callers, callees | [`top::Top`] |
 //! | draw a graph | [`render::Renderer`], [`output::Pictures`] |
+//! | write a profile for pprof or speedscope | [`export::Pprof`], [`export::Speedscope`] |
 //! | do all of this at once | [`pipeline::draw`] |
 //! | write a stage of my own | [`sample::SampleSink`], [`folded::FoldedSink`] |
 //! | know what was lost | [`tally::Tally`], [`report::of`] |
@@ -61,6 +62,7 @@ pub mod diff;
 mod doctor;
 pub mod error;
 mod event;
+pub mod export;
 pub mod filter;
 pub mod fold;
 pub mod folded;

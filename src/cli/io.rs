@@ -300,12 +300,22 @@ impl Output {
 
     /// Like [`Output::create_private`], but refuses a terminal, which binary bytes would harm.
     pub(crate) fn create_recording(path: Option<&Path>) -> Result<Output> {
-        let output = Output::create_private(path)?;
-        if output.is_stdout && io::stdout().is_terminal() {
-            let hint = "the recording is binary, but standard output is a terminal: pipe it to a program, or name a file with -o";
-            return Err(Failure::Usage(hint.into()).into());
+        Output::create_private(path)?.binary("the recording")
+    }
+
+    /// Like [`Output::create`], but refuses a terminal.
+    pub(crate) fn create_binary(path: Option<&Path>) -> Result<Output> {
+        Output::create(path)?.binary("the profile")
+    }
+
+    fn binary(self, what: &str) -> Result<Output> {
+        if self.is_stdout && io::stdout().is_terminal() {
+            let hint = format!(
+                "{what} is binary, but standard output is a terminal: pipe it to a program, or name a file with -o"
+            );
+            return Err(Failure::Usage(hint).into());
         }
-        Ok(output)
+        Ok(self)
     }
 
     /// The temporary file, for another program that writes it; `None` for a stream.

@@ -17,9 +17,10 @@ use clap_mangen::Man;
 const DATE: &str = "2026-11-22";
 
 /// Our pages, each with the related ones.
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 10] = [
     ("cargo-flamegraph", "flamegraph(1), cargo(1), perf-record(1)"),
     ("fg-diff", "fg-fold(1), fg-render(1), fg-folded(5)"),
+    ("fg-export", "fg-fold(1), fg-top(1), fg-render(1), fg-folded(5)"),
     ("fg-filter", "fg-script(1), fg-fold(1), fg-render(1), fg-folded(5), fg-script(5)"),
     (
         "fg-fold",
@@ -31,7 +32,7 @@ const PAGES: [(&str, &str); 9] = [
     ("fg-top", "fg-fold(1), fg-diff(1), fg-filter(1), fg-folded(5)"),
     (
         "flamegraph",
-        "cargo-flamegraph(1), fg-record(1), fg-script(1), fg-fold(1), fg-filter(1), fg-diff(1), fg-render(1), fg-top(1), \
+        "cargo-flamegraph(1), fg-record(1), fg-script(1), fg-fold(1), fg-filter(1), fg-diff(1), fg-render(1), fg-top(1), fg-export(1), \
          fg-folded(5), fg-script(5)",
     ),
 ];

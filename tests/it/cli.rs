@@ -8,9 +8,10 @@ use flamepipe::cli;
 
 use crate::harness::{Dir, bin, bin_dir, cannot_run, repo};
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "cargo-flamegraph",
     "fg-diff",
+    "fg-export",
     "fg-filter",
     "fg-fold",
     "fg-record",

@@ -61,6 +61,7 @@ pub fn bin(program: &str) -> PathBuf {
     match program {
         "cargo-flamegraph" => env!("CARGO_BIN_EXE_cargo-flamegraph").into(),
         "fg-diff" => env!("CARGO_BIN_EXE_fg-diff").into(),
+        "fg-export" => env!("CARGO_BIN_EXE_fg-export").into(),
         "fg-filter" => env!("CARGO_BIN_EXE_fg-filter").into(),
         "fg-fold" => env!("CARGO_BIN_EXE_fg-fold").into(),
         "fg-record" => env!("CARGO_BIN_EXE_fg-record").into(),

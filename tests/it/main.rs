@@ -17,6 +17,7 @@ mod cargo;
 mod cli;
 mod diff;
 mod embed;
+mod export;
 mod filter;
 mod fold;
 mod golden;

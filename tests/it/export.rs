@@ -1,0 +1,182 @@
+//! fg-export: what other tools read has the stacks, names and weights of fg-fold.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use bstr::ByteSlice;
+use flate2::read::GzDecoder;
+use serde_json::Value;
+
+use crate::harness::{Dir, cannot_run, is_not_for_here};
+use crate::recording::sums;
+
+const PROFILE: &str = "# unit: ns 0\nmain;f;g 3\nmain;f 4\nmain;<T as a::B>::c d 5\nGC 0 1 6\n";
+
+/// The fields of a message: number, and a number or bytes.
+enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let mut value = 0;
+    for shift in (0..).step_by(7) {
+        let (byte, rest) = bytes.split_first().unwrap();
+        *bytes = rest;
+        value |= u64::from(byte & 127) << shift;
+        if byte & 128 == 0 {
+            break;
+        }
+    }
+    value
+}
+
+fn fields(mut bytes: &[u8]) -> Vec<(u64, Field<'_>)> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let tag = varint(&mut bytes);
+        let field = match tag & 7 {
+            0 => Field::Number(varint(&mut bytes)),
+            2 => {
+                let length = varint(&mut bytes) as usize;
+                let (text, rest) = bytes.split_at(length);
+                bytes = rest;
+                Field::Bytes(text)
+            }
+            kind => panic!("kind {kind}"),
+        };
+        all.push((tag >> 3, field));
+    }
+    all
+}
+
+fn number(message: &[u8], wanted: u64) -> u64 {
+    let mut fields = fields(message).into_iter();
+    fields
+        .find_map(|(at, field)| match field {
+            Field::Number(value) if at == wanted => Some(value),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
+/// The stacks of a pprof, as folded text has them, and the type and unit of its values.
+fn of_pprof(packed: &[u8]) -> (BTreeMap<String, u64>, [String; 2]) {
+    let mut profile = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut profile).unwrap();
+    let all = fields(&profile);
+    let messages = |wanted: u64| {
+        all.iter().filter_map(move |(at, field)| match field {
+            Field::Bytes(bytes) if *at == wanted => Some(*bytes),
+            _ => None,
+        })
+    };
+    let strings: Vec<&str> = messages(6).map(|text| text.to_str().unwrap()).collect();
+    let functions: BTreeMap<u64, &str> = messages(5)
+        .map(|function| (number(function, 1), strings[number(function, 2) as usize]))
+        .collect();
+    let of_line = |location: &[u8]| {
+        let line = fields(location).into_iter().find_map(|(at, field)| match field {
+            Field::Bytes(line) if at == 4 => Some(number(line, 1)),
+            _ => None,
+        });
+        line.unwrap()
+    };
+    let locations: BTreeMap<u64, &str> =
+        messages(4).map(|location| (number(location, 1), functions[&of_line(location)])).collect();
+    let mut stacks = BTreeMap::new();
+    for sample in messages(2) {
+        let mut ids = fields(sample)
+            .into_iter()
+            .find_map(|(at, field)| match field {
+                Field::Bytes(ids) if at == 1 => Some(ids),
+                _ => None,
+            })
+            .unwrap();
+        let mut names = Vec::new();
+        while !ids.is_empty() {
+            names.insert(0, locations[&varint(&mut ids)]);
+        }
+        *stacks.entry(names.join(";")).or_default() += number(sample, 2);
+    }
+    let kind = messages(1).next().unwrap();
+    let text = |field| strings[number(kind, field) as usize].to_owned();
+    assert_eq!(strings[0], "");
+    (stacks, [text(1), text(2)])
+}
+
+fn of_speedscope(text: &[u8]) -> BTreeMap<String, u64> {
+    let file: Value = serde_json::from_slice(text).unwrap();
+    let profile = &file["profiles"][0];
+    let name = |id: &Value| {
+        file["shared"]["frames"][id.as_u64().unwrap() as usize]["name"].as_str().unwrap().to_owned()
+    };
+    let samples = profile["samples"].as_array().unwrap().iter();
+    let weights = profile["weights"].as_array().unwrap().iter().map(|it| it.as_u64().unwrap());
+    let stack =
+        |ids: &Value| ids.as_array().unwrap().iter().map(name).collect::<Vec<_>>().join(";");
+    let stacks: BTreeMap<_, _> = samples.map(stack).zip(weights).collect();
+    assert_eq!(profile["endValue"].as_u64(), Some(stacks.values().sum()));
+    stacks
+}
+
+fn of_text(folded: &[u8]) -> BTreeMap<String, u64> {
+    let lines = folded.lines().filter(|line| !line.starts_with(b"#"));
+    let text = lines.collect::<Vec<_>>().join(&b"\n"[..]);
+    sums(&text).into_iter().map(|(stack, weight)| (stack.to_string(), weight)).collect()
+}
+
+#[test]
+fn peers_get_the_stacks_of_the_folder() {
+    let dir = Dir::new();
+    dir.write("in", PROFILE);
+    let folded = dir.cmd("fg-fold").args(["-q", "in"]).stdout();
+    let export = |args: &[&str]| dir.cmd("fg-export").arg("-q").args(args).arg("in").stdout();
+    let (stacks, unit) = of_pprof(&export(&["--format", "pprof"]));
+    assert_eq!(stacks, of_text(&folded));
+    assert_eq!(unit, ["cpu", "nanoseconds"]);
+    let speedscope = export(&["--format", "speedscope"]);
+    assert_eq!(of_speedscope(&speedscope), stacks);
+    assert!(speedscope.contains_str("\"unit\":\"nanoseconds\""));
+    // The name of the file tells the format.
+    export(&["-o", "x.pb.gz"]);
+    export(&["-o", "x.speedscope.json"]);
+    assert_eq!(of_pprof(&dir.read("x.pb.gz")).0, stacks);
+    assert_eq!(dir.read("x.speedscope.json"), speedscope);
+}
+
+#[test]
+fn what_cannot_be_exported_is_said() {
+    let dir = Dir::new();
+    let export = |args: &[&str], text: &str| dir.cmd("fg-export").args(args).stdin(text).run();
+    export(&["-o", "x.svg"], PROFILE).code(2).says("give --format");
+    export(&["-o", "x.json"], "").code(1);
+    let most = format!("a {}\n", u64::MAX / 2 + 1);
+    export(&["-o", "x.pb.gz"], &most).code(1).says("the profile");
+    export(&["-o", "x.json"], &most).code(1).says("the profile");
+    assert!(dir.names().is_empty(), "{:?}", dir.names());
+    let odd = dir.cmd("fg-export").args(["--format", "speedscope"]).stdin(&b"a\xff 1\n"[..]).run();
+    assert_eq!(of_speedscope(&odd.says("1 name with replaced bytes").stdout)["a\u{fffd}"], 1);
+}
+
+#[test]
+fn go_reads_it() {
+    let (dir, test) = (Dir::new(), "go_reads_it");
+    dir.write("in", PROFILE);
+    dir.cmd("fg-export").args(["-q", "-o", "x.pb.gz", "in"]).stdout();
+    let top = dir.cmd("go").args(["tool", "pprof", "-top", "-unit=ns", "x.pb.gz"]);
+    let Ok(output) = { top }.command.output() else {
+        return is_not_for_here(test, "go is not installed");
+    };
+    if !output.status.success() {
+        return cannot_run(test, &output.stderr.to_str_lossy());
+    }
+    let said = output.stdout.to_str_lossy().into_owned();
+    assert!(said.contains("Type: cpu") && said.contains("100% of 18ns total"), "{said}");
+    // flat, flat%, sum%, cum, cum%, name
+    let rows: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row =
+        |name: &str| rows.iter().find(|row| row.get(5..).is_some_and(|it| it.join(" ") == name));
+    assert_eq!(row("f").map(|row| (row[0], row[3])), Some(("4ns", "7ns")), "{said}");
+    assert!(row("<T as a::B>::c d").is_some(), "{said}");
+}
