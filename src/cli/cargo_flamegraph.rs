@@ -85,8 +85,11 @@ impl Program for CargoFlamegraphArgs {
         if self.cargo.no_run {
             let line = command_line(&launch.command()).unwrap_or_default();
             let place = launch.cwd.display();
-            let built = format_args!("built; to record it in {place}: flamegraph -- {line}");
-            report(Self::NAME, quiet, &built);
+            report(
+                Self::NAME,
+                quiet,
+                &format_args!("built; to record it in {place}: flamegraph -- {line}"),
+            );
             return Ok(Done::Ok);
         }
         if self.cargo.keep_harness {
