@@ -20,7 +20,7 @@ use crate::folded::{FoldedSink, Writer};
 use crate::input::{self, Source};
 use crate::sample::{FrameTable, SampleSink};
 use crate::tally::{Tally, counted};
-use crate::top::{By, Style, Top, View, write_tree};
+use crate::top::{By, Limits, Style, Top, View, write_tree};
 
 /// Compare two profiles. Writes folded stacks with both weights for a differential flame graph, or
 /// with --top a table.
@@ -212,8 +212,8 @@ const CALLERS: usize = 20;
 fn callers(profile: &Top, frames: &FrameTable, name: &BString) -> Option<String> {
     let exactly = format!("^{}$", regex::escape(&name.to_str_lossy()));
     let view = View::Callers(regex::bytes::Regex::new(&exactly).ok()?);
-    let mut tree = profile.tree(frames, By::Function, &view);
-    tree.keep(CALLERS, usize::MAX);
+    let limits = Limits { nodes: CALLERS, levels: usize::MAX };
+    let tree = profile.tree(frames, By::Function, &view, limits);
     let mut out = Vec::new();
     write_tree(&tree, &profile.unit().to_str_lossy(), Style::Markdown, None, &mut out).ok()?;
     let text = String::from_utf8_lossy(&out).into_owned();

@@ -13,7 +13,7 @@ use super::program::{Done, Failure, Program};
 use super::script::RecordingArgs;
 use crate::fold::{self};
 use crate::input::{self};
-use crate::top::{By, Style, Top, View, write_functions, write_tree};
+use crate::top::{By, Limits, Style, Top, View, write_functions, write_tree};
 
 /// Print the heaviest functions of a profile, who calls them, or what they call.
 ///
@@ -201,14 +201,15 @@ impl Program for TopArgs {
                 write_functions(&functions, &unit, self.style(), self.lines, width, &mut output)
             }
             Some(view) => {
-                let mut tree = top.tree(&frames, self.by(), &view);
+                let levels = self.depth.unwrap_or(usize::MAX);
+                let limits = Limits { nodes: self.lines, levels };
+                let tree = top.tree(&frames, self.by(), &view, limits);
                 if tree.weight == 0 {
                     bail!(
                         "no {} of the profile matches (fg-top without --callers and --callees prints the names)",
                         self.by().noun()
                     );
                 }
-                tree.keep(self.lines, self.depth.unwrap_or(usize::MAX));
                 write_tree(&tree, &unit, self.style(), width, &mut output)
             }
         };

@@ -16,7 +16,7 @@ use bstr::{BStr, BString, ByteSlice};
 use hashbrown::HashMap;
 
 pub use functions::{Function, Functions};
-pub use tree::{LeftOut, Node, Tree, View};
+pub use tree::{LeftOut, Limits, Node, Tree, View};
 pub(crate) use write::code;
 pub use write::{Style, write_functions, write_tree};
 
@@ -92,9 +92,9 @@ impl Top {
         Functions::new(self, &Groups::new(frames, by))
     }
 
-    /// The stacks as a tree, seen as `view` says.
-    pub fn tree(&self, frames: &FrameTable, by: By, view: &View) -> Tree {
-        Tree::new(self, &Groups::new(frames, by), view)
+    /// The heaviest nodes of the stacks as a tree, seen as `view` says.
+    pub fn tree(&self, frames: &FrameTable, by: By, view: &View, limits: Limits) -> Tree {
+        Tree::new(self, &Groups::new(frames, by), view, limits)
     }
 
     fn stacks(&self) -> impl Iterator<Item = (&[FrameId], u64)> {

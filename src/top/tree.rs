@@ -1,13 +1,17 @@
-//! Builds a tree of callers, callees or paths, and keeps its heaviest nodes.
+//! The heaviest nodes of a tree of callers, callees or paths.
+//!
+//! The tree is never built: sorted stacks are one, whose nodes are ranges. Only the nodes that are
+//! shown are looked for, the heaviest first, so a million stacks cost little more than their sorting.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use bstr::BString;
-use hashbrown::HashMap;
 use regex::bytes::Regex;
 
 use super::{Groups, Top};
+use crate::stacks::common;
 
 /// How stacks are seen.
 #[derive(Clone, Debug)]
@@ -38,7 +42,7 @@ pub struct Node {
 /// Nodes that are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Their number, with all nodes below them.
+    /// Their number, with all nodes below them. The nodes of a chain count each.
     pub nodes: usize,
     /// Their weight.
     pub weight: u64,
@@ -67,28 +71,71 @@ pub struct Tree {
     pub left_out: LeftOut,
 }
 
-/// A node while the tree grows.
-#[derive(Default)]
-struct Growing {
-    weight: u64,
-    own: u64,
-    below: HashMap<usize, usize>,
+/// How much of a tree is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// This many nodes.
+    pub nodes: usize,
+    /// This many levels.
+    pub levels: usize,
 }
 
+/// No tree has more levels, because trees are walked recursively.
+const MOST_LEVELS: usize = 1_000;
+
 impl Tree {
-    pub(super) fn new(top: &Top, groups: &Groups, view: &View) -> Tree {
-        let matches: Vec<bool> = match view {
+    pub(super) fn new(top: &Top, groups: &Groups, view: &View, limits: Limits) -> Tree {
+        let paths = Paths::new(top, groups, view);
+        let mut growing = Growing::default();
+        growing.push_below(&paths, 0..paths.stacks.len(), 0, None);
+        while growing.nodes.len() < limits.nodes
+            && let Some(candidate) = growing.candidates.pop()
+        {
+            if growing.level(candidate.parent) < limits.levels.min(MOST_LEVELS) {
+                growing.show(&paths, candidate);
+            } else {
+                growing.too_deep.push(candidate);
+            }
+        }
+        let (roots, left_out) = growing.finish(&paths);
+        Tree { roots, weight: paths.weight(0..paths.stacks.len()), total: top.total, left_out }
+    }
+}
+
+/// The stacks of a view in order of their names.
+struct Paths<'a> {
+    /// The names, in order.
+    names: Vec<&'a BString>,
+    /// All paths, one after another, as places in `names`.
+    all: Vec<u32>,
+    /// Where each path is in `all`.
+    stacks: Vec<Range<usize>>,
+    /// The weights of all stacks before each, and behind the last.
+    weights: Vec<u64>,
+    /// The nodes that the stacks before each add to the tree.
+    nodes: Vec<usize>,
+}
+
+impl<'a> Paths<'a> {
+    fn new(top: &Top, groups: &'a Groups, view: &View) -> Paths<'a> {
+        let mut order: Vec<usize> = (0..groups.names.len()).collect();
+        order.sort_unstable_by_key(|&group| &groups.names[group]);
+        let mut ranks = vec![0u32; order.len()];
+        for (rank, &group) in order.iter().enumerate() {
+            ranks[group] = rank as u32;
+        }
+        let is_wanted: Vec<bool> = match view {
             View::Paths => Vec::new(),
             View::Callers(wanted) | View::Callees(wanted) => {
                 groups.names.iter().map(|name| wanted.is_match(name)).collect()
             }
         };
-        // Node 0 stands for all.
-        let mut nodes = vec![Growing::default()];
+        let mut all = Vec::new();
+        let mut stacks = Vec::new();
         let mut room = Vec::new();
         for (stack, weight) in top.stacks() {
             groups.of(stack, &mut room);
-            let first = room.iter().position(|&group| matches.get(group) == Some(&true));
+            let first = room.iter().position(|&group| is_wanted.get(group) == Some(&true));
             let path = match (view, first) {
                 (View::Paths, _) => &mut room[..],
                 (View::Callees(_), Some(at)) => &mut room[at..],
@@ -98,114 +145,149 @@ impl Tree {
                 }
                 (_, None) => continue,
             };
-            add(&mut nodes, path, weight);
+            let start = all.len();
+            all.extend(path.iter().map(|&group| ranks[group]));
+            stacks.push((start..all.len(), weight));
         }
-        let roots = below(&nodes, &groups.names, 0);
-        Tree { roots, weight: nodes[0].weight, total: top.total, left_out: LeftOut::default() }
+        stacks.sort_unstable_by(|(a, _), (b, _)| all[a.clone()].cmp(&all[b.clone()]));
+        let mut weights = vec![0u64];
+        let mut nodes = vec![0];
+        let mut last: &[u32] = &[];
+        for (stack, weight) in &stacks {
+            let path = &all[stack.clone()];
+            weights.push(weights[weights.len() - 1].saturating_add(*weight));
+            nodes.push(nodes[nodes.len() - 1] + path.len() - common(last, path));
+            last = path;
+        }
+        let stacks = stacks.into_iter().map(|(stack, _)| stack).collect();
+        let names = order.into_iter().map(|group| &groups.names[group]).collect();
+        Paths { names, all, stacks, weights, nodes }
     }
 
-    /// Keeps the `most` heaviest nodes, and none deeper than `depth`.
-    pub fn keep(&mut self, most: usize, depth: usize) {
-        let least = self.least(most, depth);
-        self.left_out = cut(&mut self.roots, least, 1, depth);
+    fn path(&self, stack: usize) -> &[u32] {
+        &self.all[self.stacks[stack].clone()]
     }
 
-    /// The weight of the lightest node that is kept.
-    fn least(&self, most: usize, depth: usize) -> u64 {
-        let mut heap: BinaryHeap<(u64, Reverse<usize>, &Node)> =
-            self.roots.iter().map(|node| (node.weight, Reverse(1), node)).collect();
-        let mut least = u64::MAX;
-        for _ in 0..most {
-            let Some((weight, Reverse(at), node)) = heap.pop() else { return 0 };
-            least = weight;
-            if at < depth {
-                heap.extend(node.below.iter().map(|node| (node.weight, Reverse(at + 1), node)));
-            }
-        }
-        // Nodes of equal weight would be more than that.
-        match heap.peek() {
-            Some((weight, ..)) if *weight == least => least.saturating_add(1),
-            _ => least,
-        }
+    fn weight(&self, stacks: Range<usize>) -> u64 {
+        self.weights[stacks.end] - self.weights[stacks.start]
+    }
+
+    /// The first of `stacks`, which share `depth` names, that has more.
+    fn first_below(&self, stacks: &Range<usize>, depth: usize) -> usize {
+        let shorter = self.stacks[stacks.clone()].partition_point(|stack| stack.len() <= depth);
+        stacks.start + shorter
+    }
+
+    /// How many nodes `stacks`, which share `depth` names, have behind those.
+    fn nodes(&self, stacks: &Range<usize>, depth: usize) -> usize {
+        let first = self.stacks[stacks.start].len() - depth;
+        first + self.nodes[stacks.end] - self.nodes[stacks.start + 1]
     }
 }
 
-impl PartialOrd for Node {
-    fn partial_cmp(&self, other: &Node) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
+/// A node that may be shown. The heaviest comes first, and of equal ones the one that was found
+/// first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    weight: u64,
+    order: Reverse<usize>,
+    /// Its stacks, and how many names they share in front of it.
+    start: usize,
+    end: usize,
+    depth: usize,
+    parent: Option<usize>,
 }
 
-/// A heavier node is greater. If two weigh the same, the one whose name comes first is greater.
-impl Ord for Node {
-    fn cmp(&self, other: &Node) -> std::cmp::Ordering {
-        self.weight.cmp(&other.weight).then_with(|| other.names.cmp(&self.names))
-    }
+/// The nodes that are shown, each behind its parent.
+#[derive(Default)]
+struct Growing {
+    candidates: BinaryHeap<Candidate>,
+    /// Those that are deeper than the last level.
+    too_deep: Vec<Candidate>,
+    found: usize,
+    nodes: Vec<Grown>,
+    left_out: LeftOut,
 }
 
-/// Deeper nodes are merged into one, `[deeper]`.
-const DEEPEST: usize = 1_000;
-const DEEPER: usize = usize::MAX;
+struct Grown {
+    node: Node,
+    parent: Option<usize>,
+    level: usize,
+}
 
-fn add(nodes: &mut Vec<Growing>, path: &[usize], weight: u64) {
-    let mut at = 0;
-    nodes[0].weight = nodes[0].weight.saturating_add(weight);
-    let deeper = (path.len() > DEEPEST).then_some(DEEPER);
-    for name in path.iter().copied().take(DEEPEST).chain(deeper) {
-        let next = nodes.len();
-        let node = *nodes[at].below.entry(name).or_insert(next);
-        if node == next {
-            nodes.push(Growing::default());
+impl Growing {
+    /// Finds the nodes below `parent`, whose `stacks` share `depth` names.
+    fn push_below(
+        &mut self,
+        paths: &Paths<'_>,
+        stacks: Range<usize>,
+        depth: usize,
+        parent: Option<usize>,
+    ) {
+        let mut start = paths.first_below(&stacks, depth);
+        while start < stacks.end {
+            let name = paths.path(start)[depth];
+            let rest = &paths.stacks[start..stacks.end];
+            let end = start + rest.partition_point(|stack| paths.all[stack.start + depth] <= name);
+            let weight = paths.weight(start..end);
+            let order = Reverse(self.found);
+            self.candidates.push(Candidate { weight, order, start, end, depth, parent });
+            self.found += 1;
+            start = end;
         }
-        at = node;
-        nodes[at].weight = nodes[at].weight.saturating_add(weight);
     }
-    nodes[at].own = nodes[at].own.saturating_add(weight);
-}
 
-/// The nodes below a node, with chains merged.
-fn below(nodes: &[Growing], names: &[BString], at: usize) -> Vec<Node> {
-    let name_of = |group: usize| names.get(group).cloned().unwrap_or_else(|| "[deeper]".into());
-    let mut all: Vec<Node> = Vec::with_capacity(nodes[at].below.len());
-    for (&name, &child) in &nodes[at].below {
-        let mut chain = vec![name_of(name)];
-        let mut last = child;
-        while let Some((&name, &only)) = nodes[last].below.iter().next() {
-            if nodes[last].below.len() > 1 || nodes[last].own > 0 {
+    /// Shows a node, with the chain below it.
+    fn show(&mut self, paths: &Paths<'_>, candidate: Candidate) {
+        let Candidate { weight, start, end, depth, parent, .. } = candidate;
+        let stacks = start..end;
+        let mut names = Vec::new();
+        let mut depth = depth;
+        loop {
+            names.push(paths.names[paths.path(start)[depth] as usize].clone());
+            depth += 1;
+            let first = paths.first_below(&stacks, depth);
+            let is_chain = first == start && paths.path(start)[depth] == paths.path(end - 1)[depth];
+            if !is_chain {
                 break;
             }
-            chain.push(name_of(name));
-            last = only;
         }
-        all.push(Node {
-            names: chain,
-            weight: nodes[child].weight,
-            own: nodes[last].own,
-            below: below(nodes, names, last),
-            left_out: LeftOut::default(),
-        });
+        let own = paths.weight(start..paths.first_below(&stacks, depth));
+        let level = self.level(parent) + 1;
+        let node = Node { names, weight, own, below: Vec::new(), left_out: LeftOut::default() };
+        self.nodes.push(Grown { node, parent, level });
+        self.push_below(paths, stacks, depth, Some(self.nodes.len() - 1));
     }
-    all.sort_unstable_by(|a, b| b.cmp(a));
-    all
-}
 
-/// Leaves out nodes that are lighter than `least` or deeper than `depth`.
-fn cut(nodes: &mut Vec<Node>, least: u64, at: usize, depth: usize) -> LeftOut {
-    let mut left_out = LeftOut::default();
-    nodes.retain(|node| {
-        let is_kept = node.weight >= least && at <= depth;
-        if !is_kept {
-            let nodes = 1 + count(&node.below);
-            left_out.add(LeftOut { nodes, weight: node.weight, heaviest: node.weight });
+    fn level(&self, parent: Option<usize>) -> usize {
+        parent.map_or(0, |parent| self.nodes[parent].level)
+    }
+
+    fn left_out_of(&mut self, parent: Option<usize>) -> &mut LeftOut {
+        match parent {
+            Some(parent) => &mut self.nodes[parent].node.left_out,
+            None => &mut self.left_out,
         }
-        is_kept
-    });
-    for node in nodes {
-        node.left_out = cut(&mut node.below, least, at + 1, depth);
     }
-    left_out
-}
 
-fn count(nodes: &[Node]) -> usize {
-    nodes.iter().map(|node| 1 + count(&node.below)).sum()
+    /// Counts what is left out, and hangs the nodes below their parents.
+    fn finish(mut self, paths: &Paths<'_>) -> (Vec<Node>, LeftOut) {
+        let too_deep = std::mem::take(&mut self.too_deep);
+        for candidate in std::mem::take(&mut self.candidates).into_iter().chain(too_deep) {
+            let Candidate { weight, start, end, depth, parent, .. } = candidate;
+            let nodes = paths.nodes(&(start..end), depth);
+            self.left_out_of(parent).add(LeftOut { nodes, weight, heaviest: weight });
+        }
+        let mut roots = Vec::new();
+        while let Some(Grown { mut node, parent, .. }) = self.nodes.pop() {
+            // Nodes were found in the order of their weights, and come off in the other one.
+            node.below.reverse();
+            match parent {
+                Some(parent) => self.nodes[parent].node.below.push(node),
+                None => roots.push(node),
+            }
+        }
+        roots.reverse();
+        (roots, self.left_out)
+    }
 }

@@ -143,7 +143,15 @@ fn hostile_names_stay_in_their_lines() {
     }
     assert!(top(&["--format", "md"], profile).contains("| `` c\\|d`e `` |"));
     let deep = "again;".repeat(30_000) + "leaf 1\n" + &"again;".repeat(29_000) + "x 1\n";
-    assert!(top(&["--tree"], &deep).contains("[deeper]"));
+    let tree = top(&["--tree"], &deep);
+    assert_eq!(tree.lines().count(), 3, "{tree}");
+    assert!(tree.contains("again > again > … 28995 more … > again"), "{tree}");
+    // A level for each frame: some are shown, and the others are counted.
+    let levels: String = (1..=1_500).map(|depth| "a;".repeat(depth) + " 1\n").collect();
+    let levels = levels.replace("; 1", " 1");
+    let tree = top(&["--tree", "-n", "2000"], &levels);
+    assert_eq!(tree.lines().count(), 1_001);
+    assert!(tree.ends_with("at most, in each of 500 more\n"), "{tree}");
     assert!(top(&["--callees", "leaf"], &deep).ends_with("leaf\n"));
 }
 
