@@ -16,17 +16,17 @@ use serde_json::Value;
 use super::build::Build;
 use super::target::Target;
 
-/// What a profile lacks.
+/// The names that a profile leaves out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lacks {
-    /// Debug information.
+    /// It has no debug information.
     debug: bool,
-    /// What the profile strips.
+    /// It strips symbols.
     stripped: bool,
 }
 
 impl Lacks {
-    /// What the profile of `target` lacks.
+    /// Asks cargo which names the profile of `target` leaves out.
     pub(super) fn ask(cargo: &OsStr, build: &Build, target: &Target, cwd: &Path) -> Lacks {
         let mut command = Command::new(cargo);
         command.args(build.arguments(target)).args(["--unit-graph", "-Z", "unstable-options"]);

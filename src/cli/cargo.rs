@@ -177,11 +177,11 @@ pub(crate) enum UnitTestKind {
 }
 
 impl CargoOptions {
-    /// What is meant together with `verb`. `verbose` is how often the graph's `-v` was typed: once,
-    /// and the build's command line is said.
+    /// Reads the options together with `verb`. `verbose` counts the graph's `-v`: from one on, the
+    /// build's command line is shown.
     ///
     /// # Errors
-    /// What has no meaning here, with what to write instead.
+    /// An option has no meaning here. The error says which one to write instead.
     pub(crate) fn config(
         &self,
         verb: Option<Verb>,

@@ -18,9 +18,9 @@ _cargo_flamegraph_typed() {
 complete -F _cargo_flamegraph_typed -o bashdefault -o default cargo
 "#;
 
-/// What is added to the completions of `cargo-flamegraph` for `shell`.
+/// Returns the lines to add to the completions of `cargo-flamegraph` for `shell`.
 ///
-/// In zsh nothing is: cargo's completions call `_cargo-flamegraph`.
+/// zsh needs none: cargo's completions call `_cargo-flamegraph`.
 pub(super) fn as_subcommand(shell: Shell, own: &str) -> String {
     match shell {
         Shell::Bash => BASH.into(),

@@ -97,7 +97,7 @@ impl ExportArgs {
         Ok((sink.into_next(), tally))
     }
 
-    /// What viewers call the profile.
+    /// Returns the name of the profile in viewers.
     fn title(&self) -> String {
         let names: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
         if names.is_empty() { "flamepipe".into() } else { names.join(", ") }
