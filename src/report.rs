@@ -58,6 +58,7 @@ fn key(loss: Loss) -> &'static str {
         Loss::CutShort => "cut_short",
         Loss::Mismatched => "mismatched_modules",
         Loss::Replaced => "replaced_names",
+        Loss::OtherUnit => "other_units",
         Loss::Fraction => "fractions",
         Loss::Overflow => "overflows",
     }

@@ -33,6 +33,8 @@ pub enum Loss {
     Mismatched,
     /// Bytes of a name were replaced, because the output format cannot hold them.
     Replaced,
+    /// An input has weights in another unit than the first, so their sum means nothing.
+    OtherUnit,
     /// A weight was a fraction, and only the whole part counts.
     Fraction,
     /// A sum does not fit into 64 bits.
@@ -56,6 +58,10 @@ impl Loss {
                 ("module is not the recorded build", "modules are not the recorded builds")
             }
             Loss::Replaced => ("name with replaced bytes", "names with replaced bytes"),
+            Loss::OtherUnit => (
+                "input in another unit: the sum means nothing",
+                "inputs in other units: the sum means nothing",
+            ),
             Loss::Fraction => ("weight rounded down", "weights rounded down"),
             Loss::Overflow => (
                 "sum reached the largest possible number",

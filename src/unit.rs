@@ -21,16 +21,40 @@ pub(crate) const SAMPLES: &str = "samples";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unit {
     first: Option<BString>,
-    mixed: bool,
+    /// Whether the unit of an input is unknown, or not wanted.
+    is_unknown: bool,
+    /// How many inputs name another unit.
+    others: u64,
+    /// How many inputs name none.
+    without: u64,
 }
 
 impl Unit {
     /// Notes that an input has weights in `unit`, which is empty if unknown.
     pub(crate) fn note(&mut self, unit: &[u8]) {
+        if unit.is_empty() {
+            self.is_unknown = true;
+            return;
+        }
         match &self.first {
             None => self.first = Some(unit.into()),
-            Some(first) => self.mixed |= *first != unit,
+            Some(first) => self.others += u64::from(*first != unit),
         }
+    }
+
+    /// Notes that an input of folded text does not name its unit.
+    pub(crate) fn note_none(&mut self) {
+        self.without += 1;
+    }
+
+    /// How many inputs differ from the first one that names a unit.
+    pub(crate) fn differing(&self) -> u64 {
+        if self.is_unknown {
+            return 0;
+        }
+        // Weights without a unit are most likely samples.
+        let is_other = self.first.as_ref().is_some_and(|first| first != SAMPLES);
+        self.others + if is_other { self.without } else { 0 }
     }
 
     /// Notes the unit in a `line` of folded text.
@@ -43,7 +67,7 @@ impl Unit {
     /// The unit, if it is known and the same for all.
     pub(crate) fn known(&self) -> Option<&BStr> {
         let first = self.first.as_ref().map(|first| first.as_bstr());
-        first.filter(|first| !self.mixed && !first.is_empty())
+        first.filter(|_| self.others == 0 && !self.is_unknown)
     }
 
     /// The line that names the unit, if a reader could not guess it.
@@ -142,9 +166,19 @@ mod tests {
             lines.iter().for_each(|line| unit.note_line(line.as_bytes()));
             assert_eq!(unit.known(), known.map(BStr::new), "{lines:?}");
         }
+        let differing = |lines: &[&str], without| {
+            let mut unit = Unit::default();
+            (0..without).for_each(|_| unit.note_none());
+            lines.iter().for_each(|line| unit.note_line(line.as_bytes()));
+            unit.differing()
+        };
+        assert_eq!(differing(&["# unit: ns", "# unit: ns"], 0), 0);
+        assert_eq!(differing(&["# unit: ns", "# unit: cycles"], 1), 2);
+        assert_eq!(differing(&["# unit: samples"], 1), 0);
+        assert_eq!(differing(&[], 2), 0);
         assert_eq!(of_line(&line(b"a b")), Some(BStr::new("a b")));
         assert_eq!(of_line(&line(b"")), Some(BStr::new("")));
-        let said = |unit: &str| Unit { first: Some(unit.into()), mixed: false }.line();
+        let said = |unit: &str| Unit { first: Some(unit.into()), ..Unit::default() }.line();
         assert_eq!((said("ns"), said(SAMPLES)), (Some(b"# unit: ns 0\n".to_vec()), None));
     }
 

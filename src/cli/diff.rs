@@ -87,6 +87,10 @@ pub struct DiffArgs {
     #[arg(long, value_name = "PCT", value_parser = percent)]
     pub(crate) fail_above: Option<f64>,
 
+    /// Write nothing, and exit with 0, if neither profile has samples
+    #[arg(long, conflicts_with = "fail_above")]
+    pub(crate) allow_empty: bool,
+
     /// How perf.data is read.
     #[command(flatten)]
     pub(crate) recording: RecordingArgs,
@@ -245,6 +249,11 @@ impl Program for DiffArgs {
         differ.second();
         let second = self.fold(after, &mut frames, &mut differ, &mut tally)?;
         let totals = differ.totals();
+        if totals == [0, 0] && self.allow_empty {
+            differ.into_inner().into_inner().commit()?;
+            report(Self::NAME, self.quiet, &tally);
+            return Ok(Done::strict(self.strict, &tally));
+        }
         if totals == [0, 0] {
             return Err(first.or(second).unwrap_or_else(|| nothing(&names)).into());
         }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
@@ -10,8 +11,8 @@ use super::io::{Input, Output, report};
 use super::program::{Done, Program};
 use super::rules::Rules;
 use crate::error::Error;
-use crate::filter::{Config, FoldedFilter, Heaviest, Minimum, SampleFilter, Weights};
-use crate::folded::{self, FoldedSink, Writer};
+use crate::filter::{Config, FoldedFilter, Heaviest, SampleFilter, Weights};
+use crate::folded::{self, FoldedSink, Minimum, Writer};
 use crate::input::{Format, may_be_folded};
 use crate::sample::{FrameTable, SampleSink};
 use crate::script;
@@ -107,23 +108,11 @@ pub struct FilterArgs {
     pub(crate) rules: Rules,
 
     /// Drop folded stacks that weigh less: 500, or 0.1% of the total that is left
-    #[arg(long, value_name = "WEIGHT", value_parser = minimum, help_heading = "Heavy stacks")]
+    #[arg(long, value_name = "WEIGHT", value_parser = Minimum::from_str, help_heading = "Heavy stacks")]
     pub(crate) min_weight: Option<Minimum>,
     /// Keep only the N heaviest folded stacks
     #[arg(long, value_name = "N", help_heading = "Heavy stacks")]
     pub(crate) top: Option<usize>,
-}
-
-/// `500` or `0.1%`.
-fn minimum(text: &str) -> anyhow::Result<Minimum> {
-    let Some(percent) = text.strip_suffix('%') else {
-        return Ok(Minimum::Weight(
-            text.parse().context("expected a weight such as 500, or a share such as 0.1%")?,
-        ));
-    };
-    let percent: f64 = percent.parse().context("expected a number before the %")?;
-    anyhow::ensure!((0.0..=100.0).contains(&percent), "a share must be 0% to 100%");
-    Ok(Minimum::Percent(percent))
 }
 
 /// A `--format`.

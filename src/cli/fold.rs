@@ -1,20 +1,22 @@
 //! `fg-fold`: folds any profile.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::Context;
+use bstr::{BString, ByteSlice};
 use clap::{ArgAction, Parser};
 
 use super::folding::{FoldingArgs, fold_inputs, write_report};
-use super::io::{Output, report};
+use super::io::{Input, Output, report};
 use super::logger;
 use super::program::{Done, Program};
 use super::script::RecordingArgs;
 use crate::fold::parts::Parts;
-use crate::fold::{self, Merge};
-use crate::folded::{FoldedSink, Writer};
+use crate::fold::{self, Bound, Labels, Merge};
+use crate::folded::{FoldedSink, Minimum, Writer};
 use crate::input::{self, Format};
 use crate::parallel;
 use crate::script;
@@ -72,6 +74,24 @@ pub struct FoldArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "skip_after"])]
     split_files: Option<PathBuf>,
 
+    /// Put KEY=VALUE above all other frames, to tell profiles apart once they are merged; may be
+    /// repeated
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = label, value_delimiter = ',', conflicts_with = "split_files")]
+    label: Vec<BString>,
+
+    /// Multiply the weights by FACTOR, so that profiles with different sampling rates can be merged
+    #[arg(long, value_name = "FACTOR", value_parser = factor, conflicts_with = "split_files")]
+    scale: Option<f64>,
+
+    /// Cut stacks where the tree below is lighter than WEIGHT: 500, or 0.1% of the profile. What was
+    /// cut off becomes `[other]`, so no weight is lost
+    #[arg(long, value_name = "WEIGHT", value_parser = Minimum::from_str, conflicts_with = "split_files")]
+    min_weight: Option<Minimum>,
+
+    /// Write nothing, and exit with 0, if there are no samples
+    #[arg(long)]
+    allow_empty: bool,
+
     /// Fold perf-script text exactly as inferno-collapse-perf 0.12 does, with its code and its
     /// errors
     #[arg(long, conflicts_with_all = ["weight", "split", "merge_threads"])]
@@ -103,6 +123,11 @@ pub struct FoldArgs {
     /// Show which files the names are read from
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
+
+    /// Fold the files that FILE lists, one on each line, or with a zero byte after each; `-` is
+    /// standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    files_from: Option<PathBuf>,
 
     /// Files to fold; `-` is standard input [default: standard input]
     #[arg(value_name = "FILE")]
@@ -138,6 +163,7 @@ impl FoldArgs {
             lenient: false,
             script: script::Config { addresses: self.addrs, ..self.recording.config() },
             inferno: self.inferno_compat,
+            allow_empty: self.allow_empty,
             threads: self.threads(),
         }
     }
@@ -173,10 +199,16 @@ impl FoldArgs {
     /// Folds all inputs into `next`.
     fn fold_into<S: FoldedSink>(&self, next: S) -> anyhow::Result<(S, Tally)> {
         let config = self.input_config();
-        let merge = Merge::new(next).parallel(config.threads > 1);
-        let folding = self.fold_config();
-        let folded = fold_inputs(Self::NAME, self.quiet, &self.files, &config, folding, merge)?;
-        Ok((folded.sink.into_next(), folded.tally))
+        let labels = Labels::new(self.label.clone(), self.scale, next);
+        let merge = Merge::new(labels).parallel(config.threads > 1);
+        let bound = Bound::new(self.min_weight, merge);
+        let folding = fold::Config { allow_empty: self.allow_empty, ..self.fold_config() };
+        let files = match &self.files_from {
+            Some(list) => listed(list)?,
+            None => self.files.clone(),
+        };
+        let folded = fold_inputs(Self::NAME, self.quiet, &files, &config, folding, bound)?;
+        Ok((folded.sink.into_next().into_next().into_next(), folded.tally))
     }
 
     fn done(&self, quality: Option<Output>, tally: &Tally) -> anyhow::Result<Done> {
@@ -184,6 +216,34 @@ impl FoldArgs {
         report(Self::NAME, self.quiet, tally);
         Ok(Done::strict(self.strict, tally))
     }
+}
+
+/// The paths in `list`. If there is a zero byte, each path ends in one, as `find -print0` writes them.
+fn listed(list: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let Input { name, mut reader, .. } = Input::open(list)?;
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).with_context(|| format!("cannot read {name}"))?;
+    let end = if text.contains(&0) { b'\0' } else { b'\n' };
+    let paths = text.split(|&byte| byte == end).filter(|path| !path.is_empty());
+    let paths: Vec<PathBuf> = paths.map(|path| path.to_path_lossy().into_owned()).collect();
+    anyhow::ensure!(!paths.is_empty(), "{name} lists no files");
+    Ok(paths)
+}
+
+/// A label: `host=a`.
+fn label(text: &str) -> anyhow::Result<BString> {
+    let is_pair = text.split_once('=').is_some_and(|(key, _)| !key.is_empty());
+    anyhow::ensure!(is_pair, "expected KEY=VALUE");
+    let is_frame = !text.contains(|c: char| c == ';' || c.is_control());
+    anyhow::ensure!(is_frame, "a label must not contain `;` or control characters");
+    Ok(text.into())
+}
+
+/// A factor of `--scale`.
+fn factor(text: &str) -> anyhow::Result<f64> {
+    let factor: f64 = text.parse().context("expected a number")?;
+    anyhow::ensure!(factor.is_finite() && factor > 0.0, "it must be more than 0");
+    Ok(factor)
 }
 
 /// Writes each part to a file. The index comes last, when all its files are there.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempPath;
 
+use super::pack::Packed;
 use super::program::Failure;
 use super::{progress, signals};
 use crate::input::decode;
@@ -256,9 +257,9 @@ pub(crate) struct Output {
 
 enum To {
     /// A stream: standard output, a terminal, a FIFO, `/dev/null`.
-    Stream(BufWriter<Box<dyn Write + Send>>),
+    Stream(Packed<BufWriter<Box<dyn Write + Send>>>),
     /// A file beside `target`, which is renamed to it on commit.
-    File { file: BufWriter<File>, temporary: TempPath, target: PathBuf },
+    File { file: Packed<BufWriter<File>>, temporary: TempPath, target: PathBuf },
 }
 
 /// Who may read a new file. An existing file keeps its mode.
@@ -272,18 +273,31 @@ enum Readers {
 
 impl Output {
     /// Opens `path` for writing. `None`, `-` and `/dev/stdout` are standard output, which is never
-    /// replaced, even if it is a file.
+    /// replaced, even if it is a file. The content is packed if the name ends in `.gz` or `.zst`.
     pub(crate) fn create(path: Option<&Path>) -> Result<Output> {
-        Output::for_readers(path, Readers::All)
+        let mut output = Output::as_it_is(path, Readers::All)?;
+        let Some(path) = path.filter(|_| !output.is_stdout) else { return Ok(output) };
+        let packing = || format!("cannot pack {}", path.display());
+        output.to = match output.to {
+            To::Stream(out) => {
+                To::Stream(Packed::by_name(path, out.finish()?).with_context(packing)?)
+            }
+            To::File { file, temporary, target } => {
+                let file = Packed::by_name(path, file.finish()?).with_context(packing)?;
+                To::File { file, temporary, target }
+            }
+        };
+        Ok(output)
     }
 
     /// Like [`Output::create`], for a file that may hold a program's memory or kernel addresses:
     /// only its owner may read a new file.
     pub(crate) fn create_private(path: Option<&Path>) -> Result<Output> {
-        Output::for_readers(path, Readers::Owner)
+        Output::as_it_is(path, Readers::Owner)
     }
 
-    fn for_readers(path: Option<&Path>, readers: Readers) -> Result<Output> {
+    /// Opens an output whose bytes are written as they are.
+    fn as_it_is(path: Option<&Path>, readers: Readers) -> Result<Output> {
         match path {
             Some(path) if !["-", "/dev/stdout", "/dev/fd/1"].map(Path::new).contains(&path) => {
                 let name = path.display().to_string();
@@ -292,7 +306,7 @@ impl Output {
             }
             _ => {
                 let stdout: Box<dyn Write + Send> = Box::new(io::stdout());
-                let to = To::Stream(BufWriter::with_capacity(1 << 16, stdout));
+                let to = To::Stream(Packed::Plain(BufWriter::with_capacity(1 << 16, stdout)));
                 Ok(Output { name: "standard output".into(), is_stdout: true, to })
             }
         }
@@ -303,9 +317,9 @@ impl Output {
         Output::create_private(path)?.binary("the recording")
     }
 
-    /// Like [`Output::create`], but refuses a terminal.
+    /// Opens an output of binary bytes, which are written as they are, but not to a terminal.
     pub(crate) fn create_binary(path: Option<&Path>) -> Result<Output> {
-        Output::create(path)?.binary("the profile")
+        Output::as_it_is(path, Readers::All)?.binary("the profile")
     }
 
     fn binary(self, what: &str) -> Result<Output> {
@@ -422,7 +436,8 @@ fn open(path: &Path, readers: Readers) -> io::Result<To> {
         _ => {
             // Append, so that what others wrote to an open file stays.
             let stream = File::options().write(true).append(cfg!(unix)).open(path)?;
-            return Ok(To::Stream(BufWriter::with_capacity(1 << 16, Box::new(stream))));
+            let stream: Box<dyn Write + Send> = Box::new(stream);
+            return Ok(To::Stream(Packed::Plain(BufWriter::with_capacity(1 << 16, stream))));
         }
     };
     if old.is_some() {
@@ -443,7 +458,8 @@ fn open(path: &Path, readers: Readers) -> io::Result<To> {
     signals::remove_on_interrupt(temporary.path());
     // Errors of the parts do not have the name of the temporary file.
     let (file, temporary) = temporary.into_parts();
-    Ok(To::File { file: BufWriter::with_capacity(1 << 16, file), temporary, target })
+    let file = Packed::Plain(BufWriter::with_capacity(1 << 16, file));
+    Ok(To::File { file, temporary, target })
 }
 
 /// The file that the links at `path` lead to, even if it does not exist. `path` itself if the links
@@ -496,10 +512,9 @@ fn new_file_mode<'a, 'b>(
 
 fn commit(to: To) -> io::Result<()> {
     match to {
-        To::Stream(mut stream) => stream.flush(),
-        To::File { mut file, temporary, target } => {
-            file.flush()?;
-            drop(file);
+        To::Stream(stream) => stream.finish()?.flush(),
+        To::File { file, temporary, target } => {
+            file.finish()?.flush()?;
             let path = temporary.to_owned();
             temporary.persist(target).map_err(|error| error.error)?;
             signals::keep_on_interrupt(&path);

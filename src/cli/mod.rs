@@ -23,6 +23,7 @@ mod io;
 mod live;
 mod logger;
 mod man;
+mod pack;
 mod palette_map;
 mod program;
 mod progress;

@@ -1,7 +1,7 @@
 //! Drops stacks that are too light. This filter must see all stacks first.
 
 use crate::error::Result;
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::{Folded, FoldedSink, Minimum};
 use crate::sample::{FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Count, Tally};
@@ -20,15 +20,6 @@ impl Weights {
     pub fn keeps_everything(&self) -> bool {
         *self == Weights::default()
     }
-}
-
-/// The least weight of a stack.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Minimum {
-    /// In the profile's unit.
-    Weight(u64),
-    /// In percent of the weight of all stacks.
-    Percent(f64),
 }
 
 /// A stage that passes on the heaviest stacks, with their lines, in their order.
@@ -77,8 +68,7 @@ impl<S: FoldedSink> Heaviest<S> {
         let all = total(|sums| sums.0).max(total(|sums| sums.1));
         let heavy = |weight: u64| match self.weights.minimum {
             None => true,
-            Some(Minimum::Weight(least)) => weight >= least,
-            Some(Minimum::Percent(percent)) => weight as f64 * 100.0 >= percent * all,
+            Some(minimum) => minimum.is_met(weight, all),
         };
         let mut order: Vec<usize> = (0..sums.len()).collect();
         // The sort is stable: among equals the first stays first.

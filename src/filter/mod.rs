@@ -21,7 +21,7 @@ mod show;
 
 pub use edit::Edit;
 pub use folded::FoldedFilter;
-pub use heaviest::{Heaviest, Minimum, Weights};
+pub use heaviest::{Heaviest, Weights};
 pub use pattern::Pattern;
 pub use predicate::Predicate;
 pub use preset::Preset;

@@ -153,7 +153,9 @@ impl<S: FoldedSink> Folder<S> {
         let read = tally.read.items;
         let other = lost(Loss::OtherEvent);
         let bare = lost(Loss::NoStack);
-        if read == 0 {
+        if read == 0 && self.config.allow_empty && lost(Loss::Odd) == 0 {
+            Ok(())
+        } else if read == 0 {
             let used = tally.seen.map_or(0, |seen| seen.counted);
             let seconds = used as f64 / 1e9;
             let why = match lost(Loss::Odd) {
@@ -302,7 +304,7 @@ struct Named {
 }
 
 impl Unnamed<'_> {
-    /// FrameNames the stacks with these numbers.
+    /// Names the stacks with these numbers.
     fn name(&self, frames: &FrameTable, numbers: Range<usize>) -> Named {
         let mut named = Named::default();
         for (key, Weight { weight, .. }) in numbers.map(|number| self.stacks.get(number)) {

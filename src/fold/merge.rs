@@ -65,6 +65,10 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         Ok(())
     }
 
+    fn no_unit(&mut self) {
+        self.unit.note_none();
+    }
+
     /// Equal stacks are neighbours once they are sorted.
     fn distinct(&mut self) {
         self.stacks.close();
@@ -96,6 +100,7 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
             self.next.many(frames, &pieces)?;
         }
         tally.lose(Loss::Fraction, self.fractions, 0);
+        tally.lose(Loss::OtherUnit, self.unit.differing(), 0);
         // A single weight could be as large, but no real one is.
         tally.lose(Loss::Overflow, full, 0);
         self.next.finish(frames, tally)

@@ -12,8 +12,10 @@
 //! Options and names are those of inferno-collapse-perf. [`name`] lists where inferno is wrong.
 
 mod arguments;
+mod bound;
 mod event;
 mod folder;
+mod labels;
 mod lanes;
 mod merge;
 #[doc(hidden)] // For the slow twin of the folder, in the tests.
@@ -30,9 +32,11 @@ mod sums;
 
 use bstr::BString;
 
+pub use bound::Bound;
 #[doc(hidden)] // As above.
 pub use event::base_event;
 pub use folder::Folder;
+pub use labels::Labels;
 pub use lanes::Lanes;
 pub use merge::Merge;
 pub(crate) use portions::{Worker, fold_all};
@@ -61,6 +65,8 @@ pub struct Config {
     pub weighing: Weighing,
     /// Omit the `# unit` line, even if the input has one: see [`crate::unit`].
     pub no_unit: bool,
+    /// Accept an input without samples.
+    pub allow_empty: bool,
     /// The event to fold, with or without its modifiers. `None` is the first event that the
     /// recording lists. If text lists none, it is the most frequent one. `off-cpu`, the time that
     /// threads were blocked, is folded beside a clock, because both are nanoseconds; each then has

@@ -6,18 +6,21 @@
 //! into text. An item that does not change keeps its line, byte for byte.
 
 mod joined;
+mod minimum;
 mod write;
 
 use std::io::{BufRead, ErrorKind};
 
 use bstr::ByteSlice;
 use joined::Joined;
+pub use minimum::{Minimum, NoMinimum};
 pub use write::Writer;
 pub(crate) use write::{format, restack};
 
 use crate::error::{Error, Result};
 use crate::sample::{Frame, FrameId, FrameTable};
 use crate::tally::{Count, Loss, Tally};
+use crate::unit;
 
 /// The root of stacks sampled on the processor, where those of threads that were blocked are beside
 /// them. Both weigh nanoseconds.
@@ -97,6 +100,9 @@ pub trait FoldedSink {
     /// Says that hardly any of the following stacks are equal, so it is not worth looking for them.
     fn distinct(&mut self) {}
 
+    /// Says that an input of folded text has no line that names its unit.
+    fn no_unit(&mut self) {}
+
     /// Ends the stream: pushes held items, ends the next sink, and adds this stage's counts to
     /// `tally`.
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()>;
@@ -172,6 +178,7 @@ pub fn read<R: BufRead>(
 ) -> Result<()> {
     let mut cut = Vec::new();
     let mut stack = Stack::default();
+    let stacks_before = tally.folded_before;
     let reading = || Error::io(|| format!("cannot read {input}"));
     loop {
         let buffer = match reader.fill_buf() {
@@ -188,6 +195,9 @@ pub fn read<R: BufRead>(
         }
         cut.clear();
         if reader.read_until(b'\n', &mut cut).map_err(reading())? == 0 {
+            if !stack.has_unit && tally.folded_before > stacks_before {
+                sink.no_unit();
+            }
             return Ok(());
         }
         // Every writer ends the last line, whose weight may lack digits now.
@@ -202,6 +212,8 @@ pub fn read<R: BufRead>(
 struct Stack {
     joined: Joined,
     ids: Vec<FrameId>,
+    /// Whether a line named the unit.
+    has_unit: bool,
 }
 
 impl Stack {
@@ -217,6 +229,7 @@ impl Stack {
             if !is_comment(line) {
                 tally.odd(line);
             }
+            self.has_unit |= unit::of_line(line).is_some();
             return sink.text(line);
         };
         tally.read += Count::one(weight);

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::format::{Format, may_be_folded};
 use super::inferno;
-use super::start::read_start;
+use super::start::{read_start, telling_lines};
 use super::text::{self, TextFile};
 use super::{Input, recording};
 use crate::error::{Error, Result};
@@ -23,6 +23,8 @@ pub struct Config {
     pub format: Option<Format>,
     /// Accept folded stacks with odd lines before the first stack. Otherwise they are refused.
     pub lenient: bool,
+    /// Skip inputs that are empty, or have only comments. Otherwise they are refused.
+    pub allow_empty: bool,
     /// How many threads may fold recordings and large files of text. 0 and 1 mean one.
     pub threads: usize,
     /// Fold perf-script text with inferno.
@@ -82,13 +84,20 @@ impl<'a> Source<'a> {
         let Input { ref name, mut reader, path, progress } = input;
         let reading = || format!("cannot read {name}");
         let (start, is_whole) = match self.config.format {
-            None => read_start(&mut reader, name)?,
+            None => match read_start(&mut reader, name) {
+                Err(Error::Empty { .. }) if self.config.allow_empty => return Ok(()),
+                start => start?,
+            },
             Some(_) => (Vec::new(), false),
         };
         let assumed = self.config.inferno.then_some(Format::Script);
         let told = self.config.format.or_else(|| Format::sniff(&start, is_whole)).or(assumed);
         let lenient = || (self.config.lenient && may_be_folded(&start)).then_some(Format::Folded);
         let Some(format) = told.or_else(lenient) else {
+            // What a filter leaves if it drops everything: `# unit: ns 0`.
+            if self.config.allow_empty && is_whole && telling_lines(&start).next().is_none() {
+                return Ok(());
+            }
             let expected =
                 "perf-script text, perf.data, folded stacks or any other format this stage reads";
             return Err(Format::unknown(name, &start, expected));

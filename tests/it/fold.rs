@@ -21,6 +21,7 @@ mod naive_reader;
 mod foreign;
 mod inferno_compat;
 mod inferno_errors;
+mod merging;
 mod program;
 mod splits;
 mod texts;
