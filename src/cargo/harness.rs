@@ -33,9 +33,17 @@ pub(super) fn work(launch: &Launch, target: &Target) -> Result<Vec<String>> {
         Some(names) if !names.is_empty() => return Ok(names),
         Some(_) => {}
     }
+    let place = format!("{} {}", target.kind.noun(), target.name);
+    let ignored = names(launch, &[&typed[..], &[&"--ignored".into()]].concat()).unwrap_or_default();
+    if !ignored.is_empty() {
+        return Err(Error::Choice {
+            what: format!("all that would run in {place} is ignored"),
+            candidates: ignored,
+            remedy: "add --ignored or --include-ignored behind `--`".into(),
+        });
+    }
     let unfiltered: Vec<&OsString> = typed.into_iter().filter(|word| *word == "--bench").collect();
     let all = names(launch, &unfiltered).unwrap_or_default();
-    let place = format!("{} {}", target.kind.noun(), target.name);
     let elsewhere = "name another target with --test, --unit-test or --bench";
     let (what, remedy) = if all.is_empty() {
         (format!("{place} has no tests or benchmarks to record"), elsewhere.to_owned())
@@ -51,11 +59,26 @@ fn lists(executable: &Path) -> bool {
         .is_ok_and(|code| MARKS.iter().any(|mark| memmem::find(&code, mark.as_bytes()).is_some()))
 }
 
-/// The list of the harness with these arguments; `None` if it refuses.
+/// The names that the harness runs with these arguments; `None` if it does not list them.
 fn names(launch: &Launch, arguments: &[&OsString]) -> Option<Vec<String>> {
+    let with = |more: &[&str]| list(launch, arguments, more);
+    let terse = |more: &[&str]| with(&[&["--list", "--format", "terse"], more].concat());
+    // Older harnesses have no format.
+    let mut names = terse(&[]).or_else(|| with(&["--list"]))?;
+    // The list has ignored tests too.
+    let runs_ignored = ["--ignored", "--include-ignored"];
+    if !arguments.iter().any(|typed| runs_ignored.iter().any(|option| *typed == option)) {
+        let ignored = terse(&["--ignored"]).unwrap_or_default();
+        names.retain(|name| !ignored.contains(name));
+    }
+    Some(names)
+}
+
+fn list(launch: &Launch, arguments: &[&OsString], more: &[&str]) -> Option<Vec<String>> {
     let mut command = Command::new(&launch.program);
-    command.args(arguments).arg("--list").envs(launch.env.iter().map(|(key, value)| (key, value)));
-    command.current_dir(&launch.cwd).stdin(Stdio::null());
+    command.args(arguments).args(more).envs(launch.env.iter().map(|(key, value)| (key, value)));
+    // divan writes whole names only for nextest.
+    command.env("NEXTEST", "1").current_dir(&launch.cwd).stdin(Stdio::null());
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(listed(&String::from_utf8_lossy(&output.stdout)))
 }

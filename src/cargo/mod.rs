@@ -70,7 +70,7 @@ pub struct Launch {
     pub env: Vec<(OsString, OsString)>,
     /// Where to run it.
     pub cwd: PathBuf,
-    /// What it is, for people: `app: test api · creates_user`.
+    /// What it is, for the title: `app: test api · creates_user`.
     pub about: String,
     /// The names of the tests that a harness runs, if it lists them.
     pub tests: Vec<String>,
@@ -85,6 +85,26 @@ impl Launch {
     /// The program and its arguments.
     pub fn command(&self) -> Vec<OsString> {
         std::iter::once(&self.program).chain(&self.args).cloned().collect()
+    }
+
+    /// What it is without the filter: `app: test api`.
+    pub(crate) fn target(&self) -> &str {
+        self.about.split(FILTER).next().unwrap_or_default()
+    }
+
+    /// The launch of one of its `tests` alone, with the same options. As for cargo, the filters
+    /// come first.
+    pub(crate) fn alone(&self, test: &str) -> Launch {
+        let is_option = |word: &OsStr| word.as_encoded_bytes().starts_with(b"-");
+        let options = self.args.iter().skip_while(|word| !is_option(word));
+        let options = options.filter(|word| *word != "--exact").cloned();
+        let target = self.target();
+        Launch {
+            args: [test.into(), "--exact".into()].into_iter().chain(options).collect(),
+            about: format!("{target}{FILTER}{test}"),
+            tests: vec![test.to_owned()],
+            ..self.clone()
+        }
     }
 }
 
@@ -178,6 +198,9 @@ pub fn prepare(
     Ok(launch)
 }
 
+/// What stands before the name of a test in a title.
+const FILTER: &str = " · ";
+
 /// The package, the target, and the filter of a harness: `app: test api · creates_user`.
 fn about(target: &Target, trailing: &[OsString]) -> String {
     let package = target.spec.split('@').next().unwrap_or_default();
@@ -191,7 +214,8 @@ fn about(target: &Target, trailing: &[OsString]) -> String {
     let filters = trailing.iter().map(|argument| argument.to_string_lossy());
     let filters = filters.take_while(|argument| is_harness && !argument.starts_with('-'));
     for filter in filters {
-        about += &format!(" · {filter}");
+        about += FILTER;
+        about += &filter;
     }
     about
 }

@@ -158,6 +158,15 @@ pub(crate) struct CargoOptions {
     #[arg(long, hide = true)]
     no_fail_fast: bool,
 
+    /// Draw a graph of each test, run alone, and a page that lists them with their heaviest
+    /// functions. -o names the folder [default: flamegraphs]
+    #[arg(long)]
+    pub(crate) per_test: bool,
+
+    /// Draw a graph of each benchmark, as --per-test does of each test
+    #[arg(long, conflicts_with = "per_test")]
+    pub(crate) per_bench: bool,
+
     /// Keep the frames of the test and benchmark harness, from the start of the program to the code
     /// under test
     #[arg(long)]
@@ -258,6 +267,8 @@ impl CargoOptions {
             match verb {
                 Some(Verb::Test) => Wanted::AnyTest,
                 Some(Verb::Bench) => Wanted::AnyBench,
+                None if self.per_test => Wanted::AnyTest,
+                None if self.per_bench => Wanted::AnyBench,
                 Some(Verb::Run) | None => Wanted::Run,
             }
         };

@@ -11,7 +11,7 @@ use super::cargo_words::{self, features_for_frequency};
 use super::graph::{GraphOptions, Subject, command_line};
 use super::io::{report, say};
 use super::program::{Done, Program};
-use super::{completions, help};
+use super::{completions, help, per_test};
 use crate::cargo::prepare;
 
 const EXAMPLES: &str = "  \
@@ -76,7 +76,10 @@ impl Program for CargoFlamegraphArgs {
         let quiet = self.graph.quiet();
         let (verb, filter) = cargo_words::verb(&self.words)?;
         let config = self.cargo.config(verb, self.graph.verbose(), quiet)?;
-        self.graph.check()?;
+        let mut graph = self.graph;
+        let is_each = (self.cargo.per_test || self.cargo.per_bench) && !self.cargo.no_run;
+        let folder = is_each.then(|| graph.take_folder()).transpose()?;
+        graph.check()?;
         let cwd = std::env::current_dir().context("cannot find the working directory")?;
         let filter = filter.map(OsString::from);
         let arguments: Vec<OsString> = filter.into_iter().chain(self.trailing).collect();
@@ -95,6 +98,14 @@ impl Program for CargoFlamegraphArgs {
         if self.cargo.keep_harness {
             launch.presets.clear();
         }
-        self.graph.run(Self::NAME, Subject::Launch(launch))
+        let Some(folder) = folder else {
+            return graph.run(Self::NAME, Subject::Launch(launch));
+        };
+        if launch.tests.is_empty() {
+            let target = launch.target();
+            let why = "so they cannot be recorded one by one: omit --per-test and --per-bench";
+            anyhow::bail!("{target} does not list its tests or benchmarks, {why}");
+        }
+        per_test::run(Self::NAME, &graph, &folder, &launch)
     }
 }

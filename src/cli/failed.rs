@@ -1,18 +1,34 @@
 //! Says how the recorded program failed, and keeps the older graph.
 
+use std::fmt::{self, Display};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// A program that fails within this many samples did not do what the user wanted to see.
 const FEW_SAMPLES: u64 = 100;
 
-/// How the program ended, unless it succeeded. Statuses above 128 are those of shells for signals.
-pub(crate) fn in_words(status: u8) -> Option<String> {
-    let signal = status.checked_sub(128).and_then(|signal| name_of(signal.into()));
-    match (status, signal) {
-        (0, _) => None,
-        (_, Some(signal)) => Some(format!("the program was killed by {signal}")),
-        (_, None) => Some(format!("the program exited with {status}")),
+/// How a program failed. Statuses above 128 are those of shells for signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed(pub(crate) u8);
+
+impl Failed {
+    /// `None` if the program succeeded.
+    pub(crate) fn of(status: u8) -> Option<Failed> {
+        (status != 0).then_some(Failed(status))
+    }
+
+    /// What happened to it.
+    pub(crate) fn words(self) -> String {
+        match self.0.checked_sub(128).and_then(|signal| name_of(signal.into())) {
+            Some(signal) => format!("was killed by {signal}"),
+            None => format!("exited with {}", self.0),
+        }
+    }
+}
+
+impl Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the program {}", self.words())
     }
 }
 
@@ -55,12 +71,13 @@ mod tests {
 
     #[test]
     fn statuses_are_named() {
-        assert_eq!(in_words(0), None);
-        assert_eq!(in_words(2).unwrap(), "the program exited with 2");
-        assert_eq!(in_words(128).unwrap(), "the program exited with 128");
-        assert_eq!(in_words(255).unwrap(), "the program exited with 255");
+        let words = |status| Failed::of(status).map(Failed::words);
+        assert_eq!(words(0), None);
+        assert_eq!(words(2).unwrap(), "exited with 2");
+        assert_eq!(words(128).unwrap(), "exited with 128");
+        assert_eq!(words(255).unwrap(), "exited with 255");
         #[cfg(unix)]
-        assert_eq!(in_words(139).unwrap(), "the program was killed by SIGSEGV");
+        assert_eq!(words(139).unwrap(), "was killed by SIGSEGV");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
 
 use super::binary::is_closed_pipe;
-use super::failed;
+use super::failed::{self, Failed};
 use super::folding::{FoldingArgs, write_report};
 use super::io::{Input, Output, report, say, say_more};
 use super::live::{self, Drawn, Live};
@@ -30,14 +30,17 @@ use crate::output::{Format, Target, live_page};
 use crate::pipeline;
 use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
+use crate::tally::Tally;
 use crate::watch::{Server, Watch};
+
+const DEFAULT_OUTPUT: &str = "flamegraph.svg";
 
 /// The options of flamegraph 0.6.15 that both programs take, with its defaults.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GraphOptions {
     /// Write the graph to FILE: a page with several views if it ends in .html, otherwise an SVG.
     /// May be repeated
-    #[arg(short, long = "output", default_value = "flamegraph.svg", value_name = "FILE")]
+    #[arg(short, long = "output", default_value = DEFAULT_OUTPUT, value_name = "FILE")]
     outputs: Vec<PathBuf>,
 
     /// Open the graph in its default program
@@ -99,6 +102,22 @@ pub(crate) struct GraphOptions {
     quiet: bool,
 }
 
+/// A graph that was drawn.
+pub(crate) struct Drawing {
+    /// The outputs as they were typed.
+    written: String,
+    /// The absolute path of the first output that is a file.
+    place: Option<PathBuf>,
+    /// The tally of all stages.
+    pub(crate) tally: Tally,
+    /// How the recorded program failed.
+    pub(crate) failed: Option<Failed>,
+    /// Whether the recording was kept, if the user asked for it. The graph is complete even if not.
+    kept: Result<()>,
+    /// How we end.
+    pub(crate) done: Done,
+}
+
 /// The profile that is drawn.
 pub(crate) enum Subject {
     /// A new recording.
@@ -137,8 +156,70 @@ impl GraphOptions {
         Ok(())
     }
 
+    /// The folder that `-o` names, which is made if it is missing, for graphs and a page with links
+    /// to them. From now on, that page is the output.
+    pub(crate) fn take_folder(&mut self) -> Result<PathBuf> {
+        let folder = match self.outputs.as_slice() {
+            [typed] if typed != Path::new(DEFAULT_OUTPUT) => typed.clone(),
+            [_] => "flamegraphs".into(),
+            _ => return Err(Failure::Usage("-o names one folder for all graphs".into()).into()),
+        };
+        let unfit = [
+            (self.keep.is_some(), "--keep"),
+            (self.live, "--live"),
+            (self.graph.no_embed, "--no-embed"),
+            (self.folding.report.is_some(), "--report"),
+        ];
+        if let Some((_, option)) = unfit.iter().find(|(typed, _)| *typed) {
+            let what = format!("{option} is for a single graph: omit it");
+            return Err(Failure::Usage(what).into());
+        }
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+        self.outputs = vec![folder.join("index.html")];
+        Ok(folder)
+    }
+
+    /// The same options for another output.
+    pub(crate) fn to(&self, output: PathBuf) -> GraphOptions {
+        GraphOptions { outputs: vec![output], ..self.clone() }
+    }
+
+    /// Whether the workload's status is ignored.
+    pub(crate) fn ignores_status(&self) -> bool {
+        self.record.ignore_status
+    }
+
+    /// Says where the finished graph is, or opens it.
+    pub(crate) fn show(&self, place: Option<&Path>) -> Result<()> {
+        let path = self.outputs.first().cloned().unwrap_or_default();
+        if self.open && !self.live {
+            let remedy = format!("it is complete, so open {} yourself", path.display());
+            return open_in_browser(path.as_os_str(), &remedy);
+        }
+        if let Some(place) = place.filter(|_| !self.live && !self.quiet) {
+            say_more(format_args!("  open {} in a browser, or add --open", place.display()));
+        }
+        Ok(())
+    }
+
     /// Records, draws, and passes on the workload's status. Messages start with `name`.
     pub(crate) fn run(self, name: &'static str, subject: Subject) -> Result<Done> {
+        let drawing = self.clone().draw(name, subject)?;
+        let Drawing { written, place, tally, failed, kept, done } = drawing;
+        report(name, self.quiet, &format_args!("wrote {written}: {tally}"));
+        if let Some(failed) = failed.filter(|_| !self.quiet) {
+            let what = "the graph shows what it did until then";
+            say(name, format_args!("{failed}; {what}"));
+        }
+        // The reader of a FIFO may close it early.
+        kept.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })?;
+        self.show(place.as_deref())?;
+        Ok(done)
+    }
+
+    /// Records and draws.
+    pub(crate) fn draw(self, name: &'static str, subject: Subject) -> Result<Drawing> {
         let quiet = self.quiet;
         logger::install(name, quiet, 0);
         let post_process = self.post_process_words()?;
@@ -168,12 +249,15 @@ impl GraphOptions {
                 sensitive = launch.sensitive;
                 pipeline.presets.extend(launch.presets);
                 pipeline.threads = launch.tests;
-                pipeline.render.subtitle.get_or_insert(launch.about);
+                pipeline.render.subject = Some(launch.about);
                 Ok(Workload::Command(command))
             }
         };
         if let Ok(Workload::Command(words)) = &workload {
             pipeline.command = command_line(words);
+            let program = words.first().map(Path::new).and_then(Path::file_name);
+            let program = program.map(|name| name.to_string_lossy().into_owned());
+            pipeline.render.subject = pipeline.render.subject.or(program);
         }
         let recorder = record::recorder();
         let (ended, drawn, kept) = match workload {
@@ -215,39 +299,27 @@ impl GraphOptions {
             }
         };
         // The user knows of an interrupt, so its status is not a failure.
-        let failure = ended.as_ref().filter(|ended| !ended.interrupted);
-        let failure = failure.and_then(|ended| failed::in_words(ended.status));
-        let Drawn { outputs, tally } = drawn.map_err(|error| match &failure {
-            Some(failure) => anyhow::Error::from(error).context(failure.clone()),
+        let failed = ended.as_ref().filter(|ended| !ended.interrupted);
+        let failed = failed.and_then(|ended| Failed::of(ended.status));
+        let Drawn { outputs, tally } = drawn.map_err(|error| match failed {
+            Some(failed) => anyhow::Error::from(error).context(failed),
             None => error.into(),
         })?;
         let written = outputs.iter().map(|output| &*output.name).collect::<Vec<_>>().join(", ");
         let place = outputs.iter().find_map(|output| std::path::absolute(output.target()?).ok());
         for mut output in outputs {
-            if failure.is_some() {
+            if failed.is_some() {
                 keep_larger(name, &mut output, tally.read.items)?;
             }
             output.commit()?;
         }
         write_report(quality, &tally)?;
-        report(name, quiet, &format_args!("wrote {written}: {tally}"));
-        if let Some(failure) = failure.filter(|_| !quiet) {
-            say(name, format_args!("{failure}; the graph shows what it did until then"));
-        }
-        // The reader of a FIFO may close it early.
-        kept.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })?;
         files.iter().for_each(|file| sensitive.protect(file));
-        if let Some(place) = place.filter(|_| !open && !is_live && !quiet) {
-            say_more(format_args!("  open {} in a browser, or add --open", place.display()));
-        }
-        if open && !is_live {
-            let remedy = format!("it is complete, so open {} yourself", path.display());
-            open_in_browser(path.as_os_str(), &remedy)?;
-        }
-        match Done::strict(strict, &tally) {
-            Done::Ok => Ok(ended.as_ref().map_or(Done::Ok, |ended| options.done(ended))),
-            gate => Ok(gate),
-        }
+        let done = match Done::strict(strict, &tally) {
+            Done::Ok => ended.as_ref().map_or(Done::Ok, |ended| options.done(ended)),
+            gate => gate,
+        };
+        Ok(Drawing { written, place, tally, failed, kept, done })
     }
 
     /// The outputs, each with its format.

@@ -25,6 +25,7 @@ mod logger;
 mod man;
 mod pack;
 mod palette_map;
+mod per_test;
 mod program;
 mod progress;
 mod record;

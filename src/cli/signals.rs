@@ -43,6 +43,11 @@ pub(crate) fn left_to<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
+/// Whether a signal ended the last work that was left to handle them.
+pub(crate) fn ended_work() -> bool {
+    PASSED.load(Ordering::SeqCst)
+}
+
 /// Does `work`. If a signal came, waits until our thread has seen it. Otherwise that thread would
 /// later take it for its own.
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Draws folded stacks as an SVG, a page of HTML, or both in one run.
 
 pub(crate) mod html;
+pub(crate) mod index;
 
 use std::io::{self, Write};
 use std::path::Path;

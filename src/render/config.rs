@@ -12,6 +12,8 @@ use crate::graph::Order;
 pub struct Config {
     /// The heading.
     pub title: String,
+    /// What was recorded, which a title that only names the kind of graph begins with.
+    pub subject: Option<String>,
     /// A second line below the title.
     pub subtitle: Option<String>,
     /// The text of a comment in the SVG.
@@ -86,6 +88,7 @@ impl Default for Config {
         let inferno = Options::default();
         Config {
             title: inferno.title,
+            subject: None,
             subtitle: inferno.subtitle,
             notes: inferno.notes,
             order: Order::default(),

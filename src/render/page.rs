@@ -7,6 +7,7 @@
 use bstr::ByteSlice;
 use memchr::memmem;
 
+use super::CHART_TITLE;
 use super::config::Config;
 use crate::unit::amount;
 
@@ -17,8 +18,12 @@ const SCRIPT: &str = include_str!("page.js");
 /// Titles that only name the kind of graph.
 const KINDS: [&str; 2] = ["Flame Graph", "Icicle Graph"];
 
+/// A longer title does not fit above most graphs.
+const LONGEST: usize = 100;
+
 /// The title of a graph that weighs `before` and `after`, and whose stacks all begin with `root`,
-/// if there is one: `burn · 1.24 s`. A title that the user chose stays.
+/// if there is one: `burn · 1.24 s`. It begins with what was recorded instead, if that is known. A
+/// title that the user chose stays.
 pub(super) fn title(
     config: &Config,
     root: Option<&str>,
@@ -26,10 +31,15 @@ pub(super) fn title(
     after: u64,
 ) -> String {
     if !KINDS.contains(&&*config.title) {
-        return config.title.clone();
+        let of_chart = config.subject.as_ref().filter(|_| config.title == CHART_TITLE);
+        return of_chart.unwrap_or(&config.title).clone();
     }
     let amount = |weight: u64| amount(weight as f64 * config.factor, &config.count_name);
-    let name = root.unwrap_or(&config.title);
+    let name = config.subject.as_deref().or(root).unwrap_or(&config.title);
+    let name = match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    };
     match before {
         Some(before) => format!("{name} · {} → {}", amount(before), amount(after)),
         None => format!("{name} · {}", amount(after)),
@@ -137,5 +147,9 @@ mod tests {
         assert_eq!(title(&flame, None, None, 1_000), "Flame Graph · 2.00 µs");
         assert_eq!(title(&flame, Some("burn"), Some(500), 1_000), "burn · 1.00 µs → 2.00 µs");
         assert_eq!(title(&config("Mine"), Some("burn"), None, 1), "Mine");
+        let test = Config { subject: Some("app: test api".into()), ..config("Icicle Graph") };
+        assert_eq!(title(&test, Some("api-0123"), None, 500_000_000), "app: test api · 1.00 s");
+        let long = Config { subject: Some("é".repeat(101)), ..flame };
+        assert_eq!(title(&long, None, None, 1), format!("{}… · 2 ns", "é".repeat(100)));
     }
 }

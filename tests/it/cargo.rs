@@ -441,12 +441,62 @@ fn the_graph_of_a_test_shows_the_test() {
     };
     let graph = draw("");
     assert!(graph.contains("<title>doubles_for_a_tenth_of_a_second ("), "the name is whole");
-    assert!(graph.contains("kinds: unit tests of lib kinds · for_a_tenth"), "the subtitle");
+    assert!(graph.contains(">kinds: unit tests of lib kinds · for_a_tenth · "), "the title");
     for harness in ["test::run_test", "std::thread::lifecycle", "start_thread", "FnOnce"] {
         assert!(!graph.contains(harness), "{harness}");
     }
     let graph = draw("--keep-harness --subtitle Mine");
     assert!(graph.contains("test::run_test") && graph.contains(">Mine<"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn each_test_gets_a_graph_of_its_own() {
+    if !crate::record::can_record("each_test_gets_a_graph_of_its_own") {
+        return;
+    }
+    let Some(workspace) = Workspace::new("kinds") else { return };
+    let test = |name: &str, end: &str| {
+        let attribute = if name == "skipped" { "#[ignore]" } else { "" };
+        format!(
+            "#[test] {attribute} fn {name}() {{ let start = std::time::Instant::now(); \
+             while start.elapsed().as_millis() < 50 {{ std::hint::black_box(kinds::double(2)); }} {end} }}"
+        )
+    };
+    let fails = "assert_eq!(std::env::args().filter(|word| word.ends_with(\"fails\")).count(), 0);";
+    let inner = format!("mod inner {{ {} {} }}", test("works", ""), test("fails", fails));
+    workspace
+        .0
+        .write("work/tests/more.rs", inner + &test("skipped", "") + "#[test] fn is_short() {}");
+    let line = "--test more --per-test --no-debuginfo -e cpu-clock -o out -- i -q";
+    let outcome = flamegraph(&workspace, line).code(101).says("3 of 3, is_short: ");
+    assert!(!outcome.stderr.contains_str("skipped"), "{}", outcome.everything());
+    let page = workspace.0.read("work/out/index.html");
+    for said in [
+        "<h1>kinds: test more</h1>",
+        "<p>3 graphs, 1 failed</p>",
+        "<a href=\"inner.fails.svg\">inner::fails</a> <b>exited with 101</b><td>",
+    ] {
+        assert!(page.contains_str(said), "{said}: {page}");
+    }
+    let graph = workspace.0.read("work/out/inner.works.svg");
+    assert!(graph.contains_str(">kinds: test more · inner::works · "), "{graph}");
+    assert!(!graph.contains_str("inner::fails"), "each runs alone");
+
+    // Less than a second of processor time.
+    let line = "--test more --per-test --no-debuginfo -e cpu-clock -F 1 -- is_short";
+    flamegraph(&workspace, line).success().says("1 of 1, is_short: no samples");
+    let page = workspace.0.read("work/flamegraphs/index.html");
+    assert!(page.contains_str("<td>is_short<td>no samples"), "{page}");
+
+    let line = "--test more --per-test --no-debuginfo -- skipped";
+    flamegraph(&workspace, line).code(1).says("is ignored: skipped");
+    let line = "--bin kinds --per-test --no-debuginfo";
+    flamegraph(&workspace, line).code(1).says("does not list its tests");
+    flamegraph(&workspace, "--per-bench --no-debuginfo").code(1).says("bench speed does not list");
+    flamegraph(&workspace, "--lib --per-test --keep x")
+        .code(2)
+        .says("--keep is for a single graph");
 }
 
 #[cfg(target_os = "linux")]

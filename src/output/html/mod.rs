@@ -56,7 +56,7 @@ const SCRIPT: &str = concat!(
 /// What a page shows besides the stacks, and how it opens.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Notes {
-    /// The heading; without it, the command, or `Flame graph`.
+    /// The heading; without it, what was recorded, the command, or `Flame graph`.
     pub title: Option<String>,
     /// The subtitle.
     pub subtitle: Option<String>,
@@ -92,7 +92,7 @@ impl Notes {
         let default = render::Config::default();
         let changed = |text: &str, default: &str| (text != default).then(|| text.to_owned());
         Notes {
-            title: changed(&config.title, &default.title),
+            title: changed(&config.title, &default.title).or(config.subject.clone()),
             subtitle: config.subtitle.clone(),
             notes: changed(&config.notes, &default.notes),
             command: None,
@@ -279,7 +279,7 @@ fn hash(text: &str) -> String {
     STANDARD.encode(sha256::sha256(text.as_bytes()))
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
