@@ -115,6 +115,8 @@ pub struct Tally {
     others: BTreeMap<BString, u64>,
     /// How much of the processor time was sampled, if the recording says how much was used.
     pub seen: Option<Seen>,
+    /// What gives names to the functions of modules, if the reason why they have none is known.
+    pub remedies: BTreeMap<BString, &'static str>,
     /// The quality of the stacks; `None` if no stage looked at stacks.
     pub stacks: Option<StackQuality>,
     /// How the profile was recorded, if the recordings say it.
@@ -174,6 +176,8 @@ pub struct StackQuality {
     pub rooted: u64,
     /// Stacks with a [`Truncated`](crate::sample::Kind::Truncated) mark.
     pub truncated: u64,
+    /// Stacks without that mark whose leaf has a name.
+    pub good: u64,
     /// Stacks whose leaf is a function without a name, by module.
     pub unresolved: BTreeMap<BString, u64>,
 }
@@ -225,6 +229,30 @@ impl Tally {
                 .is_none_or(|stacks| stacks.truncated == 0 && stacks.unresolved.is_empty())
     }
 
+    /// The part of the recorded weight that is in the output with a name and a whole stack, between
+    /// 0 and 1. `None` if nobody knows how much is missing.
+    ///
+    /// A sample that was lost, or a line that was skipped, counts as one of average weight. What the
+    /// user left out counts as if it were in the output. Samples of other events do not count.
+    pub fn good_share(&self) -> Option<f64> {
+        if [Loss::CutShort, Loss::Overflow].iter().any(|loss| self.losses.contains_key(loss)) {
+            return None;
+        }
+        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 1.0 };
+        let others = self.lost(Loss::OtherEvent);
+        let read = self.read.weight.saturating_sub(others.weight) as f64;
+        let average = share(read, self.read.items.saturating_sub(others.items) as f64);
+        let items = self.lost(Loss::Lost).items + self.lost(Loss::Odd).items;
+        let unread = items as f64 * average;
+        let dropped = [Loss::NoStack, Loss::NoTime].map(|loss| self.lost(loss).weight as f64);
+        let kept = share((read - dropped.iter().sum::<f64>()).max(0.0), read + unread);
+        let good =
+            self.stacks.as_ref().map_or(1.0, |all| share(all.good as f64, all.weight as f64));
+        let seen = self.seen.filter(|seen| seen.problem().is_some());
+        let seen = seen.map_or(1.0, |seen| share(seen.sampled as f64, seen.counted as f64));
+        Some(kept * good * seen)
+    }
+
     /// Adds the counts of another input or another worker.
     pub fn absorb(&mut self, other: Tally) {
         self.read += other.read;
@@ -247,6 +275,7 @@ impl Tally {
             into.counted = into.counted.saturating_add(from.counted);
             into.by_start = into.by_start.saturating_add(from.by_start);
         }
+        self.remedies.extend(other.remedies);
         self.recorded = match (self.recorded.take(), other.recorded) {
             (Some(into), Some(from)) => Some(Recorded {
                 host: into.host.filter(|host| Some(host) == from.host.as_ref()),
@@ -268,6 +297,7 @@ impl StackQuality {
             (&mut self.weight, other.weight),
             (&mut self.rooted, other.rooted),
             (&mut self.truncated, other.truncated),
+            (&mut self.good, other.good),
         ] {
             *into = into.saturating_add(from);
         }
@@ -401,6 +431,7 @@ mod tests {
             weight: 3000,
             rooted: 2964,
             truncated: 0,
+            good: 2967,
             unresolved: [("/usr/lib/libfoo.so".into(), 30), ("[unknown]".into(), 3)].into(),
         });
         assert!(!tally.is_clean());
@@ -411,6 +442,39 @@ mod tests {
              · folded cycles; left out 2,000 samples of instructions, 300 of minor-faults: \
              --event-filter instructions, minor-faults or all"
         );
+    }
+
+    #[test]
+    fn the_good_share_counts_what_is_missing() {
+        let read = Count { items: 80, weight: 800 };
+        let tally = Tally { read, ..Tally::default() };
+        let good = |change: &dyn Fn(&mut Tally)| {
+            let mut tally = tally.clone();
+            change(&mut tally);
+            tally.good_share().map(|share| (share * 1000.0).round())
+        };
+        assert_eq!(Tally::default().good_share(), Some(1.0));
+        assert_eq!(good(&|_| {}), Some(1000.0));
+        assert_eq!(good(&|tally| tally.lose(Loss::Lost, 20, 0)), Some(800.0));
+        assert_eq!(good(&|tally| tally.lose(Loss::NoStack, 8, 80)), Some(900.0));
+        assert_eq!(good(&|tally| tally.lose(Loss::CutShort, 1, 0)), None);
+        assert_eq!(
+            good(&|tally| {
+                tally.leave_out("faults".into(), Count { items: 40, weight: 400 });
+                tally.lose(Loss::Odd, 10, 0);
+            }),
+            Some(800.0)
+        );
+        assert_eq!(
+            good(&|tally| {
+                tally.stacks =
+                    Some(StackQuality { weight: 100, good: 70, ..StackQuality::default() });
+                tally.lose(Loss::Lost, 80, 0);
+            }),
+            Some(350.0)
+        );
+        let seen = Seen { sampled: 500_000_000, counted: 1_000_000_000, by_start: 0 };
+        assert_eq!(good(&|tally| tally.seen = Some(seen)), Some(500.0));
     }
 
     #[test]

@@ -31,7 +31,7 @@ const EXAMPLES: &str = "  \
     bin_name = "cargo flamegraph",
     version,
     override_usage = "cargo flamegraph [run] [OPTIONS] [-- ARGUMENTS...]\n       cargo flamegraph test|bench [FILTER] [OPTIONS] [-- ARGUMENTS...]",
-    after_help = "Exit status: that of the program once the graph is drawn; 1 if something failed; 2 for wrong usage; 130 if interrupted while drawing.\n\
+    after_help = "Exit status: that of the program once the graph is drawn; 1 if something failed; 2 for wrong usage; 128 + n if signal n ended it while drawing.\n\
 Memory: the distinct stacks and frames. Except on Linux, the recording is first written to a temporary file beside the output."
 )]
 pub struct CargoFlamegraphArgs {

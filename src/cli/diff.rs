@@ -12,6 +12,7 @@ use super::logger;
 use super::program::{Done, Failure, Program};
 use super::progress::Shown;
 use super::script::RecordingArgs;
+use super::strict::StrictArgs;
 use super::top::TextFormat;
 use crate::diff::{Config, Differ, Mover, Movers, Scale};
 use crate::error::Error;
@@ -99,9 +100,8 @@ pub struct DiffArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Exit with 3 if something in the input was skipped
-    #[arg(long)]
-    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) strict: StrictArgs,
 
     /// Print only errors
     #[arg(short, long)]
@@ -297,7 +297,7 @@ impl Program for DiffArgs {
         report(Self::NAME, self.quiet, &tally);
         match movers.map(|movers| self.gate(&movers)) {
             Some(Done::Gate) => Ok(Done::Gate),
-            _ => Ok(Done::strict(self.strict, &tally)),
+            _ => Ok(self.strict.done(Self::NAME, &tally)),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Failure, Program};
 use super::script::RecordingArgs;
+use super::strict::StrictArgs;
 use crate::export::{Format, Pprof, Speedscope};
 use crate::fold::Merge;
 use crate::folded::FoldedSink;
@@ -49,9 +50,8 @@ pub struct ExportArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Exit with 3 if anything was skipped, lost, truncated or unresolved
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    strict: StrictArgs,
 
     /// Print only errors
     #[arg(short, long)]
@@ -129,6 +129,6 @@ impl Program for ExportArgs {
         output.commit()?;
         write_report(quality, &tally)?;
         report(Self::NAME, self.quiet, &tally);
-        Ok(Done::strict(self.strict, &tally))
+        Ok(self.strict.done(Self::NAME, &tally))
     }
 }

@@ -10,6 +10,7 @@ use clap::{Parser, ValueEnum};
 use super::io::{Input, Output, report};
 use super::program::{Done, Program};
 use super::rules::Rules;
+use super::strict::StrictArgs;
 use crate::error::Error;
 use crate::filter::{Config, FoldedFilter, Heaviest, SampleFilter, Weights};
 use crate::folded::{self, FoldedSink, Minimum, Writer};
@@ -96,12 +97,11 @@ pub struct FilterArgs {
     /// Format of the input
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: FormatArg,
-    /// Do not print the quality line
+    /// Print only errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Exit with 3 if the input has odd lines
-    #[arg(long)]
-    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) strict: StrictArgs,
 
     /// What to keep, what to drop, how to edit
     #[command(flatten)]
@@ -143,7 +143,7 @@ impl Program for FilterArgs {
     fn run(self) -> anyhow::Result<Done> {
         let config = self.rules.config()?;
         let weights = Weights { minimum: self.min_weight, top: self.top };
-        if config.keeps_everything() && weights.keeps_everything() && !self.strict {
+        if config.keeps_everything() && weights.keeps_everything() && !self.strict.is_given() {
             let mut input = match &self.input {
                 Some(path) => Input::open_as_it_is(path)?,
                 None => Input::stdin_as_it_is()?,
@@ -179,7 +179,7 @@ impl Program for FilterArgs {
         };
         output.commit()?;
         report(Self::NAME, self.quiet, &tally);
-        Ok(Done::strict(self.strict, &tally))
+        Ok(self.strict.done(Self::NAME, &tally))
     }
 }
 

@@ -27,7 +27,7 @@ const EXAMPLES: &str = "  \
     name = "flamegraph",
     version,
     override_usage = "flamegraph [OPTIONS] [--] COMMAND...\n       flamegraph [OPTIONS] -p PID,...\n       flamegraph [OPTIONS] --perfdata FILE",
-    after_help = "Exit status: that of COMMAND once the graph is drawn; 1 if something failed; 2 for wrong usage; 130 if interrupted while drawing.\n\
+    after_help = "Exit status: that of COMMAND once the graph is drawn; 1 if something failed; 2 for wrong usage; 128 + n if signal n ended it while drawing.\n\
 Memory: the distinct stacks and frames. Except on Linux, the recording is first written to a temporary file beside the output."
 )]
 pub struct FlamegraphArgs {

@@ -14,6 +14,7 @@ use super::io::{Input, Output, report};
 use super::logger;
 use super::program::{Done, Program};
 use super::script::RecordingArgs;
+use super::strict::StrictArgs;
 use crate::fold::parts::Parts;
 use crate::fold::{self, Bound, Labels, Merge};
 use crate::folded::{FoldedSink, Minimum, Writer};
@@ -112,9 +113,8 @@ pub struct FoldArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Exit with 3 if anything was skipped, lost, truncated or unresolved
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    strict: StrictArgs,
 
     /// Print only errors
     #[arg(short, long)]
@@ -214,7 +214,7 @@ impl FoldArgs {
     fn done(&self, quality: Option<Output>, tally: &Tally) -> anyhow::Result<Done> {
         write_report(quality, tally)?;
         report(Self::NAME, self.quiet, tally);
-        Ok(Done::strict(self.strict, tally))
+        Ok(self.strict.done(Self::NAME, tally))
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use super::io::{Input, Inputs, Output};
+use super::logger;
 use super::progress::Shown;
 use crate::fold::{self, Folder, Weighing};
 use crate::folded::FoldedSink;
@@ -29,8 +30,9 @@ pub(crate) struct FoldingArgs {
     #[arg(long, value_name = "FUNCTION")]
     pub(crate) skip_after: Vec<String>,
 
-    /// Write the quality of the profile to FILE, as JSON: samples, losses, the shares that reach a
-    /// thread root, are truncated and were sampled, the modules without names
+    /// Write the quality of the profile to FILE, as JSON: samples, losses, the shares that are good,
+    /// reach a thread root, are truncated and were sampled, the modules without names and what helps,
+    /// and all warnings
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 
@@ -144,7 +146,7 @@ pub(crate) fn fold_inputs<S: FoldedSink>(
 /// Writes the quality of the profile, if a report is wanted.
 pub(crate) fn write_report(to: Option<Output>, tally: &Tally) -> Result<()> {
     let Some(mut output) = to else { return Ok(()) };
-    writeln!(output, "{:#}", report::of(tally))
+    writeln!(output, "{:#}", report::of(tally, &logger::warnings()))
         .with_context(|| format!("cannot write {}", output.name))?;
     output.commit()
 }

@@ -18,15 +18,16 @@ use super::logger;
 use super::program::{Done, Failure};
 use super::progress::Shown;
 use super::record::{RecordOptions, teller};
-use super::render::{GraphArgs, usage};
+use super::render::{GraphArgs, format_of, usage};
 use super::rules::PresetArg;
 use super::script::RecordingArgs;
 use super::signals;
+use super::strict::StrictArgs;
 use crate::cargo::{Launch, Sensitive};
 use crate::filter::Preset;
 use crate::fold::Weighing;
 use crate::input;
-use crate::output::{Format, Target, live_page};
+use crate::output::{Target, live_page};
 use crate::pipeline;
 use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
@@ -86,9 +87,8 @@ pub(crate) struct GraphOptions {
           value_parser = PossibleValuesParser::new(Palette::VARIANTS).try_map(|name| name.parse::<Palette>()))]
     palette: Option<Palette>,
 
-    /// Exit with 3 if anything was skipped, lost, truncated or unresolved
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    strict: StrictArgs,
 
     #[command(flatten)]
     record: RecordOptions,
@@ -234,7 +234,7 @@ impl GraphOptions {
         let quality = self.folding.open_report()?;
         let open = self.open;
         let is_live = self.live;
-        let strict = self.strict;
+        let strict = self.strict.clone();
         let options = self.record.clone();
         let mut tell = teller(name, self.verbose > 0, quiet);
         let mut pipeline = self.pipeline(post_process)?;
@@ -271,8 +271,10 @@ impl GraphOptions {
             }
             Ok(workload) if recorder.streams(&workload, &record) => {
                 let watch = is_live.then(Arc::<Watch>::default);
-                let server =
-                    watch.as_ref().map(|watch| serve(name, watch, &pipeline, open)).transpose()?;
+                let server = watch
+                    .as_ref()
+                    .map(|watch| serve(name, quiet, watch, &pipeline, open))
+                    .transpose()?;
                 let to = live::Outputs { targets, keep, watch };
                 let live = live::draw(&*recorder, &workload, &record, pipeline, to, &mut tell);
                 server.into_iter().for_each(Server::stop);
@@ -309,13 +311,13 @@ impl GraphOptions {
         let place = outputs.iter().find_map(|output| std::path::absolute(output.target()?).ok());
         for mut output in outputs {
             if failed.is_some() {
-                keep_larger(name, &mut output, tally.read.items)?;
+                keep_larger(name, quiet, &mut output, tally.read.items)?;
             }
             output.commit()?;
         }
         write_report(quality, &tally)?;
         files.iter().for_each(|file| sensitive.protect(file));
-        let done = match Done::strict(strict, &tally) {
+        let done = match strict.done(name, &tally) {
             Done::Ok => ended.as_ref().map_or(Done::Ok, |ended| options.done(ended)),
             gate => gate,
         };
@@ -325,7 +327,7 @@ impl GraphOptions {
     /// The outputs, each with its format.
     fn targets(&self) -> Result<Vec<Target<Output>>> {
         let target = |path: &PathBuf| {
-            let format = Format::of(path);
+            let format = format_of(path)?;
             self.graph.check(format)?;
             let out = Output::create(Some(path))?;
             Ok(Target { name: out.name.clone(), out, format })
@@ -395,15 +397,17 @@ impl GraphOptions {
 }
 
 /// Keeps the larger graph that `output` is about to replace with one of few samples.
-fn keep_larger(name: &str, output: &mut Output, samples: u64) -> Result<()> {
+fn keep_larger(name: &str, quiet: bool, output: &mut Output, samples: u64) -> Result<()> {
     output.flush().with_context(|| format!("cannot write {}", output.name))?;
     let (Some(new), Some(path)) = (output.file(), output.target()) else { return Ok(()) };
     let kept = failed::set_aside(new, path, samples)
         .with_context(|| format!("cannot keep the older {}", output.name))?;
     if let Some(kept) = kept {
-        say(
+        let place = kept.display();
+        report(
             name,
-            format_args!("the older {} was larger; it is now {}", output.name, kept.display()),
+            quiet,
+            &format_args!("the older {} was larger; it is now {place}", output.name),
         );
     }
     Ok(())
@@ -412,6 +416,7 @@ fn keep_larger(name: &str, output: &mut Output, samples: u64) -> Result<()> {
 /// Serves the page that shows in a browser what `watch` has, and says where it is.
 fn serve(
     name: &'static str,
+    quiet: bool,
     watch: &Arc<Watch>,
     pipeline: &pipeline::Config,
     is_opened: bool,
@@ -419,12 +424,13 @@ fn serve(
     let page = live_page(&pipeline.render, pipeline.command.clone());
     let server = Server::start(Arc::clone(watch), page).context("cannot serve the live graph")?;
     let url = server.url();
-    report(name, false, &format_args!("live at {url}"));
+    // Without a browser, the address is the only way to the page.
+    report(name, quiet && is_opened, &format_args!("live at {url}"));
     if is_opened
         && let Err(error) = open_in_browser(url.as_ref(), "open the address above yourself")
     {
         // The recording goes on.
-        report(name, false, &error);
+        report(name, quiet, &error);
     }
     Ok(server)
 }

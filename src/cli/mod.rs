@@ -34,6 +34,7 @@ mod rules;
 mod script;
 mod select;
 mod signals;
+mod strict;
 mod top;
 
 pub use binary::main;

@@ -5,8 +5,6 @@ use std::ffi::OsString;
 use clap::{Command, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 
-use crate::tally::Tally;
-
 /// One of our programs: its arguments, and how it runs.
 pub trait Program: CommandFactory + FromArgMatches {
     /// The binary's name, which starts its messages.
@@ -44,11 +42,6 @@ pub enum Done {
 }
 
 impl Done {
-    /// [`Done::Gate`] if `strict` was asked for and something was left out.
-    pub(crate) fn strict(strict: bool, tally: &Tally) -> Done {
-        if strict && !tally.is_clean() { Done::Gate } else { Done::Ok }
-    }
-
     /// The exit status.
     pub(super) fn code(self) -> u8 {
         match self {

@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, value_parser};
 
-use super::io::{Output, say};
+use super::io::{Output, report, say};
 use super::{Done, Failure, Program, signals};
 use crate::backend::Backend;
 use crate::record::{Config, Destination, Ended, Notice, Workload, perf, recorder};
@@ -281,7 +281,7 @@ impl Program for RecordArgs {
             && let Some(old) = output.keep_old()?
         {
             let what = "the disk is full: the recording that was there before is now";
-            say(Self::NAME, format_args!("{what} {}", old.display()));
+            report(Self::NAME, self.quiet, &format_args!("{what} {}", old.display()));
         }
         output.commit()?;
         Ok(self.record.done(&ended))

@@ -1,7 +1,7 @@
 //! `fg-render`: draws folded stacks.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -11,6 +11,7 @@ use clap::{ArgAction, Args, Parser, ValueEnum};
 use super::io::{Input, Inputs, Output, report};
 use super::program::{Done, Failure, Program};
 use super::progress::Shown;
+use super::strict::StrictArgs;
 use super::{logger, palette_map};
 use crate::input;
 use crate::output::{Format, Pictures, Target};
@@ -162,9 +163,8 @@ pub struct RenderArgs {
     #[arg(long, hide = true)]
     pub(crate) no_javascript: bool,
 
-    /// Exit with 3 if something in the input was skipped or replaced
-    #[arg(long)]
-    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) strict: StrictArgs,
 
     /// Print only errors
     #[arg(short, long)]
@@ -301,19 +301,39 @@ impl RenderArgs {
     }
 }
 
+/// The format for a file of this name. Names of formats that we cannot draw are refused, because
+/// nothing would open an SVG of that name.
+pub(crate) fn format_of(path: &Path) -> Result<Format> {
+    const OTHERS: [&str; 8] = ["png", "jpg", "jpeg", "gif", "webp", "pdf", "ps", "eps"];
+    let end = path.extension().unwrap_or_default();
+    if OTHERS.iter().any(|other| end.eq_ignore_ascii_case(other)) {
+        let what = format!(
+            "cannot draw {}: a graph is an SVG or a page (.html), which other programs convert, such \
+             as rsvg-convert",
+            path.display()
+        );
+        return Err(Failure::Usage(what).into());
+    }
+    Ok(Format::of(path))
+}
+
 impl Program for RenderArgs {
     const NAME: &'static str = "fg-render";
 
     fn run(mut self) -> Result<Done> {
         let quiet = self.quiet;
-        let strict = self.strict;
+        let strict = std::mem::take(&mut self.strict);
         let cp = self.cp;
         logger::install(Self::NAME, quiet, self.verbose);
         let paths = std::mem::take(&mut self.paths);
         let output = self.output.take();
         let nameattr = self.nameattr.take();
         let told = self.format.map(Format::from);
-        let format = told.or_else(|| output.as_deref().map(Format::of)).unwrap_or_default();
+        let format = match (told, &output) {
+            (Some(format), _) => format,
+            (None, Some(path)) => format_of(path)?,
+            (None, None) => Format::default(),
+        };
         self.graph.check(format)?;
         let mut config = self.config();
         config.check().map_err(usage)?;
@@ -352,7 +372,7 @@ impl Program for RenderArgs {
         pictures.into_outs().into_iter().try_for_each(Output::commit)?;
         palette_map.as_ref().map_or(Ok(()), palette_map::write)?;
         report(Self::NAME, quiet, &tally);
-        Ok(Done::strict(strict, &tally))
+        Ok(strict.done(Self::NAME, &tally))
     }
 }
 

@@ -13,6 +13,7 @@ use super::logger;
 use super::program::{Done, Program};
 use super::progress::Shown;
 use super::select::Select;
+use super::strict::StrictArgs;
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::filter;
@@ -50,9 +51,8 @@ pub struct ScriptArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Exit with 3 if anything was skipped or lost
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    strict: StrictArgs,
 
     /// Print only errors
     #[arg(short, long)]
@@ -191,7 +191,7 @@ impl Program for ScriptArgs {
         if !tally.is_clean() || tally.filtered.items > 0 || tally.flat > 0 {
             report(Self::NAME, self.quiet, &tally);
         }
-        Ok(Done::strict(self.strict, &tally))
+        Ok(self.strict.done(Self::NAME, &tally))
     }
 }
 

@@ -11,6 +11,7 @@ use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Failure, Program};
 use super::script::RecordingArgs;
+use super::strict::StrictArgs;
 use crate::fold::{self};
 use crate::input::{self};
 use crate::top::{By, Limits, Style, Top, View, write_functions, write_tree};
@@ -84,9 +85,8 @@ pub struct TopArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Exit with 3 if anything was skipped, lost, truncated or unresolved
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    strict: StrictArgs,
 
     /// Print only errors
     #[arg(short, long)]
@@ -217,7 +217,7 @@ impl Program for TopArgs {
         output.commit()?;
         write_report(quality, &tally)?;
         report(Self::NAME, self.quiet, &tally);
-        Ok(Done::strict(self.strict, &tally))
+        Ok(self.strict.done(Self::NAME, &tally))
     }
 }
 

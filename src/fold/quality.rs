@@ -46,12 +46,17 @@ impl Quality {
         if is_start || root & START != 0 {
             add(&mut into.rooted, weight);
         }
-        if all & CUT != 0 {
+        let is_cut = all & CUT != 0;
+        if is_cut {
             add(&mut into.truncated, weight);
         }
-        if let Some(leaf) = stack.first().filter(|leaf| see(leaf) & NAMELESS != 0) {
+        let nameless = stack.first().filter(|leaf| see(leaf) & NAMELESS != 0);
+        if let Some(leaf) = nameless {
             let module = frames.get(*leaf).module;
             add(into.unresolved.entry(module.into()).or_default(), weight);
+        }
+        if !is_cut && nameless.is_none() {
+            add(&mut into.good, weight);
         }
     }
 }

@@ -13,8 +13,8 @@ pub(super) struct Exit {
     pub(super) status: ExitStatus,
     /// How its workload ended, if we know that apart from the child's status.
     pub(super) workload: Option<ExitStatus>,
-    /// Whether we were asked to end it.
-    pub(super) interrupted: bool,
+    /// The signal that asked us to end it.
+    pub(super) signal: Option<i32>,
     /// How many bytes it streamed.
     pub(super) streamed: u64,
 }
@@ -65,7 +65,7 @@ pub(super) fn run(
     let copied = drain(&mut child, stdout, || end(pid));
     let status = child.wait().map_err(Error::io(|| "cannot wait for the recorder"))?;
     let streamed = copied.map_err(Error::io(|| "cannot write the recording"))?;
-    Ok(Exit { status, workload: None, interrupted: signals.seen(), streamed })
+    Ok(Exit { status, workload: None, signal: signals.seen(), streamed })
 }
 
 /// `line` as a command, with the workload's environment and working directory: a profiler passes
@@ -146,14 +146,19 @@ pub(super) fn code(status: ExitStatus) -> u8 {
     status.code().map_or(1, |code| u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// The exit status of a workload: its own, or 0 if it `was_ended` as the user asked and that is
-/// what killed it.
+/// The exit status of a workload: its own, unless it died of the SIGINT or SIGTERM by which a
+/// recording ends it. Then it is 128 + the `signal` that ended the recording, or 0 if the time that
+/// the user set `is_over`.
 #[cfg(target_os = "linux")]
-pub(super) fn outcome(status: ExitStatus, was_ended: bool) -> u8 {
+pub(super) fn outcome(status: ExitStatus, signal: Option<i32>, is_over: bool) -> u8 {
     let code = code(status);
     let signals = [libc::SIGINT, libc::SIGTERM].map(|signal| 128 + signal);
     let by_that = signals.contains(&code.into()) && status.code().is_none();
-    if was_ended && by_that { 0 } else { code }
+    match signal {
+        Some(signal) if by_that => u8::try_from(128 + signal).unwrap_or(code),
+        None if by_that && is_over => 0,
+        _ => code,
+    }
 }
 
 /// `line` as a user would type it in a shell.
@@ -209,6 +214,6 @@ mod tests {
         let mut stream = Vec::new();
         let line = ["sh".into(), "-c".into(), OsString::from("echo out")];
         let exit = super::run(&line, &Config::default(), Stdout::Stream(&mut stream), "").unwrap();
-        assert_eq!((exit.streamed, stream, exit.interrupted), (4, b"out\n".to_vec(), false));
+        assert_eq!((exit.streamed, stream, exit.signal), (4, b"out\n".to_vec(), None));
     }
 }

@@ -47,13 +47,13 @@ impl Recorder for Dtrace {
         let taken = matches!(to, Destination::Stdout(_));
         let stdout = if taken { Stdout::Stderr } else { Stdout::Ours };
         let exit = child::run(&line, config, stdout, "install dtrace, or set DTRACE to its path")?;
-        if deposit(&stacks, to)? == 0 && !exit.status.success() && !exit.interrupted {
+        if deposit(&stacks, to)? == 0 && !exit.status.success() && exit.signal.is_none() {
             let program = self.program.to_string_lossy().into_owned();
             return Err(Error::Child { program, status: exit.status, said: String::new() });
         }
         let attached = !matches!(workload, Workload::Command(_));
-        let status = if attached && exit.interrupted { 0 } else { child::code(exit.status) };
-        Ok(Ended { status, interrupted: exit.interrupted, is_short: false, elsewhere: None })
+        let status = if attached && exit.signal.is_some() { 0 } else { child::code(exit.status) };
+        Ok(Ended { status, interrupted: exit.signal.is_some(), is_short: false, elsewhere: None })
     }
 }
 

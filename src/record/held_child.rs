@@ -142,7 +142,7 @@ pub(super) fn run(
         let status = status.map_err(Error::io(|| "cannot wait for the recorder"))?;
         let workload = workload.map_err(cannot)?;
         let streamed = copied.map_err(Error::io(|| "cannot write the recording"))?;
-        Ok(Exit { status, workload, interrupted: signals.seen(), streamed })
+        Ok(Exit { status, workload, signal: signals.seen(), streamed })
     })
 }
 

@@ -91,16 +91,18 @@ impl Recorder for Perf {
                 (exit, file.metadata().map_or(0, |file| file.len()))
             }
         };
-        if recorded == 0 && !exit.interrupted {
+        if recorded == 0 && exit.signal.is_none() {
             return Err(failed(&self.program, &exit, config));
         }
         let status = match workload {
-            Workload::Command(_) => child::code(exit.workload.unwrap_or(exit.status)),
+            Workload::Command(_) => {
+                child::outcome(exit.workload.unwrap_or(exit.status), exit.signal, false)
+            }
             // perf's status says that SIGINT ended it; no workload was killed.
-            _ if exit.interrupted => 0,
+            _ if exit.signal.is_some() => 0,
             _ => child::code(exit.status),
         };
-        Ok(Ended { status, interrupted: exit.interrupted, is_short: false, elsewhere })
+        Ok(Ended { status, interrupted: exit.signal.is_some(), is_short: false, elsewhere })
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) use unix::ending;
 #[cfg(unix)]
 pub(super) use unix::{Signals, end};
 #[cfg(target_os = "linux")]
-pub(super) use unix::{ignore_again, send};
+pub(super) use unix::{ignore_again, note, noted, send};
 
 /// The process that signals are forwarded to.
 #[derive(Clone, Copy)]
@@ -33,7 +33,8 @@ pub(super) enum Whom {
 mod unix {
     #![expect(unsafe_code, reason = "kill(2), sigaction(2), signal(2)")]
 
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, OnceLock};
 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -91,17 +92,17 @@ mod unix {
     pub(in super::super) struct Signals {
         caught: Option<iterator::Signals>,
         handle: Option<iterator::Handle>,
-        /// The handler itself sets it, so it is true before the child that got the same signal has
-        /// ended.
-        seen: Arc<AtomicBool>,
+        /// The signal that came, or 0. The handler itself sets it, so it is set before the child that
+        /// got the same signal has ended.
+        seen: Arc<AtomicUsize>,
         flags: Vec<SigId>,
     }
 
     impl Signals {
         /// Catches signals from now on. If the system refuses, they act on us as usual.
         pub(in super::super) fn catch() -> Signals {
-            let seen = Arc::new(AtomicBool::new(false));
-            let flag = |signal| flag::register(signal, Arc::clone(&seen)).ok();
+            let seen = Arc::default();
+            let flag = |signal| note(signal, &seen).ok();
             let flags = ending().into_iter().filter_map(flag).collect();
             let caught = iterator::Signals::new(ending()).ok();
             Signals { caught, handle: None, seen, flags }
@@ -124,9 +125,9 @@ mod unix {
             self.handle = thread.is_ok().then_some(handle);
         }
 
-        /// Whether a signal has come.
-        pub(in super::super) fn seen(&self) -> bool {
-            self.seen.load(Ordering::SeqCst)
+        /// The last signal that has come.
+        pub(in super::super) fn seen(&self) -> Option<i32> {
+            noted(&self.seen)
         }
     }
 
@@ -139,6 +140,16 @@ mod unix {
                 low_level::unregister(flag);
             }
         }
+    }
+
+    /// Writes `signal` into `seen` whenever it comes.
+    pub(in super::super) fn note(signal: i32, seen: &Arc<AtomicUsize>) -> io::Result<SigId> {
+        flag::register_usize(signal, Arc::clone(seen), usize::try_from(signal).unwrap_or(0))
+    }
+
+    /// The last signal that was noted.
+    pub(in super::super) fn noted(seen: &AtomicUsize) -> Option<i32> {
+        i32::try_from(seen.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0)
     }
 
     /// Asks a process to end.
@@ -180,8 +191,8 @@ mod elsewhere {
 
         pub(in super::super) fn forward_to(&mut self, _: u32, _: super::Whom) {}
 
-        pub(in super::super) fn seen(&self) -> bool {
-            false
+        pub(in super::super) fn seen(&self) -> Option<i32> {
+            None
         }
     }
 

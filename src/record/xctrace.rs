@@ -61,9 +61,9 @@ impl Recorder for Xctrace {
             return Err(failed(&export, exported.status));
         }
         Ok(Ended {
-            status: status(child::code(recorded.status), workload, recorded.interrupted),
+            status: status(child::code(recorded.status), workload, recorded.signal.is_some()),
             is_short: false,
-            interrupted: recorded.interrupted,
+            interrupted: recorded.signal.is_some(),
             elsewhere: None,
         })
     }

@@ -82,8 +82,8 @@ pub(crate) use kallsyms::running_build_id;
 #[cfg(target_os = "linux")]
 pub(crate) use kernel_table::KernelTable;
 pub(crate) use kernel_table::{KernelSymbol, KernelSymbols, Reference};
-pub(crate) use loader::Doubt;
 pub use loader::Loader;
+pub(crate) use loader::{Doubt, Warnings};
 pub use module::Module;
 pub(crate) use origin::Origin;
 pub use perf_map::PerfMap;

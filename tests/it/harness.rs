@@ -176,6 +176,13 @@ impl Outcome {
         self
     }
 
+    /// Wants nothing on stderr.
+    #[track_caller]
+    pub fn says_nothing(self) -> Outcome {
+        assert!(self.stderr.is_empty(), "{}", self.everything());
+        self
+    }
+
     pub fn everything(&self) -> String {
         let (stdout, stderr) = (self.stdout.to_str_lossy(), self.stderr.to_str_lossy());
         let shown: String = stdout.chars().take(4000).collect();

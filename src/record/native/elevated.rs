@@ -40,7 +40,7 @@ pub(in super::super) fn run(
         }
         _ => child::run(&line(workload, None)?, &Config::default(), stdout, remedy)?,
     };
-    if exit.streamed == 0 && !exit.interrupted {
+    if exit.streamed == 0 && exit.signal.is_none() {
         return Err(Error::Child {
             program: "sudo".into(),
             status: exit.status,
@@ -48,9 +48,8 @@ pub(in super::super) fn run(
         });
     }
     let is_over = config.duration.is_some_and(|duration| began.elapsed() >= duration);
-    let status =
-        exit.workload.map_or(0, |status| child::outcome(status, is_over && !exit.interrupted));
-    Ok(Ended { status, interrupted: exit.interrupted, is_short: false, elsewhere: None })
+    let status = exit.workload.map_or(0, |status| child::outcome(status, exit.signal, is_over));
+    Ok(Ended { status, interrupted: exit.signal.is_some(), is_short: false, elsewhere: None })
 }
 
 /// Our own program as fg-record, with the options of `config`.

@@ -8,6 +8,7 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::AsRawFd;
 use std::process::Child;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use signal_hook::low_level::{pipe, unregister};
 
 use super::super::child;
 use super::super::held_child::HeldChild;
-use super::super::signals::{ending, send};
+use super::super::signals::{ending, note, noted, send};
 use super::super::{Config, Ended};
 use super::control::Control;
 use super::drain::Drain;
@@ -38,7 +39,9 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) struct Wait {
     signals: PipeReader,
     registered: Vec<SigId>,
+    /// How many signals came, and the last one.
     seen: usize,
+    last: Arc<AtomicUsize>,
     control: Option<Control>,
     delay: Option<Duration>,
     duration: Option<Duration>,
@@ -55,6 +58,11 @@ impl Wait {
     /// Catches signals from now on.
     pub(super) fn new(config: &Config) -> Result<Wait> {
         let mut registered = Vec::new();
+        let last = Arc::default();
+        for signal in ending() {
+            let noted = note(signal, &last).map_err(Error::io(|| "cannot catch signals"))?;
+            registered.push(noted);
+        }
         let signals = catch(&ending(), &mut registered)?;
         let control = config.control.as_ref().map(Control::open).transpose();
         let control = control.map_err(Error::io(|| "cannot open the FIFOs of --control"))?;
@@ -63,6 +71,7 @@ impl Wait {
             signals,
             registered,
             seen: 0,
+            last,
             control,
             delay: config.delay,
             duration: config.duration,
@@ -98,7 +107,7 @@ impl Wait {
         if let Some(advice) = advice::of_rest(session.started()) {
             events.tell(&advice);
         }
-        Ok(self.ended(child::outcome(status, self.is_over && self.seen == 0)))
+        Ok(self.ended(child::outcome(status, noted(&self.last), self.is_over)))
     }
 
     /// Records `pids` until all have ended, or everything if there are none. `queue` holds what was

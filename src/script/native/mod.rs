@@ -146,6 +146,7 @@ pub(crate) fn script(
     };
     let mut mine = Tally::default();
     mine.recorded = Some(recorded);
+    mine.remedies = warnings::remedies(&loader.warnings()).collect();
     tally.absorb(mine);
     let is_nameless = |id| {
         let mut named = script.addresses.frames(id, None).iter();

@@ -5,7 +5,7 @@
 use bstr::{BString, ByteSlice};
 
 use crate::perf_data::Reader;
-use crate::symbols::{Doubt, Loader};
+use crate::symbols::{Doubt, Loader, Warnings};
 
 /// Logs the warnings of `reader` and `loader`, and the `hints`.
 pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
@@ -66,6 +66,26 @@ pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
             "{name}: functions have no names because these files are missing (--symfs): {modules}"
         );
     }
+}
+
+/// How each module that the loader found wanting gets its names.
+pub(super) fn remedies(found: &Warnings) -> impl Iterator<Item = (BString, &'static str)> {
+    let kernel = if found.kernel_hidden {
+        Some("read it as root, or record it with --root or --kernel-symbols")
+    } else if found.no_kernel_list {
+        Some("mount /proc, or name a list with --kallsyms")
+    } else {
+        None
+    };
+    let kernel = kernel.map(|remedy| (BString::from("[kernel.kallsyms]"), remedy));
+    let all = |modules: &[BString], remedy: &'static str| {
+        modules.iter().map(|module| (module.clone(), remedy)).collect::<Vec<_>>()
+    };
+    all(&found.mismatched, "record again, or keep the recorded build below --symfs")
+        .into_iter()
+        .chain(all(&found.elsewhere, "say with --symfs where the files of the other machine are"))
+        .chain(all(&found.missing, "the file is missing: say with --symfs where it is"))
+        .chain(kernel)
 }
 
 /// The first few names, and the number of the others.

@@ -74,6 +74,52 @@ fn strict_is_a_status() {
     dir.cmd("fg-fold").args(["--format", "folded"]).stdin(odd).run().code(0);
 }
 
+#[test]
+fn strict_with_a_percentage_is_a_limit() {
+    let dir = Dir::new();
+    // Of ten samples, one was skipped, one is truncated, and one has no name.
+    let sample = |frame: &str| format!("app 1 1.0: 1 cycles: \n\t1 {frame} (/x)\n\n");
+    let mut text = sample("f").repeat(7) + &sample("[unknown]") + "odd\n\n";
+    text += "app 1 1.0: 1 cycles: \n\t1 f (/x)\n\t0 [truncated] ([truncated])\n\n";
+    let fold = |strict: &str, code: i32| {
+        dir.cmd("fg-fold").args([strict, "-q"]).stdin(&*text).run().code(code)
+    };
+    fold("--strict", 3).says_nothing();
+    fold("--strict=70", 0).says_nothing();
+    fold("--strict=70.1", 3)
+        .says("only 70.00 % of the weight is good, and --strict=70.1 was given");
+    fold("--strict=x", 2).says("a percentage between 0 and 100");
+    fold("--strict=101", 2).says("a percentage between 0 and 100");
+    // What is missing behind a cut is unknown.
+    let mut cut = text.clone();
+    cut.truncate(text.len() - 30);
+    dir.cmd("fg-fold").arg("--strict=1").stdin(cut).run().code(3).says("nobody knows how much");
+    // A value is part of the option, so a file may follow.
+    dir.write("in", sample("f"));
+    dir.cmd("fg-fold").args(["--strict", "in"]).run().success();
+}
+
+#[test]
+fn quiet_programs_print_only_errors() {
+    let dir = Dir::new();
+    dir.write("in", "a 1 1.0: 7 cycles: \n\t1 f (x)\n\t2 [unknown] (/lib/b.so)\n\nodd\n");
+    dir.write("folded", "a;f 1\nodd\na;g 2.5\n");
+    for (program, args) in [
+        ("fg-fold", "in"),
+        ("fg-filter", "--drop x folded"),
+        ("fg-script", "--time 2, in"),
+        ("fg-render", "folded"),
+        ("fg-top", "folded"),
+        ("fg-export", "-o x.json folded"),
+        ("fg-diff", "in folded"),
+        ("flamegraph", "--perfdata in"),
+    ] {
+        dir.cmd(program).arg("-q").args(args.split(' ')).run().success().says_nothing();
+        let loud = dir.cmd(program).args(args.split(' ')).run().success();
+        assert!(!loud.stderr.is_empty(), "{program} has nothing to be quiet about");
+    }
+}
+
 /// Memory is what is distinct, not how long the input is: 64 MB of the same again, through a pipe.
 #[cfg(target_os = "linux")]
 #[test]
@@ -157,6 +203,7 @@ fn the_quality_is_reported_as_json() {
     assert_eq!((&report["samples"], &report["weight"]), (&1.into(), &7.into()));
     assert_eq!(report["losses"]["odd"], 1);
     assert!(report["line"].as_str().unwrap().starts_with("1 sample"));
+    assert_eq!(report["unresolved"], serde_json::json!([]));
     // The same for a graph, and nothing at all without samples.
     let args = ["--perfdata", "in", "--report", "graph.json"];
     dir.cmd("flamegraph").args(args).run().success();

@@ -30,6 +30,22 @@ fn the_program_draws_what_the_library_draws() {
     assert_eq!(dir.names(), ["a", "x.svg"]);
 }
 
+#[test]
+fn names_of_pictures_that_we_cannot_draw_are_refused() {
+    let dir = Dir::new();
+    dir.write("in", "main;f 3\n");
+    for (program, input) in [("fg-render", &["in"][..]), ("flamegraph", &["--perfdata", "in"])] {
+        for name in ["a.png", "a.PDF"] {
+            let outcome = dir.cmd(program).args(["-o", name]).args(input).run().code(2);
+            outcome.says(&format!("cannot draw {name}: a graph is an SVG or a page (.html)"));
+        }
+        // What says nothing of its format is an SVG.
+        dir.cmd(program).args(["-o", "graph.new"]).args(input).run().success();
+        assert!(dir.read("graph.new").starts_with(b"<?xml"));
+    }
+    dir.cmd("fg-render").args(["--format", "svg", "-o", "a.png", "in"]).run().success();
+}
+
 /// Narrow stacks of sorted text are left out early, if the text is a file.
 #[test]
 fn a_file_and_a_pipe_draw_the_same() {
