@@ -252,7 +252,7 @@ impl Program for DiffArgs {
         if totals == [0, 0] && self.allow_empty {
             differ.into_inner().into_inner().commit()?;
             report(Self::NAME, self.quiet, &tally);
-            return Ok(Done::strict(self.strict, &tally));
+            return Ok(self.strict.done(Self::NAME, &tally));
         }
         if totals == [0, 0] {
             return Err(first.or(second).unwrap_or_else(|| nothing(&names)).into());
