@@ -78,6 +78,7 @@ mod parallel;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 pub mod perf_data;
 pub mod pipeline;
+mod pprof;
 mod prefetch;
 pub mod record;
 pub mod render;

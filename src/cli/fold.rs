@@ -25,9 +25,10 @@ use crate::tally::Tally;
 
 /// Fold samples into one line for each distinct stack.
 ///
-/// Reads perf-script text, perf.data, folded stacks and the formats of other profilers, and detects
-/// the format from the first bytes. Writes folded stacks such as `main;read;memcpy 42`, sorted.
-/// Several files are folded into one profile.
+/// Reads perf-script text, perf.data, folded stacks, graphs and the formats of other profilers: pprof,
+/// speedscope, Firefox Profiler, V8, Chrome traces and more (--format lists them). Detects the format
+/// from the first bytes. Writes folded stacks such as `main;read;memcpy 42`, sorted. Several files are
+/// folded into one profile.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-fold",

@@ -1,7 +1,4 @@
 //! Folded stacks → pprof: gzipped protocol buffers.
-//!
-//! The messages are those of profile.proto in github.com/google/pprof. A message is a list of
-//! fields: a tag with the field's number and kind, and a number (LEB128) or a length and bytes.
 
 use std::io::Write;
 
@@ -11,18 +8,10 @@ use flate2::write::GzEncoder;
 use super::Names;
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink};
+use crate::pprof::{bytes, function, line, location, number, profile, sample, value_type, varint};
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::{Loss, Tally};
 use crate::unit::{self, Unit};
-
-/// The fields of `Profile`.
-mod profile {
-    pub(super) const SAMPLE_TYPE: u64 = 1;
-    pub(super) const SAMPLE: u64 = 2;
-    pub(super) const LOCATION: u64 = 4;
-    pub(super) const FUNCTION: u64 = 5;
-    pub(super) const STRING_TABLE: u64 = 6;
-}
 
 /// Writes a profile as pprof does, once it is finished. In a line with two numbers, the first one
 /// belongs to the name.
@@ -70,21 +59,21 @@ impl<W: Write> Pprof<W> {
         let (kind, unit) = self.value_type();
         let mut all = Vec::new();
         let mut message = Vec::new();
-        number(&mut message, 1, 1);
-        number(&mut message, 2, 2);
+        number(&mut message, value_type::TYPE, 1);
+        number(&mut message, value_type::UNIT, 2);
         bytes(&mut all, profile::SAMPLE_TYPE, &message);
         all.extend_from_slice(&self.samples);
         for (id, _) in (1u64..).zip(&self.names.names) {
-            let mut line = Vec::new();
-            number(&mut line, 1, id);
+            let mut its_line = Vec::new();
+            number(&mut its_line, line::FUNCTION_ID, id);
             message.clear();
-            number(&mut message, 1, id);
-            bytes(&mut message, 4, &line);
+            number(&mut message, location::ID, id);
+            bytes(&mut message, location::LINE, &its_line);
             bytes(&mut all, profile::LOCATION, &message);
             message.clear();
-            number(&mut message, 1, id);
+            number(&mut message, function::ID, id);
             // Without a system name, the name counts as demangled, and stays as it is.
-            number(&mut message, 2, id + 2);
+            number(&mut message, function::NAME, id + 2);
             bytes(&mut all, profile::FUNCTION, &message);
         }
         let names = self.names.names.iter().map(String::as_str);
@@ -116,8 +105,8 @@ impl<W: Write> FoldedSink for Pprof<W> {
             varint(&mut self.locations, self.names.number(frames, frame) as u64 + 1);
         }
         self.sample.clear();
-        bytes(&mut self.sample, 1, &self.locations);
-        number(&mut self.sample, 2, plain.weight);
+        bytes(&mut self.sample, sample::LOCATION_ID, &self.locations);
+        number(&mut self.sample, sample::VALUE, plain.weight);
         bytes(&mut self.samples, profile::SAMPLE, &self.sample);
         self.weight = self.weight.saturating_add(plain.weight);
         self.room = room;
@@ -147,26 +136,4 @@ impl<W: Write> FoldedSink for Pprof<W> {
             .and_then(|()| self.out.flush())
             .map_err(Error::io(|| format!("cannot write {}", self.output)))
     }
-}
-
-/// Appends a number as LEB128.
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value > 127 {
-        out.push(value as u8 | 128);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// Appends a field that is a number.
-fn number(out: &mut Vec<u8>, field: u64, value: u64) {
-    varint(out, field << 3);
-    varint(out, value);
-}
-
-/// Appends a field that is text, a message, or several numbers.
-fn bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    varint(out, field << 3 | 2);
-    varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
 }

@@ -144,7 +144,8 @@ impl<S: FoldedSink> Lanes<S> {
             let pid = lane.pid;
             let tid = lane.tid;
             let config = Config { pid: pid.is_some(), tid: tid.is_some(), ..self.config.clone() };
-            let root = thread_name(lane.comm.as_bstr(), pid, tid, &config);
+            let root =
+                thread_name(lane.comm.as_bstr(), pid.map(u64::from), tid.map(u64::from), &config);
             let java = is_java(&root);
             let root = frames.intern(Frame::named(&root));
             let mut until = to;

@@ -40,6 +40,7 @@ pub use labels::Labels;
 pub use lanes::Lanes;
 pub use merge::Merge;
 pub(crate) use portions::{Worker, fold_all};
+pub(crate) use root::thread_name;
 pub use stage::Stage;
 
 /// How samples are folded.

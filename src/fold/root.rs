@@ -45,7 +45,7 @@ impl Roots {
     ) {
         stack.push(self.thread(sample, config, frames));
         if config.cpu {
-            let name = || format!("cpu {}", number(sample.cpu));
+            let name = || format!("cpu {}", number(sample.cpu.map(u64::from)));
             let cpu = self.cpus.entry(sample.cpu);
             stack.push(*cpu.or_insert_with(|| frames.intern(Frame::named(name().as_bytes()))));
         }
@@ -70,7 +70,10 @@ impl Roots {
             return root;
         }
         let thread = (self.comms.intern(sample.comm), pid, tid);
-        let make = || frames.intern(Frame::named(&thread_name(sample.comm, pid, tid, config)));
+        let make = || {
+            let ids = [pid, tid].map(|id| id.map(u64::from));
+            frames.intern(Frame::named(&thread_name(sample.comm, ids[0], ids[1], config)))
+        };
         let root = *self.threads.entry(thread).or_insert_with(make);
         self.last = Some((thread, root));
         root
@@ -97,10 +100,10 @@ pub(super) fn is_java(thread: &[u8]) -> bool {
 }
 
 /// `java`, `java-123`, `java-123/456`.
-pub(super) fn thread_name(
+pub(crate) fn thread_name(
     comm: &BStr,
-    pid: Option<u32>,
-    tid: Option<u32>,
+    pid: Option<u64>,
+    tid: Option<u64>,
     config: &Config,
 ) -> Vec<u8> {
     let comm = if config.merge_threads { without_numbers(comm) } else { comm.as_bytes().into() };
@@ -118,7 +121,7 @@ pub(super) fn thread_name(
     name
 }
 
-fn number(id: Option<u32>) -> String {
+fn number(id: Option<u64>) -> String {
     id.map_or("?".to_owned(), |id| id.to_string())
 }
 

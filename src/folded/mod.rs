@@ -173,7 +173,7 @@ pub fn read<R: BufRead>(
     mut reader: R,
     input: &str,
     frames: &mut FrameTable,
-    sink: &mut impl FoldedSink,
+    sink: &mut (impl FoldedSink + ?Sized),
     tally: &mut Tally,
 ) -> Result<()> {
     let mut cut = Vec::new();
@@ -222,7 +222,7 @@ impl Stack {
         &mut self,
         line: &[u8],
         frames: &mut FrameTable,
-        sink: &mut impl FoldedSink,
+        sink: &mut (impl FoldedSink + ?Sized),
         tally: &mut Tally,
     ) -> Result<()> {
         let Some(Line { stack, weight, after }) = split(line) else {

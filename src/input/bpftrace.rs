@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use bstr::ByteSlice;
 
-use super::foreign::Foreign;
+use super::foreign::{Foreign, Reader};
 use super::start::telling_lines;
 use crate::error::{Error, Result};
 use crate::fold::{Config, name};
@@ -24,7 +24,7 @@ use crate::tally::Tally;
 pub(super) const BPFTRACE: Foreign = Foreign {
     name: "bpftrace",
     is: |start| telling_lines(start).any(|line| begin(line).is_some()),
-    fold: |_, input, name, tally| collapse(input, name, tally),
+    reader: Reader::Text(|_, input, name, tally| collapse(input, name, tally)),
 };
 
 /// Folds `input`, which errors call `name`, to folded text. Lines outside of a map of stacks are

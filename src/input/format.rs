@@ -5,7 +5,9 @@ use bstr::ByteSlice;
 use super::foreign::Foreign;
 use super::start::{TELLING, telling_lines};
 use super::stranger::Stranger;
-use super::{bpftrace, inferno};
+use super::{
+    async_profiler, austin, bpftrace, chrome, dump, firefox, inferno, pprof, speedscope, v8,
+};
 use crate::error::Error;
 use crate::folded;
 use crate::graph;
@@ -13,9 +15,25 @@ use crate::perf_data;
 use crate::script::header::Header;
 use crate::script::line;
 
-/// The formats of other profilers, in the order in which they are tried.
-static FOREIGN: [Foreign; 8] = [
+/// The formats of other profilers with signs of their own.
+static FOREIGN: [Foreign; 13] = [
+    pprof::PPROF,
+    speedscope::SPEEDSCOPE,
+    firefox::FIREFOX,
+    v8::CPUPROFILE,
+    v8::HEAPPROFILE,
+    chrome::CHROME,
+    async_profiler::ASYNC_PROFILER,
+    austin::AUSTIN,
+    dump::GDB,
+    dump::EU_STACK,
+    dump::JSTACK,
+    dump::FAULTHANDLER,
     bpftrace::BPFTRACE,
+];
+
+/// The formats that inferno recognises. It is careless with other text.
+static BY_INFERNO: [Foreign; 7] = [
     inferno::DTRACE,
     inferno::XCTRACE,
     inferno::SAMPLE,
@@ -44,7 +62,7 @@ impl Format {
     /// All formats.
     pub fn all() -> impl Iterator<Item = Format> {
         let ours = [Format::Script, Format::PerfData, Format::Folded, Format::Svg];
-        ours.into_iter().chain(FOREIGN.iter().map(Format::Foreign))
+        ours.into_iter().chain(FOREIGN.iter().chain(&BY_INFERNO).map(Format::Foreign))
     }
 
     /// Its name in `--format`.
@@ -72,6 +90,9 @@ impl Format {
         if is_script(whole) {
             return Some(Format::Script);
         }
+        if let Some(foreign) = FOREIGN.iter().find(|foreign| (foreign.is)(start)) {
+            return Some(Format::Foreign(foreign));
+        }
         if is_folded(whole) {
             return Some(Format::Folded);
         }
@@ -81,7 +102,7 @@ impl Format {
         if Stranger::of(start).is_some() {
             return None;
         }
-        FOREIGN
+        BY_INFERNO
             .iter()
             .find(|foreign| (foreign.is)(whole))
             .map(Format::Foreign)
@@ -195,7 +216,7 @@ mod tests {
                           libc.so.1`main+0x1\n                5\n\n";
 
     /// All stages get these answers.
-    const TABLE: [(&str, Option<&str>); 42] = [
+    const TABLE: [(&str, Option<&str>); 57] = [
         ("java 25607 4794564.109216: cycles: \n\t    7f53 main+0x1 (/bin/a)\n\n", Some("perf")),
         (SCRIPT, Some("perf")),
         ("# captured on: today\n#\nodd line\njava 12 1.5: 9 cycles:u: \n", Some("perf")),
@@ -232,7 +253,22 @@ mod tests {
         ("odd\n", None),
         ("hello world\n", None),
         ("events: Ir\n\nfl=a.c\nfn=main\n16 400\n17 20\n18 5\n3 300\n4 600\n", None),
-        ("{\"traceEvents\": [\n 1,\n 2\n]}\n", None),
+        ("{\"traceEvents\": [\n 1,\n 2\n]}\n", Some("chrome")),
+        ("[{\"ph\": \"X\"}]", Some("chrome")),
+        ("{\"shared\": {\"frames\": []}}", Some("speedscope")),
+        ("{\"nodes\": [{\"callFrame\": {}}]}", Some("cpuprofile")),
+        ("{\"head\": {\"callFrame\": {}}}", Some("heapprofile")),
+        ("{\"meta\": {\"preprocessedProfileVersion\": 5}}", Some("firefox")),
+        ("{\"a\": 1}", None),
+        ("\x0a\x04\x08\x01\x10\x02\x0a\x04\x08\x03\x10\x04", Some("pprof")),
+        ("H\x05\x0a\x04\x08\x01\x10\x02", Some("pprof")),
+        ("Thread 2 (LWP 7 \"a\"):\n#0  0x1 in f () from /x\n", Some("gdb")),
+        ("#0  main () at t.c:5\n", Some("gdb")),
+        ("PID 7 - process\nTID 7:\n#0  0x1 main\n", Some("eu-stack")),
+        ("2026-12-01 04:28:19\nFull thread dump OpenJDK\n\n", Some("jstack")),
+        ("Stack (most recent call first):\n  File \"a.py\", line 2 in f\n", Some("faulthandler")),
+        ("# austin: 3.7.0\n\nP1;T0:2;a.py:f:3 4\n", Some("austin")),
+        ("<html>async-profiler const cpool = [\n", Some("async-profiler")),
         ("# Overhead  Command  Symbol\n  10.31%  p  [.] f 1\n   2.3%  p  [.] g 2\n", None),
         ("PERFILE2\0\0", Some("perfdata")),
         ("# note\n\n", None),

@@ -9,7 +9,7 @@ use inferno::collapse::{
     Collapse, dtrace, ghcprof, perf, recursive, sample, vsprof, vtune, xctrace,
 };
 
-use super::foreign::Foreign;
+use super::foreign::{Foreign, Reader};
 use crate::error::{Error, Result};
 use crate::fold;
 use crate::folded::{Folded, FoldedSink};
@@ -34,7 +34,7 @@ pub(super) const RECURSIVE: Foreign =
 
 /// A format that the collapser `C` reads.
 const fn read_by<C: Collapse + Default>(name: &'static str) -> Foreign {
-    Foreign { name, is: is::<C>, fold: fold::<C> }
+    Foreign { name, is: is::<C>, reader: Reader::Text(fold::<C>) }
 }
 
 /// Asks the collapser. Some are careless with unknown text: `vsprof` panics on an empty one.

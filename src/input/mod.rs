@@ -9,19 +9,30 @@
 //!                                       └ others ─ foreign ────────────┘
 //! ```
 //!
-//! To add a format of another profiler, write a file with its [`Foreign`], and add that to the list
-//! in `format.rs`.
+//! To add a format of another profiler, write a file with its [`Foreign`], whose reader is a function
+//! over the bytes of an input, and add that to the list in `format.rs`. Names go through
+//! `Stacks::frame`, so that they are whole in folded text, and threads through `Stacks::thread`, so that
+//! options about threads work.
 
+mod async_profiler;
+mod austin;
 mod bpftrace;
+mod chrome;
 pub(crate) mod decode;
+mod dump;
+mod firefox;
 pub(crate) mod foreign;
 mod format;
 mod inferno;
+mod json;
+mod pprof;
 pub(crate) mod recording;
 mod source;
+mod speedscope;
 mod start;
 mod stranger;
 mod text;
+mod v8;
 
 use std::io::Read;
 use std::path::PathBuf;

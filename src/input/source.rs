@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use super::foreign::Stacks;
 use super::format::{Format, may_be_folded};
 use super::inferno;
 use super::start::{read_start, telling_lines};
@@ -121,8 +122,13 @@ impl<'a> Source<'a> {
             return Ok(());
         }
         self.feed_waiting(stage, frames, tally)?;
-        let has_samples = matches!(format, Format::Script | Format::PerfData);
-        if !has_samples && stage.as_folder().is_some_and(|folder| folder.config().asks_samples()) {
+        let folds = stage.as_folder().map(|folder| folder.config().clone()).unwrap_or_default();
+        let heeds_all = match format {
+            Format::Script | Format::PerfData => true,
+            Format::Foreign(foreign) => foreign.heeds(&folds),
+            Format::Folded | Format::Svg => false,
+        };
+        if !heeds_all && folds.asks_samples() {
             log::warn!(
                 "{name} has stacks that are folded already: options about samples (threads, CPUs, events, weights, \
                  --skip-after) have no effect on them"
@@ -131,8 +137,6 @@ impl<'a> Source<'a> {
         let mut whole = io::Cursor::new(start).chain(reader);
         match format {
             Format::Script if self.config.inferno => {
-                let folds =
-                    stage.as_folder().map(|folder| folder.config().clone()).unwrap_or_default();
                 let text = inferno::script(
                     whole,
                     name,
@@ -170,8 +174,10 @@ impl<'a> Source<'a> {
                 graph::read(&picture, name, frames, stage.next_mut(), tally)
             }
             Format::Foreign(foreign) => {
-                let folded = foreign.fold(&mut whole, name, tally)?;
-                folded::read(&folded[..], name, frames, stage.next_mut(), tally)
+                let sink = stage.next_mut();
+                let to =
+                    Stacks { input: name, config: folds, frames, sink, tally, stack: Vec::new() };
+                foreign.read(&mut whole, to)
             }
         }
     }

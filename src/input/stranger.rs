@@ -15,12 +15,12 @@ pub(crate) struct Stranger {
 /// Recognises a kind of file by its start.
 type Signs = fn(&[u8]) -> bool;
 
-const STRANGERS: [(Signs, Stranger); 11] = [
+const STRANGERS: [(Signs, Stranger); 10] = [
     (
         is_callgrind,
         Stranger {
             what: "a profile of callgrind",
-            remedy: "open it with callgrind_annotate or kcachegrind, or record the program with fg-record",
+            remedy: "it keeps no paths of calls, only pairs of caller and callee: open it with callgrind_annotate or kcachegrind, or record the program with fg-record",
         },
     ),
     (
@@ -62,20 +62,13 @@ const STRANGERS: [(Signs, Stranger); 11] = [
     (
         is_json,
         Stranger {
-            what: "JSON",
-            remedy: "save the profile as folded stacks instead, which most profilers can do",
+            what: "JSON of no known profiler",
+            remedy: "save the profile as folded stacks instead, or name the format with --format if it is known",
         },
     ),
     (
         |start| start.starts_with(b"!<arch>") || start.starts_with(b"\0asm"),
         Stranger { what: "a compiled program", remedy: "record it first: fg-record ./program" },
-    ),
-    (
-        |start| start.starts_with(b"\x0a") && start.contains(&0),
-        Stranger {
-            what: "a binary file, perhaps a profile of pprof",
-            remedy: "convert it to folded stacks first: `pprof -raw`, then stackcollapse-go.pl",
-        },
     ),
     (
         |start| start.contains(&0),
@@ -152,11 +145,10 @@ mod tests {
                 b"# Overhead  Command  Shared Object\n#\n  9.9%  a\n",
                 Some("the output of perf report"),
             ),
-            (b"{\"traceEvents\": []}", Some("JSON")),
-            (b"[\n {\"ph\": \"X\"}]", Some("JSON")),
+            (b"{\"a\": []}", Some("JSON of no known profiler")),
+            (b"[\n {\"a\": \"X\"}]", Some("JSON of no known profiler")),
             (b"<!DOCTYPE html>\n<html>", Some("a web page")),
             (b"\x7fELF\x02\x01", Some("a program, not a recording")),
-            (b"\x0a\x04\x08\x01\x10\x00", Some("a binary file, perhaps a profile of pprof")),
             (b"a\0b\0", Some("a binary file, but not a recording of perf")),
             (b"[unknown];f 1\n", None),
             (b"{closure};f 1\n", None),

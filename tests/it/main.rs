@@ -20,6 +20,7 @@ mod embed;
 mod export;
 mod filter;
 mod fold;
+mod foreign;
 mod golden;
 mod language;
 mod laws;

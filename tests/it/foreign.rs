@@ -1,0 +1,252 @@
+//! Profiles that other profilers made: node, Go, py-spy, austin, gdb, eu-stack, jstack, Python.
+//! `X.folded` beside each file has its stacks.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use bstr::ByteSlice;
+use flamepipe::error::{Error, Result};
+use flamepipe::fold::{self, Folder, Merge};
+use flamepipe::folded::Writer;
+use flamepipe::input::{Config, Input, Source};
+use flamepipe::sample::{FrameTable, SampleSink};
+use flamepipe::tally::Tally;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::harness::{Dir, repo};
+
+/// Each file, and the name of its format.
+const FILES: [(&str, &str); 12] = [
+    ("austin.txt", "austin"),
+    ("eu-stack.txt", "eu-stack"),
+    ("faulthandler.txt", "faulthandler"),
+    ("gdb.txt", "gdb"),
+    ("go-cpu.pb.gz", "pprof"),
+    ("go-heap.pb.gz", "pprof"),
+    ("jstack.txt", "jstack"),
+    ("node.cpuprofile", "cpuprofile"),
+    ("node.heapprofile", "heapprofile"),
+    ("py-spy.speedscope.json", "speedscope"),
+    ("py-spy.trace.json", "chrome"),
+    ("py-spy.txt", "folded"),
+];
+
+fn folder() -> PathBuf {
+    repo().join("tests/data/foreign")
+}
+
+fn read(name: &str) -> Vec<u8> {
+    fs::read(folder().join(name)).unwrap()
+}
+
+/// What fg-fold writes, with no other options than `args`.
+fn fold(args: &[&str], input: impl AsRef<[u8]>) -> String {
+    let text = Dir::new().cmd("fg-fold").arg("-q").args(args).stdin(input).stdout();
+    text.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_profile_has_its_stacks() {
+    for (name, format) in FILES {
+        let expected = read(&format!("{name}.folded"));
+        let expected = expected.to_str().unwrap();
+        assert_eq!(fold(&[], read(name)), expected, "{name}");
+        assert_eq!(fold(&["--format", format], read(name)), expected, "{name}");
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&read(name)).unwrap();
+        assert_eq!(fold(&[], packed.finish().unwrap()), expected, "{name}");
+    }
+}
+
+#[test]
+fn threads_and_events_are_chosen_as_in_recordings() {
+    let roots = |args: &[&str], name: &str| {
+        let text = fold(args, read(name));
+        let stacks = text.lines().filter(|line| !line.starts_with('#'));
+        let mut roots: Vec<String> =
+            stacks.map(|line| line.split(';').next().unwrap().to_owned()).collect();
+        roots.dedup();
+        roots
+    };
+    let tids = roots(&["--tid"], "gdb.txt");
+    assert!(tids.iter().all(|root| root.contains("-?/")) && tids.len() == 2, "{tids:?}");
+    assert_eq!(roots(&["--merge-threads"], "gdb.txt"), ["t", "worker_*"]);
+    let events = roots(&["--event-filter", "all"], "go-heap.pb.gz");
+    assert_eq!(events, ["alloc_objects", "alloc_space", "inuse_objects", "inuse_space"]);
+    let samples = fold(&["--event-filter", "samples"], read("go-cpu.pb.gz"));
+    let time = fold(&[], read("go-cpu.pb.gz"));
+    let time = time.strip_prefix("# unit: ns 0\n").unwrap().replace("0000000\n", "\n");
+    assert_eq!(samples, time, "Go samples every 10 ms");
+    let dir = Dir::new();
+    let unknown = ["--event-filter", "nope"];
+    let outcome = dir.cmd("fg-fold").args(unknown).stdin(read("go-cpu.pb.gz")).run();
+    outcome.code(1).says("of the wanted event: it has samples, cpu");
+    // What a format does not have is said.
+    let outcome = dir.cmd("fg-fold").args(["--split", "cpu"]).stdin(read("gdb.txt")).run();
+    outcome.success().says("have no effect");
+}
+
+/// Small profiles of the kinds that no file has, and their stacks.
+const SMALL: [(&str, &str); 9] = [
+    (
+        r#"{"shared": {"frames": [{"name": "a;b"}, {"name": "c\nd"}]}, "profiles": [{"type": "evented",
+            "name": "x", "unit": "microseconds", "startValue": 5, "endValue": 10, "events": [
+            {"type": "O", "frame": 0, "at": 5}, {"type": "O", "frame": 1, "at": 6},
+            {"type": "C", "frame": 1, "at": 8.5}, {"type": "C", "frame": 0, "at": 9}]}]}"#,
+        "# unit: ns 0\na:b 1500\na:b;c?d 2500\n",
+    ),
+    (
+        r#"[{"ph": "X", "name": "a", "ts": 5, "dur": 9, "pid": 1, "tid": 1}, {"ph": "C", "name": "n"},
+            {"ph": "X", "name": "b", "ts": 5, "dur": 2, "pid": 1, "tid": 1},
+            {"ph": "B", "name": "c", "ts": 8, "pid": 1, "tid": 1},
+            {"ph": "E", "ts": 9, "pid": 1, "tid": 1},"#,
+        "# unit: ns 0\na 6000\na;b 2000\na;c 1000\n",
+    ),
+    (
+        r#"{"traceEvents": [{"ph": "M", "name": "thread_name", "pid": 1, "tid": 2, "args": {"name": "T 2"}},
+            {"ph": "X", "name": "a", "ts": 0, "dur": 1, "pid": 1, "tid": 2},
+            {"ph": "X", "name": "b", "ts": 0, "dur": 1, "pid": 1, "tid": 3}]}"#,
+        "# unit: ns 0\nT_2;a 1000\nthread_3;b 1000\n",
+    ),
+    (
+        r#"{"nodes": [{"id": 1, "callFrame": {"functionName": "(root)"}, "children": [2]},
+            {"id": 2, "callFrame": {"functionName": "", "url": "file:///x/a.js", "lineNumber": 6}, "hitCount": 3}]}"#,
+        "(anonymous a.js:7) 3\n",
+    ),
+    (
+        r#"{"meta": {"preprocessedProfileVersion": 48}, "threads": [{"name": "main", "pid": "7", "tid": 8,
+            "samples": {"stack": [1, null, 1, 0], "weight": [2.5, 1, 1, -1], "weightType": "tracing-ms"},
+            "stackTable": {"frame": [0, 1], "prefix": [null, 0]}, "frameTable": {"func": [1, 0]},
+            "funcTable": {"name": [0, 1]}, "stringArray": ["f", "g"]}]}"#,
+        "# unit: ns 0\nmain;g;f 3500000\n",
+    ),
+    (
+        r#"{"meta": {"preprocessedProfileVersion": 75}, "shared": {"stackTable": {"frame": [0, 1], "prefixOffset":
+            [0, 1]}, "frameTable": {"func": [1, 0]}, "funcTable": {"name": [0, 1]}, "stringArray": ["f", "g"]},
+            "threads": [{"name": "main", "samples": {"stack": [1, 0]}}]}"#,
+        "main;g 1\nmain;g;f 1\n",
+    ),
+    (
+        "<!DOCTYPE html>\n<html>async-profiler\nfunction f(key, level) {\n\tlevels[level0 = level]\n}\n\
+         const cpool = [\n'all',\n' Main.main',\n'%\\'run\\'',\n'# it'\n];\n\nf(3,0,0,100)\nu(11,60)\nu(21,20)\nn(25)\n\
+         f(29,1,0,40)\n\nsearch();\n",
+        "Mai it 40\nMain.main 20\nMain.main;Mai it 20\nMain.main;Main.'run' 20\n",
+    ),
+    (
+        "<html>async-profiler function f(level, left, width, type, title, inln, c1, int)\n\
+         f(0,0,10,3,'all')\nf(1,0,8,1,'a \\'b\\'')\nf(2,0,3,5,'vfs_read')\nf(1,8,2,3,'c')\n",
+        "a 'b' 5\na 'b';vfs_read 3\nc 2\n",
+    ),
+    (
+        "#0  0x1 in std::function<void (int)>::operator()(int) const (this=0x2) at /a b.h:5\n\
+         #1  0x3 in ?? () from /lib/x86_64-linux-gnu/libc.so.6\n#2  <signal handler called>\n\
+         #3  main (argc=1, argv=0x7ff \" (at \") at t.c:9\n#0  main () at t.c:9\n",
+        "main 1\nmain;<signal handler called>;[libc.so.6];std::function<void (int)>::operator() 1\n",
+    ),
+];
+
+#[test]
+fn small_profiles_have_their_stacks() {
+    for (text, expected) in SMALL {
+        assert_eq!(fold(&[], text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_lost_is_said() {
+    let dir = Dir::new();
+    let says = |text: &str, what: &str| {
+        dir.cmd("fg-fold").stdin(text).run().success().says(what);
+    };
+    says(SMALL[1].0, "1 input cut short at its end");
+    says(SMALL[4].0, "1 odd line or record skipped");
+    says(SMALL[4].0, "1 without a call chain");
+    let fails = |text: &str, what: &str| {
+        dir.cmd("fg-fold").stdin(text).run().code(1).says(what);
+    };
+    fails(&SMALL[0].0.replace("\"frame\": 1", "\"frame\": 2"), "frame 2: there is no such frame");
+    fails(&SMALL[3].0.replace("[2]", "[2], \"parent\": 2"), "a function is its own caller");
+    fails(&SMALL[4].0.replace("[1, 0]}", "[1, 9]}"), "refer to what is not there");
+    fails(&SMALL[2].0[..60], "line 1, column 60");
+    let deep = r#"{"callFrame": {}, "selfSize": 1, "children": ["#.repeat(300);
+    fails(&format!("{{\"head\": {deep}"), "the call tree is deeper than 256 functions");
+}
+
+/// A profile in memory, folded.
+fn fold_here(bytes: Vec<u8>) -> Result<()> {
+    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let merge = Merge::new(Writer::new(Vec::new(), "memory"));
+    let mut folder = Folder::new(fold::Config::default(), "x", merge);
+    let input = Input::new("x", std::io::Cursor::new(bytes));
+    Source::new(&Config::default()).feed([input], &mut folder, &mut frames, &mut tally)?;
+    folder.finish(&mut frames, &mut tally)
+}
+
+/// Pseudorandom numbers, the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+#[test]
+fn broken_profiles_are_errors_at_worst() {
+    let mut random = Random(7);
+    let mut all: Vec<Vec<u8>> = SMALL.iter().map(|(text, _)| text.as_bytes().to_vec()).collect();
+    for (name, _) in FILES {
+        let bytes = read(name);
+        let mut plain = Vec::new();
+        let unpacked =
+            std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&bytes[..]), &mut plain);
+        all.push(if unpacked.is_ok() { plain } else { bytes });
+    }
+    let tokens: [&[u8]; 10] = [
+        b"-1",
+        b"1e999",
+        b"\"",
+        b"]",
+        b"{",
+        b"null",
+        b"99999999999999999999",
+        b"\xff",
+        b"\n",
+        b"#0 ",
+    ];
+    for whole in all {
+        for _ in 0..60 {
+            let mut broken = whole.clone();
+            match random.below(3) {
+                0 => broken.truncate(random.below(whole.len())),
+                1 => (0..8).for_each(|_| {
+                    let at = random.below(whole.len());
+                    broken[at] = random.below(256) as u8;
+                }),
+                _ => {
+                    let at = random.below(whole.len());
+                    let token = tokens[random.below(tokens.len())];
+                    broken.splice(at..(at + 2).min(whole.len()), token.iter().copied());
+                }
+            }
+            let shown = broken.clone();
+            let folded = fold_here(broken);
+            let is_known = matches!(
+                folded,
+                Ok(())
+                    | Err(Error::Corrupt { .. }
+                        | Error::Empty { .. }
+                        | Error::Format { .. }
+                        | Error::Io { .. }
+                        | Error::NoCallChains { .. }
+                        | Error::NoSamples { .. }
+                        | Error::Unsupported { .. }
+                        | Error::Unreadable { .. })
+            );
+            assert!(is_known, "{folded:?}\n{}", shown.as_bstr());
+        }
+    }
+}
