@@ -256,8 +256,7 @@ impl GraphOptions {
         if let Ok(Workload::Command(words)) = &workload {
             pipeline.command = command_line(words);
             let program = words.first().map(Path::new).and_then(Path::file_name);
-            let program = program.map(|name| name.to_string_lossy().into_owned());
-            pipeline.render.subject = pipeline.render.subject.or(program);
+            pipeline.render.program = program.map(|name| name.to_string_lossy().into_owned());
         }
         let recorder = record::recorder();
         let (ended, drawn, kept) = match workload {

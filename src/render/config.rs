@@ -12,8 +12,10 @@ use crate::graph::Order;
 pub struct Config {
     /// The heading.
     pub title: String,
-    /// What was recorded, which a title that only names the kind of graph begins with.
+    /// What was recorded, for a title that would only name the kind of graph.
     pub subject: Option<String>,
+    /// The recorded program, for the same if all stacks do not begin with one thread.
+    pub program: Option<String>,
     /// A second line below the title.
     pub subtitle: Option<String>,
     /// The text of a comment in the SVG.
@@ -89,6 +91,7 @@ impl Default for Config {
         Config {
             title: inferno.title,
             subject: None,
+            program: None,
             subtitle: inferno.subtitle,
             notes: inferno.notes,
             order: Order::default(),

@@ -22,8 +22,7 @@ const KINDS: [&str; 2] = ["Flame Graph", "Icicle Graph"];
 const LONGEST: usize = 100;
 
 /// The title of a graph that weighs `before` and `after`, and whose stacks all begin with `root`,
-/// if there is one: `burn · 1.24 s`. It begins with what was recorded instead, if that is known. A
-/// title that the user chose stays.
+/// if there is one: `burn · 1.24 s`. A title that the user chose stays.
 pub(super) fn title(
     config: &Config,
     root: Option<&str>,
@@ -35,7 +34,8 @@ pub(super) fn title(
         return of_chart.unwrap_or(&config.title).clone();
     }
     let amount = |weight: u64| amount(weight as f64 * config.factor, &config.count_name);
-    let name = config.subject.as_deref().or(root).unwrap_or(&config.title);
+    let subject = config.subject.as_deref().or(root).or(config.program.as_deref());
+    let name = subject.unwrap_or(&config.title);
     let name = match name.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name.to_owned(),
@@ -149,6 +149,9 @@ mod tests {
         assert_eq!(title(&config("Mine"), Some("burn"), None, 1), "Mine");
         let test = Config { subject: Some("app: test api".into()), ..config("Icicle Graph") };
         assert_eq!(title(&test, Some("api-0123"), None, 500_000_000), "app: test api · 1.00 s");
+        let program = Config { program: Some("app".into()), ..config("Flame Graph") };
+        assert_eq!(title(&program, None, None, 500_000_000), "app · 1.00 s");
+        assert_eq!(title(&program, Some("burn"), None, 500_000_000), "burn · 1.00 s");
         let long = Config { subject: Some("é".repeat(101)), ..flame };
         assert_eq!(title(&long, None, None, 1), format!("{}… · 2 ns", "é".repeat(100)));
     }

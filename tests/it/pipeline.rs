@@ -244,7 +244,8 @@ fn ctrl_c_while_recording_draws_what_there_is() {
         }
         let dir = Dir::new();
         dir.fifo("at work");
-        let args = [&SMALL[..], more, &["--no-inline", "--", "sh", "-c", &script]].concat();
+        let same = ["--no-inline", "--title", "A title, because kept recordings have no program"];
+        let args = [&SMALL[..], more, &same, &["--", "sh", "-c", &script]].concat();
         let child = start(&dir, "flamegraph", &args, Stdio::null());
         dir.read("at work");
         kill("INT", child.id(), true);
@@ -254,8 +255,8 @@ fn ctrl_c_while_recording_draws_what_there_is() {
         assert!(share(&svg, "burn::hot_hash") > 20.0);
         if more.contains(&"kept") {
             assert_eq!(dir.names(), ["at work", "flamegraph.svg", "kept"]);
-            let again = ["--no-inline", "--perfdata", "kept", "-o", "again"];
-            dir.cmd("flamegraph").args(again).run().success();
+            let again = ["--perfdata", "kept", "-o", "again"];
+            dir.cmd("flamegraph").args(same).args(again).run().success();
             assert_eq!(dir.read("again"), svg, "drawn while it was recorded, or later");
         } else {
             assert_eq!(dir.names(), ["at work", "flamegraph.svg"]);
