@@ -11,7 +11,7 @@ usage() {
     exit 2
 }
 
-script=() fold=() post=() render=() recording='' chart=
+script=() fold=() filter=() post=() render=() recording='' chart=
 # fg-render, as inferno's, has other titles with -i and --flamechart; flamegraph has one.
 title='Flame Graph'
 
@@ -31,6 +31,7 @@ while (($#)); do
             (($# > 1)) || usage "what is $1?"
             case $1 in
                 --skip-after | --event-filter | --weight | --split) fold+=("$1=$2") ;;
+                --preset) filter+=("$1=$2") ;;
                 --post-process)
                     # Shell words, not a shell's line: xargs splits without expanding anything.
                     post=()
@@ -69,6 +70,11 @@ samples() {
     esac
 }
 
+presets() {
+    ((${#filter[@]})) || { cat && return; }
+    fg-filter -q "${filter[@]}"
+}
+
 # The unit, `# unit: ns 0`, is for fg-render: it goes around the program.
 post_process() {
     ((${#post[@]})) || { cat && return; }
@@ -81,8 +87,9 @@ post_process() {
 
 if [[ $chart ]]; then
     # In the order of time nothing is folded.
-    ((${#fold[@]} + ${#post[@]} == 0)) || usage 'a flame chart is drawn of samples: no --skip-after, --strict or --post-process'
+    ((${#fold[@]} + ${#filter[@]} + ${#post[@]} == 0)) ||
+        usage 'a flame chart is drawn of samples: no --skip-after, --strict, --preset or --post-process'
     samples | fg-render --title="$title" ${render[@]+"${render[@]}"}
     exit
 fi
-samples | fg-fold ${fold[@]+"${fold[@]}"} | post_process | fg-render --title="$title" ${render[@]+"${render[@]}"}
+samples | fg-fold ${fold[@]+"${fold[@]}"} | presets | post_process | fg-render --title="$title" ${render[@]+"${render[@]}"}

@@ -19,7 +19,8 @@
 //! program would also be that of the recorder. About 200 lines of `environment.rs` would go, and
 //! about as many would come, to start ourselves and to hand over all options.
 //!
-//! Packages outside the workspace in `--package`, and patterns in names, are not supported.
+//! Packages outside the workspace in `--package`, and patterns in names of targets, are not
+//! supported.
 
 mod build;
 mod debuginfo;

@@ -1,8 +1,11 @@
-//! Package specifications, as `--package` takes them: `name`, `name@1.2`, or a URL.
+//! Package specifications, as `--package` takes them: `name`, `name@1.2`, a URL, or a pattern such
+//! as `app-*`.
 //!
 //! <https://doc.rust-lang.org/cargo/reference/pkgid-spec.html>
 
 use cargo_metadata::Package;
+
+use crate::filter::Pattern;
 
 /// Whether `spec` names `package`.
 pub(super) fn names(spec: &str, package: &Package) -> bool {
@@ -10,7 +13,9 @@ pub(super) fn names(spec: &str, package: &Package) -> bool {
         return true;
     }
     if !spec.contains("://") {
-        return is_name(spec, package);
+        let is_match =
+            || Pattern::glob(spec).is_ok_and(|glob| glob.is_match(package.name.as_bytes()));
+        return is_name(spec, package) || (spec.contains(['*', '?']) && is_match());
     }
     let (url, fragment) = match spec.split_once('#') {
         Some((url, fragment)) => (url, Some(fragment)),
@@ -75,6 +80,9 @@ mod tests {
             ("one@1.2.3", false),
             ("one@2", false),
             ("two", false),
+            ("o*", true),
+            ("?ne", true),
+            ("t*", false),
             ("path+file:///w/one#1.2.30", true),
             ("file:///w/one", true),
             ("file:///w/one/", true),

@@ -122,7 +122,7 @@ fn is_interrupted(error: &anyhow::Error) -> bool {
 
 /// Writes the man page (`man`) or the completions of a shell (`bash`, `zsh`, …) to stdout.
 pub(crate) fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
-    let mut command = P::shaped();
+    let command = P::shaped();
     let mut text = Vec::new();
     if what == "man" {
         text = man::page(command, P::NAME)?;
@@ -132,7 +132,11 @@ pub(crate) fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
                 "cannot generate {what:?}: choose man, bash, zsh, fish, elvish or powershell"
             ))
         })?;
-        clap_complete::generate(shell, &mut command, P::NAME, &mut text);
+        // Shells would offer hidden options too.
+        let offered = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
+        let version = env!("CARGO_PKG_VERSION");
+        let mut offered = clap::Command::new(P::NAME).version(version).args(offered);
+        clap_complete::generate(shell, &mut offered, P::NAME, &mut text);
         let more = P::more_completions(shell, &String::from_utf8_lossy(&text));
         text.extend_from_slice(more.as_bytes());
     }

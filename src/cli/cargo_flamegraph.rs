@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use super::cargo::{CargoOptions, without_subcommand};
 use super::cargo_words::{self, features_for_frequency};
+use super::doctor::DoctorArgs;
 use super::graph::{GraphOptions, Subject, command_line};
 use super::io::{report, say};
 use super::program::{Done, Program};
@@ -50,6 +51,9 @@ pub struct CargoFlamegraphArgs {
 
     #[command(flatten)]
     graph: GraphOptions,
+
+    #[command(flatten)]
+    doctor: DoctorArgs,
 }
 
 impl Program for CargoFlamegraphArgs {
@@ -73,6 +77,9 @@ impl Program for CargoFlamegraphArgs {
     }
 
     fn run(self) -> anyhow::Result<Done> {
+        if let Some(done) = self.doctor.run(None)? {
+            return Ok(done);
+        }
         let quiet = self.graph.quiet();
         let (verb, filter) = cargo_words::verb(&self.words)?;
         let config = self.cargo.config(verb, self.graph.verbose(), quiet)?;

@@ -25,7 +25,14 @@ pub(crate) fn verb(words: &[String]) -> Result<(Option<Verb>, Option<&str>), Fai
         "run" | "r" => Verb::Run,
         "test" | "t" => Verb::Test,
         "bench" => Verb::Bench,
-        _ => return Err(unexpected(words, "--bin, --example, --test or --bench")),
+        typed => {
+            let close = |verb: &&str| strsim::damerau_levenshtein(verb, typed) <= 1;
+            if let Some(verb) = ["run", "test", "bench"].into_iter().find(close) {
+                let what = format!("unexpected argument {typed}: did you mean `{verb}`?");
+                return Err(Failure::Usage(what));
+            }
+            return Err(unexpected(words, "--bin, --example, --test or --bench"));
+        }
     };
     match rest {
         [] => Ok((Some(verb), None)),
@@ -147,6 +154,8 @@ mod tests {
             ("run x", "`cargo flamegraph -- x`"),
             ("server --port", "`cargo flamegraph -- server --port`"),
             ("test a b", "`cargo flamegraph -- b`"),
+            ("tset", "did you mean `test`?"),
+            ("benhc lex", "did you mean `bench`?"),
         ] {
             assert!(verb(line).is_err_and(|error| error.contains(instead)), "{line}");
         }

@@ -1,20 +1,55 @@
 //! `flamegraph --doctor`: prints what was found, for people or as JSON.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::json;
 
 use super::io::Output;
-use super::program::Done;
+use super::program::{Done, Failure};
 use crate::doctor::{Finding, Severity, examine};
+
+/// What both flamegraph and cargo flamegraph examine.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DoctorArgs {
+    /// Examine this machine, and the program BIN if it is named: whether it can be recorded, what
+    /// the graph will lack, and what to do. Exits with 1 if recording would fail
+    #[arg(long, value_name = "BIN", num_args = 0..=1)]
+    doctor: Option<Option<PathBuf>>,
+
+    /// Print what --doctor finds as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl DoctorArgs {
+    /// Examines what was asked for, or else `named`; `None` if nothing is to be examined.
+    ///
+    /// # Errors
+    /// Those of [`run`], or `--json` was typed alone.
+    pub(super) fn run(self, named: Option<&OsString>) -> anyhow::Result<Option<Done>> {
+        match self.doctor {
+            Some(program) => {
+                let program = program.or_else(|| named.map(PathBuf::from));
+                run(program.as_deref(), self.json).map(Some)
+            }
+            None if self.json => {
+                let problem = "--json is for --doctor alone: add --doctor";
+                Err(Failure::Usage(problem.into()).into())
+            }
+            None => Ok(None),
+        }
+    }
+}
 
 /// Examines the machine, and `program` if there is one.
 ///
 /// # Errors
 /// Standard output cannot be written to, or recording would fail.
-pub(super) fn run(program: Option<&Path>, as_json: bool) -> anyhow::Result<Done> {
+fn run(program: Option<&Path>, as_json: bool) -> anyhow::Result<Done> {
     let findings = examine(program);
     let fails = findings.iter().any(|finding| finding.severity == Severity::Error);
     let text = if as_json { json_of(&findings, fails) } else { text_of(&findings) };

@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory, Parser};
 use clap_complete::Shell;
 
 use super::binary::generate;
-use super::doctor;
+use super::doctor::DoctorArgs;
 use super::graph::{GraphOptions, Subject};
 use super::help;
 use super::program::{Done, Failure, Program};
@@ -32,11 +32,11 @@ Memory: the distinct stacks and frames. Except on Linux, the recording is first 
 )]
 pub struct FlamegraphArgs {
     /// Record these running processes until they end, or until Ctrl-C
-    #[arg(short, long, value_delimiter = ',', value_name = "PID,...", conflicts_with = "command")]
+    #[arg(short, long, value_delimiter = ',', value_name = "PID,...", conflicts_with_all = ["command", "doctor"])]
     pid: Vec<u32>,
 
     /// Draw an existing recording
-    #[arg(long = "perfdata", value_name = "FILE", conflicts_with_all = ["pid", "command"])]
+    #[arg(long = "perfdata", value_name = "FILE", conflicts_with_all = ["pid", "command", "doctor"])]
     perf_file: Option<PathBuf>,
 
     /// The program to record, with its arguments
@@ -46,14 +46,8 @@ pub struct FlamegraphArgs {
     #[command(flatten)]
     graph: GraphOptions,
 
-    /// Examine this machine, and the program BIN if it is named: whether it can be recorded, what
-    /// the graph will lack, and what to do. Exits with 1 if recording would fail
-    #[arg(long, value_name = "BIN", num_args = 0..=1, conflicts_with_all = ["pid", "perf_file"])]
-    doctor: Option<Option<PathBuf>>,
-
-    /// Print what --doctor finds as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    doctor: DoctorArgs,
 
     /// Print the completions for SHELL
     #[arg(long, value_name = "SHELL", exclusive = true)]
@@ -72,14 +66,9 @@ impl Program for FlamegraphArgs {
             generate::<Self>(&shell.to_string())?;
             return Ok(Done::Ok);
         }
-        if let Some(program) = self.doctor {
-            // As typed to record it: `--doctor -- ./app --flag`.
-            let program = program.or_else(|| self.command.first().map(PathBuf::from));
-            return doctor::run(program.as_deref(), self.json);
-        }
-        if self.json {
-            let problem = "--json is for --doctor alone: flamegraph --doctor --json";
-            return Err(Failure::Usage(problem.into()).into());
+        // As typed to record it: `--doctor -- ./app --flag`.
+        if let Some(done) = self.doctor.run(self.command.first())? {
+            return Ok(done);
         }
         let subject = if let Some(path) = self.perf_file {
             Subject::Recording(path)

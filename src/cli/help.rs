@@ -122,7 +122,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
 ];
 
 /// What `-h` shows, with a text for one line if that of `--help` is longer.
-const SHORT: [(&str, &str); 25] = [
+const SHORT: [(&str, &str); 24] = [
     ("package", ""),
     ("bin", ""),
     ("example", ""),
@@ -144,7 +144,6 @@ const SHORT: [(&str, &str); 25] = [
     ("frequency", ""),
     ("off_cpu", "Also record where threads are blocked, and for how long"),
     ("duration", ""),
-    ("root", ""),
     ("doctor", "Examine this machine, and the program BIN"),
     ("verbose", ""),
     ("quiet", ""),

@@ -326,6 +326,9 @@ fn the_doctor_knows_the_machine_and_the_program() {
     let found = doctor(&[program.to_str().unwrap()]).stdout;
     let typed = doctor(&["--", program.to_str().unwrap(), "--flag"]).stdout;
     assert!(typed.contains_str("symbols: functions have names"), "{typed}");
+    let cargo = dir.cmd("cargo-flamegraph").args(["flamegraph", "--doctor"]).arg(&program);
+    assert_eq!(cargo.run().stdout.lines().count(), found.lines().count());
+    dir.cmd("cargo-flamegraph").args(["flamegraph", "--json"]).run().code(2).says("add --doctor");
     for line in ["recording: ", "kernel.perf_event_paranoid: ", "symbols: functions have names"] {
         assert!(found.contains_str(line), "{line} in {found}");
     }
@@ -404,6 +407,7 @@ fn every_program_completes_in_every_shell() {
         ] {
             let completions = dir.cmd(program).args(["--generate", shell]).stdout();
             assert!(completions.contains_str(program), "{program} in {shell}");
+            assert!(!completions.contains_str("message-format"), "it is hidden");
             let Some((checker, flags)) = check.split_first() else { continue };
             let file = dir.write(&format!("{program}.{shell}"), &completions);
             match Command::new(checker).args(flags).arg(&file).stdin(Stdio::null()).output() {

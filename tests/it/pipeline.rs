@@ -377,6 +377,7 @@ fn one_process_and_a_pipeline_write_the_same_bytes() {
                 "--weight=samples --split=tid,cpu",
                 "--event-filter all",
                 "--no-embed",
+                "--preset std,rayon --preset tokio",
             ] {
                 let words = options.split_whitespace();
                 let cmd = dir.cmd("flamegraph").args(words).args(["--perfdata", name, "-o", "-"]);
