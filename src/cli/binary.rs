@@ -132,8 +132,10 @@ pub(crate) fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
                 "cannot generate {what:?}: choose man, bash, zsh, fish, elvish or powershell"
             ))
         })?;
-        // Shells would offer hidden options too.
-        let offered = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
+        // Shells would offer hidden options too. clap adds the help and the version again.
+        let own = |arg: &&clap::Arg| !["help", "version"].contains(&arg.get_id().as_str());
+        let offered = command.get_arguments().filter(|arg| !arg.is_hide_set());
+        let offered = offered.filter(own).cloned();
         let version = env!("CARGO_PKG_VERSION");
         let mut offered = clap::Command::new(P::NAME).version(version).args(offered);
         clap_complete::generate(shell, &mut offered, P::NAME, &mut text);
