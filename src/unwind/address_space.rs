@@ -12,6 +12,7 @@ use crate::sample::printable;
 use crate::symbols::{Identity, Inode, KernelSymbol, Loader, ends_in_call};
 
 use super::generated::Generated;
+use super::gone::Gone;
 use super::modules::{Hit, Mapped, ModuleId, Modules};
 use super::processes::Processes;
 
@@ -34,6 +35,7 @@ pub(crate) struct Spaces {
     ended: Option<u64>,
     pub(crate) kernel: Kernel,
     pub(crate) processes: Processes,
+    gone: Gone,
 }
 
 /// The kernel, as the recording describes it.
@@ -84,6 +86,8 @@ pub(crate) struct Space {
     pub(crate) jitdump: Option<BString>,
     /// The program itself, which was mapped first.
     program: Option<Arc<Identity>>,
+    /// Code without a file was found here. Its names are looked for at the end of the recording.
+    has_code: bool,
 }
 
 /// A mapped part of a module.
@@ -192,6 +196,7 @@ impl Spaces {
         let name = self.names.intern(&printable);
         self.comms.insert(tid, name);
         if exec {
+            self.gone.executes(pid);
             let space = self.space(pid);
             space.before = std::mem::take(&mut space.maps);
             space.jitdump = None;
@@ -200,6 +205,7 @@ impl Spaces {
     }
 
     pub(crate) fn fork(&mut self, task: &Task) {
+        self.gone.begins(task);
         if let Some(&name) = self.comms.get(&task.ptid) {
             self.comms.insert(task.tid, name);
         }
@@ -213,6 +219,27 @@ impl Spaces {
             };
             self.spaces.insert(task.pid, parent.map(copy).unwrap_or_default());
         }
+    }
+
+    /// Notes that a thread has ended, and forgets one that ended long ago. Returns its process if
+    /// that was forgotten too.
+    pub(crate) fn exit(&mut self, task: &Task) -> Option<u32> {
+        let thread = self.gone.ends(task)?;
+        self.comms.remove(&thread.tid);
+        let pid = thread.process?;
+        if self.spaces.get(&pid).is_some_and(|space| space.has_code) {
+            return None;
+        }
+        self.spaces.remove(&pid);
+        self.processes.forget(pid);
+        self.generated.forget(pid);
+        Some(pid)
+    }
+
+    /// How many threads and processes are known.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> [usize; 3] {
+        [self.comms.len(), self.spaces.len(), self.processes.len()]
     }
 
     /// Adds a map that was made at `time` on the recording's clock, or before the recording if that
@@ -261,7 +288,10 @@ impl Spaces {
 
     /// The map at `address` in process `pid`.
     pub(crate) fn find(&mut self, pid: u32, address: u64, loader: &Loader) -> Option<Found> {
-        self.spaces.get_mut(&pid)?.find(pid, address, &mut self.modules, loader)
+        let space = self.spaces.get_mut(&pid)?;
+        let found = space.find(pid, address, &mut self.modules, loader);
+        space.has_code |= found.is_none_or(|found| found.hit.bias.is_none());
+        found
     }
 
     /// Whether a call ends behind the byte that was found, or may do so.
@@ -425,6 +455,7 @@ fn is_jitdump(path: &[u8]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::gone::KEPT;
     use super::*;
 
     /// The paths and the bytes in the file at some addresses, after these maps.
@@ -501,6 +532,46 @@ mod tests {
                 prop_assert_eq!(found, twin[at as usize], "{}", at);
             }
         }
+    }
+
+    #[test]
+    fn a_long_recording_keeps_nothing_of_the_processes_that_are_gone() {
+        let mut spaces = Spaces::default();
+        let loader = Loader::new(crate::symbols::Config::default());
+        // The shell was there before; the numbers of its children are used again.
+        spaces.rename(1, 1, "sh".into(), false);
+        spaces.space(1).put(map(0x1000, 0x1000, 1));
+        let task = |pid: u32, tid: u32| Task { pid, ppid: 1, tid, ptid: 1, time: 0 };
+        let thread = |pid: u32, tid: u32| Task { ppid: pid, ptid: pid, ..task(pid, tid) };
+        for n in 0..100_000 {
+            let pid = 2 + 2 * n % 60_000;
+            spaces.fork(&task(pid, pid));
+            spaces.processes.begins(pid, Some(u64::from(n)));
+            spaces.rename(pid, pid, "cc1".into(), true);
+            spaces.space(pid).put(map(0x2000, 0x1000, 2));
+            spaces.fork(&thread(pid, pid + 1));
+            // The first thread often ends first, and the process goes on.
+            let [first, last] = if n % 2 == 0 { [pid, pid + 1] } else { [pid + 1, pid] };
+            spaces.exit(&thread(pid, first));
+            assert_eq!(spaces.files(pid).count(), 1);
+            // Samples may come after the end.
+            spaces.exit(&thread(pid, last));
+            assert_eq!(spaces.files(pid).count(), 1);
+            assert_eq!(spaces.comm(Some(pid), Some(last)), spaces.comm(None, Some(pid)));
+        }
+        let [comms, known, processes] = spaces.known();
+        assert!(comms <= KEPT + 1 && known <= KEPT && processes <= KEPT, "{:?}", spaces.known());
+        // Those whose code may get names at the end of the recording stay, and so do those that
+        // were there before, because they may have threads that nobody told of.
+        spaces.fork(&task(70_000, 70_000));
+        assert!(spaces.find(70_000, 0x9000, &loader).is_none());
+        spaces.exit(&task(70_000, 70_000));
+        spaces.exit(&task(1, 1));
+        for n in 0..2 * KEPT as u32 {
+            spaces.fork(&task(80_000 + n, 80_000 + n));
+            spaces.exit(&task(80_000 + n, 80_000 + n));
+        }
+        assert_eq!([70_000, 1].map(|pid| spaces.spaces.contains_key(&pid)), [true, true]);
     }
 
     #[test]

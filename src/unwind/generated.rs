@@ -121,6 +121,11 @@ impl Generated {
         is_new
     }
 
+    /// Forgets the code of a process that is gone.
+    pub(super) fn forget(&mut self, pid: u32) {
+        self.running.remove(&pid);
+    }
+
     /// The bytes before `address`, if they are known.
     pub(super) fn before(&mut self, from: Source<'_>, address: u64) -> Option<[u8; 7]> {
         let start = address.checked_sub(7)?;

@@ -54,7 +54,12 @@ impl Live {
                 self.spaces.rename(*pid, *tid, comm, *exec);
             }
             Record::Fork(task) => self.spaces.fork(task),
-            Record::Exit(task) => self.stack_extent.forget(task.tid),
+            Record::Exit(task) => {
+                self.stack_extent.forget(task.tid);
+                if let Some(pid) = self.spaces.exit(task) {
+                    self.loader.forget(pid);
+                }
+            }
             _ => {}
         }
     }

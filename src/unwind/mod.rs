@@ -32,6 +32,7 @@ mod address_space;
 mod cfi;
 mod exits;
 mod generated;
+mod gone;
 #[cfg(target_os = "linux")]
 mod live;
 mod memory;

@@ -51,6 +51,17 @@ impl Processes {
         }
     }
 
+    /// Forgets a process that is gone.
+    pub(super) fn forget(&mut self, pid: u32) {
+        self.known.remove(&pid);
+    }
+
+    /// How many processes are known.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     fn look(&mut self, pid: u32) {
         let known = self.known.entry(pid).or_default();
         known.seen.pid = pid;

@@ -13,17 +13,22 @@
 //! runs again, so it includes the wait for a free processor. The sample has the time of the return,
 //! so that the stream stays sorted.
 //!
-//! Memory: a call chain for each thread that is blocked.
+//! Memory: a call chain for each thread that is blocked, and the numbers of some that have ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use crate::perf_data::write::NewSample;
 use crate::perf_data::{Attr, Endian, Head, RawSample, Record, SampleId};
+
+/// The most threads that are known to have ended.
+const MOST_OVER: usize = 1024;
 
 /// The threads that do not run, by number.
 #[derive(Default)]
 pub(super) struct OffCpu {
     threads: HashMap<u32, Thread>,
+    /// Those that have ended, the last ones at the end.
+    over: VecDeque<u32>,
 }
 
 enum Thread {
@@ -56,7 +61,16 @@ impl OffCpu {
         chain: impl FnOnce(Head, &RawSample<'_>) -> Vec<u64>,
     ) -> Option<(Blocked, u64)> {
         match *record {
-            Record::Exit(task) => drop(self.threads.insert(task.tid, Thread::Over)),
+            Record::Exit(task) => {
+                self.threads.insert(task.tid, Thread::Over);
+                self.over.push_back(task.tid);
+                if self.over.len() > MOST_OVER
+                    && let Some(long) = self.over.pop_front()
+                    && matches!(self.threads.get(&long), Some(Thread::Over))
+                {
+                    self.threads.remove(&long);
+                }
+            }
             Record::Fork(task) => drop(self.threads.remove(&task.tid)),
             Record::Switch { out, preempted, .. } => {
                 let tid = id.tid?;
@@ -184,6 +198,16 @@ mod tests {
         switch(&mut off, true, false, 8);
         assert_eq!(switch(&mut off, false, false, 9), Some(3));
         assert_eq!(switch(&mut off, false, false, 10), None);
+    }
+
+    #[test]
+    fn threads_that_ended_long_ago_are_forgotten() {
+        let mut off = OffCpu::default();
+        for tid in 0..10_000 {
+            let task = Task { pid: tid, ppid: 1, tid, ptid: 1, time: 1 };
+            note(&mut off, &Record::Exit(task), 1);
+        }
+        assert_eq!((off.threads.len(), off.over.len()), (MOST_OVER, MOST_OVER));
     }
 
     #[test]

@@ -255,6 +255,9 @@ impl Script<'_> {
             Record::Exit(task) => {
                 let unmatched = self.deferred.exit(task.tid);
                 self.complete(unmatched, None, tally);
+                if let Some(pid) = self.spaces.exit(&task) {
+                    self.loader.forget(pid);
+                }
             }
             Record::Mmap(mmap) => self.spaces.map(&mmap, item.id.time),
             Record::Comm { pid, tid, comm, exec } => {
