@@ -53,7 +53,9 @@ impl Movers {
         };
         let [before, after] = self.samples.map(number);
         let sizes = format!("({before} before, {after} after)");
-        let Some(first) = rows.first() else { return format!("**Nothing changed** {sizes}") };
+        if rows.is_empty() {
+            return format!("**Nothing changed** {sizes}");
+        }
         if let Some(limit) = limit {
             let grown = self.above(limit).filter(|mover| !self.is_noise(mover.total)).count();
             let unit =
@@ -66,13 +68,13 @@ impl Movers {
                 }
             };
         }
-        if rows.iter().all(|mover| self.is_noise(mover.total)) {
+        let Some(first) = rows.iter().find(|mover| !self.is_noise(mover.total)) else {
             let small = "every change may be chance, so record for longer to tell more";
             return format!("**The profiles are too small to tell: {small}** {sizes}");
-        }
+        };
         let [delta, ..] = self.numbers(first.total);
         let delta = delta.replace(" %", " points");
-        format!("**The largest change: {} {delta}** {sizes}", code(&first.name))
+        format!("**The largest change beyond noise: {} {delta}** {sizes}", code(&first.name))
     }
 
     /// The frames that changed most, without callers that moved by the same amount: of those with

@@ -205,6 +205,11 @@ fn a_reviewer_gets_markdown() {
     assert!(said.contains("<details><summary>Callers of `lex`</summary>"), "{said}");
     assert!(said.contains("300 samples  lex > run > main"), "{said}");
     assert!(lines.len() <= 60);
+    // The largest change may be chance, a smaller one is not.
+    dir.write("before", "a;x 500\na;y 495\na;z 5\n");
+    dir.write("after", "a;x 465\na;y 505\na;z 30\n");
+    let said = markdown(&[]).success().stdout.to_string();
+    assert!(said.starts_with("**The largest change beyond noise: `z` +2.50 points**"), "{said}");
     dir.write("before", "main;lex 1\nmain;x 9\n");
     dir.write("after", "main;lex 3\nmain;x 7\n");
     let said = markdown(&[]).success().stdout.to_string();
