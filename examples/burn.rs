@@ -13,6 +13,7 @@
 //! - `--exit STATUS`, `--kill SIGNAL`: end with this status, or by the signal of this number
 //! - `--churn N`: instead, N threads at a time that come and go for `--ms`; each uses 4 ms, half of them at its end, and
 //!   prints its name, when it began and when it ended, in nanoseconds of `CLOCK_MONOTONIC`
+//! - `--slower PERCENT`: `hot_sum` takes so much longer in each round, as if a change had made it slower
 //! - `--deep`: `hasher` works below a frame of 200 KB
 //! - `--deaf`: ignore SIGINT and SIGTERM; `--print`: say `burnt` on stdout at the end
 
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 fn main() {
     let (mut total, mut status, mut signal) = (Duration::from_secs(1), 0, 0);
     let (mut deep, mut deaf, mut print, mut churning) = (false, false, false, 0);
+    let mut slower = 0;
     // The program's own name need not be UTF-8.
     let arguments = std::env::args_os().skip(1);
     let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
@@ -35,6 +37,7 @@ fn main() {
             "--ms" => total = Duration::from_millis(number()),
             "--exit" => status = number() as i32,
             "--kill" => signal = number() as i32,
+            "--slower" => slower = number() as u32,
             "--churn" => churning = number(),
             "--deep" => deep = true,
             "--deaf" => deaf = true,
@@ -46,9 +49,11 @@ fn main() {
     if churning > 0 {
         return churn(churning, total);
     }
+    // As many rounds as without --slower.
+    let longer = total * (400 + 3 * slower) / 400;
     let adder = named("adder", move || {
-        rounds(total, |slice| {
-            hot_sum(slice * 3 / 4);
+        rounds(longer, |slice| {
+            hot_sum(slice * 3 / 4 * (100 + slower) / 100);
             hot_sort(slice / 4);
         });
     });

@@ -14,6 +14,7 @@ mod recording;
 
 mod agreement;
 mod cargo;
+mod ci;
 mod cli;
 mod diff;
 mod embed;
