@@ -90,13 +90,20 @@ impl Jitdump {
     }
 
     /// The codes that came to lie at `address`, in order of time: the time, the name and the start.
-    /// Empty if the code never changed.
+    /// Empty if the code never changed. A hostile dump may change it many thousand times; then these
+    /// are the last changes.
     pub fn changes(&self, address: u64) -> Vec<(u64, &BStr, u64)> {
-        let mut codes: Vec<&Code> = self.there(address).map(|(_, code)| code).collect();
-        // The sort is stable: if two codes have one time, the later one counts.
-        codes.sort_by_key(|code| code.time);
+        const MOST: usize = 128;
+        // If two codes have one time, the later one counts.
+        let key = |(number, code): &(usize, &Code)| (code.time, *number);
+        let mut codes: Vec<(usize, &Code)> = self.there(address).collect();
+        if let Some(older) = codes.len().checked_sub(MOST).filter(|older| *older > 0) {
+            codes.select_nth_unstable_by_key(older, key);
+            codes.drain(..older);
+        }
+        codes.sort_unstable_by_key(key);
         let mut changes: Vec<(u64, &BStr, u64)> = Vec::new();
-        for code in codes {
+        for (_, code) in codes {
             let change = (code.time, self.name(code), code.start);
             match changes.last_mut() {
                 Some(last) if last.0 == code.time => *last = change,
@@ -293,17 +300,28 @@ mod tests {
     }
 
     #[test]
-    fn code_that_is_moved_to_where_it_is_does_not_change() {
-        let moved: (u32, u64, &[u64], &str) = (1, 30, &[0x1000, 0x1000, 0x1000, 0x20, 1], "");
-        let mut records = vec![(0, 10, &[0x1000, 0x1000, 0x20, 1][..], "only")];
-        records.extend(std::iter::repeat_n(moved, 20_000).zip(30..).map(|(mut it, time)| {
-            it.1 = time;
-            it
-        }));
-        records.push((0, 50_000, &[0x1000, 0x1000, 0x20, 2], "last"));
+    fn the_last_of_very_many_changes_count() {
+        let place = [0x1000, 0x1000, 0x1000, 0x20];
+        let moves: Vec<[u64; 5]> =
+            (0..20_000).map(|nth| [place[0], place[1], place[2], place[3], 1 + nth % 2]).collect();
+        let mut records: Vec<(u32, u64, &[u64], &str)> = vec![
+            (LOAD, 10, &[0x1000, 0x1000, 0x20, 1], "one"),
+            (LOAD, 20, &[0x1000, 0x1000, 0x20, 2], "two"),
+        ];
+        records.extend(moves.iter().zip(30..).map(|(it, time)| (MOVE, time, &it[..], "")));
         let read = Jitdump::read(Bytes::Owned(dump(&records))).unwrap();
-        let changes = [(10, "only".into(), 0x1000), (50_000, "last".into(), 0x1000)];
-        assert_eq!(read.changes(0x1004), changes);
+        let changes = read.changes(0x1004);
+        assert_eq!(changes.len(), 128);
+        assert_eq!(changes[127], (20_029, "two".into(), 0x1000));
+        assert!(changes.is_sorted_by_key(|change| change.0));
+        // Code that is moved to where it already is does not change.
+        records
+            .iter_mut()
+            .for_each(|record| record.2 = if record.0 == MOVE { &moves[0] } else { record.2 });
+        records.push((LOAD, 50_000, &[0x1000, 0x1000, 0x20, 2], "last"));
+        let read = Jitdump::read(Bytes::Owned(dump(&records))).unwrap();
+        let names: Vec<_> = read.changes(0x1004).into_iter().map(|(_, name, _)| name).collect();
+        assert_eq!(names, ["one", "last"]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod export;
 mod filter;
 mod fold;
 mod foreign;
+mod fuzz;
 mod golden;
 mod language;
 mod laws;
