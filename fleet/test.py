@@ -1,0 +1,278 @@
+"""The tests behind fleet/test. They need pyspark, chdb, java, curl and our programs in PATH."""
+
+import base64
+import gzip
+import http.server
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import urllib.parse
+from pathlib import Path
+
+import chdb
+
+HERE = Path(__file__).resolve().parent
+BURN = HERE.parent / "target/debug/examples/burn"
+LABELS = [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+GOOD, CORRUPT, EMPTY = 200, 20, 5
+
+
+def run(*command, **options):
+    return subprocess.run([str(word) for word in command], check=True, **options)
+
+
+def output(*command):
+    return run(*command, stdout=subprocess.PIPE).stdout
+
+
+def record(bucket):
+    """Fills a bucket: recordings below their labels, corrupt ones and empty ones among them."""
+    for number in range(GOOD):
+        host, build = LABELS[number % len(LABELS)]
+        folder = bucket / f"host={host}" / f"build={build}"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{number}.data"
+        run("fg-record", "--quiet", "-o", file, "--", BURN, "--ms", 10)
+    chance = random.Random(27)
+    for number in range(CORRUPT):
+        host, build = LABELS[number % len(LABELS)]
+        folder = bucket / f"host={host}" / f"build={build}"
+        good = bytearray((folder / f"{number}.data").read_bytes())
+        # Half are noise, half have a header that no program wrote.
+        good[:8] = chance.randbytes(8)
+        broken = chance.randbytes(len(good)) if number % 2 else good
+        (folder / f"corrupt{number}.data").write_bytes(broken)
+    for number in range(EMPTY):
+        (bucket / "host=a/build=1" / f"empty{number}.data").touch()
+
+
+def good_files(bucket, host="*", build="*"):
+    return sorted(bucket.glob(f"host={host}/build={build}/[0-9]*.data"))
+
+
+def fold(*words):
+    # Without inlined functions it is four times as fast, and says as much here.
+    return output("fg-fold", "--quiet", "--no-inline", *words)
+
+
+def submit(master, fg_fold, bucket, folder, *options):
+    shutil.rmtree(folder, ignore_errors=True)
+    job = [HERE / "fold.py", bucket, "--output", folder, "--fold-options=--no-inline", *options]
+    log = folder.with_suffix(".log")
+    with open(log, "wb") as stderr:
+        run("spark-submit", "--master", master, "--files", fg_fold, *job, stderr=stderr)
+    lines = (folder / "problems.tsv").read_text().splitlines()
+    assert len(lines) == 1 + CORRUPT + EMPTY, lines
+    return folder
+
+
+def check(folder, bucket):
+    """Each profile is what fg-fold makes of the good files, byte for byte."""
+    for host, build in LABELS:
+        labels = f"host={host}/build={build}"
+        expected = fold(*good_files(bucket, host, build))
+        found = (folder / labels / "stacks.folded").read_bytes()
+        assert expected == found, f"{folder}/{labels} differs"
+        assert (folder / labels / "graph.html").stat().st_size > 10_000
+        assert (folder / labels / "movers.md").exists() == (build != 1)
+
+
+class Cluster:
+    """A master and two workers on loopback."""
+
+    def __init__(self, scratch):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.master = f"spark://127.0.0.1:{free.getsockname()[1]}"
+        host, port = self.master.removeprefix("spark://").split(":")
+        self.scratch = scratch
+        self.processes = []
+        master = ["Master", "--host", host, "--port", port, "--webui-port", 0]
+        self.start(master, "Started daemon", "I have been elected leader")
+        for number in range(2):
+            folder = scratch / f"worker{number}"
+            worker = ["Worker", "--host", host, "--cores", 1, "--memory", "1g", "--webui-port", 0]
+            worker += ["--work-dir", folder, self.master]
+            self.start(worker, "Successfully registered with master")
+
+    def start(self, words, *signs):
+        """Starts a part, and waits until its log has the last of the signs."""
+        environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"}
+        command = ["spark-class", f"org.apache.spark.deploy.{words[0].lower()}.{words[0]}"]
+        properties = self.scratch / "log4j2.properties"
+        properties.write_text(
+            "rootLogger.level = info\nrootLogger.appenderRef.stderr.ref = stderr\n"
+            "appender.stderr.type = Console\nappender.stderr.name = stderr\n"
+            "appender.stderr.target = SYSTEM_ERR\nappender.stderr.layout.type = PatternLayout\n"
+            "appender.stderr.layout.pattern = %m%n\n"
+        )
+        environment["SPARK_DAEMON_JAVA_OPTS"] = f"-Dlog4j2.configurationFile=file:{properties}"
+        process = subprocess.Popen(
+            [*command, *map(str, words[1:])],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+        )
+        self.processes.append(process)
+        log = b""
+        while signs[-1].encode() not in log:
+            line = process.stderr.readline()
+            assert line, log.decode()
+            log += line
+        # Whoever writes into a full pipe stops.
+        subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
+        process.stderr.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+# Stands for fg-fold. The first call that finds 50 others before it ends its worker: the executor,
+# which is the nearest java among its ancestors, and the worker that started that.
+KILLER = """#!/bin/sh
+echo >>{scratch}/calls
+if [ "$(wc -l <{scratch}/calls)" -gt 50 ] && mkdir {scratch}/killed 2>/dev/null; then
+    pid=$$ javas=""
+    while [ "$pid" -gt 1 ]; do
+        [ "$(cat /proc/$pid/comm)" = java ] && javas="$javas $pid"
+        pid=$(sed -n 's/^PPid:\\t//p' /proc/$pid/status)
+    done
+    echo "$javas" >{scratch}/killed/pids
+    kill -9 $javas
+fi
+exec {fg_fold} "$@"
+"""
+
+
+def check_sums_in_clickhouse(bucket, scratch):
+    """The recipe of docs/fleet.md gives the sums of fg-fold."""
+    folder = scratch / "folded"
+    folder.mkdir(exist_ok=True)
+    files = good_files(bucket)
+    for file in files:
+        fold("--no-unit", "-o", folder / f"{file.stem}.folded", file)
+    query = f"""
+        SELECT concat(replaceRegexpOne(line, ' [0-9]+$', ''), ' ', toString(sum(toUInt64(extract(line, '[0-9]+$')))))
+        FROM file('{folder}/*.folded', LineAsString)
+        GROUP BY replaceRegexpOne(line, ' [0-9]+$', '')
+        ORDER BY replaceRegexpOne(line, ' [0-9]+$', '')
+    """
+    found = chdb.query(query, "LineAsString").bytes()
+    expected = fold("--no-unit", *files)
+    assert sorted(found.splitlines()) == sorted(expected.splitlines()), "chdb's sums differ"
+
+
+class Server:
+    """Answers what Pyroscope's /ingest and Parca's /profiles/writeraw would, and keeps the requests."""
+
+    def __init__(self):
+        self.requests = []
+        self.statuses = []
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                server.requests.append((self.path, body))
+                self.send_response(server.statuses.pop(0))
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+
+def check_agent(scratch):
+    """Profiles arrive in order, wait while the server fails, and are bounded."""
+    server = Server()
+    spool = scratch / "spool"
+
+    def turn(statuses, **settings):
+        server.statuses = statuses
+        server.requests = []
+        environment = {
+            "FLAMEPIPE_URL": server.url,
+            "FLAMEPIPE_SPOOL": str(spool),
+            "FLAMEPIPE_SECONDS": "1",
+            "FLAMEPIPE_LABELS": "build=1.2",
+        }
+        agent = [HERE / "agent", "--once"]
+        environment = {**os.environ, **environment, **settings}
+        said = run(*agent, env=environment, stderr=subprocess.PIPE).stderr.decode()
+        return said, sorted(file.name for file in spool.iterdir()), server.requests
+
+    said, left, [(path, body)] = turn([200])
+    query = urllib.parse.parse_qs(urllib.parse.urlparse(path).query)
+    assert query["name"] == [f"flamepipe{{host={socket.gethostname()},build=1.2}}"], query
+    assert query["format"] == ["folded"] and query["sampleRate"] == ["97"], query
+    assert int(query["from"][0]) <= int(query["until"][0]), query
+    assert not left and not said, (left, said)
+    # The stub reads it as Pyroscope does: stacks, a blank, a count.
+    assert all(int(line.rsplit(b" ", 1)[1]) > 0 for line in body.splitlines()) and body, body
+
+    said, waiting, _ = turn([503])
+    assert len(waiting) == 1 and "status 503" in said, (waiting, said)
+    said, left, requests = turn([200, 200])
+    assert not left and len(requests) == 2, (left, requests)
+    assert f"from={waiting[0].split('-')[0]}" in requests[0][0], "the oldest comes first"
+    said, left, _ = turn([400])
+    assert not left and "refused" in said, (left, said)
+    said, waiting, requests = turn([], FLAMEPIPE_URL="http://127.0.0.1:1")
+    assert len(waiting) == 1 and "status 000" in said, said
+    said, left, _ = turn([], FLAMEPIPE_URL="", FLAMEPIPE_SPOOL_MB="0")
+    assert not left and "2 profiles were deleted" in said, (left, said)
+
+    _, _, [(path, body)] = turn([200], FLAMEPIPE_FORMAT="parca")
+    assert path == "/profiles/writeraw"
+    [series] = json.loads(body)["series"]
+    labels = {label["name"]: label["value"] for label in series["labels"]["labels"]}
+    assert labels["__name__"] == "process_cpu" and labels["build"] == "1.2", labels
+    profile = gzip.decompress(base64.b64decode(series["samples"][0]["rawProfile"]))
+    assert b"samples" in profile
+
+
+def main():
+    scratch = Path(sys.argv[1], "run").resolve()
+    shutil.rmtree(scratch, ignore_errors=True)
+    bucket = scratch / "bucket"
+    fg_fold = shutil.which("fg-fold")
+    record(bucket)
+    by = ["--by", "host,build", "--diff", "build=1"]
+
+    check(submit("local[2]", fg_fold, bucket, scratch / "local", *by), bucket)
+    print("fleet: in one process: as fg-fold")
+    with Cluster(scratch) as cluster:
+        whole = submit(cluster.master, fg_fold, bucket, scratch / "cluster")
+    assert (whole / "stacks.folded").read_bytes() == fold(*good_files(bucket))
+    print("fleet: with two workers, without labels: as fg-fold")
+    killer = scratch / "killer" / "fg-fold"
+    killer.parent.mkdir()
+    killer.write_text(KILLER.format(scratch=scratch, fg_fold=fg_fold))
+    killer.chmod(0o755)
+    with Cluster(scratch) as cluster:
+        check(submit(cluster.master, killer, bucket, scratch / "killed-worker", *by), bucket)
+    assert (scratch / "killed/pids").read_text().split(), "no worker was killed"
+    print("fleet: with a worker that was killed: as fg-fold")
+
+    check_sums_in_clickhouse(bucket, scratch)
+    print("fleet: through ClickHouse: the sums of fg-fold")
+    check_agent(scratch)
+    print("fleet: the agent: pushes, waits, and bounds its spool")
+    print("5 passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()
