@@ -96,8 +96,14 @@ mod tests {
         tally.lose(Loss::Lost, 3, 0);
         let unresolved =
             [("/libfoo.so".into(), 40), ("[anon]".into(), 10), ("/b".into(), 50)].into();
-        let stacks =
-            StackQuality { weight: 1000, rooted: 900, truncated: 50, good: 850, unresolved };
+        let stacks = StackQuality {
+            weight: 1000,
+            rooted: 900,
+            truncated: 50,
+            good: 850,
+            unresolved,
+            ..StackQuality::default()
+        };
         tally.stacks = Some(stacks);
         tally.remedies.insert("/b".into(), "look for it");
         let report = of(&tally, &["a bound".into()]);

@@ -180,6 +180,8 @@ pub struct StackQuality {
     pub good: u64,
     /// Stacks whose leaf is a function without a name, by module.
     pub unresolved: BTreeMap<BString, u64>,
+    /// Stacks with any function without a name, by module.
+    pub nameless: BTreeMap<BString, u64>,
 }
 
 impl Tally {
@@ -301,9 +303,12 @@ impl StackQuality {
         ] {
             *into = into.saturating_add(from);
         }
-        for (module, weight) in other.unresolved {
-            let into = self.unresolved.entry(module).or_default();
-            *into = into.saturating_add(weight);
+        let sums = [(&mut self.unresolved, other.unresolved), (&mut self.nameless, other.nameless)];
+        for (into, from) in sums {
+            for (module, weight) in from {
+                let into = into.entry(module).or_default();
+                *into = into.saturating_add(weight);
+            }
         }
     }
 }
@@ -433,6 +438,7 @@ mod tests {
             truncated: 0,
             good: 2967,
             unresolved: [("/usr/lib/libfoo.so".into(), 30), ("[unknown]".into(), 3)].into(),
+            ..StackQuality::default()
         });
         assert!(!tally.is_clean());
         assert_eq!(

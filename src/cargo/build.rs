@@ -268,7 +268,7 @@ pub(crate) fn executable<'a>(artifact: &'a Artifact, target: &Target) -> Result<
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stripped {
     /// The names of its functions, and with them the debug information.
-    symbols: bool,
+    pub(crate) symbols: bool,
     /// The debug information, perhaps because it never had any.
     debuginfo: bool,
 }

@@ -41,11 +41,11 @@ use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::error::{Error, Result};
 use crate::filter::Preset;
-use build::Stripped;
 use debuginfo::Lacks;
 use environment::Surroundings;
 use settings::{Settings, Toolchain};
 
+pub(crate) use build::Stripped;
 pub use build::{Build, Built, Profile};
 pub use rerun::Sensitive;
 pub use target::{Chosen, Target, choose};

@@ -23,6 +23,7 @@ use super::rules::PresetArg;
 use super::script::RecordingArgs;
 use super::signals;
 use super::strict::StrictArgs;
+use super::stripped;
 use crate::cargo::{Launch, Sensitive};
 use crate::filter::Preset;
 use crate::fold::Weighing;
@@ -239,11 +240,14 @@ impl GraphOptions {
         let mut tell = teller(name, self.verbose > 0, quiet);
         let mut pipeline = self.pipeline(post_process)?;
         let mut sensitive = Sensitive::default();
+        // The executable whose profile cargo flamegraph has already given advice about.
+        let mut told = None;
         let workload = match subject {
             Subject::Recording(path) => Err(path),
             Subject::Workload(workload) => Ok(workload),
             Subject::Launch(launch) => {
                 let command = launch.command();
+                told = Some(PathBuf::from(&launch.program));
                 record.env = launch.env;
                 record.cwd = Some(launch.cwd);
                 sensitive = launch.sensitive;
@@ -306,6 +310,9 @@ impl GraphOptions {
             Some(failed) => anyhow::Error::from(error).context(failed),
             None => error.into(),
         })?;
+        if let Some(advice) = stripped::advice(&tally, told.as_deref()) {
+            log::warn!("{advice}");
+        }
         let written = outputs.iter().map(|output| &*output.name).collect::<Vec<_>>().join(", ");
         let place = outputs.iter().find_map(|output| std::path::absolute(output.target()?).ok());
         for mut output in outputs {

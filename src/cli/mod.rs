@@ -35,6 +35,7 @@ mod script;
 mod select;
 mod signals;
 mod strict;
+mod stripped;
 mod top;
 
 pub use binary::main;

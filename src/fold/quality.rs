@@ -1,6 +1,8 @@
 //! Rates stacks: does a stack reach the start of its thread, was it cut, and does its leaf have a
 //! name?
 
+use bstr::BStr;
+
 use crate::sample::{Frame, FrameId, FrameTable, Kind, is_called_by_start, is_start};
 use crate::tally::StackQuality;
 
@@ -36,10 +38,18 @@ impl Quality {
         let mut all = 0;
         let mut called = 0;
         let mut root = 0;
+        let mut modules: Vec<&BStr> = Vec::new();
         for frame in stack {
             called = root;
             root = see(frame);
             all |= root;
+            if root & NAMELESS != 0 {
+                let module = frames.get(*frame).module;
+                if !modules.contains(&module) {
+                    modules.push(module);
+                    add(into.nameless.entry(module.into()).or_default(), weight);
+                }
+            }
         }
         // The `_start` of a program without symbols.
         let is_start = root & NAMELESS != 0 && called & CALLED_BY_START != 0;
