@@ -13,7 +13,13 @@ use flamepipe::cargo::{
 };
 use flamepipe::error::{Error, Result};
 
-use crate::harness::{Dir, Outcome, cannot_run, repo};
+use crate::harness::{Dir, cannot_run, repo};
+
+mod program;
+
+/// Where a workspace is built: paths may hold anything.
+const WORK: &str = "wörk here";
+const TARGET: &str = "tärget dir";
 
 /// A copy of a workspace of tests/fixtures/cargo, whose target folder goes with it.
 struct Workspace(Dir);
@@ -26,21 +32,32 @@ impl Workspace {
             return None;
         }
         let dir = Dir::new();
-        copy(&repo().join("tests/fixtures/cargo").join(name), &dir.path("work"));
+        copy(&repo().join("tests/fixtures/cargo").join(name), &dir.path(WORK));
         Some(Workspace(dir))
     }
 
     fn path(&self, folder: &str) -> PathBuf {
-        let work = self.0.path("work");
+        let work = self.0.path(WORK);
         // The system resolves links in a working directory, such as the /tmp of macOS.
         let work = if cfg!(windows) { work } else { work.canonicalize().unwrap() };
         work.join(folder).components().collect()
     }
 
     fn build(&self) -> Build {
-        let target_dir = Some(self.0.path("target"));
+        let target_dir = Some(self.0.path(TARGET));
         // Without more debug information, these builds are also cargo's own.
         Build { target_dir, offline: true, quiet: true, no_debuginfo: true, ..Build::default() }
+    }
+
+    /// Writes a file of the workspace.
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        self.0.write(&format!("{WORK}/{name}"), content);
+    }
+
+    /// Reads a file of the workspace.
+    #[cfg(target_os = "linux")]
+    fn read(&self, name: &str) -> bstr::BString {
+        self.0.read(&format!("{WORK}/{name}"))
     }
 
     fn choose(&self, folder: &str, wanted: Wanted, package: Option<&str>) -> Result<Target> {
@@ -70,7 +87,7 @@ impl Workspace {
     fn cargo(&self, folder: &str, args: &[&str]) -> (bool, String) {
         let mut command = Command::new(cargo());
         command.args(args).current_dir(self.path(folder)).stdin(Stdio::null());
-        command.env("CARGO_BUILD_TARGET_DIR", self.0.path("target")).env_remove("CARGO_TARGET_DIR");
+        command.env("CARGO_BUILD_TARGET_DIR", self.0.path(TARGET)).env_remove("CARGO_TARGET_DIR");
         run(command)
     }
 }
@@ -257,8 +274,8 @@ fn variables<'a>(text: &'a str, but: &[&str]) -> BTreeMap<&'a str, &'a str> {
 #[test]
 fn the_environment_is_cargos() {
     let Some(workspace) = Workspace::new("default-run") else { return };
-    workspace.0.write(
-        "work/.cargo/config.toml",
+    workspace.write(
+        ".cargo/config.toml",
         "[env]\nFROM_CONFIG = \"yes\"\nPATH = \"/not/forced\"\n\
          HERE = { value = \"here\", relative = true }\n\
          CARGO_PKG_NAME = { value = \"not even by force\", force = true }\n",
@@ -298,6 +315,40 @@ fn the_environment_is_cargos_in_tests_too() {
         // `cargo test -q` hands its -q on to the harness.
         same_environment(&launched(&launch), &cargos, &["args"]);
         assert_eq!(launch.cwd, workspace.path(""));
+    }
+}
+
+/// Native libraries, those of the compiler, a profile of the workspace, and every kind of target.
+#[cfg(unix)]
+#[test]
+fn libraries_are_found_as_cargo_finds_them() {
+    let Some(workspace) = Workspace::new("mixed") else { return };
+    let print = std::fs::read(repo().join("tests/fixtures/cargo/default-run/src/print.rs"));
+    let print = print.unwrap();
+    workspace.write("app/src/print.rs", &print);
+    workspace.write("macros/src/print.rs", &print);
+    let mine = Build { profile: Profile::Named("mine".into()), ..workspace.build() };
+    let plain = || workspace.build();
+    let show = || Wanted::Example("show".into());
+    let unit = || Wanted::UnitTest(None, None);
+    for (folder, wanted, build, line, arguments) in [
+        ("app/src", Wanted::Run, plain(), "run --release", "a 'b ü' --c"),
+        ("", show(), mine, "run --profile mine --example show", "x"),
+        ("", Wanted::Test("around".into()), plain(), "test --release --test around", "--nocapture"),
+        ("app/src", unit(), plain(), "test --release --lib", "unit --nocapture"),
+        ("macros", unit(), plain(), "test --release --lib", "--nocapture"),
+        ("app", Wanted::Bench("tiny".into()), plain(), "bench --bench tiny", "x"),
+    ] {
+        let arguments = shlex::split(arguments).unwrap();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (launch, _) = workspace.prepare(folder, wanted, build, &arguments);
+        let line: Vec<&str> = line.split(' ').chain(["-q", "--offline", "--"]).collect();
+        let (success, cargos) = workspace.cargo(folder, &[&line[..], &arguments].concat());
+        assert!(success, "{line:?}");
+        assert!(folder == "macros" || cargos.contains("answer=42"), "{cargos}");
+        // `cargo test -q` hands its -q on to the harness.
+        let but = if line[0] == "test" { &["args"][..] } else { &[] };
+        same_environment(&launched(&launch), &cargos, but);
     }
 }
 
@@ -397,206 +448,6 @@ fn debug_information_is_added_for_one_build() {
     assert_eq!(said, "", "the user's choice of debug information is left alone");
 }
 
-/// Runs `cargo flamegraph LINE` in the workspace.
-fn flamegraph(workspace: &Workspace, line: &str) -> Outcome {
-    let words = shlex::split(line).unwrap();
-    let mut cmd = workspace.0.cmd("cargo-flamegraph").arg("flamegraph").args(words);
-    cmd.command.current_dir(workspace.path(""));
-    cmd.env("CARGO_TARGET_DIR", workspace.0.path("target")).env("CARGO_NET_OFFLINE", "true").run()
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_graph_in_the_package_does_not_make_cargo_build_again() {
-    if !crate::record::can_record("a_graph_in_the_package_does_not_make_cargo_build_again") {
-        return;
-    }
-    let Some(workspace) = Workspace::new("virtual") else { return };
-    let build = |words: &str| {
-        let line = "build -q --offline --release -p one --message-format json";
-        let words: Vec<&str> = line.split(' ').chain(words.split_whitespace()).collect();
-        let (success, messages) = workspace.cargo("", &words);
-        assert!(success);
-        messages.contains("\"fresh\":false")
-    };
-    assert!(build(""));
-    let line = "-p one --no-debuginfo -o one/flamegraph.svg -o one/x.html --keep one/x.data -- 100";
-    flamegraph(&workspace, line).success().says("wrote one/flamegraph.svg");
-    assert!(!build(""), "the graph is older than the package");
-    std::fs::write(workspace.path("one/newer.svg"), "").unwrap();
-    assert!(build(""), "any newer file makes cargo build again");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn the_graph_of_a_test_shows_the_test() {
-    if !crate::record::can_record("the_graph_of_a_test_shows_the_test") {
-        return;
-    }
-    let Some(workspace) = Workspace::new("kinds") else { return };
-    let draw = |flags: &str| {
-        let line = format!("test for_a_tenth --no-debuginfo -e cpu-clock {flags}");
-        flamegraph(&workspace, &line).success();
-        workspace.0.read("work/flamegraph.svg").to_string()
-    };
-    let graph = draw("");
-    assert!(graph.contains("<title>doubles_for_a_tenth_of_a_second ("), "the name is whole");
-    assert!(graph.contains(">kinds: unit tests of lib kinds · for_a_tenth · "), "the title");
-    for harness in ["test::run_test", "std::thread::lifecycle", "start_thread", "FnOnce"] {
-        assert!(!graph.contains(harness), "{harness}");
-    }
-    let graph = draw("--keep-harness --subtitle Mine");
-    assert!(graph.contains("test::run_test") && graph.contains(">Mine<"));
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn each_test_gets_a_graph_of_its_own() {
-    if !crate::record::can_record("each_test_gets_a_graph_of_its_own") {
-        return;
-    }
-    let Some(workspace) = Workspace::new("kinds") else { return };
-    let test = |name: &str, end: &str| {
-        let attribute = if name == "skipped" { "#[ignore]" } else { "" };
-        format!(
-            "#[test] {attribute} fn {name}() {{ let start = std::time::Instant::now(); \
-             while start.elapsed().as_millis() < 50 {{ std::hint::black_box(kinds::double(2)); }} {end} }}"
-        )
-    };
-    let fails = "assert_eq!(std::env::args().filter(|word| word.ends_with(\"fails\")).count(), 0);";
-    let inner = format!("mod inner {{ {} {} }}", test("works", ""), test("fails", fails));
-    workspace
-        .0
-        .write("work/tests/more.rs", inner + &test("skipped", "") + "#[test] fn is_short() {}");
-    let line = "--test more --per-test --no-debuginfo -e cpu-clock -o out -- i -q";
-    let outcome = flamegraph(&workspace, line).code(101).says("3 of 3, is_short: ");
-    assert!(!outcome.stderr.contains_str("skipped"), "{}", outcome.everything());
-    let page = workspace.0.read("work/out/index.html");
-    for said in [
-        "<h1>kinds: test more</h1>",
-        "<p>3 graphs, 1 failed</p>",
-        "<a href=\"inner.fails.svg\">inner::fails</a> <b>exited with 101</b><td>",
-    ] {
-        assert!(page.contains_str(said), "{said}: {page}");
-    }
-    let graph = workspace.0.read("work/out/inner.works.svg");
-    assert!(graph.contains_str(">kinds: test more · inner::works · "), "{graph}");
-    assert!(!graph.contains_str("inner::fails"), "each runs alone");
-
-    // Less than a second of processor time.
-    let line = "--test more --per-test --no-debuginfo -e cpu-clock -F 1 -- is_short";
-    flamegraph(&workspace, line).success().says("1 of 1, is_short: no samples");
-    let page = workspace.0.read("work/flamegraphs/index.html");
-    assert!(page.contains_str("<td>is_short<td>no samples"), "{page}");
-
-    let line = "--test more --per-test --no-debuginfo -- skipped";
-    flamegraph(&workspace, line).code(1).says("is ignored: skipped");
-    let line = "--bin kinds --per-test --no-debuginfo";
-    flamegraph(&workspace, line).code(1).says("does not list its tests");
-    flamegraph(&workspace, "--per-bench --no-debuginfo").code(1).says("bench speed does not list");
-    flamegraph(&workspace, "--lib --per-test --keep x")
-        .code(2)
-        .says("--keep is for a single graph");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn what_cannot_be_recorded_is_refused_before_the_build() {
-    let Some(workspace) = Workspace::new("kinds") else { return };
-    let outcome = flamegraph(&workspace, "--bin kinds -e no-such-event --features nothing").code(1);
-    assert!(
-        !outcome.stderr.contains_str("does not contain this feature"),
-        "{}",
-        outcome.everything()
-    );
-}
-
-/// nextest lists the tests of a binary, and then runs each in a process of its own.
-#[cfg(target_os = "linux")]
-#[test]
-fn nextest_gets_a_graph_for_each_test() {
-    if !crate::record::can_record("nextest_gets_a_graph_for_each_test") {
-        return;
-    }
-    let dir = Dir::new();
-    let burn = crate::harness::example("burn");
-    let script = repo().join("scripts/nextest-flamegraph");
-    let path =
-        format!("{}:{}", crate::harness::bin_dir().display(), std::env::var("PATH").unwrap());
-    // Instead of libtest, a shell script that takes its command line.
-    let binary = crate::record::executable(
-        &dir,
-        "api-0123456789abcdef",
-        &format!(
-            "case \" $* \" in *' --list '*) echo 'a::test: test';; *) {} --ms 60;; esac",
-            burn.display()
-        ),
-    );
-    let run = |args: &[&str]| {
-        let cmd = dir.cmd(script.to_str().unwrap()).env("PATH", &path).arg(&binary).args(args);
-        cmd.run().success()
-    };
-    assert_eq!(run(&["--list", "--format", "terse"]).stdout, "a::test: test\n");
-    assert_eq!(dir.names(), ["api-0123456789abcdef"], "a list is not recorded");
-    run(&["--exact", "a::test", "--nocapture"]);
-    let graph = dir.read("flamegraphs/api-a.test.svg");
-    assert!(graph.contains_str("burn::hot_hash") && graph.contains_str(">a::test<"));
-}
-
-#[test]
-fn what_a_user_of_cargo_types() {
-    let Some(workspace) = Workspace::new("kinds") else { return };
-    // The examples of flamegraph 0.6.15 come first, with the names of this workspace.
-    for (line, runs) in [
-        ("--bin=kinds", "release/kinds"),
-        ("--dev --bin kinds", "debug/kinds"),
-        (
-            "--bin kinds -- my-command --my-arg my-value -m -f",
-            " my-command --my-arg my-value -m -f",
-        ),
-        ("--bench speed --features more -- --bench", "speed-* --bench"),
-        ("--example show --features more", "examples/show"),
-        ("--unit-test -- doubles", "kinds-* doubles"),
-        ("--unit-test kinds --unit-test-kind lib -- doubles", "kinds-* doubles"),
-        ("--test whole", "whole-*"),
-        ("-o my_flamegraph.svg --bin kinds", "release/kinds"),
-        // What cargo itself takes.
-        ("run --bin kinds", "release/kinds"),
-        ("run -r -F more --bin extra -q", ""),
-        ("test", "kinds-*"),
-        ("test double", "kinds-* double"),
-        ("test --test whole whole -- --exact", "whole-* whole --exact"),
-        ("bench", "speed-* --bench"),
-        ("bench lex --workspace", "speed-* lex --bench"),
-        ("--lib", "kinds-*"),
-        ("-p kinds@0.1 --bin kinds --color never --timings", "release/kinds"),
-        ("--bin kinds --profile release-lines -v", "release-lines/kinds"),
-    ] {
-        let outcome = flamegraph(&workspace, &format!("--no-run --no-debuginfo {line}")).success();
-        let said = outcome.stderr.to_str_lossy();
-        let recorded = said.lines().find_map(|line| line.split(": flamegraph -- ").nth(1));
-        let recorded = recorded.unwrap_or_default();
-        let (start, end) = runs.split_once('*').unwrap_or((runs, ""));
-        assert!(recorded.contains(start) && recorded.ends_with(end), "{line}: {said}");
-        assert!(!line.ends_with("-q") || said.lines().count() == 1, "{said}");
-    }
-    for (line, status, said) in [
-        ("server 8000", 2, "cargo flamegraph -- server 8000"),
-        ("--bin kidns", 1, "a target with a similar name exists: kinds"),
-        ("-p kind", 1, "a package with a similar name exists: kinds"),
-        ("test nothing", 1, "the filter matches nothing in lib kinds; it has: doubles"),
-        ("--unit-test extra -F more", 1, "bin extra has no tests or benchmarks to record"),
-        ("--bin kinds --features nothing", 101, "cargo build failed"),
-        ("--bin kinds --image-width 20 --features nothing", 2, "width"),
-        ("--bin kinds -o none/x.svg --features nothing", 1, "cannot write none/x.svg"),
-    ] {
-        let outcome = flamegraph(&workspace, line).code(status).says(said);
-        let built = outcome.stderr.contains_str("does not contain this feature");
-        assert_eq!(built, status == 101, "{line}: {}", outcome.everything());
-    }
-    assert!(!workspace.path("flamegraph.svg").exists());
-}
-
 #[test]
 fn a_failed_build_is_one_line() {
     let Some(workspace) = Workspace::new("kinds") else { return };
@@ -617,9 +468,7 @@ fn a_failed_build_is_one_line() {
 fn the_target_runner_runs_it() {
     let Some(workspace) = Workspace::new("kinds") else { return };
     // Relative to the folder of the file, wherever one stands.
-    workspace
-        .0
-        .write("work/.cargo/config.toml", "[target.'cfg(unix)']\nrunner = ['./run.sh', 'first']\n");
+    workspace.write(".cargo/config.toml", "[target.'cfg(unix)']\nrunner = ['./run.sh', 'first']\n");
     let (launch, said) =
         workspace.prepare("src", Wanted::Example("show".into()), workspace.build(), &["x"]);
     assert_eq!(Path::new(&launch.program), workspace.path("run.sh"));
