@@ -12,7 +12,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, value_parser};
 
 use super::io::{Output, report, say};
-use super::{Done, Failure, Program, signals};
+use super::{Done, Failure, Program, logger, signals};
 use crate::backend::Backend;
 use crate::record::{Config, Destination, Ended, Notice, Workload, perf, recorder};
 
@@ -208,7 +208,8 @@ pub(super) fn teller(name: &'static str, verbose: bool, quiet: bool) -> impl FnM
         _ if quiet => {}
         Notice::Line(line) if verbose => say(name, format_args!("{line}")),
         Notice::Line(_) => {}
-        Notice::Change(change) => say(name, format_args!("{change}")),
+        // Each change once: cargo flamegraph records each test with the same ones.
+        Notice::Change(change) => log::warn!("{change}"),
     }
 }
 
@@ -255,6 +256,7 @@ impl Program for RecordArgs {
         config.kernel_symbols = self.kernel_symbols;
         let control = self.control.as_ref().and_then(|fifos| fifos.split_once(','));
         config.control = control.map(|(commands, answers)| (commands.into(), answers.into()));
+        logger::install(Self::NAME, self.quiet, 0);
         let mut tell = teller(Self::NAME, self.verbose, self.quiet);
         let mut record = |to: Destination<'_>| {
             signals::left_to(|| recorder().record(&workload, &config, to, &mut tell))

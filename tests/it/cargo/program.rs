@@ -204,3 +204,48 @@ fn what_a_user_of_cargo_types() {
     }
     assert!(!workspace.path("flamegraph.svg").exists());
 }
+
+/// The README's line of criterion and its like, on real harnesses.
+#[cfg(target_os = "linux")]
+#[test]
+fn benchmarks_of_every_harness() {
+    let test = "benchmarks_of_every_harness";
+    if !crate::record::can_record(test) {
+        return;
+    }
+    let Some(workspace) = Workspace::new("harnesses") else { return };
+    let run = |line: &str| {
+        let words = shlex::split(line).unwrap();
+        let mut cmd = workspace.0.cmd("cargo-flamegraph").arg("flamegraph").args(words);
+        cmd.command.current_dir(workspace.path(""));
+        // Criterion takes half a minute to build, so it is kept for the next run.
+        let target = crate::harness::bin_dir().parent().unwrap().join("harnesses");
+        let cmd = cmd.env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true");
+        // For `#[bench]`.
+        cmd.env("RUSTC_BOOTSTRAP", "1").run()
+    };
+    let quick = "--warm-up-time 0.1 --measurement-time 0.2 --sample-size 10 --noplot";
+    let crit = format!("--bench crit --features some --per-bench -o crit -- --bench {quick}");
+    for (line, printed, graphs) in [
+        (crit.as_str(), "time:", &["fib_10", "fib_11"][..]),
+        ("--bench div --per-bench -o div -- --bench", "fastest", &["div.fib.24", "div.fib.25"]),
+        ("bench fib --bench std --per-bench -o std", "ns/iter", &["fib_10", "fib_11"]),
+        ("bench fib_10 --bench std -o std.svg", "ns/iter", &[]),
+    ] {
+        let outcome = run(line);
+        if outcome.stderr.contains_str("no matching package") {
+            let why = "criterion and divan are not downloaded: run `cargo fetch` in its workspace";
+            return crate::harness::is_not_for_here(test, why);
+        }
+        let outcome = outcome.success();
+        let measured = outcome.stdout.to_str_lossy();
+        let measured = measured.matches(printed).count();
+        assert_eq!(measured, graphs.len().max(1), "{line}: {}", outcome.everything());
+        let name = line.split_once("-o ").unwrap().1.split(' ').next().unwrap();
+        for graph in graphs {
+            let svg = workspace.read(&format!("{name}/{graph}.svg"));
+            assert!(svg.contains_str("<title>harnesses::fib ("), "{line}: {graph}");
+            assert!(!svg.contains_str("<title>criterion::"), "{line}: {graph}");
+        }
+    }
+}
