@@ -48,7 +48,7 @@
 //! | compare two profiles | [`diff::Differ`], [`diff::Movers`] |
 //! | list functions, callers, callees | [`top::Top`] |
 //! | draw a graph | [`render::Renderer`], [`output::Pictures`] |
-//! | write a profile for pprof or speedscope | [`export::Pprof`], [`export::Speedscope`] |
+//! | write a profile for another tool | [`export::Export`] |
 //! | do all of this at once | [`pipeline::draw`] |
 //! | write a stage of my own | [`sample::SampleSink`], [`folded::FoldedSink`] |
 //! | know what was lost | [`tally::Tally`], [`report::of`] |

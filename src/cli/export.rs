@@ -1,34 +1,38 @@
 //! `fg-export`: a profile for the viewers of other tools.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{ArgAction, Parser, ValueEnum};
 
-use super::folding::{FoldedInputs, FoldingArgs, fold_inputs, write_report};
+use super::folding::{FoldedInputs, FoldingArgs, feed_inputs, fold_inputs, write_report};
 use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Failure, Program};
 use super::script::RecordingArgs;
 use super::strict::StrictArgs;
-use crate::export::{Format, Pprof, Speedscope};
+use crate::export::{Export, Format};
 use crate::fold::Merge;
 use crate::folded::FoldedSink;
+use crate::folded::Writer;
 use crate::input;
 use crate::tally::Tally;
 
-/// Write a profile for the viewer of another tool: pprof or speedscope.
+/// Write a profile for the viewer of another tool: pprof, speedscope, the Firefox Profiler, Perfetto,
+/// kcachegrind.
 ///
 /// Reads whatever fg-fold reads: perf.data, perf-script text, folded stacks, graphs, and the formats
-/// of other profilers. Stacks, names and weights are exported. Times, addresses, modules and lines are
-/// not.
+/// of other profilers. Stacks, names and weights are exported, and the formats `firefox` and `chrome`
+/// also get the times, threads and modules of samples. Addresses and lines are not exported.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-export",
     version,
     after_help = "Examples:\n  \
       fg-export -o app.pb.gz perf.data && go tool pprof -http : app.pb.gz\n  \
-      fg-export -o app.speedscope.json app.svg     open it in speedscope\n\
+      fg-export -o app.speedscope.json app.svg     open it in speedscope\n  \
+      fg-export -o app.json.gz perf.data           load it in profiler.firefox.com\n  \
+      fg-export -o app.trace.json perf.data        load it in ui.perfetto.dev\n\
       Memory: the profile, before it is packed."
 )]
 pub struct ExportArgs {
@@ -36,7 +40,8 @@ pub struct ExportArgs {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// The format [default: pprof if the output ends in .pb.gz or .pprof, speedscope for .json]
+    /// The format [default: by the end of the output's name: .pb.gz or .pprof, .json.gz for firefox,
+    /// .trace.json for chrome, .json for speedscope, .callgrind, .folded]
     #[arg(long, value_enum)]
     format: Option<ExportFormat>,
 
@@ -65,36 +70,86 @@ pub struct ExportArgs {
 /// What `--format` takes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ExportFormat {
-    /// Gzipped protocol buffers: go tool pprof, Grafana, Perfetto.
+    /// Gzipped protocol buffers: go tool pprof, Grafana, Perfetto
     Pprof,
-    /// The JSON of speedscope.
+    /// JSON of the Firefox Profiler, with times and threads
+    Firefox,
+    /// JSON of speedscope
     Speedscope,
+    /// Trace events in JSON: a flame chart for Perfetto and chrome://tracing
+    Chrome,
+    /// Costs of functions and calls: callgrind_annotate, kcachegrind
+    Callgrind,
+    /// Folded stacks, as fg-fold writes them
+    Folded,
+}
+
+impl ExportFormat {
+    /// The format that the name of a file tells.
+    fn of(path: &Path) -> Option<ExportFormat> {
+        if path.extension().is_some_and(|end| end == "folded") {
+            return Some(ExportFormat::Folded);
+        }
+        Format::of(path).map(|format| match format {
+            Format::Pprof => ExportFormat::Pprof,
+            Format::Firefox => ExportFormat::Firefox,
+            Format::Speedscope => ExportFormat::Speedscope,
+            Format::Chrome => ExportFormat::Chrome,
+            Format::Callgrind => ExportFormat::Callgrind,
+        })
+    }
+
+    /// `None` for folded stacks.
+    fn format(self) -> Option<Format> {
+        match self {
+            ExportFormat::Pprof => Some(Format::Pprof),
+            ExportFormat::Firefox => Some(Format::Firefox),
+            ExportFormat::Speedscope => Some(Format::Speedscope),
+            ExportFormat::Chrome => Some(Format::Chrome),
+            ExportFormat::Callgrind => Some(Format::Callgrind),
+            ExportFormat::Folded => None,
+        }
+    }
 }
 
 impl ExportArgs {
-    fn format(&self) -> Result<Format> {
-        let typed = self.format.map(|format| match format {
-            ExportFormat::Pprof => Format::Pprof,
-            ExportFormat::Speedscope => Format::Speedscope,
-        });
-        let format = typed.or_else(|| Format::of(self.output.as_deref()?));
-        let what =
-            "the format is not known: give --format, or an output that ends in .pb.gz or .json";
+    fn format(&self) -> Result<ExportFormat> {
+        let format = self.format.or_else(|| ExportFormat::of(self.output.as_deref()?));
+        let what = "the format is not known: give --format, or an output that ends in .pb.gz, .json.gz or .json";
         format.ok_or_else(|| Failure::Usage(what.into()).into())
+    }
+
+    fn config(&self) -> input::Config {
+        input::Config {
+            script: self.recording.config(),
+            threads: input::threads(),
+            ..input::Config::default()
+        }
     }
 
     /// Folds all inputs into `sink`, in the order of fg-fold.
     fn fold<S: FoldedSink>(&self, sink: S) -> Result<(S, Tally)> {
-        let config = input::Config {
-            script: self.recording.config(),
-            threads: input::threads(),
-            ..input::Config::default()
-        };
+        let config = self.config();
         let merge = Merge::new(sink).parallel(config.threads > 1);
         let folding = self.folding.config();
         let FoldedInputs { sink, tally, .. } =
             fold_inputs(Self::NAME, self.quiet, &self.files, &config, folding, merge)?;
         Ok((sink.into_next(), tally))
+    }
+
+    fn export(&self, format: Format, output: Output) -> Result<(Output, Tally)> {
+        let name = output.name.clone();
+        let sink = Export::new(format, self.title(), output, name);
+        if !format.is_timed() {
+            let (sink, tally) = self.fold(sink)?;
+            return Ok((sink.into_inner(), tally));
+        }
+        let mut config = self.config();
+        config.script.pids = true;
+        let sink = sink.folding(self.folding.config());
+        let FoldedInputs { sink, tally, .. } =
+            feed_inputs(Self::NAME, self.quiet, &self.files, &config, |_| sink)?;
+        Ok((sink.into_inner(), tally))
     }
 
     /// Returns the name of the profile in viewers.
@@ -112,18 +167,15 @@ impl Program for ExportArgs {
         let format = self.format()?;
         let quality = self.folding.open_report()?;
         let output = match format {
-            Format::Pprof => Output::create_binary(self.output.as_deref())?,
-            Format::Speedscope => Output::create(self.output.as_deref())?,
+            ExportFormat::Pprof => Output::create_binary(self.output.as_deref())?,
+            _ => Output::create(self.output.as_deref())?,
         };
         let name = output.name.clone();
-        let (output, tally) = match format {
-            Format::Pprof => {
-                let (sink, tally) = self.fold(Pprof::new(output, name))?;
-                (sink.into_inner(), tally)
-            }
-            Format::Speedscope => {
-                let (sink, tally) = self.fold(Speedscope::new(self.title(), output, name))?;
-                (sink.into_inner(), tally)
+        let (output, tally) = match format.format() {
+            Some(format) => self.export(format, output)?,
+            None => {
+                let (writer, tally) = self.fold(Writer::new(output, name))?;
+                (writer.into_inner(), tally)
             }
         };
         output.commit()?;

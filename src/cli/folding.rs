@@ -10,11 +10,11 @@ use clap::{Args, ValueEnum};
 use super::io::{Input, Inputs, Output};
 use super::logger;
 use super::progress::Shown;
-use crate::fold::{self, Folder, Weighing};
+use crate::fold::{self, Folder, Stage, Weighing};
 use crate::folded::FoldedSink;
 use crate::input::{self, Source};
 use crate::report;
-use crate::sample::{FrameTable, SampleSink};
+use crate::sample::FrameTable;
 use crate::tally::Tally;
 
 /// The options of folding that all programs that fold have in common.
@@ -106,7 +106,7 @@ impl FoldingArgs {
 
 /// What came of folding.
 pub(crate) struct FoldedInputs<S> {
-    /// The sink behind the folder.
+    /// The sink behind the folder, or the stage.
     pub(crate) sink: S,
     /// The frames of its stacks.
     pub(crate) frames: FrameTable,
@@ -124,11 +124,24 @@ pub(crate) fn fold_inputs<S: FoldedSink>(
     folding: fold::Config,
     sink: S,
 ) -> Result<FoldedInputs<S>> {
+    let folder = |input: String| Folder::new(folding, input, sink).parallel(config.threads > 1);
+    let FoldedInputs { sink, frames, tally } = feed_inputs(program, quiet, files, config, folder)?;
+    Ok(FoldedInputs { sink: sink.into_next(), frames, tally })
+}
+
+/// Feeds `files`, or standard input if there are none, into the stage that `stage` makes, which
+/// errors call by the name that it gets. `program` shows the progress, unless it is `quiet`.
+pub(crate) fn feed_inputs<S: Stage>(
+    program: &'static str,
+    quiet: bool,
+    files: &[PathBuf],
+    config: &input::Config,
+    stage: impl FnOnce(String) -> S,
+) -> Result<FoldedInputs<S>> {
     let mut inputs = Inputs::new(files.to_vec())?;
     let mut frames = FrameTable::default();
     let mut tally = Tally::default();
-    let folder = Folder::new(folding, inputs.names().join(", "), sink);
-    let mut folder = folder.parallel(config.threads > 1);
+    let mut stage = stage(inputs.names().join(", "));
     // The progress of this input, shown until the next one is read.
     let mut shown = None;
     let opened = inputs.by_ref().map(|Input { name, reader, path, .. }| {
@@ -136,11 +149,11 @@ pub(crate) fn fold_inputs<S: FoldedSink>(
         shown = Some(Shown::start(program, &name, &progress, !quiet));
         input::Input { name, reader, path, progress }
     });
-    let fed = Source::new(config).feed(opened, &mut folder, &mut frames, &mut tally);
+    let fed = Source::new(config).feed(opened, &mut stage, &mut frames, &mut tally);
     inputs.end()?;
     fed?;
-    folder.finish(&mut frames, &mut tally)?;
-    Ok(FoldedInputs { sink: folder.into_next(), frames, tally })
+    stage.finish(&mut frames, &mut tally)?;
+    Ok(FoldedInputs { sink: stage, frames, tally })
 }
 
 /// Writes the quality of the profile, if a report is wanted.

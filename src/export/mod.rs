@@ -1,25 +1,36 @@
-//! A profile for the viewers of other tools: pprof and speedscope.
+//! A profile for the viewers of other tools.
 //!
 //! ```text
-//! Folded ─▶ Pprof       gzipped protocol buffers, for `go tool pprof`, Grafana, Perfetto
-//!        └▶ Speedscope  JSON, for speedscope
+//! Folded ─┬▶ Export   pprof       gzipped protocol buffers: go tool pprof, Grafana, Perfetto
+//!         │           speedscope  JSON: speedscope
+//!         │           callgrind   text: callgrind_annotate, kcachegrind
+//! Sample ─┴▶          firefox     JSON: the Firefox Profiler
+//!                     chrome      JSON: a flame chart for Perfetto, chrome://tracing
 //! ```
 //!
-//! Both are sinks of folded stacks, so whatever fg-fold reads can be exported. Each distinct name is
-//! written once. What stacks do not have is not there: times, addresses, modules and lines.
+//! An [`Export`] is a sink of folded stacks, so whatever fg-fold reads can be exported. Each distinct
+//! name is written once. The formats with times and threads take samples too. Stacks that were folded
+//! before have no times: there they follow each other.
 
+mod callgrind;
+mod chrome;
+mod firefox;
 mod pprof;
+mod profile;
 mod speedscope;
+mod timed;
 
-use std::borrow::Cow;
+use std::io::Write;
 use std::path::Path;
 
-use bstr::ByteSlice;
+use profile::Profile;
+use timed::Timed;
 
-pub use pprof::Pprof;
-pub use speedscope::Speedscope;
-
-use crate::sample::{FrameId, FrameTable};
+use crate::error::{Error, Result};
+use crate::fold::{self, Stage, Threads};
+use crate::folded::{Folded, FoldedSink};
+use crate::sample::{FrameTable, Sample, SampleSink};
+use crate::tally::Tally;
 
 /// What a profile is exported as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,41 +39,151 @@ pub enum Format {
     Pprof,
     /// JSON.
     Speedscope,
+    /// The costs of functions and calls, as text.
+    Callgrind,
+    /// The processed profile of the Firefox Profiler, in JSON.
+    Firefox,
+    /// Trace events, in JSON.
+    Chrome,
 }
 
 impl Format {
-    /// The format that the name of a file tells: `x.pb.gz`, `x.pprof`, `x.speedscope.json`, `x.json`.
+    /// The format that the name of a file tells: `x.pb.gz`, `x.pprof`, `callgrind.out.x`,
+    /// `x.callgrind`, `x.trace.json`, `x.json.gz`, `x.json`.
     pub fn of(path: &Path) -> Option<Format> {
         let name = path.file_name()?.to_string_lossy().to_lowercase();
         let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
         if ends(&[".pb.gz", ".pprof"]) {
             Some(Format::Pprof)
+        } else if ends(&[".callgrind"]) || name.starts_with("callgrind.out") {
+            Some(Format::Callgrind)
+        } else if ends(&[".trace.json", ".trace.json.gz"]) {
+            Some(Format::Chrome)
+        } else if ends(&[".json.gz", ".firefox.json"]) {
+            Some(Format::Firefox)
         } else {
             ends(&[".json"]).then_some(Format::Speedscope)
         }
     }
-}
 
-/// The names of a profile, each with a number from 0 in order of first use.
-#[derive(Default)]
-struct Names {
-    numbers: Vec<Option<usize>>,
-    names: Vec<String>,
-    /// Names with bytes that are not UTF-8.
-    replaced: u64,
-}
+    /// Whether it has times and threads, so it should get samples.
+    pub fn is_timed(self) -> bool {
+        matches!(self, Format::Firefox | Format::Chrome)
+    }
 
-impl Names {
-    fn number(&mut self, frames: &FrameTable, frame: FrameId) -> usize {
-        if self.numbers.len() <= frame.index() {
-            self.numbers.resize(frames.len().max(frame.index() + 1), None);
+    /// The largest sum of weights. Larger numbers are not exact in JavaScript and Perl.
+    fn most(self) -> u64 {
+        match self {
+            Format::Pprof => i64::MAX as u64,
+            _ => 1 << 53,
         }
-        *self.numbers[frame.index()].get_or_insert_with(|| {
-            let name = frames.symbol(frame).to_str_lossy();
-            self.replaced += u64::from(matches!(name, Cow::Owned(_)));
-            self.names.push(name.into_owned());
-            self.names.len() - 1
-        })
+    }
+}
+
+/// Writes a profile, once it is finished.
+///
+/// Memory: 4 bytes for each frame of each stack, the names, and the profile before it is packed. Of
+/// samples also the distinct stacks, and 32 bytes for each.
+pub struct Export<W> {
+    format: Format,
+    title: String,
+    out: W,
+    output: String,
+    threads: Threads,
+    profile: Profile,
+}
+
+impl<W: Write> Export<W> {
+    /// Writes to `out`, which errors call `output`. Viewers call the profile `title`.
+    pub fn new(
+        format: Format,
+        title: impl Into<String>,
+        out: W,
+        output: impl Into<String>,
+    ) -> Self {
+        let title = title.into();
+        Export {
+            format,
+            threads: Threads::new(fold::Config::default(), title.clone()),
+            title,
+            out,
+            output: output.into(),
+            profile: Profile::default(),
+        }
+    }
+
+    /// Folds samples as `config` says.
+    pub fn folding(mut self, config: fold::Config) -> Self {
+        self.threads = Threads::new(config, self.title.clone());
+        self
+    }
+
+    /// What was written to.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
+    fn write(&mut self, timed: &Timed) -> Result<()> {
+        let Export { format, title, out, output, profile, .. } = self;
+        let written = match format {
+            Format::Pprof => pprof::write(profile, out),
+            Format::Speedscope => speedscope::write(profile, title, out),
+            Format::Callgrind => callgrind::write(profile, title, out),
+            Format::Firefox => firefox::write(profile, timed, title, out),
+            Format::Chrome => chrome::write(profile, timed, out),
+        };
+        written.and_then(|()| out.flush()).map_err(Error::io(|| format!("cannot write {output}")))
+    }
+}
+
+impl<W: Write> FoldedSink for Export<W> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        self.profile.folded(frames, folded)
+    }
+
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.profile.text(line)
+    }
+
+    /// # Errors
+    /// There are no samples, or more weight than the format can count.
+    fn finish(&mut self, _: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        self.profile.check(self.format.most(), tally)?;
+        self.write(&Timed::default())
+    }
+}
+
+/// For formats with times.
+impl<W: Write> SampleSink for Export<W> {
+    fn sample(&mut self, _: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
+        self.threads.sample(sample);
+        Ok(())
+    }
+
+    fn text(&mut self, text: &[u8]) -> Result<()> {
+        self.threads.text(text);
+        Ok(())
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        let lanes = self.threads.pieces();
+        if lanes.is_empty() {
+            self.threads.diagnose()?;
+        }
+        let quality = self.threads.quality(frames, &lanes);
+        self.threads.count(quality, tally);
+        let timed = Timed::of(lanes, &self.threads, &mut self.profile, frames);
+        self.profile.check(self.format.most(), tally)?;
+        self.write(&timed)
+    }
+}
+
+impl<W: Write> Stage for Export<W> {
+    type Next = Self;
+    type Folded = Self;
+
+    fn next_mut(&mut self) -> &mut Self {
+        self
     }
 }
 
@@ -77,6 +198,10 @@ mod tests {
             ("A.PPROF", Some(Format::Pprof)),
             ("x/a.speedscope.json", Some(Format::Speedscope)),
             ("a.json", Some(Format::Speedscope)),
+            ("callgrind.out.7", Some(Format::Callgrind)),
+            ("a.callgrind", Some(Format::Callgrind)),
+            ("a.json.gz", Some(Format::Firefox)),
+            ("a.trace.json", Some(Format::Chrome)),
             ("a.svg", None),
             ("json", None),
         ] {

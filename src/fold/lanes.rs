@@ -11,25 +11,15 @@
 //! root. The interval is the sample's period if that is a time, or else the median distance of two
 //! samples of a thread. Blocked time (`off-cpu`) is known exactly: it ends with its sample.
 
-use bstr::{BString, ByteSlice};
-use hashbrown::HashMap;
-
 use super::Config;
-use super::event::{EventFilter, Turn};
-use super::names::FrameNames;
-use super::quality::Quality;
-use super::root::{is_java, thread_name};
+use super::root::is_java;
 use super::stage::Stage;
-use crate::error::{Error, Result};
-use crate::folded::{Folded, FoldedSink, OFF_CPU};
-use crate::intern::Interner;
-use crate::sample::{Frame, FrameId, FrameTable, Sample, SampleSink};
-use crate::stacks::Stacks;
-use crate::tally::{self, Count, Loss, Tally};
+use super::threads::{Piece, Thread, Threads};
+use crate::error::Result;
+use crate::folded::{Folded, FoldedSink};
+use crate::sample::{FrameId, FrameTable, Sample, SampleSink};
+use crate::tally::Tally;
 use crate::unit;
-
-/// The interval if no thread has two samples: that of 1000 Hz.
-const UNKNOWN_INTERVAL: u64 = 1_000_000;
 
 /// A sink of samples that, when it is finished, pushes what each thread did into `S`, piece by
 /// piece. Each lane weighs as much as the recording is long. The last piece of the last lane comes
@@ -37,71 +27,16 @@ const UNKNOWN_INTERVAL: u64 = 1_000_000;
 ///
 /// Memory: the distinct stacks, and 32 bytes for each sample.
 pub struct Lanes<S> {
-    config: Config,
-    input: String,
+    threads: Threads,
     next: S,
-    event: EventFilter,
-    stacks: Stacks<FrameId>,
-    lanes: Vec<Lane>,
-    /// The lanes by process, thread and, if the source has no thread ids, comm.
-    ids: HashMap<(Option<u32>, Option<u32>, u32), usize>,
-    comms: Interner,
-    no_stack: Count,
-    no_time: Count,
-}
-
-/// The samples of one thread.
-struct Lane {
-    pid: Option<u32>,
-    tid: Option<u32>,
-    /// Its last name. A thread has the name of its maker until it gets one of its own.
-    comm: BString,
-    seen: Vec<Seen>,
-}
-
-/// A sample.
-struct Seen {
-    time: u64,
-    period: u64,
-    stack: u32,
-    /// The number of its event.
-    event: usize,
-    is_off: bool,
-}
-
-impl Seen {
-    /// When it starts. A sample of blocked time comes at the end of that time.
-    fn start(&self) -> u64 {
-        self.time - if self.is_off { self.period } else { 0 }
-    }
-}
-
-/// A time in which a thread was in one stack.
-struct Piece {
-    start: u64,
-    end: u64,
-    stack: u32,
-    is_off: bool,
 }
 
 impl<S: FoldedSink> Lanes<S> {
     /// Lanes in front of `next`, whose frames are named as `config` says. Errors call the input
     /// `input`.
     pub fn new(config: Config, input: impl Into<String>, next: S) -> Self {
-        // A lane shows one event, because two at a time cannot be drawn in one lane.
-        let config = Config { pid: true, tid: true, by_event: false, ..config };
-        Lanes {
-            event: EventFilter::new(&config),
-            config,
-            input: input.into(),
-            next,
-            stacks: Stacks::default(),
-            lanes: Vec::new(),
-            ids: HashMap::new(),
-            comms: Interner::default(),
-            no_stack: Count::default(),
-            no_time: Count::default(),
-        }
+        let config = Config { pid: true, tid: true, ..config };
+        Lanes { threads: Threads::new(config, input), next }
     }
 
     /// The next sink.
@@ -109,63 +44,22 @@ impl<S: FoldedSink> Lanes<S> {
         self.next
     }
 
-    /// The pieces of each thread, in order. Lanes are in the order of processes and threads.
-    fn pieces(&mut self) -> Vec<(Lane, Vec<Piece>)> {
-        let turns = self.event.turns();
-        let mut lanes = std::mem::take(&mut self.lanes);
-        for Lane { seen, .. } in &mut lanes {
-            seen.retain(|seen| turns.get(seen.event).is_some_and(|turn| *turn != Turn::Other));
-            seen.sort_by_key(Seen::start);
-        }
-        lanes.sort_by(|a, b| (a.pid, a.tid, &a.comm).cmp(&(b.pid, b.tid, &b.comm)));
-        let interval = if self.event.is_clock() { None } else { Some(median_interval(&lanes)) };
-        let lane = |lane: Lane| {
-            let pieces = pieces(&lane.seen, interval);
-            (lane, pieces)
-        };
-        lanes.into_iter().map(lane).filter(|(_, pieces)| !pieces.is_empty()).collect()
-    }
-
-    fn push(
-        &mut self,
-        frames: &mut FrameTable,
-        lanes: &[(Lane, Vec<Piece>)],
-        tally: &mut tally::StackQuality,
-    ) -> Result<()> {
+    fn push(&mut self, frames: &mut FrameTable, lanes: &[(Thread, Vec<Piece>)]) -> Result<()> {
         let all = || lanes.iter().flat_map(|(_, pieces)| pieces);
         let from = all().map(|piece| piece.start).min().unwrap_or(0);
         let to = all().map(|piece| piece.end).max().unwrap_or(0);
-        let off = frames.intern(Frame::named(OFF_CPU));
-        let quality = Quality::of(frames);
-        let has_java = lanes.iter().any(|(lane, _)| is_java(&lane.comm));
-        let names = FrameNames::of(frames, has_java, &self.config, false);
+        let naming = self.threads.naming(frames, lanes);
         let mut stack = Vec::new();
         for (lane, pieces) in lanes.iter().rev() {
-            let pid = lane.pid;
-            let tid = lane.tid;
-            let config = Config { pid: pid.is_some(), tid: tid.is_some(), ..self.config.clone() };
-            let root =
-                thread_name(lane.comm.as_bstr(), pid.map(u64::from), tid.map(u64::from), &config);
-            let java = is_java(&root);
-            let root = frames.intern(Frame::named(&root));
+            let root = self.threads.root(lane, frames);
+            let java = is_java(frames.symbol(root));
             let mut until = to;
             for piece in pieces.iter().rev() {
                 self.piece(frames, &[root], until - piece.end)?;
-                let sampled = self.stacks.get(piece.stack as usize);
-                quality.look(frames, sampled, piece.end - piece.start, tally);
+                let sampled = self.threads.stack(piece.stack);
                 stack.clear();
                 stack.push(root);
-                stack.extend(piece.is_off.then_some(off));
-                let own = stack.len();
-                for &frame in sampled.iter().rev() {
-                    names.push(frame, java, &mut stack);
-                }
-                let skipped = |frame: &FrameId| {
-                    self.config.skip_after.iter().any(|name| name == frames.symbol(*frame))
-                };
-                if let Some(at) = stack[own..].iter().rposition(skipped) {
-                    stack.drain(own..own + at);
-                }
+                naming.push(sampled, piece.is_off, java, |name, _| stack.push(name));
                 self.piece(frames, &stack, piece.end - piece.start)?;
                 until = piece.start;
             }
@@ -180,113 +74,28 @@ impl<S: FoldedSink> Lanes<S> {
             _ => self.next.folded(frames, &Folded { stack, weight, ..Folded::default() }),
         }
     }
-
-    /// Explains why there is no lane although there were samples.
-    fn diagnose(&self, others: &[(BString, Count)]) -> Result<()> {
-        let input = self.input.clone();
-        if self.no_time.items > 0 {
-            let remedy = "use fg-script, or `perf script` with `time` in its -F".into();
-            return Err(Error::NoField {
-                items: format!("the samples of {input}"),
-                field: "time, which a flame chart needs".into(),
-                remedy,
-            });
-        }
-        if self.no_stack.items > 0 {
-            return Err(Error::NoCallChains { input, samples: self.no_stack.items });
-        }
-        if others.is_empty() { Ok(()) } else { Err(self.event.nothing_wanted(input)) }
-    }
-}
-
-/// The median time between two samples of a thread.
-fn median_interval(lanes: &[Lane]) -> u64 {
-    let clocked = lanes.iter().map(|lane| lane.seen.iter().filter(|seen| !seen.is_off));
-    let mut distances: Vec<u64> = clocked
-        .flat_map(|seen| seen.clone().zip(seen.skip(1)).map(|(a, b)| b.time - a.time))
-        .filter(|&distance| distance > 0)
-        .collect();
-    if distances.is_empty() {
-        return UNKNOWN_INTERVAL;
-    }
-    let middle = distances.len() / 2;
-    *distances.select_nth_unstable(middle).1
-}
-
-/// The pieces of a thread, from its samples in order. `interval` is that of samples whose period is
-/// not a time.
-fn pieces(seen: &[Seen], interval: Option<u64>) -> Vec<Piece> {
-    let piece = |(i, one): (usize, &Seen)| {
-        let next = seen.get(i + 1).map_or(u64::MAX, Seen::start);
-        let begin = one.start();
-        let interval = if one.is_off { one.period } else { interval.unwrap_or(one.period) };
-        // Samples do not come to the nanosecond.
-        let slack = if one.is_off { 0 } else { interval / 2 };
-        let is_in_time = next - begin <= interval.saturating_add(slack);
-        let end = if is_in_time { next } else { begin.saturating_add(interval) };
-        Piece { start: begin, end, stack: one.stack, is_off: one.is_off }
-    };
-    seen.iter().enumerate().map(piece).filter(|piece| piece.end > piece.start).collect()
 }
 
 impl<S: FoldedSink> SampleSink for Lanes<S> {
     fn sample(&mut self, _: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
-        let weight = sample.weight();
-        let Some(event) = self.event.count(sample.event, weight, sample.stack.len()) else {
-            return Ok(());
-        };
-        let Some(time) = sample.time else {
-            self.no_time += Count::one(weight);
-            return Ok(());
-        };
-        if sample.stack.is_empty() {
-            self.no_stack += Count::one(weight);
-            return Ok(());
-        }
-        let comm = if sample.tid.is_none() { self.comms.intern(sample.comm) } else { 0 };
-        let lane = *self.ids.entry((sample.pid, sample.tid, comm)).or_insert(self.lanes.len());
-        if lane == self.lanes.len() {
-            let pid = sample.pid;
-            let tid = sample.tid;
-            self.lanes.push(Lane { pid, tid, comm: BString::default(), seen: Vec::new() });
-        }
-        let lane = &mut self.lanes[lane];
-        if lane.comm != sample.comm {
-            lane.comm = sample.comm.into();
-        }
-        let is_off = sample.event == OFF_CPU && self.config.event.is_none();
-        // A wait from before the clock began cannot be drawn.
-        let period = if is_off { weight.min(time) } else { weight };
-        let stack = self.stacks.intern(sample.stack) as u32;
-        lane.seen.push(Seen { time, period, stack, event, is_off });
+        self.threads.sample(sample);
         Ok(())
     }
 
     fn text(&mut self, text: &[u8]) -> Result<()> {
-        self.event.note_listed(text);
+        self.threads.text(text);
         Ok(())
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        let lanes = self.pieces();
-        let others = self.event.others();
+        let lanes = self.threads.pieces();
         if lanes.is_empty() {
-            self.diagnose(&others)?;
+            self.threads.diagnose()?;
         }
-        let mut stacks = tally::StackQuality::default();
-        self.push(frames, &lanes, &mut stacks)?;
-        let mut mine = Tally::default();
-        mine.lose(Loss::NoStack, self.no_stack.items, self.no_stack.weight);
-        mine.lose(Loss::NoTime, self.no_time.items, self.no_time.weight);
-        mine.folded = self.event.folded();
-        for (event, count) in others {
-            mine.leave_out(event, count);
-        }
-        if stacks.weight > 0 {
-            mine.stacks = Some(stacks);
-        }
-        tally.absorb(mine);
-        if !self.config.no_unit && !lanes.is_empty() {
+        let stacks = self.threads.quality(frames, &lanes);
+        self.push(frames, &lanes)?;
+        self.threads.count(stacks, tally);
+        if !self.threads.config().no_unit && !lanes.is_empty() {
             self.next.text(&unit::line(b"ns"))?;
         }
         self.next.finish(frames, tally)
@@ -305,7 +114,8 @@ impl<S: FoldedSink> Stage for Lanes<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folded::Writer;
+    use crate::folded::{OFF_CPU, Writer};
+    use crate::sample::Frame;
     use proptest::prelude::*;
 
     /// The lines of samples (tid, time, period, name), from left to right.

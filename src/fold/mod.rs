@@ -29,6 +29,7 @@ mod ranks;
 mod root;
 mod stage;
 mod sums;
+mod threads;
 
 use bstr::BString;
 
@@ -40,8 +41,9 @@ pub use labels::Labels;
 pub use lanes::Lanes;
 pub use merge::Merge;
 pub(crate) use portions::{Worker, fold_all};
-pub(crate) use root::thread_name;
+pub(crate) use root::{is_java, thread_name};
 pub use stage::Stage;
+pub(crate) use threads::{Piece, Thread, Threads};
 
 /// How samples are folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -95,7 +95,7 @@ impl Roots {
 
 /// Whether a thread with this name, as a comm or a frame, belongs to a Java program.
 /// stackcollapse-perf.pl decides it in the same way.
-pub(super) fn is_java(thread: &[u8]) -> bool {
+pub(crate) fn is_java(thread: &[u8]) -> bool {
     thread.starts_with(b"java")
 }
 

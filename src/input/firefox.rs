@@ -21,10 +21,17 @@ pub(super) const FIREFOX: Foreign = Foreign {
 
 #[derive(Deserialize)]
 struct Profile<'a> {
+    #[serde(default)]
+    meta: Meta,
     #[serde(borrow)]
     shared: Option<Shared<'a>>,
     #[serde(borrow)]
     threads: Vec<Thread<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Meta {
+    symbolicated: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +102,12 @@ struct Tables<'a> {
 fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     let text = to.text(bytes);
     let profile: Profile<'_> = json::parse(&text, to)?;
+    if profile.meta.symbolicated == Some(false) {
+        log::warn!(
+            "{} has addresses instead of names: load it in the Firefox Profiler (`samply load`), and fold what that saves",
+            to.input
+        );
+    }
     for thread in &profile.threads {
         let missing = || to.corrupt("a thread", "it has no tables of stacks and functions");
         let tables = thread.tables(profile.shared.as_ref()).ok_or_else(missing)?;

@@ -7,7 +7,9 @@ use bstr::ByteSlice;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
-use crate::harness::{Dir, cannot_run, is_not_for_here};
+use proptest::prelude::*;
+
+use crate::harness::{Dir, cannot_run, is_not_for_here, repo};
 use crate::recording::sums;
 
 const PROFILE: &str = "# unit: ns 0\nmain;f;g 3\nmain;f 4\nmain;<T as a::B>::c d 5\nGC 0 1 6\n";
@@ -179,4 +181,151 @@ fn go_reads_it() {
         |name: &str| rows.iter().find(|row| row.get(5..).is_some_and(|it| it.join(" ") == name));
     assert_eq!(row("f").map(|row| (row[0], row[3])), Some(("4ns", "7ns")), "{said}");
     assert!(row("<T as a::B>::c d").is_some(), "{said}");
+}
+
+/// The stacks of fg-export's `format`, read by fg-fold.
+fn back(dir: &Dir, format: &str, input: &str) -> bstr::BString {
+    let exported = dir.cmd("fg-export").args(["-q", "--format", format, input]).stdout();
+    dir.cmd("fg-fold").arg("-q").stdin(exported).stdout()
+}
+
+#[test]
+fn exports_are_read_back() {
+    let dir = Dir::new();
+    dir.write("in", PROFILE);
+    let folded = dir.cmd("fg-fold").args(["-q", "in"]).stdout();
+    for format in ["pprof", "speedscope", "firefox", "chrome", "folded"] {
+        assert_eq!(back(&dir, format, "in"), folded, "{format}");
+    }
+    let other = dir.cmd("fg-export").args(["-q", "--format", "callgrind", "in"]).stdout();
+    dir.cmd("fg-fold").stdin(other).run().code(1).says("it keeps no paths of calls");
+    let cycles = PROFILE.replace("unit: ns", "unit: cycles");
+    dir.write("cycles", &cycles);
+    assert!(back(&dir, "pprof", "cycles").starts_with(b"# unit: cycles 0\n"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_stacks_are_read_back(
+        stacks in prop::collection::vec(
+            (prop::collection::vec("[ -:<-~]{0,5}[a-zé>)]", 1..6), 1u64..1 << 40), 1..20,
+        ),
+    ) {
+        let lines = stacks.iter().map(|(names, weight)| format!("r{} {weight}\n", names.join(";")));
+        let text: String = lines.collect();
+        let dir = Dir::new();
+        dir.write("in", format!("# unit: ns 0\n{text}"));
+        let folded = of_text(&dir.cmd("fg-fold").args(["-q", "in"]).stdout());
+        for format in ["pprof", "speedscope", "firefox", "chrome"] {
+            prop_assert_eq!(&of_text(&back(&dir, format, "in")), &folded, "{}", format);
+        }
+    }
+}
+
+#[test]
+fn recordings_keep_their_threads_and_times() {
+    let dir = Dir::new();
+    let golden = repo().join("tests/data/golden");
+    for name in ["chains", "jit", "stacks"] {
+        let recording = golden.join(format!("{name}.data"));
+        let recording = recording.to_str().unwrap();
+        let folded = dir.cmd("fg-fold").args(["-q", recording]).stdout();
+        assert_eq!(back(&dir, "firefox", recording), folded, "{name}");
+    }
+    let recording = golden.join("stacks.data");
+    let export = |name: &str| {
+        dir.cmd("fg-export").args(["-q", "-o", name]).arg(&recording).stdout();
+        let text = dir.cmd("fg-fold").args(["-q", "--tid", name]).stdout();
+        let mut bytes = dir.read(name).to_vec();
+        if name.ends_with(".gz") {
+            let packed = std::mem::take(&mut bytes);
+            GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
+        }
+        let file: Value = serde_json::from_slice(&bytes).unwrap();
+        (file, text)
+    };
+    let (firefox, text) = export("x.json.gz");
+    assert_eq!(text, dir.cmd("fg-fold").args(["-q", "--tid"]).arg(&recording).stdout());
+    let thread = &firefox["threads"][0];
+    let times: Vec<f64> = thread["samples"]["time"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_f64().unwrap())
+        .collect();
+    assert!(times.len() > 5 && times.is_sorted() && times[0] < times[5], "{times:?}");
+    let script = dir.cmd("fg-script").arg(&recording).stdout();
+    let headers = script.lines().filter(|line| line.ends_with_str(": ") || line.ends_with_str(":"));
+    let samples = firefox["threads"].as_array().unwrap().iter();
+    let samples: u64 = samples.map(|it| it["samples"]["length"].as_u64().unwrap()).sum();
+    assert_eq!(samples as usize, headers.count());
+    let libs: Vec<_> = firefox["libs"].as_array().unwrap().iter().map(|it| &it["name"]).collect();
+    assert_eq!(libs, ["unchained"]);
+    // A flame chart lasts as long as its lanes.
+    let (chrome, text) = export("x.trace.json");
+    assert!(chrome["traceEvents"].as_array().unwrap().len() > 20);
+    let total = |text: &[u8]| of_text(text).values().sum::<u64>();
+    let periods = total(&dir.cmd("fg-fold").arg("-q").arg(&recording).stdout());
+    assert!(total(&text).abs_diff(periods) * 20 < periods);
+}
+
+#[test]
+fn callgrind_annotate_reads_it() {
+    let (dir, test) = (Dir::new(), "callgrind_annotate_reads_it");
+    // A function that calls itself through another one has its share once.
+    dir.write("in", "# unit: ns 0\nmain;a;b;a;c 6\nmain;a 1\nmain;b 3\n");
+    dir.cmd("fg-export").args(["-q", "-o", "callgrind.out.7", "in"]).stdout();
+    let annotate = dir.cmd("callgrind_annotate").args([
+        "--inclusive=yes",
+        "--threshold=100",
+        "callgrind.out.7",
+    ]);
+    let Ok(output) = { annotate }.command.output() else {
+        return is_not_for_here(test, "valgrind is not installed");
+    };
+    if !output.status.success() {
+        return cannot_run(test, &output.stderr.to_str_lossy());
+    }
+    assert_eq!(output.stderr.as_bstr(), "");
+    let said = output.stdout.to_str_lossy().into_owned();
+    let costs: BTreeMap<&str, &str> = said
+        .lines()
+        .filter_map(|line| Some((line.rsplit_once("???:")?.1, line.split_whitespace().next()?)))
+        .collect();
+    let expected = [("a", "7"), ("b", "9"), ("c", "6"), ("main", "10")];
+    assert!(expected.iter().all(|(name, cost)| costs.get(name) == Some(cost)), "{said}");
+    assert!(said.contains("Events shown:     ns") && said.contains("10 (100.0%)  PROGRAM TOTALS"));
+}
+
+#[test]
+fn the_firefox_profiler_reads_it() {
+    let (dir, test) = (Dir::new(), "the_firefox_profiler_reads_it");
+    dir.write("in", PROFILE);
+    dir.cmd("fg-export").args(["-q", "-o", "x.json.gz", "in"]).stdout();
+    // Its sessions are files below the home directory.
+    let run = |args: &[&str]| {
+        let mut cli = dir.cmd("profiler-cli").args(args).env("HOME", dir.path("")).command;
+        cli.output()
+    };
+    let Ok(loaded) = run(&["load", "x.json.gz"]) else {
+        return is_not_for_here(
+            test,
+            "profiler-cli (npm: @firefox-devtools/profiler-cli) is not installed",
+        );
+    };
+    if !loaded.status.success() {
+        return cannot_run(test, &loaded.stderr.to_str_lossy());
+    }
+    let samples = run(&["thread", "samples", "--json"]);
+    run(&["stop"]).unwrap();
+    let samples: Value = serde_json::from_slice(&samples.unwrap().stdout).unwrap();
+    let total = |name: &str| {
+        let functions = samples["topFunctionsByTotal"].as_array().unwrap().iter();
+        let mut named = functions.filter(|it| it["name"] == name);
+        named.next().map(|it| (it["totalSamples"].as_f64().unwrap() * 1e6).round())
+    };
+    assert_eq!((total("main"), total("f"), total("g")), (Some(12.0), Some(7.0), Some(3.0)));
+    assert_eq!(total("<T as a::B>::c d"), Some(5.0));
 }

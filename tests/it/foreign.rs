@@ -18,7 +18,7 @@ use flate2::write::GzEncoder;
 use crate::harness::{Dir, repo};
 
 /// Each file, and the name of its format.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("austin.txt", "austin"),
     ("eu-stack.txt", "eu-stack"),
     ("faulthandler.txt", "faulthandler"),
@@ -31,6 +31,7 @@ const FILES: [(&str, &str); 12] = [
     ("py-spy.speedscope.json", "speedscope"),
     ("py-spy.trace.json", "chrome"),
     ("py-spy.txt", "folded"),
+    ("samply.json", "firefox"),
 ];
 
 fn folder() -> PathBuf {

@@ -1,0 +1,86 @@
+//! Samples → trace events of Chrome: a flame chart with a lane for each thread.
+//!
+//! A function that is in one sample and in the next goes on between them.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use super::profile::Profile;
+use super::timed::{Lane, Timed};
+
+pub(super) fn write(profile: &Profile, timed: &Timed, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
+    let mut events = Events { out, names: &profile.names.all, is_begun: false, open: Vec::new() };
+    for (number, lane) in (1..).zip(&timed.lanes) {
+        let Lane { comm, pid, tid, samples } = lane;
+        let id = Id { pid: pid.unwrap_or(0), tid: tid.unwrap_or(number) };
+        events.name(id, comm)?;
+        let mut now = 0;
+        for sample in samples {
+            if sample.start > now {
+                events.go_to(id, now, &[])?;
+            }
+            let stack: Vec<u32> = timed.stacks[sample.stack].iter().map(|it| it.name).collect();
+            events.go_to(id, sample.start - timed.from, &stack)?;
+            now = sample.end - timed.from;
+        }
+        events.go_to(id, now, &[])?;
+    }
+    let id = Id { pid: 0, tid: 0 };
+    let mut now = 0;
+    for (stack, weight) in profile.stacks() {
+        events.go_to(id, now, stack)?;
+        now += weight;
+    }
+    events.go_to(id, now, &[])?;
+    writeln!(out, "\n]}}")
+}
+
+/// A thread.
+#[derive(Clone, Copy)]
+struct Id {
+    pid: u32,
+    tid: u32,
+}
+
+/// Writes events.
+struct Events<'a> {
+    out: &'a mut dyn Write,
+    names: &'a [String],
+    is_begun: bool,
+    /// The functions that run.
+    open: Vec<u32>,
+}
+
+impl Events<'_> {
+    fn event(&mut self, event: &serde_json::Value) -> io::Result<()> {
+        let comma = if std::mem::replace(&mut self.is_begun, true) { "," } else { "" };
+        write!(self.out, "{comma}\n{event}")
+    }
+
+    fn name(&mut self, Id { pid, tid }: Id, name: &str) -> io::Result<()> {
+        let args = json!({ "name": name });
+        let event =
+            json!({ "ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": args });
+        self.event(&event)
+    }
+
+    /// Ends and begins functions, so that `stack` runs from `time` on, in nanoseconds.
+    fn go_to(&mut self, Id { pid, tid }: Id, time: u64, stack: &[u32]) -> io::Result<()> {
+        let microseconds = time as f64 / 1e3;
+        let common = self.open.iter().zip(stack).take_while(|(a, b)| a == b).count();
+        while self.open.len() > common {
+            self.open.pop();
+            self.event(&json!({ "ph": "E", "pid": pid, "tid": tid, "ts": microseconds }))?;
+        }
+        for &function in &stack[common..] {
+            let name = &self.names[function as usize];
+            self.open.push(function);
+            let event =
+                json!({ "ph": "B", "name": name, "pid": pid, "tid": tid, "ts": microseconds });
+            self.event(&event)?;
+        }
+        Ok(())
+    }
+}
