@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bstr::{BString, ByteSlice};
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, ValueEnum};
 
 use super::io::{self, Input, Output, report};
 use super::logger;
@@ -13,7 +13,6 @@ use super::program::{Done, Failure, Program};
 use super::progress::Shown;
 use super::script::RecordingArgs;
 use super::strict::StrictArgs;
-use super::top::TextFormat;
 use crate::diff::{Config, Differ, Mover, Movers, Scale};
 use crate::error::Error;
 use crate::fold::{self, Folder};
@@ -63,12 +62,9 @@ pub struct DiffArgs {
     #[arg(long, value_name = "N")]
     pub(crate) top: Option<usize>,
 
-    /// Write the table in this format [default: text]. Markdown is for a pull request; it leaves out
-    /// callers that moved as much as what they call. JSON has `unit` (percent or weight), the weights
-    /// `before` and `after`, the numbers of `samples`, and `frames`. Each of them has `frame`, `mark`
-    /// (new, vanished or empty), `noise`, `total` and `self`, both with `before`, `after` and `change`
+    /// Write the table in this format [default: text]
     #[arg(long, value_enum)]
-    pub(crate) format: Option<TextFormat>,
+    pub(crate) format: Option<TableFormat>,
 
     /// The same as --format json
     #[arg(long, requires = "top", conflicts_with = "format")]
@@ -112,6 +108,21 @@ pub struct DiffArgs {
     pub(crate) verbose: u8,
 }
 
+/// What `--format` takes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TableFormat {
+    /// Columns.
+    Text,
+    /// Markdown, for a pull request. Callers that moved as much as what they call are left out.
+    Md,
+    /// `unit` (percent or weight), the weights `before` and `after`, the numbers of `samples`, and
+    /// `frames`. Each of them has `frame`, `mark` (new, vanished or empty), `noise`, `total` and
+    /// `self`, both with `before`, `after` and `change`.
+    Json,
+    /// Lines for GitLab's metrics report and Prometheus.
+    Openmetrics,
+}
+
 impl DiffArgs {
     /// The configuration.
     pub(crate) fn config(&self) -> Config {
@@ -119,9 +130,9 @@ impl DiffArgs {
     }
 
     /// The format of the table, if one is wanted.
-    fn table(&self) -> Option<TextFormat> {
-        let json = self.json.then_some(TextFormat::Json);
-        json.or(self.format).or(self.top.map(|_| TextFormat::Text))
+    fn table(&self) -> Option<TableFormat> {
+        let json = self.json.then_some(TableFormat::Json);
+        json.or(self.format).or(self.top.map(|_| TableFormat::Text))
     }
 
     fn scale(&self) -> Scale {
@@ -279,9 +290,10 @@ impl Program for DiffArgs {
                 let callers = |mover: &Mover| callers(&second, &frames, &mover.name);
                 let mut output = differ.into_inner().into_inner();
                 let written = match format {
-                    TextFormat::Text => movers.write_text(most, &mut output),
-                    TextFormat::Json => movers.write_json(most, &mut output),
-                    TextFormat::Md => {
+                    TableFormat::Text => movers.write_text(most, &mut output),
+                    TableFormat::Json => movers.write_json(most, &mut output),
+                    TableFormat::Openmetrics => movers.write_openmetrics(most, &mut output),
+                    TableFormat::Md => {
                         movers.write_markdown(most, self.fail_above, callers, &mut output)
                     }
                 };

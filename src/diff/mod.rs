@@ -6,6 +6,7 @@
 
 mod markdown;
 mod movers;
+mod openmetrics;
 
 pub use movers::{Change, Mover, Movers, Scale};
 

@@ -220,6 +220,29 @@ fn a_reviewer_gets_markdown() {
 }
 
 #[test]
+fn a_metrics_report_gets_lines() {
+    let dir = Dir::new();
+    dir.write("before", "main;lex 100\nmain;\"z\\ 900\n");
+    dir.write("after", "main;lex 300\nmain;\"z\\ 700\n");
+    let metrics = |args: &[&str]| {
+        let args = [&["-q", "--format", "openmetrics", "before", "after"], args].concat();
+        dir.cmd("fg-diff").args(args).stdout().to_string()
+    };
+    let expected = r##"# TYPE flamepipe_total_percent gauge
+flamepipe_total_percent{function="lex"} 30
+# TYPE flamepipe_change_points gauge
+flamepipe_change_points{function="lex"} 20
+# TYPE flamepipe_noise_points gauge
+flamepipe_noise_points{function="lex"} 3.4641016151377544
+# EOF
+"##;
+    assert_eq!(metrics(&["--top", "1"]), expected);
+    let weights = metrics(&["--absolute"]);
+    assert!(weights.contains(r#"flamepipe_change_weight{function="\"z\\"} -200"#), "{weights}");
+    assert!(!weights.contains("noise"), "{weights}");
+}
+
+#[test]
 fn chance_does_not_fail_the_gate() {
     let dir = Dir::new();
     dir.write("before", "main;lex 1\nmain;x 9\n");
