@@ -222,8 +222,8 @@ fn a_reviewer_gets_markdown() {
 #[test]
 fn a_metrics_report_gets_lines() {
     let dir = Dir::new();
-    dir.write("before", "main;lex 100\nmain;\"z\\ 900\n");
-    dir.write("after", "main;lex 300\nmain;\"z\\ 700\n");
+    dir.write("before", "main;lex 100\nmain;~\"\\ 900\n");
+    dir.write("after", "main;lex 300\nmain;~\"\\ 700\n");
     let metrics = |args: &[&str]| {
         let args = [&["-q", "--format", "openmetrics", "before", "after"], args].concat();
         dir.cmd("fg-diff").args(args).stdout().to_string()
@@ -238,7 +238,7 @@ flamepipe_noise_points{function="lex"} 3.4641016151377544
 "##;
     assert_eq!(metrics(&["--top", "1"]), expected);
     let weights = metrics(&["--absolute"]);
-    assert!(weights.contains(r#"flamepipe_change_weight{function="\"z\\"} -200"#), "{weights}");
+    assert!(weights.contains(r#"flamepipe_change_weight{function="~\"\\"} -200"#), "{weights}");
     assert!(!weights.contains("noise"), "{weights}");
 }
 
