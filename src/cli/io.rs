@@ -462,10 +462,10 @@ fn open(path: &Path, readers: Readers) -> io::Result<To> {
     Ok(To::File { file, temporary, target })
 }
 
-/// The file that the links at `path` lead to, even if it does not exist. `path` itself if the links
-/// are circular.
+/// The file that the links at `path` lead to, even if it does not exist.
 ///
-/// `None` for an open descriptor, such as `/dev/fd/3`, because its reader would not see a new file.
+/// `None` for an open descriptor, such as `/dev/fd/3`, because its reader would not see a new file,
+/// and for links in a circle, which the system refuses to open.
 fn behind_links(path: &Path) -> Option<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..40 {
@@ -477,7 +477,7 @@ fn behind_links(path: &Path) -> Option<PathBuf> {
             Err(_) => return Some(target),
         }
     }
-    Some(path.to_owned())
+    None
 }
 
 /// The system's error without the name of the temporary file, which means nothing to the user.

@@ -6,9 +6,10 @@
 //! debuginfod-find(1), debuginfod_find_debuginfo(3).
 
 use std::env;
+use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,6 +43,14 @@ impl Artifact {
     }
 }
 
+/// The most bytes of a file, unless the user says it with DEBUGINFOD_MAXSIZE: that of the largest
+/// debug information, which browsers have. A file that never ends would fill the disk.
+const MOST_BYTES: u64 = 2 << 30;
+
+/// debuginfod-find itself believes what the server says of a size, so a shell limits what it can
+/// write. It cleans up after a write that fails, if no signal ends it.
+const BOUNDED: &str = r#"trap "" XFSZ; ulimit -f "$1"; shift; exec debuginfod-find "$@""#;
+
 impl Debuginfod {
     /// All questions together may take `limit`.
     pub(super) fn new(limit: Duration) -> Debuginfod {
@@ -72,10 +81,15 @@ impl Debuginfod {
         }
         log::info!("asking debuginfod for the {} of {id}", artifact.name());
         let began = Instant::now();
-        let mut command = Command::new("debuginfod-find");
-        command.args([artifact.name(), id]);
+        let most = env::var("DEBUGINFOD_MAXSIZE").ok().and_then(|most| most.parse().ok());
+        let blocks = most.unwrap_or(MOST_BYTES).div_ceil(512);
+        let mut command = Command::new("sh");
+        command.args(["-c", BOUNDED, "sh", &blocks.to_string(), artifact.name(), id]);
         let answer = within(command, limit);
         *left = limit.checked_sub(began.elapsed());
+        if left.is_none() {
+            self.remove_partial(artifact, id);
+        }
         match answer {
             Ok(Some(path)) => return Some(path),
             Ok(None) => {}
@@ -95,13 +109,33 @@ impl Debuginfod {
     }
 }
 
+impl Debuginfod {
+    /// Removes what a program that was killed has left of a download: `ID/debuginfo.Wx3yZ1`.
+    fn remove_partial(&self, artifact: Artifact, id: &str) {
+        let folders = self.caches.iter().filter_map(|cache| fs::read_dir(cache.join(id)).ok());
+        for file in folders.flatten().flatten() {
+            let name = file.file_name();
+            let suffix = name.to_str().and_then(|name| name.strip_prefix(artifact.name()));
+            if suffix.is_some_and(|suffix| suffix.starts_with('.') && suffix.len() == 7) {
+                // What cannot be removed stays.
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+}
+
 /// The path that `command` prints, if it does so in time.
 fn within(mut command: Command, limit: Duration) -> io::Result<Option<PathBuf>> {
     // With this limit it ends by itself and cleans up, before it has to be killed.
     command.env("DEBUGINFOD_MAXTIME", limit.as_secs().max(1).to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
-    let succeeded = wait(&mut child, limit)?;
+    let status = wait(&mut child, limit)?;
+    // As shells say that there is no such program.
+    if status.and_then(|status| status.code()) == Some(127) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let succeeded = status.is_some_and(|status| status.success());
     let mut said = Vec::new();
     if succeeded && let Some(stdout) = child.stdout.take() {
         // A path fits into the pipe, so the child cannot have blocked while nobody read.
@@ -113,16 +147,16 @@ fn within(mut command: Command, limit: Duration) -> io::Result<Option<PathBuf>> 
 }
 
 /// Waits for `child`, and kills it if it takes longer.
-fn wait(child: &mut Child, limit: Duration) -> io::Result<bool> {
+fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
+            return Ok(Some(status));
         }
         if Instant::now() >= end {
             child.kill()?;
             child.wait()?;
-            return Ok(false);
+            return Ok(None);
         }
         thread::sleep(Duration::from_millis(10));
     }

@@ -134,12 +134,7 @@ impl Cmd {
         let writer = std::thread::spawn(move || stdin.write_all(&bytes).is_ok());
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
-        Outcome {
-            shown,
-            status: output.status,
-            stdout: output.stdout.into(),
-            stderr: output.stderr.into(),
-        }
+        Outcome::of(shown, output)
     }
 
     /// Runs it and wants success; the answer is its standard output.
@@ -157,6 +152,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// That of a command, which is `shown` in failures.
+    pub fn of(shown: String, output: std::process::Output) -> Outcome {
+        let stdout = output.stdout.into();
+        Outcome { shown, status: output.status, stdout, stderr: output.stderr.into() }
+    }
+
     #[track_caller]
     pub fn success(self) -> Outcome {
         self.code(0)

@@ -19,6 +19,7 @@ mod cli;
 mod diff;
 mod embed;
 mod export;
+mod faults;
 mod filter;
 mod fold;
 mod foreign;

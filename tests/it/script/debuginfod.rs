@@ -1,6 +1,8 @@
 //! Tests `--debuginfod`: missing files come from a server, through a stand-in for elfutils'
 //! program.
 
+use std::io::Write;
+
 use bstr::ByteSlice;
 
 use super::record;
@@ -66,6 +68,40 @@ fn files_come_by_their_build_id() {
     let cached = fold(&dir).env("DEBUGINFOD_CACHE_PATH", dir.path("store"));
     let cached = cached.env("DEBUGINFOD_URLS", "").arg("--debuginfod").run().success();
     assert_eq!(cached.stdout, whole.stdout);
+}
+
+/// elfutils' own program, against a server on loopback whose files never end.
+#[test]
+fn an_endless_file_is_given_up() {
+    let (dir, test) = (Dir::new(), "an_endless_file_is_given_up");
+    let has_program = std::process::Command::new("debuginfod-find").arg("--version").output();
+    if has_program.is_err() {
+        return cannot_run(test, "there is no debuginfod-find");
+    }
+    let Some(_) = stripped(&dir, test) else { return };
+    std::fs::remove_file(dir.path("debuginfod-find")).unwrap();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in server.incoming() {
+            let mut client = client.unwrap();
+            std::thread::spawn(move || {
+                let _ = client.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
+                while client.write_all(&[b'x'; 1 << 16]).is_ok() {}
+            });
+        }
+    });
+    let fold = fold(&dir).arg("--debuginfod").env("DEBUGINFOD_URLS", format!("http://{address}"));
+    let cache = dir.path("cache");
+    let fold = fold.env("DEBUGINFOD_CACHE_PATH", &cache).env("DEBUGINFOD_MAXSIZE", "1000000");
+    fold.run().success();
+    let kept = || dir.cmd("find").args(["cache", "-size", "+100k"]).stdout();
+    assert_eq!(kept(), "", "the largest size ends it");
+    std::fs::remove_dir_all(&cache).unwrap();
+    let slow = self::fold(&dir).arg("--debuginfod=1").env("DEBUGINFOD_CACHE_PATH", &cache);
+    let slow = slow.env("DEBUGINFOD_URLS", format!("http://{address}")).run().success();
+    slow.says("giving up on debuginfod");
+    assert_eq!(kept(), "", "so does the time");
 }
 
 #[test]
