@@ -225,7 +225,7 @@ impl GraphOptions {
         logger::install(name, quiet, 0);
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;
-        record.backend = self.recording.backend;
+        (record.backend, record.quiet) = (self.recording.backend, quiet);
         // Open the outputs first, so that a recording is not lost because an output cannot be
         // written.
         let targets = self.targets()?;

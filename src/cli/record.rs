@@ -253,6 +253,7 @@ impl Program for RecordArgs {
         let workload = self.workload();
         let mut config = self.record.config()?;
         (config.backend, config.raw_stacks) = (self.backend, self.raw_stacks);
+        config.quiet = self.quiet;
         config.kernel_symbols = self.kernel_symbols;
         let control = self.control.as_ref().and_then(|fifos| fifos.split_once(','));
         config.control = control.map(|(commands, answers)| (commands.into(), answers.into()));

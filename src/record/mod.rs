@@ -76,6 +76,8 @@ pub struct Config {
     pub delay: Option<Duration>,
     /// End the recording, and a command with it, after this time.
     pub duration: Option<Duration>,
+    /// Have perf print only errors.
+    pub quiet: bool,
     /// Two FIFOs by which another process guides the recorder, as with perf's
     /// `--control=fifo:COMMANDS,ANSWERS`.
     pub control: Option<(PathBuf, PathBuf)>,
@@ -106,6 +108,7 @@ impl Default for Config {
             per_cpu: false,
             delay: None,
             duration: None,
+            quiet: false,
             control: None,
             compression: None,
             custom: None,

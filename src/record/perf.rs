@@ -128,6 +128,7 @@ pub(crate) fn command_line(
         line.extend(words.into_iter().map(OsString::from));
     } else {
         line.push("record".into());
+        line.extend(config.quiet.then(|| "-q".into()));
         line.extend(match config.period {
             Some(period) => ["-c".into(), period.to_string().into()],
             None => ["-F".into(), config.frequency.to_string().into()],
@@ -148,6 +149,8 @@ pub(crate) fn command_line(
     match workload {
         Workload::Command(command) => {
             line.push("--".into());
+            #[cfg(target_os = "linux")]
+            line.extend(super::signals::ignoring_shell());
             line.extend_from_slice(command);
         }
         Workload::Pids(pids) => {

@@ -17,7 +17,7 @@ pub(crate) use unix::ending;
 #[cfg(unix)]
 pub(super) use unix::{Signals, end};
 #[cfg(target_os = "linux")]
-pub(super) use unix::{ignore_again, note, noted, send};
+pub(super) use unix::{ignore_again, ignoring_shell, note, noted, send};
 
 /// The process that signals are forwarded to.
 #[derive(Clone, Copy)]
@@ -33,6 +33,8 @@ pub(super) enum Whom {
 mod unix {
     #![expect(unsafe_code, reason = "kill(2), sigaction(2), signal(2)")]
 
+    #[cfg(target_os = "linux")]
+    use std::ffi::OsString;
     use std::io;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, OnceLock};
@@ -62,6 +64,20 @@ mod unix {
             signals.retain(|&signal| is_ignored(signal));
             signals
         })
+    }
+
+    /// A shell's command line that runs the words behind it, and ignores the signals that we were
+    /// started with to ignore. Empty if there are none.
+    ///
+    /// perf catches some signals, and so its workload would get the usual ones.
+    #[cfg(target_os = "linux")]
+    pub(in super::super) fn ignoring_shell() -> Vec<OsString> {
+        let numbers: Vec<String> = ignored().iter().map(i32::to_string).collect();
+        if numbers.is_empty() {
+            return Vec::new();
+        }
+        let script = format!("trap '' {}; exec \"$@\"", numbers.join(" "));
+        ["sh", "-c", &script, "sh"].map(OsString::from).into()
     }
 
     fn is_ignored(signal: i32) -> bool {
