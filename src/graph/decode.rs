@@ -220,6 +220,8 @@ mod tests {
     use super::*;
     use crate::folded::{self, Writer};
     use crate::graph::{Graph, Order};
+    use flate2::Compression;
+    use flate2::read::DeflateEncoder;
     use proptest::prelude::*;
 
     fn carried(order: Order, text: &[u8]) -> Vec<u8> {
@@ -264,6 +266,19 @@ mod tests {
         assert!(error(b"<metadata id=\"flamepipe-folded-2\">").contains("unknown format"));
         assert!(error(b"<metadata id=\"flamepipe-graph-4\">").contains("unknown format"));
         assert!(error(b"<metadata id=\"flamepipe-graph-3\">!</metadata>").contains("broken"));
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked() {
+        let packed = |size: usize| {
+            let zeros = vec![0; size];
+            let mut deflater = DeflateEncoder::new(&zeros[..], Compression::best());
+            let mut packed = Vec::new();
+            deflater.read_to_end(&mut packed).unwrap();
+            STANDARD.encode(packed)
+        };
+        assert_eq!(unpack(packed(1 << 20).as_bytes()).map(|bytes| bytes.len()), Some(1 << 20));
+        assert_eq!(unpack(packed(16 << 20).as_bytes()), None);
     }
 
     proptest! {
