@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{ArgAction, Parser, ValueEnum};
 
-use super::folding::{FoldedInputs, FoldingArgs, feed_inputs, fold_inputs, write_report};
+use super::folding::{FoldedInputs, FoldingArgs, feed_inputs, fold_inputs, label, write_report};
 use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Failure, Program};
@@ -44,6 +44,11 @@ pub struct ExportArgs {
     /// .trace.json for chrome, .json for speedscope, .callgrind, .folded]
     #[arg(long, value_enum)]
     format: Option<ExportFormat>,
+
+    /// Give all samples of a pprof profile the label KEY=VALUE; may be repeated. For other formats,
+    /// `fg-fold --label` makes it a root frame
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = label, value_delimiter = ',')]
+    label: Vec<String>,
 
     #[command(flatten)]
     folding: FoldingArgs,
@@ -139,7 +144,7 @@ impl ExportArgs {
 
     fn export(&self, format: Format, output: Output) -> Result<(Output, Tally)> {
         let name = output.name.clone();
-        let sink = Export::new(format, self.title(), output, name);
+        let sink = Export::new(format, self.title(), output, name).labelled(self.labels());
         if !format.is_timed() {
             let (sink, tally) = self.fold(sink)?;
             return Ok((sink.into_inner(), tally));
@@ -150,6 +155,13 @@ impl ExportArgs {
         let FoldedInputs { sink, tally, .. } =
             feed_inputs(Self::NAME, self.quiet, &self.files, &config, |_| sink)?;
         Ok((sink.into_inner(), tally))
+    }
+
+    fn labels(&self) -> Vec<(String, String)> {
+        let pair = |label: &String| {
+            label.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
+        };
+        self.label.iter().filter_map(pair).collect()
     }
 
     /// Returns the name of the profile in viewers.
@@ -165,6 +177,11 @@ impl Program for ExportArgs {
     fn run(self) -> Result<Done> {
         logger::install(Self::NAME, self.quiet, self.verbose);
         let format = self.format()?;
+        if !self.label.is_empty() && !matches!(format, ExportFormat::Pprof) {
+            let what =
+                "--label is for pprof: for other formats, `fg-fold --label` makes it a root frame";
+            return Err(Failure::Usage(what.into()).into());
+        }
         let quality = self.folding.open_report()?;
         let output = match format {
             ExportFormat::Pprof => Output::create_binary(self.output.as_deref())?,

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context;
-use bstr::{BString, ByteSlice};
+use bstr::ByteSlice;
 use clap::{ArgAction, Parser};
 
-use super::folding::{FoldingArgs, fold_inputs, write_report};
+use super::folding::{FoldingArgs, fold_inputs, label, write_report};
 use super::io::{Input, Output, report};
 use super::logger;
 use super::program::{Done, Program};
@@ -79,7 +79,7 @@ pub struct FoldArgs {
     /// Put KEY=VALUE above all other frames, to tell profiles apart once they are merged; may be
     /// repeated
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = label, value_delimiter = ',', conflicts_with = "split_files")]
-    label: Vec<BString>,
+    label: Vec<String>,
 
     /// Multiply the weights by FACTOR, so that profiles with different sampling rates can be merged
     #[arg(long, value_name = "FACTOR", value_parser = factor, conflicts_with = "split_files")]
@@ -200,7 +200,11 @@ impl FoldArgs {
     /// Folds all inputs into `next`.
     fn fold_into<S: FoldedSink>(&self, next: S) -> anyhow::Result<(S, Tally)> {
         let config = self.input_config();
-        let labels = Labels::new(self.label.clone(), self.scale, next);
+        let labels = Labels::new(
+            self.label.iter().map(|label| label.as_str().into()).collect(),
+            self.scale,
+            next,
+        );
         let merge = Merge::new(labels).parallel(config.threads > 1);
         let bound = Bound::new(self.min_weight, merge);
         let folding = fold::Config { allow_empty: self.allow_empty, ..self.fold_config() };
@@ -229,15 +233,6 @@ fn listed(list: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let paths: Vec<PathBuf> = paths.map(|path| path.to_path_lossy().into_owned()).collect();
     anyhow::ensure!(!paths.is_empty(), "{name} lists no files");
     Ok(paths)
-}
-
-/// A label: `host=a`.
-fn label(text: &str) -> anyhow::Result<BString> {
-    let is_pair = text.split_once('=').is_some_and(|(key, _)| !key.is_empty());
-    anyhow::ensure!(is_pair, "expected KEY=VALUE");
-    let is_frame = !text.contains(|c: char| c == ';' || c.is_control());
-    anyhow::ensure!(is_frame, "a label must not contain `;` or control characters");
-    Ok(text.into())
 }
 
 /// A factor of `--scale`.

@@ -156,6 +156,15 @@ pub(crate) fn feed_inputs<S: Stage>(
     Ok(FoldedInputs { sink: stage, frames, tally })
 }
 
+/// A label: `host=a`.
+pub(super) fn label(text: &str) -> Result<String> {
+    let is_pair = text.split_once('=').is_some_and(|(key, _)| !key.is_empty());
+    anyhow::ensure!(is_pair, "expected KEY=VALUE");
+    let is_frame = !text.contains(|c: char| c == ';' || c.is_control());
+    anyhow::ensure!(is_frame, "a label must not contain `;` or control characters");
+    Ok(text.into())
+}
+
 /// Writes the quality of the profile, if a report is wanted.
 pub(crate) fn write_report(to: Option<Output>, tally: &Tally) -> Result<()> {
     let Some(mut output) = to else { return Ok(()) };

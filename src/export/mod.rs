@@ -91,6 +91,7 @@ pub struct Export<W> {
     output: String,
     threads: Threads,
     profile: Profile,
+    labels: Vec<(String, String)>,
 }
 
 impl<W: Write> Export<W> {
@@ -109,7 +110,14 @@ impl<W: Write> Export<W> {
             out,
             output: output.into(),
             profile: Profile::default(),
+            labels: Vec::new(),
         }
+    }
+
+    /// Gives all samples these labels, keys and values. Only pprof has labels.
+    pub fn labelled(mut self, labels: Vec<(String, String)>) -> Self {
+        self.labels = labels;
+        self
     }
 
     /// Folds samples as `config` says.
@@ -124,9 +132,9 @@ impl<W: Write> Export<W> {
     }
 
     fn write(&mut self, timed: &Timed) -> Result<()> {
-        let Export { format, title, out, output, profile, .. } = self;
+        let Export { format, title, out, output, profile, labels, .. } = self;
         let written = match format {
-            Format::Pprof => pprof::write(profile, out),
+            Format::Pprof => pprof::write(profile, labels, out),
             Format::Speedscope => speedscope::write(profile, title, out),
             Format::Callgrind => callgrind::write(profile, title, out),
             Format::Firefox => firefox::write(profile, timed, title, out),

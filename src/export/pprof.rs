@@ -6,23 +6,39 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::profile::Profile;
-use crate::pprof::{bytes, function, line, location, number, profile, sample, value_type, varint};
+use crate::pprof::{
+    bytes, function, label, line, location, number, profile, sample, value_type, varint,
+};
 use crate::unit;
 
-pub(super) fn write(profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
+/// Writes `profile`, each of whose samples gets all `labels`.
+pub(super) fn write(
+    profile: &Profile,
+    labels: &[(String, String)],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut packed = GzEncoder::new(out, Compression::default());
-    packed.write_all(&encoded(profile))?;
+    packed.write_all(&encoded(profile, labels))?;
     packed.finish().map(drop)
 }
 
-/// Location and function N + 1 are the name N, whose string has the number N + 3.
-fn encoded(stacks: &Profile) -> Vec<u8> {
+/// Location and function N + 1 are the name N, whose string has the number N + 3. The strings of the
+/// labels follow the names.
+fn encoded(stacks: &Profile, labels: &[(String, String)]) -> Vec<u8> {
     let (kind, unit) = value_type(stacks);
     let mut all = Vec::new();
     let mut message = Vec::new();
     number(&mut message, value_type::TYPE, 1);
     number(&mut message, value_type::UNIT, 2);
     bytes(&mut all, profile::SAMPLE_TYPE, &message);
+    let first_label = stacks.names.all.len() as u64 + 3;
+    let mut its_labels = Vec::new();
+    for key in (first_label..).step_by(2).take(labels.len()) {
+        message.clear();
+        number(&mut message, label::KEY, key);
+        number(&mut message, label::STR, key + 1);
+        bytes(&mut its_labels, sample::LABEL, &message);
+    }
     let mut locations = Vec::new();
     for (stack, weight) in stacks.stacks() {
         // pprof's stacks begin at the leaf.
@@ -31,6 +47,7 @@ fn encoded(stacks: &Profile) -> Vec<u8> {
         message.clear();
         bytes(&mut message, sample::LOCATION_ID, &locations);
         number(&mut message, sample::VALUE, weight);
+        message.extend_from_slice(&its_labels);
         bytes(&mut all, profile::SAMPLE, &message);
     }
     let mut its_line = Vec::new();
@@ -48,7 +65,8 @@ fn encoded(stacks: &Profile) -> Vec<u8> {
         bytes(&mut all, profile::FUNCTION, &message);
     }
     let names = stacks.names.all.iter().map(String::as_str);
-    for text in ["", &kind, unit].into_iter().chain(names) {
+    let of_labels = labels.iter().flat_map(|(key, value)| [key.as_str(), value]);
+    for text in ["", &kind, unit].into_iter().chain(names).chain(of_labels) {
         bytes(&mut all, profile::STRING_TABLE, text.as_bytes());
     }
     all

@@ -183,6 +183,29 @@ fn go_reads_it() {
     assert!(row("<T as a::B>::c d").is_some(), "{said}");
 }
 
+#[test]
+fn labels_are_those_of_pprof() {
+    let (dir, test) = (Dir::new(), "labels_are_those_of_pprof");
+    dir.write("in", PROFILE);
+    let labelled = ["-q", "--label", "host=a,build=1 b", "in", "-o"];
+    dir.cmd("fg-export").args(labelled).arg("x.json").run().code(2).says("--label is for pprof");
+    dir.cmd("fg-export").args(labelled).arg("x.pb.gz").stdout();
+    // The reader takes only its own labels for roots.
+    let plain = dir.cmd("fg-export").args(["-q", "--format", "pprof", "in"]).stdout();
+    assert_eq!(of_pprof(&dir.read("x.pb.gz")), of_pprof(&plain));
+    let Ok(output) = dir.cmd("go").args(["tool", "pprof", "-tags", "x.pb.gz"]).command.output()
+    else {
+        return is_not_for_here(test, "go is not installed");
+    };
+    if !output.status.success() {
+        return cannot_run(test, &output.stderr.to_str_lossy());
+    }
+    let said = output.stdout.to_str_lossy().into_owned();
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("build: Total 18.0ns 18.0ns ( 100%): 1 b"), "{said}");
+    assert!(words.contains("host: Total 18.0ns 18.0ns ( 100%): a"), "{said}");
+}
+
 /// The stacks of fg-export's `format`, read by fg-fold.
 fn back(dir: &Dir, format: &str, input: &str) -> bstr::BString {
     let exported = dir.cmd("fg-export").args(["-q", "--format", format, input]).stdout();
