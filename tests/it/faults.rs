@@ -9,6 +9,7 @@
 
 mod children;
 mod errnos;
+mod hostile;
 mod limits;
 mod namespaces;
 mod outputs;
@@ -69,6 +70,11 @@ impl Run {
     fn line(&self) -> String {
         let args = self.args.iter().map(|arg| format!(" '{arg}'"));
         format!("{}{}", bin(self.program).display(), args.collect::<String>())
+    }
+
+    /// The file that it reads.
+    fn input(&self) -> &'static str {
+        self.args.iter().find(|arg| arg.starts_with("in.")).unwrap()
     }
 
     /// What it writes if there is no fault.

@@ -79,7 +79,7 @@ fn a_jitdump() -> Vec<u8> {
 }
 
 /// Numbers that look random and are always the same: xorshift64*.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     fn below(&mut self, limit: usize) -> usize {
@@ -90,7 +90,7 @@ impl Random {
     }
 
     /// A seed that was changed in one to eight places.
-    fn mutated(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+    pub fn mutated(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         const EDGES: [u64; 6] = [0, 1, 0x7f, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
         let mut bytes = seeds[self.below(seeds.len())].clone();
         for _ in 0..=self.below(8) {

@@ -75,7 +75,7 @@ fn errnos() {
     let mut area = Area::new("errnos");
     let dir = inputs();
     // The first calls are those of the dynamic linker, which ends the program with 127.
-    let limit = if is_whole() { 60 } else { 2 };
+    let limit = if is_whole() { 20 } else { 2 };
     for run in RUNS {
         let expected = run.expected(&dir);
         for fault in FAULTS {

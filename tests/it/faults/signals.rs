@@ -15,10 +15,7 @@ fn signals() {
     let dir = inputs();
     dir.fifo("fifo");
     for run in RUNS {
-        let input = ["in.data", "in.txt", "in.folded"]
-            .into_iter()
-            .find(|input| run.args.contains(input))
-            .unwrap();
+        let input = run.input();
         // The beginning of a stream.
         let begin = match input {
             "in.data" => std::fs::read(repo().join("tests/data/golden/stream.data")).unwrap(),
