@@ -4,6 +4,7 @@
 // (PAGES), where playwright-core is (PLAYWRIGHT) and which browser to start (CHROMIUM).
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -306,6 +307,37 @@ test("options, by mouse and by keys", async (context) => {
   await press(page, "f");
   await page.mouse.move(box.x + 10, box.y + 10);
   assert.match(await text(page, "#tip"), /^all/, "an icicle hangs from its root");
+});
+
+test("the options are in sight, however wide the window is", async (context) => {
+  const page = await open(context, "profile");
+  await page.click("#options summary");
+  for (const width of [400, 600, 700, 800, 900, 1000, 1400]) {
+    await page.setViewportSize({ width, height: 600 });
+    await settled(page);
+    const panel = await page.locator("#options > div").boundingBox();
+    assert.ok(panel.x >= 0 && panel.x + panel.width <= width, `${width}: ${JSON.stringify(panel)}`);
+  }
+});
+
+test("stacks and the picture are saved", async (context) => {
+  const page = await open(context, "profile");
+  const saved = async (button) => {
+    await page.click("#options summary");
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click(button)]);
+    await press(page, "Escape");
+    return [download.suggestedFilename(), readFileSync(await download.path())];
+  };
+  await press(page, "/");
+  await page.keyboard.type("memcpy");
+  await page.click("text=Keep only their stacks");
+  const [name, stacks] = await saved("#save-stacks");
+  assert.match(name, /\.folded$/);
+  const lines = stacks.toString().trim().split("\n");
+  assert.equal(lines[0], "# unit: ns 0");
+  assert.ok(lines.slice(1).every((line) => /memcpy.* \d+$/.test(line)) && lines.length > 1, lines.join());
+  const [, picture] = await saved("#save-picture");
+  assert.equal(picture.subarray(1, 4).toString(), "PNG");
 });
 
 test("the help lists the keys", async (context) => {

@@ -372,3 +372,27 @@ test("the address tells the state", () => {
   const found = page.textToNode(again, page.nodeToText(merged, deep));
   assert.equal(again.name[found], merged.name[deep]);
 });
+
+test("stacks are saved as they are shown", () => {
+  const text = (tree, unit) => page.foldedText(tree, unit).join("");
+  const sorted = (text) => text.split("\n").filter(Boolean).sort();
+  for (const seed of [1, 2, 3]) {
+    const all = someStacks(seed, 400);
+    const sums = new Map();
+    for (const { names, weights } of all) {
+      const stack = names.join(";");
+      sums.set(stack, (sums.get(stack) ?? 0) + weights[0]);
+    }
+    const { tree } = treeOf("", {}, all);
+    assert.deepEqual(sorted(text(tree, "")), [...sums].map((pair) => pair.join(" ")).sort());
+  }
+  const { tree } = treeOf(TEXT);
+  assert.match(text(tree, "ns"), /^# unit: ns 0\n/);
+  tree.hidden = Uint8Array.from(tree.names, (name) => (name === "write" || name === "idle" ? 1 : 0));
+  assert.ok(sorted(text(tree, "samples")).includes("main;flush 2"), text(tree, "samples"));
+  assert.ok(!text(tree, "samples").includes("idle"));
+  const differential = treeOf("a;b 1 2\na 3 0\n", { isDifferential: true });
+  assert.deepEqual(sorted(text(differential.tree, "")), ["a 3 0", "a;b 1 2"]);
+  assert.equal(page.fileName("app: ./a b", ".png"), "app-.-a-b.png");
+  assert.equal(page.fileName("", ".folded"), "flamegraph.folded");
+});

@@ -307,6 +307,14 @@ class Controls {
     document.addEventListener("pointerdown", (event) => {
       if (!$("options").contains(event.target)) $("options").open = false;
     });
+    $("save-stacks").addEventListener("click", () => {
+      const stacks = foldedText(this.view.tree, this.view.graph.unit);
+      download(new Blob(stacks, { type: "text/plain" }), fileName(this.notes.title, ".folded"));
+    });
+    $("save-picture").addEventListener("click", () => {
+      const save = (picture) => download(picture, fileName(this.notes.title, ".png"));
+      document.querySelector("canvas").toBlob(save);
+    });
     $("keys").addEventListener("click", () => this.help());
     $("help").querySelector("dl").append(...helpRows());
     $("around").addEventListener("click", () => this.around());

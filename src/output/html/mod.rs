@@ -10,6 +10,7 @@
 //! colour.js    colours of modules, of change   outline.js   the tree for screen readers
 //! state.js     the state ⇄ the address         table.js     the table of functions
 //! main.js      start                           controls.js, hands.js   menus, mouse, keys
+//! save.js      what is shown → a file
 //! live.js      renews the page while the program runs
 //! ```
 //!
@@ -47,6 +48,7 @@ const SCRIPT: &str = concat!(
     include_str!("words.js"),
     include_str!("outline.js"),
     include_str!("table.js"),
+    include_str!("save.js"),
     include_str!("controls.js"),
     include_str!("hands.js"),
     include_str!("live.js"),
