@@ -12,7 +12,7 @@ use clap::{ArgAction, Args};
 use super::binary::is_closed_pipe;
 use super::failed::{self, Failed};
 use super::folding::{FoldingArgs, write_report};
-use super::io::{Input, Output, report, say, say_more};
+use super::io::{Input, Output, report, say, say_more, terminal_width};
 use super::live::{self, Drawn, Live};
 use super::logger;
 use super::program::{Done, Failure};
@@ -25,10 +25,11 @@ use super::signals;
 use super::strict::StrictArgs;
 use super::stripped;
 use crate::cargo::{Launch, Sensitive};
+use crate::export;
 use crate::filter::Preset;
 use crate::fold::Weighing;
 use crate::input;
-use crate::output::{Target, live_page};
+use crate::output::{Format, Table, Target, live_page};
 use crate::pipeline;
 use crate::record::{self, Destination, Workload};
 use crate::render::{self, Palette};
@@ -40,10 +41,15 @@ const DEFAULT_OUTPUT: &str = "flamegraph.svg";
 /// The options of flamegraph 0.6.15 that both programs take, with its defaults.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GraphOptions {
-    /// Write the graph to FILE: a page with several views if it ends in .html, otherwise an SVG.
-    /// May be repeated
+    /// Write the graph to FILE: a page with several views if it ends in .html, a profile for another
+    /// tool if it has a name of fg-export (.pb.gz, .json.gz, .json), otherwise an SVG. May be repeated
     #[arg(short, long = "output", default_value = DEFAULT_OUTPUT, value_name = "FILE")]
     outputs: Vec<PathBuf>,
+
+    /// Also print the N heaviest functions [default: 30]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true,
+          default_missing_value = "30", conflicts_with = "flame_chart")]
+    top: Option<usize>,
 
     /// Open the graph in its default program
     #[arg(long)]
@@ -235,6 +241,7 @@ impl GraphOptions {
         let quality = self.folding.open_report()?;
         let open = self.open;
         let is_live = self.live;
+        let has_table = self.top.is_some();
         let strict = self.strict.clone();
         let options = self.record.clone();
         let mut tell = teller(name, self.verbose > 0, quiet);
@@ -313,8 +320,11 @@ impl GraphOptions {
         if let Some(advice) = stripped::advice(&tally, told.as_deref()) {
             log::warn!("{advice}");
         }
-        let written = outputs.iter().map(|output| &*output.name).collect::<Vec<_>>().join(", ");
-        let place = outputs.iter().find_map(|output| std::path::absolute(output.target()?).ok());
+        let graphs = outputs.iter().filter(|output| !has_table || !output.is_stdout);
+        let written = graphs.map(|output| &*output.name).collect::<Vec<_>>().join(", ");
+        let is_picture = |path: &&Path| !matches!(Format::of(path), Format::Export(_));
+        let pictures = outputs.iter().filter_map(|output| output.target().filter(is_picture));
+        let place = pictures.filter_map(|path| std::path::absolute(path).ok()).next();
         for mut output in outputs {
             if failed.is_some() {
                 keep_larger(name, quiet, &mut output, tally.read.items)?;
@@ -335,10 +345,24 @@ impl GraphOptions {
         let target = |path: &PathBuf| {
             let format = format_of(path)?;
             self.graph.check(format)?;
-            let out = Output::create(Some(path))?;
+            let out = match format {
+                Format::Export(export::Format::Pprof) => Output::create_binary(Some(path))?,
+                _ => Output::create(Some(path))?,
+            };
             Ok(Target { name: out.name.clone(), out, format })
         };
-        self.outputs.iter().map(target).collect()
+        let mut targets: Vec<_> = self.outputs.iter().map(target).collect::<Result<_>>()?;
+        if let Some(lines) = self.top {
+            if targets.iter().any(|target| target.out.is_stdout) {
+                let what =
+                    "--top and -o - both write to standard output: name a file for the graph";
+                return Err(Failure::Usage(what.into()).into());
+            }
+            let out = Output::create(None)?;
+            let format = Format::Top(Table { lines, width: terminal_width() });
+            targets.push(Target { name: out.name.clone(), out, format });
+        }
+        Ok(targets)
     }
 
     /// The file that keeps the recording.

@@ -55,6 +55,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "Graph",
         &[
             "outputs",
+            "top",
             "open",
             "live",
             "title",

@@ -317,6 +317,20 @@ pub(crate) fn format_of(path: &Path) -> Result<Format> {
     Ok(Format::of(path))
 }
 
+/// The format of a picture of this name.
+fn picture_of(path: &Path) -> Result<Format> {
+    match format_of(path)? {
+        Format::Export(_) => {
+            let path = path.display();
+            let what = format!(
+                "fg-render draws pictures; fg-export -o {path} writes a profile for another tool"
+            );
+            Err(Failure::Usage(what).into())
+        }
+        format => Ok(format),
+    }
+}
+
 impl Program for RenderArgs {
     const NAME: &'static str = "fg-render";
 
@@ -331,7 +345,7 @@ impl Program for RenderArgs {
         let told = self.format.map(Format::from);
         let format = match (told, &output) {
             (Some(format), _) => format,
-            (None, Some(path)) => format_of(path)?,
+            (None, Some(path)) => picture_of(path)?,
             (None, None) => Format::default(),
         };
         self.graph.check(format)?;

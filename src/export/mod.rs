@@ -126,6 +126,20 @@ impl<W: Write> Export<W> {
         self
     }
 
+    /// Fails if no sample came, because the input has only stacks.
+    pub(crate) fn needs_samples(&self) -> Result<()> {
+        if self.threads.is_empty() {
+            return Err(Error::Usage {
+                what: format!(
+                    "{} needs the times of samples, but the input has only stacks",
+                    self.output
+                ),
+                remedy: format!("write it without times: fg-export -o {} FILE", self.output),
+            });
+        }
+        Ok(())
+    }
+
     /// What was written to.
     pub fn into_inner(self) -> W {
         self.out

@@ -1,4 +1,5 @@
-//! Draws folded stacks as an SVG, a page of HTML, or both in one run.
+//! Draws folded stacks as an SVG, a page of HTML, or both in one run, and writes them for other tools
+//! and as a table.
 
 pub(crate) mod html;
 pub(crate) mod index;
@@ -9,13 +10,15 @@ use std::path::Path;
 pub(crate) use html::live_page;
 use html::{Notes, Page};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::export::{self, Export};
 use crate::folded::{Folded, FoldedSink};
 use crate::render::{self, Renderer, color::PaletteMap};
 use crate::sample::FrameTable;
 use crate::tally::Tally;
+use crate::top::{By, Style, Top, write_functions};
 
-/// The format of a picture.
+/// The format of a picture, or of a profile beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// A picture that zooms and searches.
@@ -23,18 +26,35 @@ pub enum Format {
     Svg,
     /// A page with several views, which stays fast however many frames there are.
     Html,
+    /// No picture, but a profile for another tool.
+    Export(export::Format),
+    /// No picture, but the heaviest functions as text.
+    Top(Table),
+}
+
+/// A table of functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// At most this many functions.
+    pub lines: usize,
+    /// Lines are cut at this width, in characters.
+    pub width: Option<usize>,
 }
 
 impl Format {
-    /// The format for a file of this name: a page if it ends in `.html` or `.htm`.
+    /// The format for a file of this name: a page if it ends in `.html` or `.htm`, a profile for
+    /// another tool if [`export::Format::of`] knows it.
     pub fn of(path: &Path) -> Format {
+        if let Some(format) = export::Format::of(path) {
+            return Format::Export(format);
+        }
         let end = path.extension().unwrap_or_default();
         let is_page = ["html", "htm"].iter().any(|page| end.eq_ignore_ascii_case(page));
         if is_page { Format::Html } else { Format::Svg }
     }
 }
 
-/// Where a picture goes.
+/// Where a picture or a profile goes.
 #[derive(Debug)]
 pub struct Target<W> {
     /// The writer.
@@ -49,6 +69,9 @@ pub struct Target<W> {
 pub struct Pictures<W> {
     svg: Option<Renderer<Copies<W>>>,
     page: Option<Page<Copies<W>>>,
+    exports: Vec<Export<W>>,
+    tables: Vec<(Table, W, String)>,
+    top: Top,
 }
 
 impl<W: Write> Pictures<W> {
@@ -60,19 +83,35 @@ impl<W: Write> Pictures<W> {
         input: &str,
         targets: Vec<Target<W>>,
     ) -> Self {
-        let (svgs, pages): (Vec<_>, Vec<_>) =
-            targets.into_iter().partition(|target| target.format == Format::Svg);
+        let mut svgs = Vec::new();
+        let mut pages = Vec::new();
+        let mut exports = Vec::new();
+        let mut tables = Vec::new();
+        let title = command.clone().unwrap_or_else(|| input.into());
+        for target in targets {
+            match target.format {
+                Format::Svg => svgs.push(target),
+                Format::Html => pages.push(target),
+                Format::Top(table) => tables.push((table, target.out, target.name)),
+                Format::Export(format) => {
+                    exports.push(Export::new(format, &*title, target.out, target.name));
+                }
+            }
+        }
         let notes = Notes { command, ..Notes::of(&config) };
         let page = Copies::of(pages).map(|(out, name)| Page::new(notes, input, out, name));
         let svg = Copies::of(svgs).map(|(out, name)| Renderer::new(config, input, out, name));
-        Pictures { svg, page }
+        Pictures { svg, page, exports, tables, top: Top::default() }
     }
 
     /// The writers.
     pub fn into_outs(self) -> Vec<W> {
         let svgs = self.svg.map(Renderer::into_inner);
         let pages = self.page.map(Page::into_inner);
-        svgs.into_iter().chain(pages).flat_map(|copies| copies.0).collect()
+        let pictures = svgs.into_iter().chain(pages).flat_map(|copies| copies.0);
+        let exports = self.exports.into_iter().map(Export::into_inner);
+        let tables = self.tables.into_iter().map(|(_, out, _)| out);
+        pictures.chain(exports).chain(tables).collect()
     }
 
     /// [`Renderer::take_palette_map`]
@@ -86,6 +125,12 @@ impl<W: Write> FoldedSink for Pictures<W> {
         if let Some(svg) = &mut self.svg {
             svg.folded(frames, folded)?;
         }
+        for export in &mut self.exports {
+            export.folded(frames, folded)?;
+        }
+        if !self.tables.is_empty() {
+            self.top.folded(frames, folded)?;
+        }
         match &mut self.page {
             Some(page) => page.folded(frames, folded),
             None => Ok(()),
@@ -96,6 +141,10 @@ impl<W: Write> FoldedSink for Pictures<W> {
         if let Some(svg) = &mut self.svg {
             svg.text(line)?;
         }
+        for export in &mut self.exports {
+            FoldedSink::text(export, line)?;
+        }
+        self.top.text(line)?;
         match &mut self.page {
             Some(page) => page.text(line),
             None => Ok(()),
@@ -103,9 +152,21 @@ impl<W: Write> FoldedSink for Pictures<W> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        // The page and the SVG count the same losses, so only one tally counts.
-        let mut unseen = tally.clone();
+        // All count the same losses, so only one tally counts.
+        let before = tally.clone();
+        let mut unseen = before.clone();
+        for (Table { lines, width }, out, name) in &mut self.tables {
+            let functions = self.top.functions(frames, By::Function);
+            let unit = self.top.unit().to_string();
+            write_functions(&functions, &unit, Style::Text, *lines, *width, out)
+                .map_err(Error::io(|| format!("cannot write {name}")))?;
+        }
+        for export in &mut self.exports {
+            unseen = before.clone();
+            FoldedSink::finish(export, frames, &mut unseen)?;
+        }
         if let Some(page) = &mut self.page {
+            unseen = before;
             page.finish(frames, &mut unseen)?;
         }
         match &mut self.svg {
@@ -153,6 +214,7 @@ mod tests {
             ("html", Format::Svg),
             ("a.svg/x.HTML", Format::Html),
             ("x.htm", Format::Html),
+            ("x.pb.gz", Format::Export(export::Format::Pprof)),
         ] {
             assert_eq!(Format::of(Path::new(name)), format, "{name}");
         }

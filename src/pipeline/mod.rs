@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! Source ─▶ Folder ─▶ [filter] ─▶ Merge ─▶ [Command: --post-process] ─▶ Renderer ─▶ SVG
-//!        └▶ Lanes, for a flame chart ─▶ [filter] ─▶ [Command] ─▶ Renderer
+//!        ├▶ Lanes, for a flame chart ─▶ [filter] ─▶ [Command] ─▶ Renderer
+//!        └▶ Export, beside either: a profile with times for another tool
 //! ```
 //!
 //! The programs have the same stages with other ends, so `fg-script X | fg-fold | COMMAND |
 //! fg-render` writes the same bytes. scripts/flamegraph.sh is that pipeline, and a test compares
 //! them.
 
+mod beside;
 mod channel;
 mod command;
 mod trim;
@@ -16,10 +18,12 @@ mod trim;
 use std::io::Write;
 use std::sync::Arc;
 
+use beside::Beside;
 pub(crate) use channel::{Sender, channel};
 pub(crate) use command::{Command, check_command};
 
 use crate::error::Result;
+use crate::export::Export;
 use crate::filter::{self, FoldedFilter, Preset};
 use crate::fold::{self, Folder, Lanes, Merge, Stage};
 use crate::folded::FoldedSink;
@@ -65,15 +69,25 @@ pub fn draw<W: Write>(
     let source = &source;
     let is_chart = render.order == Order::Time;
     let input = recording.name.clone();
+    let (mut exports, targets) =
+        beside::split(targets, command.as_deref().unwrap_or(&input), &fold);
     let Some(words) = post_process else {
         let pictures = Pictures::new(render, command, &input, targets);
-        let (pictures, tally) = fold_one(recording, source, fold, filter, is_chart, pictures)?;
-        return Ok((pictures.into_outs(), tally));
+        let (pictures, tally) =
+            fold_one(recording, source, fold, filter, is_chart, &mut exports, pictures)?;
+        return Ok((outs(pictures, exports), tally));
     };
     let name = command::output_of(&command::name(&words));
     let program = Command::new(words, Pictures::new(render, command, &name, targets));
-    let (program, tally) = fold_one(recording, source, fold, filter, is_chart, program)?;
-    Ok((program.into_next().into_outs(), tally))
+    let (program, tally) =
+        fold_one(recording, source, fold, filter, is_chart, &mut exports, program)?;
+    Ok((outs(program.into_next(), exports), tally))
+}
+
+/// What was written to: the pictures first.
+fn outs<W: Write>(pictures: Pictures<W>, exports: Vec<Export<W>>) -> Vec<W> {
+    let exports = exports.into_iter().map(Export::into_inner);
+    pictures.into_outs().into_iter().chain(exports).collect()
 }
 
 /// Draws `recording` as [`draw`] does without a program between the stages and without a flame
@@ -91,10 +105,12 @@ pub(crate) fn draw_watched<W: Write>(
     let filter = trim::edits(&presets, &threads)?;
     let name = recording.name.clone();
     let is_parallel = source.threads > 1;
+    let (mut exports, targets) = beside::split(targets, command.as_deref().unwrap_or(&name), &fold);
     let merge = Merge::new(Pictures::new(render, command, &name, targets)).parallel(is_parallel);
     let folder = Folder::new(fold, name, FoldedFilter::new(filter, merge)?).parallel(is_parallel);
-    let (watched, tally) = run([recording], &source, Watched::new(folder, watch))?;
-    Ok((watched.into_next().into_inner().into_next().into_outs(), tally))
+    let watched = Watched::new(folder, watch);
+    let (watched, tally) = run_beside([recording], &source, &mut exports, watched)?;
+    Ok((outs(watched.into_next().into_inner().into_next(), exports), tally))
 }
 
 /// Draws `inputs`, together called `name`, into `next`.
@@ -110,7 +126,7 @@ pub(crate) fn draw_all<S: FoldedSink>(
 ) -> Result<(S, Tally)> {
     let fold = fold::Config::default();
     if is_chart {
-        return chart(inputs, name, source, fold, next);
+        return chart::<_, Vec<u8>>(inputs, name, source, fold, &mut [], next);
     }
     let merge = Merge::new(next).parallel(source.threads > 1);
     let stage = PastMerge(Folder::new(fold, name, merge).parallel(source.threads > 1));
@@ -118,44 +134,46 @@ pub(crate) fn draw_all<S: FoldedSink>(
     Ok((stage.0.into_next().into_next(), tally))
 }
 
-fn fold_one<S: FoldedSink>(
+fn fold_one<S: FoldedSink, W: Write>(
     recording: Input,
     source: &input::Config,
     fold: fold::Config,
     filter: filter::Config,
     is_chart: bool,
+    exports: &mut [Export<W>],
     next: S,
 ) -> Result<(S, Tally)> {
     let name = recording.name.clone();
     let is_parallel = source.threads > 1;
     if is_chart {
         let next = FoldedFilter::new(filter, next)?;
-        let (next, tally) = chart([recording], &name, source, fold, next)?;
+        let (next, tally) = chart([recording], &name, source, fold, exports, next)?;
         return Ok((next.into_inner(), tally));
     }
     let merge = Merge::new(next).parallel(is_parallel);
     if filter.keeps_everything() {
         let folder = Folder::new(fold, name, merge).parallel(is_parallel);
-        let (folder, tally) = run([recording], source, folder)?;
+        let (folder, tally) = run_beside([recording], source, exports, folder)?;
         return Ok((folder.into_next().into_next(), tally));
     }
     let filter = FoldedFilter::new(filter, merge)?;
     let folder = Folder::new(fold, name, filter).parallel(is_parallel);
-    let (folder, tally) = run([recording], source, folder)?;
+    let (folder, tally) = run_beside([recording], source, exports, folder)?;
     Ok((folder.into_next().into_inner().into_next(), tally))
 }
 
 /// Folds into lanes of time.
-fn chart<S: FoldedSink>(
+fn chart<S: FoldedSink, W: Write>(
     inputs: impl IntoIterator<Item = Input>,
     name: &str,
     source: &input::Config,
     fold: fold::Config,
+    exports: &mut [Export<W>],
     next: S,
 ) -> Result<(S, Tally)> {
     let mut source = source.clone();
     source.script.pids = true;
-    let (lanes, tally) = run(inputs, &source, Lanes::new(fold, name, next))?;
+    let (lanes, tally) = run_beside(inputs, &source, exports, Lanes::new(fold, name, next))?;
     Ok((lanes.into_next(), tally))
 }
 
@@ -183,6 +201,22 @@ impl<S: FoldedSink> Stage for PastMerge<S> {
     fn as_folder(&mut self) -> Option<&mut Folder<Merge<S>>> {
         Some(&mut self.0)
     }
+}
+
+/// Feeds all inputs into `stage` and `exports`, and finishes them.
+fn run_beside<S: Stage, W: Write>(
+    inputs: impl IntoIterator<Item = Input>,
+    source: &input::Config,
+    exports: &mut [Export<W>],
+    stage: S,
+) -> Result<(S, Tally)> {
+    if exports.is_empty() {
+        return run(inputs, source, stage);
+    }
+    let mut source = source.clone();
+    source.script.pids = true;
+    let (both, tally) = run(inputs, &source, Beside { stage, exports })?;
+    Ok((both.stage, tally))
 }
 
 /// Feeds all inputs into `stage`, and finishes it.

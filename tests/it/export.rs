@@ -352,3 +352,34 @@ fn the_firefox_profiler_reads_it() {
     assert_eq!((total("main"), total("f"), total("g")), (Some(12.0), Some(7.0), Some(3.0)));
     assert_eq!(total("<T as a::B>::c d"), Some(5.0));
 }
+
+#[test]
+fn flamegraph_writes_profiles_and_a_table_beside_graphs() {
+    let dir = Dir::new();
+    let recording = repo().join("tests/data/golden/stacks.data");
+    let recording = recording.to_str().unwrap();
+    let names = ["x.svg", "x.pb.gz", "x.json.gz", "x.speedscope.json", "x.html", "callgrind.out.x"];
+    let outputs = names.iter().flat_map(|name| ["-o", name]);
+    let run = dir.cmd("flamegraph").args(["--top=2", "--perfdata", recording]).args(outputs);
+    let outcome = run.run().success().says("wrote x.svg, x.html, x.pb.gz");
+    let table = outcome.stdout.to_str_lossy().into_owned();
+    let top = dir.cmd("fg-top").args(["-q", "-n", "2", recording]).stdout();
+    assert_eq!(table, top.to_str_lossy());
+    let folded = dir.cmd("fg-fold").args(["-q", recording]).stdout();
+    for name in &names[..5] {
+        assert_eq!(dir.cmd("fg-fold").args(["-q", name]).stdout(), folded, "{name}");
+    }
+    let mut times = Vec::new();
+    GzDecoder::new(&dir.read("x.json.gz")[..]).read_to_end(&mut times).unwrap();
+    let times: Value = serde_json::from_slice(&times).unwrap();
+    let times = times["threads"][0]["samples"]["time"].as_array().unwrap();
+    assert!(times.len() > 5 && times[0] != times[1]);
+    assert!(dir.read("callgrind.out.x").starts_with(b"# callgrind format\n"));
+    let refused = |args: &[&str], what: &str| {
+        dir.cmd("flamegraph").args(["--perfdata", recording]).args(args).run().code(2).says(what);
+    };
+    refused(&["--top", "-o", "-"], "both write to standard output");
+    let stacks = dir.cmd("flamegraph").args(["-o", "y.json.gz", "--perfdata", "x.svg"]).run();
+    stacks.code(1).says("y.json.gz needs the times of samples").says("fg-export -o y.json.gz");
+    dir.cmd("fg-render").args(["-o", "y.json", "x.svg"]).run().code(2).says("fg-export -o y.json");
+}
