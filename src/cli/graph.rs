@@ -298,7 +298,6 @@ impl GraphOptions {
             }
             Ok(workload) => {
                 let temporary = temporary_beside(&path)?;
-                signals::remove_on_interrupt(temporary.path());
                 let to = Destination::File(temporary.path());
                 let ended =
                     signals::left_to(|| recorder.record(&workload, &record, to, &mut tell))?;
@@ -514,10 +513,11 @@ fn temporary_beside(output: &Path) -> Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".flamepipe-").suffix(".recording");
     // Files in /dev are in memory.
-    let beside = if output.starts_with("/dev") { None } else { builder.tempfile_in(folder).ok() };
-    beside
-        .map_or_else(|| builder.tempfile(), Ok)
-        .context("cannot create a temporary file for the recording")
+    signals::removable(|| {
+        let beside = (!output.starts_with("/dev")).then(|| builder.tempfile_in(folder));
+        beside.and_then(Result::ok).map_or_else(|| builder.tempfile(), Ok)
+    })
+    .context("cannot create a temporary file for the recording")
 }
 
 #[cfg(test)]

@@ -448,14 +448,13 @@ fn open(path: &Path, readers: Readers) -> io::Result<To> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    let temporary =
-        new_file_mode(tempfile::Builder::new().prefix(".flamepipe-"), readers).tempfile_in(folder);
+    let temporary = signals::removable(|| {
+        new_file_mode(tempfile::Builder::new().prefix(".flamepipe-"), readers).tempfile_in(folder)
+    });
     let temporary = temporary.map_err(without_path)?;
     if let Some(old) = old {
         fs::set_permissions(temporary.path(), old.permissions())?;
     }
-    signals::end_on_interrupt();
-    signals::remove_on_interrupt(temporary.path());
     // Errors of the parts do not have the name of the temporary file.
     let (file, temporary) = temporary.into_parts();
     let file = Packed::Plain(BufWriter::with_capacity(1 << 16, file));

@@ -4,9 +4,12 @@
 //! the pipeline ends, and its stream with it. Any other program ends at once with status 130, and
 //! leaves no partial file. SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 end a program likewise.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
+
+use tempfile::NamedTempFile;
 
 use crate::lock::lock;
 #[cfg(unix)]
@@ -18,12 +21,19 @@ static PARTIAL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// Whether to survive the next Ctrl-C.
 static OUTLIVE: AtomicBool = AtomicBool::new(false);
 
-/// Removes `path` if the program is interrupted from now on.
-pub(crate) fn remove_on_interrupt(path: &Path) {
-    partial().push(path.to_owned());
+/// Creates a temporary file, which is removed if the program is interrupted. No signal comes in
+/// between: its thread waits until the file is on the list.
+pub(crate) fn removable(
+    create: impl FnOnce() -> io::Result<NamedTempFile>,
+) -> io::Result<NamedTempFile> {
+    watch();
+    let mut partial = partial();
+    let file = create()?;
+    partial.push(file.path().to_owned());
+    Ok(file)
 }
 
-/// Undoes [`remove_on_interrupt`].
+/// Takes a file of [`removable`] from the list.
 pub(crate) fn keep_on_interrupt(path: &Path) {
     partial().retain(|partial| partial != path);
 }
