@@ -67,20 +67,31 @@ impl Events<'_> {
     }
 
     /// Ends and begins functions, so that `stack` runs from `time` on, in nanoseconds.
-    fn go_to(&mut self, Id { pid, tid }: Id, time: u64, stack: &[u32]) -> io::Result<()> {
-        let microseconds = time as f64 / 1e3;
+    fn go_to(&mut self, id: Id, time: u64, stack: &[u32]) -> io::Result<()> {
         let common = self.open.iter().zip(stack).take_while(|(a, b)| a == b).count();
         while self.open.len() > common {
-            self.open.pop();
-            self.event(&json!({ "ph": "E", "pid": pid, "tid": tid, "ts": microseconds }))?;
+            let ended = self.open.pop().unwrap_or_default();
+            self.step("E", id, time, ended)?;
         }
         for &function in &stack[common..] {
-            let name = &self.names[function as usize];
             self.open.push(function);
-            let event =
-                json!({ "ph": "B", "name": name, "pid": pid, "tid": tid, "ts": microseconds });
-            self.event(&event)?;
+            self.step("B", id, time, function)?;
         }
         Ok(())
+    }
+
+    /// A function begins or ends. Some readers want its name both times.
+    fn step(
+        &mut self,
+        phase: &str,
+        Id { pid, tid }: Id,
+        time: u64,
+        function: u32,
+    ) -> io::Result<()> {
+        let name = &self.names[function as usize];
+        let microseconds = time as f64 / 1e3;
+        self.event(
+            &json!({ "ph": phase, "name": name, "pid": pid, "tid": tid, "ts": microseconds }),
+        )
     }
 }

@@ -90,7 +90,10 @@ fn threads_and_events_are_chosen_as_in_recordings() {
 }
 
 /// Small profiles of the kinds that no file has, and their stacks.
-const SMALL: [(&str, &str); 9] = [
+const SMALL: [(&str, &str); 11] = [
+    // rbspy, and async-profiler's collapsed stacks.
+    ("<main> - a.rb:9;block in f - a.rb:3 12\n", "<main> - a.rb:9;block in f - a.rb:3 12\n"),
+    ("java/lang/Thread.run_[j];vfs_read_[k] 12\n", "java/lang/Thread.run_[j];vfs_read_[k] 12\n"),
     (
         r#"{"shared": {"frames": [{"name": "a;b"}, {"name": "c\nd"}]}, "profiles": [{"type": "evented",
             "name": "x", "unit": "microseconds", "startValue": 5, "endValue": 10, "events": [
@@ -161,16 +164,16 @@ fn what_is_lost_is_said() {
     let says = |text: &str, what: &str| {
         dir.cmd("fg-fold").stdin(text).run().success().says(what);
     };
-    says(SMALL[1].0, "1 input cut short at its end");
-    says(SMALL[4].0, "1 odd line or record skipped");
-    says(SMALL[4].0, "1 without a call chain");
+    says(SMALL[3].0, "1 input cut short at its end");
+    says(SMALL[6].0, "1 odd line or record skipped");
+    says(SMALL[6].0, "1 without a call chain");
     let fails = |text: &str, what: &str| {
         dir.cmd("fg-fold").stdin(text).run().code(1).says(what);
     };
-    fails(&SMALL[0].0.replace("\"frame\": 1", "\"frame\": 2"), "frame 2: there is no such frame");
-    fails(&SMALL[3].0.replace("[2]", "[2], \"parent\": 2"), "a function is its own caller");
-    fails(&SMALL[4].0.replace("[1, 0]}", "[1, 9]}"), "refer to what is not there");
-    fails(&SMALL[2].0[..60], "line 1, column 60");
+    fails(&SMALL[2].0.replace("\"frame\": 1", "\"frame\": 2"), "frame 2: there is no such frame");
+    fails(&SMALL[5].0.replace("[2]", "[2], \"parent\": 2"), "a function is its own caller");
+    fails(&SMALL[6].0.replace("[1, 0]}", "[1, 9]}"), "refer to what is not there");
+    fails(&SMALL[4].0[..60], "line 1, column 60");
     let deep = r#"{"callFrame": {}, "selfSize": 1, "children": ["#.repeat(300);
     fails(&format!("{{\"head\": {deep}"), "the call tree is deeper than 256 functions");
 }
