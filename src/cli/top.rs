@@ -104,6 +104,8 @@ enum ByWhat {
     Function,
     /// The crates or namespaces of functions; the modules of frames without a name.
     Crate,
+    /// The files that hold functions: programs, libraries, the kernel. Folded stacks have none.
+    Module,
     /// Threads by name.
     Thread,
     /// Kernel, program, generated code, frames without a name.
@@ -126,6 +128,7 @@ impl TopArgs {
         match self.by {
             ByWhat::Function => By::Function,
             ByWhat::Crate => By::Crate,
+            ByWhat::Module => By::Module,
             ByWhat::Thread => By::Thread,
             ByWhat::Kind => By::Kind,
         }
@@ -148,14 +151,18 @@ impl TopArgs {
     fn fold(&self) -> Result<FoldedInputs<Top>> {
         let mut folding = self.folding.config();
         let is_below = folding.by_event || folding.cpu || !folding.skip_after.is_empty();
-        if matches!(self.by, ByWhat::Thread) && is_below {
-            let problem = "--by thread needs the threads as roots: omit --skip-after, \
-                           --event-filter all, and cpu and event in --split";
-            return Err(Failure::Usage(problem.into()).into());
+        if matches!(self.by, ByWhat::Thread | ByWhat::Module) && is_below {
+            let problem = format!(
+                "--by {} needs the threads as roots: omit --skip-after, --event-filter all, and cpu and \
+                 event in --split",
+                self.by().noun()
+            );
+            return Err(Failure::Usage(problem).into());
         }
         if matches!(self.by, ByWhat::Crate | ByWhat::Kind) {
             folding = fold::Config { kernel: true, jit: true, ..folding };
         }
+        folding.modules = matches!(self.by, ByWhat::Module);
         let config = input::Config {
             script: self.recording.config(),
             threads: input::threads(),
@@ -188,6 +195,12 @@ impl Program for TopArgs {
             log::warn!(
                 "no function is marked as the kernel's: if the stacks hold some, they count as the \
                  program's (fold the recording with fg-fold --all, or let fg-top read the recording)"
+            );
+        }
+        if matches!(self.by, ByWhat::Module) && tally.folded_before > 0 {
+            log::warn!(
+                "stacks that are folded already have no modules: their functions are listed instead (let \
+                 fg-top read the recording)"
             );
         }
         let unit = top.unit().to_string();

@@ -52,6 +52,8 @@ pub struct Config {
     pub kernel: bool,
     /// Mark frames of run-time generated code with `_[j]`.
     pub jit: bool,
+    /// Name frames by their modules, `/usr/bin/rg`, and leave out inlined ones.
+    pub modules: bool,
     /// Put the process into the root frame: `java-123`.
     pub pid: bool,
     /// Put process and thread into the root frame: `java-123/456`.

@@ -23,14 +23,21 @@ use bstr::ByteSlice;
 
 use super::Config;
 use super::arguments::arguments_start;
-use crate::sample::{Frame, Kind};
+use crate::sample::{Frame, Kind, printable};
 use crate::symbols::demangle;
 
 /// Pushes the names of `frame`, root first. A frame has one name, unless a JIT symbol holds inlined
 /// Java methods: all but the first then end in `_[i]`.
 ///
-/// `java` says whether the thread belongs to a Java program, as its comm shows.
+/// `java` says whether the thread belongs to a Java program, as its comm shows. By their modules, inlined
+/// frames have no name.
 pub fn names(frame: &Frame<'_>, java: bool, config: &Config, mut push: impl FnMut(&[u8])) {
+    if config.modules {
+        if frame.kind != Kind::Inlined {
+            push(&printable(module(frame)).replace(";", ":"));
+        }
+        return;
+    }
     let symbol = readable(frame.symbol);
     if frame.kind == Kind::Jit && symbol.contains_str("->") {
         symbol
@@ -39,6 +46,14 @@ pub fn names(frame: &Frame<'_>, java: bool, config: &Config, mut push: impl FnMu
             .for_each(|(i, part)| push(&name(part, i > 0, frame, java, config)));
     } else {
         push(&name(&symbol, false, frame, java, config));
+    }
+}
+
+fn module<'a>(frame: &Frame<'a>) -> &'a [u8] {
+    match frame.kind {
+        Kind::Truncated => frame.symbol,
+        _ if frame.module.is_empty() => b"[unknown]",
+        _ => frame.module,
     }
 }
 

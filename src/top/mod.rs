@@ -36,6 +36,9 @@ pub enum By {
     /// By the crate or namespace that their names begin with, such as `core` in
     /// `<core::option::Option<T>>::map`, or by the module of frames without a name.
     Crate,
+    /// The file that holds them, such as `/usr/bin/rg`. The folder must name frames by their modules:
+    /// [`crate::fold::Config`].
+    Module,
     /// The thread: the root frame of their stacks, or the one above `on-cpu` and `off-cpu`.
     Thread,
     /// Whether they belong to the kernel, to generated code, to inlined functions or to none of
@@ -49,6 +52,7 @@ impl By {
         match self {
             By::Function => "function",
             By::Crate => "crate",
+            By::Module => "module",
             By::Thread => "thread",
             By::Kind => "kind",
         }
@@ -154,7 +158,7 @@ impl Groups {
         let group = |frame| {
             let name = frames.symbol(frame);
             let group = match by {
-                By::Function | By::Thread => name.to_owned(),
+                By::Function | By::Module | By::Thread => name.to_owned(),
                 By::Crate => crate_of(name).to_owned(),
                 By::Kind => kind_of(name).into(),
             };
@@ -169,7 +173,12 @@ impl Groups {
 
     /// The groups of a stack, root first, in `room`.
     fn of(&self, stack: &[FrameId], room: &mut Vec<usize>) {
-        let stack = if self.by == By::Thread { self.thread(stack) } else { stack };
+        let (thread, functions) = self.split_thread(stack);
+        let stack = match self.by {
+            By::Thread => thread,
+            By::Module => functions,
+            By::Function | By::Crate | By::Kind => stack,
+        };
         room.clear();
         room.extend(stack.iter().map(|frame| self.of_frame[frame.index()]));
         if self.by != By::Function {
@@ -177,16 +186,16 @@ impl Groups {
         }
     }
 
-    /// The frame that names the thread: the root, or the one above it if the root says whether the
-    /// thread was on the processor.
-    fn thread<'a>(&self, stack: &'a [FrameId]) -> &'a [FrameId] {
+    /// The frame that names the thread, and those below. It is the root, or the one above it if the
+    /// root says whether the thread was on the processor.
+    fn split_thread<'a>(&self, stack: &'a [FrameId]) -> (&'a [FrameId], &'a [FrameId]) {
         let is_state = |frame: &FrameId| {
             let name = &self.names[self.of_frame[frame.index()]];
             [ON_CPU, OFF_CPU].contains(&name.as_slice())
         };
         match stack {
-            [state, thread, ..] if is_state(state) => std::slice::from_ref(thread),
-            _ => &stack[..stack.len().min(1)],
+            [state, below @ ..] if is_state(state) && !below.is_empty() => below.split_at(1),
+            _ => stack.split_at(stack.len().min(1)),
         }
     }
 }

@@ -84,6 +84,24 @@ fn frames_are_summed_by_crates_threads_and_kinds() {
 }
 
 #[test]
+fn frames_are_summed_by_modules() {
+    let script = "app 7 1.5: 30 cycles: \n\t 20 memcpy+0x2 (/lib/libc.so.6)\n\t 10 g+0x1 (inlined)\n\
+        \t 10 main+0x8 (/app)\n\napp 7 1.6: 10 cycles: \n\t 30 g+0x1 (inlined)\n\t 10 main+0x8 (/app)\n\n\
+        app 7 1.7: 60 cycles: \n\t ffffffff81000000 vfs_read+0x2 ([kernel.kallsyms])\n\t 10 main+0x8 (/app)\n\n";
+    let by = |args: &[&str]| top(&[&["--by", "module", "--format", "md"], args].concat(), script);
+    assert_eq!(
+        by(&[]),
+        "| self | | total | | module |\n|---:|---:|---:|---:|---|\n\
+         | 60.0 % | 60 cycles | 60.0 % | 60 cycles | `[kernel.kallsyms]` |\n\
+         | 30.0 % | 30 cycles | 30.0 % | 30 cycles | `/lib/libc.so.6` |\n\
+         | 10.0 % | 10 cycles | 100.0 % | 100 cycles | `/app` |\n"
+    );
+    assert!(by(&["--callers", "libc"]).contains("/app"));
+    let folded = Dir::new().cmd("fg-top").args(["--by", "module"]).stdin("web;f 1\n").run();
+    folded.success().says("have no modules");
+}
+
+#[test]
 fn the_second_profile_of_a_differential_is_printed() {
     let dir = Dir::new();
     let differential = "# unit: ns 0 0\nmain;f 10 30000000\nmain;gone 50 0\nmain;g 7 10000000\n";
@@ -121,7 +139,7 @@ fn a_table_says_what_its_rows_are() {
     none.code(1).says("no crate of the profile matches");
     for roots in [["--split", "cpu"], ["--event-filter", "all"], ["--skip-after", "main"]] {
         let args = dir.cmd("fg-top").args(["--by", "thread"]).args(roots);
-        args.stdin(PROFILE).run().code(2).says("needs the threads as roots");
+        args.stdin(PROFILE).run().code(2).says("--by thread needs the threads as roots");
     }
 }
 
