@@ -22,7 +22,7 @@ pub enum Preset {
     /// The polls and closures that the compiler makes of `async`. A closure inside a function gets
     /// the name of that function.
     Async,
-    /// The harness of criterion.
+    /// The harness of criterion, except for one frame each of its warm-up and its statistics.
     Criterion,
     /// The harness of divan.
     Divan,
@@ -56,10 +56,16 @@ const ASYNC: &[&str] = &[
     r"frame /^core::future::(future::)?Future::poll\b/",
 ];
 
-/// criterion starts each iteration at another address of the stack, through the library alloca.
+/// The frames of the warm-up and of the statistics stay, so that one can tell what they called from
+/// what was measured. criterion starts each iteration at another address of the stack, through the
+/// library alloca.
 const CRITERION: &[&str] = &[
-    "frame /^<?criterion::/",
-    "frame /^<.* as criterion::/",
+    concat!(
+        r"frame /^<?criterion::/ and not frame /::warm_up\b/ and not frame ",
+        "/^criterion::analysis::(estimates|regression|outliers|compare::common)",
+        "(::<|::h[0-9a-f]{16}$|$)/",
+    ),
+    r"frame /^<.* as criterion::/ and not frame /::warm_up\b/",
     "frame /^alloca::/ or frame c_with_alloca",
 ];
 

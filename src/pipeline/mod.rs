@@ -21,10 +21,11 @@ use std::sync::Arc;
 use beside::Beside;
 pub(crate) use channel::{Sender, channel};
 pub(crate) use command::{Command, check_command};
+use trim::Trim;
 
 use crate::error::Result;
 use crate::export::Export;
-use crate::filter::{self, FoldedFilter, Preset};
+use crate::filter::Preset;
 use crate::fold::{self, Folder, Lanes, Merge, Stage};
 use crate::folded::FoldedSink;
 use crate::input::{self, Input, Source};
@@ -65,7 +66,7 @@ pub fn draw<W: Write>(
     targets: Vec<Target<W>>,
 ) -> Result<(Vec<W>, Tally)> {
     let Config { input: source, fold, presets, threads, post_process, render, command } = config;
-    let filter = trim::edits(&presets, &threads)?;
+    let trim = Trim { presets, threads };
     let source = &source;
     let is_chart = render.order == Order::Time;
     let input = recording.name.clone();
@@ -74,13 +75,13 @@ pub fn draw<W: Write>(
     let Some(words) = post_process else {
         let pictures = Pictures::new(render, command, &input, targets);
         let (pictures, tally) =
-            fold_one(recording, source, fold, filter, is_chart, &mut exports, pictures)?;
+            fold_one(recording, source, fold, trim, is_chart, &mut exports, pictures)?;
         return Ok((outs(pictures, exports), tally));
     };
     let name = command::output_of(&command::name(&words));
     let program = Command::new(words, Pictures::new(render, command, &name, targets));
     let (program, tally) =
-        fold_one(recording, source, fold, filter, is_chart, &mut exports, program)?;
+        fold_one(recording, source, fold, trim, is_chart, &mut exports, program)?;
     Ok((outs(program.into_next(), exports), tally))
 }
 
@@ -102,15 +103,15 @@ pub(crate) fn draw_watched<W: Write>(
     watch: Arc<Watch>,
 ) -> Result<(Vec<W>, Tally)> {
     let Config { input: source, fold, presets, threads, render, command, .. } = config;
-    let filter = trim::edits(&presets, &threads)?;
+    let trim = Trim { presets, threads };
     let name = recording.name.clone();
     let is_parallel = source.threads > 1;
     let (mut exports, targets) = beside::split(targets, command.as_deref().unwrap_or(&name), &fold);
     let merge = Merge::new(Pictures::new(render, command, &name, targets)).parallel(is_parallel);
-    let folder = Folder::new(fold, name, FoldedFilter::new(filter, merge)?).parallel(is_parallel);
+    let folder = Folder::new(fold, name, trim.before(merge)?).parallel(is_parallel);
     let watched = Watched::new(folder, watch);
     let (watched, tally) = run_beside([recording], &source, &mut exports, watched)?;
-    Ok((outs(watched.into_next().into_inner().into_next(), exports), tally))
+    Ok((outs(watched.into_next().into_inner().into_next().into_next(), exports), tally))
 }
 
 /// Draws `inputs`, together called `name`, into `next`.
@@ -138,7 +139,7 @@ fn fold_one<S: FoldedSink, W: Write>(
     recording: Input,
     source: &input::Config,
     fold: fold::Config,
-    filter: filter::Config,
+    trim: Trim,
     is_chart: bool,
     exports: &mut [Export<W>],
     next: S,
@@ -146,20 +147,19 @@ fn fold_one<S: FoldedSink, W: Write>(
     let name = recording.name.clone();
     let is_parallel = source.threads > 1;
     if is_chart {
-        let next = FoldedFilter::new(filter, next)?;
+        let next = trim.before(next)?;
         let (next, tally) = chart([recording], &name, source, fold, exports, next)?;
-        return Ok((next.into_inner(), tally));
+        return Ok((next.into_inner().into_next(), tally));
     }
     let merge = Merge::new(next).parallel(is_parallel);
-    if filter.keeps_everything() {
+    if trim.is_empty() {
         let folder = Folder::new(fold, name, merge).parallel(is_parallel);
         let (folder, tally) = run_beside([recording], source, exports, folder)?;
         return Ok((folder.into_next().into_next(), tally));
     }
-    let filter = FoldedFilter::new(filter, merge)?;
-    let folder = Folder::new(fold, name, filter).parallel(is_parallel);
+    let folder = Folder::new(fold, name, trim.before(merge)?).parallel(is_parallel);
     let (folder, tally) = run_beside([recording], source, exports, folder)?;
-    Ok((folder.into_next().into_inner().into_next(), tally))
+    Ok((folder.into_next().into_inner().into_next().into_next(), tally))
 }
 
 /// Folds into lanes of time.

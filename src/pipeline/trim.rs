@@ -3,61 +3,147 @@
 
 use std::collections::HashMap;
 
-use regex::bytes::Regex;
+use bstr::ByteSlice;
 
 use crate::error::Result;
-use crate::filter::{Config, Edit, Preset};
+use crate::filter::{Config, FoldedFilter, Preset};
+use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
+use crate::sample::{Frame, FrameId, FrameTable};
+use crate::tally::Tally;
 
 /// The kernel keeps this many bytes of a thread's name.
 const KEPT: usize = 15;
 
-/// The edits of `presets`, and one for each of `threads` whose name was cut, unless two names were
-/// cut to the same.
-pub(super) fn edits(presets: &[Preset], threads: &[String]) -> Result<Config> {
-    let mut edits = Vec::new();
-    for preset in presets {
-        edits.extend(preset.edits()?);
+/// What is edited.
+#[derive(Debug, Default)]
+pub(super) struct Trim {
+    /// The frames that are left out.
+    pub(super) presets: Vec<Preset>,
+    /// The whole names of threads.
+    pub(super) threads: Vec<String>,
+}
+
+impl Trim {
+    /// Whether nothing is edited.
+    pub(super) fn is_empty(&self) -> bool {
+        self.presets.is_empty() && self.threads.is_empty()
     }
-    let mut cut: HashMap<&str, Vec<&str>> = HashMap::new();
-    for name in threads {
-        if let Some(kept) = name.get(..KEPT) {
-            cut.entry(kept).or_default().push(name);
+
+    /// A sink that edits stacks for `next`.
+    pub(super) fn before<S: FoldedSink>(self, next: S) -> Result<FoldedFilter<WholeNames<S>>> {
+        let mut edits = Vec::new();
+        for preset in self.presets {
+            edits.extend(preset.edits()?);
         }
+        let next = WholeNames::new(self.threads, next);
+        FoldedFilter::new(Config { edits, ..Config::default() }, next)
     }
-    let mut unique: Vec<(&str, &str)> = cut
-        .into_iter()
-        .filter_map(|(kept, names)| match names.as_slice() {
-            [only] if *only != kept => Some((kept, *only)),
-            _ => None,
-        })
-        .collect();
-    unique.sort_unstable();
-    for (kept, name) in unique {
-        let pattern = Regex::new(&format!("^{}$", regex::escape(kept)))?;
-        edits.push(Edit::rename(pattern, name.as_bytes())?);
+}
+
+/// Replaces the names of threads that were cut. Names that were cut to the same are told apart by
+/// the functions of their stacks, because libtest names a thread after its test function.
+pub(super) struct WholeNames<S> {
+    next: S,
+    /// The whole names by what was kept of them.
+    whole: HashMap<Vec<u8>, Vec<String>>,
+    /// A buffer for a stack.
+    stack: Vec<FrameId>,
+}
+
+impl<S> WholeNames<S> {
+    fn new(threads: Vec<String>, next: S) -> Self {
+        let mut whole: HashMap<Vec<u8>, Vec<String>> = HashMap::new();
+        for name in threads {
+            if let Some(kept) = name.as_bytes().get(..KEPT) {
+                whole.entry(kept.to_vec()).or_default().push(name);
+            }
+        }
+        WholeNames { next, whole, stack: Vec::new() }
     }
-    Ok(Config { edits, ..Config::default() })
+
+    /// The next sink.
+    pub(super) fn into_next(self) -> S {
+        self.next
+    }
+
+    /// The place of the thread in `stack`, root first, and its whole name.
+    fn find(&self, frames: &FrameTable, stack: &[FrameId]) -> Option<(usize, &str)> {
+        let name_of = |at: usize| stack.get(at).map(|&frame| frames.symbol(frame).as_bytes());
+        let is_state = name_of(0).is_some_and(|root| [ON_CPU, OFF_CPU].contains(&root));
+        let at = usize::from(is_state);
+        let names = self.whole.get(name_of(at)?)?;
+        if let [only] = names.as_slice() {
+            return Some((at, only));
+        }
+        let mut functions = stack[at + 1..].iter().map(|&frame| frames.symbol(frame).as_bytes());
+        let found = functions
+            .find_map(|function| names.iter().find(|name| is_within(function, name.as_bytes())));
+        Some((at, found?))
+    }
+}
+
+/// Whether `function` is the test called `name`, or a closure of it: `crate::name::{{closure}}`.
+fn is_within(function: &[u8], name: &[u8]) -> bool {
+    let path = function.split_once_str("::").map(|(_, path)| path);
+    let rest = path.and_then(|path| path.strip_prefix(name));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"::"))
+}
+
+impl<S: FoldedSink> FoldedSink for WholeNames<S> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        let Some((at, name)) = self.find(frames, folded.stack) else {
+            return self.next.folded(frames, folded);
+        };
+        let whole = frames.intern(Frame::named(name.as_bytes()));
+        self.stack.clear();
+        self.stack.extend_from_slice(folded.stack);
+        self.stack[at] = whole;
+        self.next.folded(frames, &Folded { stack: &self.stack, ..*folded })
+    }
+
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        self.next.text(line)
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        self.next.finish(frames, tally)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::folded::Writer;
 
     #[test]
-    fn names_that_can_be_told_apart_become_whole() {
-        let names = [
-            "tests::first_with_more",
-            "tests::second",
-            "tests::first_with_less",
-            "other::test_of_it",
-        ];
-        let names = names.map(str::to_owned);
-        let edits = edits(&[], &names).unwrap().edits;
-        let edits = format!("{edits:?}");
-        assert!(
-            edits.contains("^other::test_of_$") && edits.matches("Rename").count() == 1,
-            "{edits}"
+    fn cut_names_become_whole() {
+        let names = ["tests::first_with_more", "tests::first_with_less", "other::test_of_it"];
+        let threads = names.map(str::to_owned).to_vec();
+        let trim = Trim { threads, ..Trim::default() };
+        assert!(!trim.is_empty() && Trim::default().is_empty());
+        let mut sink = trim.before(Writer::new(Vec::new(), "memory")).unwrap();
+        let mut frames = FrameTable::default();
+        for stack in [
+            &["tests::first_wi", "main", "app::tests::first_with_less::{{closure}}", "f"][..],
+            &["off-cpu", "tests::first_wi", "app::tests::first_with_more"],
+            &["tests::first_wi", "app::tests::first_with_more_of_it"],
+            &["other::test_of_", "f"],
+            &["other::test_of_it_all", "f"],
+        ] {
+            let stack: Vec<_> =
+                stack.iter().map(|name| frames.intern(Frame::named(name.as_bytes()))).collect();
+            let folded = Folded { stack: &stack, weight: 1, after: None, line: b"" };
+            sink.folded(&mut frames, &folded).unwrap();
+        }
+        sink.finish(&mut frames, &mut Tally::default()).unwrap();
+        let text = sink.into_inner().into_next().into_inner();
+        assert_eq!(
+            text.to_str().unwrap(),
+            "tests::first_with_less;main;app::tests::first_with_less::{{closure}};f 1\n\
+             off-cpu;tests::first_with_more;app::tests::first_with_more 1\n\
+             tests::first_wi;app::tests::first_with_more_of_it 1\n\
+             other::test_of_it;f 1\n\
+             other::test_of_it_all;f 1\n"
         );
-        assert!(super::edits(&[], &[]).unwrap().keeps_everything());
     }
 }

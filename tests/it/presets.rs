@@ -82,10 +82,19 @@ fn schedulers_and_harnesses_go() {
     leaves(
         "criterion",
         "bench;bench::main;criterion::benchmark_group::BenchmarkGroup<M>::bench_function;\
-         criterion::bencher::Bencher<M>::iter;<criterion::routine::Function<M,F,T> as criterion::routine::Routine<M,T>>::warm_up;\
+         criterion::bencher::Bencher<M>::iter;<criterion::routine::Function<M,F,T> as criterion::routine::Routine<M,T>>::bench;\
          fold::read",
         "bench;bench::main;fold::read",
     );
+    // Those of the warm-up and the statistics tell what is not measured.
+    for kept in [
+        "<criterion::routine::Function<M,F,T> as criterion::routine::Routine<M,T>>::warm_up",
+        "criterion::analysis::estimates",
+        "criterion::analysis::compare::common::<criterion::measurement::WallTime>",
+    ] {
+        let stack = format!("bench;criterion::analysis::common;{kept};criterion::stats::sum;f");
+        leaves("criterion", &stack, &format!("bench;{kept};f"));
+    }
 }
 
 #[test]

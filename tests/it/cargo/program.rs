@@ -245,7 +245,14 @@ fn benchmarks_of_every_harness() {
         for graph in graphs {
             let svg = workspace.read(&format!("{name}/{graph}.svg"));
             assert!(svg.contains_str("<title>harnesses::fib ("), "{line}: {graph}");
-            assert!(!svg.contains_str("<title>criterion::"), "{line}: {graph}");
+            assert!(!svg.contains_str("<title>criterion::analysis::common"), "{line}: {graph}");
         }
     }
+    let filter = crate::harness::bin("fg-filter").display().to_string();
+    let filter = format!("{filter} -q --drop warm_up|criterion::analysis");
+    let line = "bench 'fib 10' --bench crit --features some --post-process";
+    run(&format!("{line} {} -- {quick}", shlex::try_quote(&filter).unwrap())).success();
+    let svg = workspace.read("flamegraph.svg");
+    assert!(svg.contains_str("<title>harnesses::fib ("));
+    assert!(!svg.contains_str("::warm_up (") && !svg.contains_str("criterion::analysis"));
 }
