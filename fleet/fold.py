@@ -173,7 +173,7 @@ def main():
     )
 
     summed = (
-        spark.binaryFiles(",".join(arguments.inputs))
+        spark.binaryFiles(",".join(arguments.inputs), spark.defaultParallelism)
         .mapPartitions(lambda inputs: fold_inputs(inputs, keys, options))
         .reduceByKey(add, partitionFunc=partition)
         .persist()
