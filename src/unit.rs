@@ -82,7 +82,9 @@ pub(crate) fn of_line(line: &[u8]) -> Option<&BStr> {
     while let Some(rest) = unit.strip_suffix(END) {
         unit = rest;
     }
-    Some(unit.trim_ascii().as_bstr())
+    let unit = unit.trim_ascii();
+    // Only the weight is there.
+    Some(if unit == b"0" { b"".as_bstr() } else { unit.as_bstr() })
 }
 
 /// `# unit: ns 0`, with its newline.

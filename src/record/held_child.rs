@@ -64,6 +64,8 @@ impl HeldChild {
         })?;
         let mut pid = [0; 4];
         if let Err(error) = pid_reader.read_exact(&mut pid) {
+            // Otherwise the fork, if there is one, waits for ever, and the spawner for it.
+            drop(gate);
             let failed = spawning.join().ok().and_then(Result::err);
             return Err(failed.unwrap_or(error));
         }

@@ -2,7 +2,7 @@
 //! unwinds while a program runs; the scripter unwinds the copied stacks of a recording.
 //!
 //! ```text
-//!  Spaces         the address space of each process          address_space, modules, processes
+//!  Spaces         the address space of each process          address_space, modules, processes, gone
 //!    └ Unwinder   one stack, from the leaf to the root       unwinder
 //!        ├ Cfi    a module's tables for an address           cfi        ─┐
 //!        ├ exits  how code returns, from its instructions    exits      ─┼▶ Row: finds the caller
