@@ -149,11 +149,10 @@ pub(super) fn code(status: ExitStatus) -> u8 {
 /// The exit status of a workload: its own, unless it died of the SIGINT or SIGTERM by which a
 /// recording ends it. Then it is 128 + the `signal` that ended the recording, or 0 if the time that
 /// the user set `is_over`.
-#[cfg(target_os = "linux")]
 pub(super) fn outcome(status: ExitStatus, signal: Option<i32>, is_over: bool) -> u8 {
     let code = code(status);
-    let signals = [libc::SIGINT, libc::SIGTERM].map(|signal| 128 + signal);
-    let by_that = signals.contains(&code.into()) && status.code().is_none();
+    // SIGINT and SIGTERM, whose numbers are the same everywhere.
+    let by_that = [128 + 2, 128 + 15].contains(&code) && status.code().is_none();
     match signal {
         Some(signal) if by_that => u8::try_from(128 + signal).unwrap_or(code),
         None if by_that && is_over => 0,

@@ -11,7 +11,6 @@ fn gate(dir: &Dir, options: &[&str], command: &[&str]) -> Cmd {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
 fn a_change_is_compared_with_the_base_branch() {
     let dir = Dir::new();
     let burn = example("burn");

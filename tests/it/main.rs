@@ -14,6 +14,7 @@ mod recording;
 
 mod agreement;
 mod cargo;
+#[cfg(target_os = "linux")]
 mod ci;
 mod cli;
 mod diff;
