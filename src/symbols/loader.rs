@@ -150,6 +150,20 @@ impl Loader {
         lock(&self.contained).remove(&pid);
     }
 
+    /// Closes the modules that nobody else holds.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the live unwinder's"))]
+    pub(crate) fn release(&self) {
+        let is_held = |module: &Arc<Module>| Arc::strong_count(module) > 1;
+        lock(&self.opened).retain(|_, module| is_held(module));
+        lock(&self.kept).retain(|_, module| module.as_ref().is_none_or(is_held));
+    }
+
+    /// How many modules are open.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.opened).len() + lock(&self.kept).len()
+    }
+
     /// Downloads the debugging information of `module` if it is not here and downloads are allowed.
     pub(crate) fn complete(&self, module: &Module) {
         if let Some(debuginfod) = &self.debuginfod

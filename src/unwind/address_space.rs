@@ -13,7 +13,7 @@ use crate::symbols::{Identity, Inode, KernelSymbol, Loader, ends_in_call};
 
 use super::generated::Generated;
 use super::gone::Gone;
-use super::modules::{Hit, Mapped, ModuleId, Modules};
+use super::modules::{Hit, Mapped, ModuleId, Modules, Shown};
 use super::processes::Processes;
 
 /// Every address space.
@@ -24,7 +24,7 @@ pub(crate) struct Spaces {
     /// How many names of threads had control characters.
     replaced: u64,
     names: Interner,
-    modules: Modules,
+    pub(super) modules: Modules,
     generated: Generated,
     /// The build ids that perf writes for modules that were hit, by path, if maps have none. A path
     /// has several if its file was replaced while perf recorded.
@@ -98,15 +98,14 @@ struct Map {
     offset: u64,
     file: Arc<Identity>,
     /// Set by the first hit.
-    hit: Option<Hit>,
+    hit: Option<(Hit, Shown)>,
 }
 
 impl Map {
     /// The module that it shows.
     fn hit(&mut self, pid: u32, modules: &mut Modules, loader: &Loader) -> Hit {
-        *self
-            .hit
-            .get_or_insert_with(|| modules.hit(&self.file, self.start, self.offset, pid, loader))
+        let hit = || modules.hit(&self.file, self.start, self.offset, pid, loader);
+        self.hit.get_or_insert_with(hit).0
     }
 }
 

@@ -59,6 +59,9 @@ impl Live {
                 if let Some(pid) = self.spaces.exit(task) {
                     self.loader.forget(pid);
                 }
+                if self.spaces.modules.release() {
+                    self.loader.release();
+                }
             }
             _ => {}
         }
@@ -90,5 +93,81 @@ impl Live {
         }
         chain.extend(self.frames.iter().map(|frame| frame.address));
         Some(end != End::Lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
+    use super::super::address_space::Parts;
+    use super::super::gone::KEPT;
+    use super::super::modules::{MANY, ModuleId};
+    use super::*;
+    use crate::perf_data::{CpuMode, FileId, Mmap, Task};
+
+    /// Notes that process `pid` executes the program at `path`, and finds the module of its code.
+    fn execute(live: &mut Live, pid: u32, path: &Path) -> ModuleId {
+        live.note(&Record::Comm { pid, tid: pid, comm: "x".into(), exec: true }, None);
+        let mmap = Mmap {
+            pid,
+            tid: pid,
+            start: 0x1000,
+            len: 0x1000,
+            offset: 0,
+            file: FileId::Path,
+            prot: None,
+            flags: None,
+            executable: true,
+            mode: CpuMode::User,
+            path: path.as_os_str().as_bytes().into(),
+        };
+        live.note(&Record::Mmap(mmap), None);
+        hit(live, pid)
+    }
+
+    fn hit(live: &mut Live, pid: u32) -> ModuleId {
+        let Parts { space, modules, .. } = live.spaces.parts(pid);
+        space.find(pid, 0x1800, modules, &live.loader).unwrap().hit.module
+    }
+
+    #[test]
+    fn a_long_recording_keeps_no_module_that_only_processes_had_that_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = |name: &str| {
+            let mut elf = [0; 64];
+            elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+            let path = folder.path().join(name);
+            std::fs::write(&path, elf).unwrap();
+            path
+        };
+        let [shell, compiler] = ["sh", "cc1"].map(program);
+        let mut live = Live::new(Clock { wall: u64::MAX, time: 0 }, 0);
+        let task = |pid| Task { pid, ppid: 1, tid: pid, ptid: 1, time: 0 };
+        let of_shell = execute(&mut live, 1, &shell);
+        let mut of_compiler = Vec::new();
+        let mut most = 0;
+        for n in 0..3 * KEPT as u32 {
+            let built = program(&n.to_string());
+            for (pid, path) in [(2 * n + 2, &built), (2 * n + 3, &compiler)] {
+                live.note(&Record::Fork(task(pid)), None);
+                let module = execute(&mut live, pid, path);
+                if path == &compiler {
+                    of_compiler.push(module);
+                }
+                live.note(&Record::Exit(task(pid)), None);
+            }
+            std::fs::remove_file(built).unwrap();
+            assert!(live.loader.len() <= live.spaces.modules.len());
+            most = most.max(live.spaces.modules.len());
+        }
+        // Half of the processes that are not forgotten yet ran a program of their own.
+        assert!(most <= KEPT / 2 + 2 * MANY + 2, "{most}");
+        of_compiler.dedup();
+        assert_eq!(of_compiler.len(), 1);
+        // The shell still runs.
+        assert_eq!(hit(&mut live, 1), of_shell);
+        assert!(live.spaces.module(of_shell).file.is_some());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bstr::BString;
+use hashbrown::HashMap as FastMap;
 
 use crate::symbols::{Identity, Loader, Module, Segment};
 
@@ -21,7 +22,14 @@ pub(crate) struct Mapped {
     pub(crate) pid: u32,
     /// Read when a stack first leads there.
     cfi: Option<Box<Cfi>>,
+    /// Copied by each map that shows the module.
+    shown: Shown,
+    /// It was hit since [`Modules::release`] last looked.
+    is_recent: bool,
 }
+
+/// Counts the maps that show a module.
+pub(crate) type Shown = Arc<()>;
 
 impl Mapped {
     /// The bytes of the file up to the one at `in_file`, including it.
@@ -45,18 +53,47 @@ pub(crate) struct Hit {
 /// All modules.
 #[derive(Default)]
 pub(crate) struct Modules {
-    list: Vec<Mapped>,
+    list: FastMap<ModuleId, Mapped>,
     known: HashMap<(BString, usize), ModuleId>,
+    /// The number of the last new module. None is used again.
+    next: u32,
+    /// How many modules came since [`Modules::release`] last looked.
+    fresh: usize,
 }
+
+/// After how many new modules those that are not needed are looked for.
+pub(super) const MANY: usize = 64;
 
 impl Modules {
     pub(crate) fn get(&self, id: ModuleId) -> &Mapped {
-        &self.list[id.0 as usize]
+        &self.list[&id]
+    }
+
+    /// Forgets modules that no map shows any more. A build runs its compiler a thousand times, so
+    /// those that were hit lately stay. Looks only once many modules are new, and returns whether
+    /// it did.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the live unwinder's"))]
+    pub(super) fn release(&mut self) -> bool {
+        if self.fresh < MANY {
+            return false;
+        }
+        self.fresh = 0;
+        self.list.retain(|_, module| {
+            Arc::strong_count(&module.shown) > 1 || std::mem::take(&mut module.is_recent)
+        });
+        self.known.retain(|_, id| self.list.contains_key(id));
+        true
+    }
+
+    /// How many modules are held.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// The tables of a module; `None` without a file.
     pub(super) fn cfi(&mut self, id: ModuleId) -> Option<&mut Cfi> {
-        let Mapped { file, cfi, .. } = &mut self.list[id.0 as usize];
+        let Mapped { file, cfi, .. } = self.list.get_mut(&id)?;
         let file = file.as_ref()?;
         Some(cfi.get_or_insert_with(|| Box::new(Cfi::new(file))))
     }
@@ -72,7 +109,7 @@ impl Modules {
         offset: u64,
         pid: u32,
         loader: &Loader,
-    ) -> Hit {
+    ) -> (Hit, Shown) {
         let path = &identity.path;
         // The vdso of a 32-bit program differs from ours.
         let is_narrow = path == "[vdso]" && start < 1 << 32;
@@ -81,12 +118,22 @@ impl Modules {
         let segments = file.as_ref().map_or(&[][..], |file| file.segments());
         let bias = bias(segments, start, offset, offset);
         let is_shared = segments.iter().filter(|segment| shows(segment, offset)).count() > 1;
-        let Modules { list, known } = self;
-        let module = *known.entry((path.clone(), which)).or_insert_with(|| {
-            list.push(Mapped { path: path.clone(), file, pid, cfi: None });
-            ModuleId(list.len() as u32 - 1)
+        let Modules { list, known, next, fresh } = self;
+        let id = *known.entry((path.clone(), which)).or_insert_with(|| {
+            *next += 1;
+            *fresh += 1;
+            ModuleId(*next)
         });
-        Hit { module, bias, is_shared }
+        let module = list.entry(id).or_insert_with(|| Mapped {
+            path: path.clone(),
+            file,
+            pid,
+            cfi: None,
+            shown: Shown::default(),
+            is_recent: false,
+        });
+        module.is_recent = true;
+        (Hit { module: id, bias, is_shared }, module.shown.clone())
     }
 
     /// The bias of the byte at `in_file` of `module`, in a map at `start` that begins at `offset`
