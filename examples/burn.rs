@@ -69,6 +69,10 @@ fn main() {
     std::process::exit(status);
 }
 
+/// How much is done until the clock is read again. Reading it is a system call, and must not be what
+/// the program spends its time with.
+const ROUND: u64 = 20_000;
+
 fn named(name: &str, work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
     thread::Builder::new().name(name.into()).spawn(work).expect("a thread")
 }
@@ -118,7 +122,7 @@ fn large_frame(work: impl FnOnce()) {
 fn hot_sum(slice: Duration) {
     let end = processor_time() + slice;
     while processor_time() < end {
-        black_box((0..2_000_u64).map(black_box).fold(0, u64::wrapping_add));
+        black_box((0..ROUND).map(black_box).fold(0, u64::wrapping_add));
     }
 }
 
@@ -126,9 +130,11 @@ fn hot_sum(slice: Duration) {
 fn hot_sort(slice: Duration) {
     let end = processor_time() + slice;
     while processor_time() < end {
-        let mut values: [usize; 64] = std::array::from_fn(|n| black_box(n * 37 % 61));
-        values.sort_unstable();
-        black_box(values);
+        for _ in 0..ROUND / 500 {
+            let mut values: [usize; 64] = std::array::from_fn(|n| black_box(n * 37 % 61));
+            values.sort_unstable();
+            black_box(values);
+        }
     }
 }
 
@@ -137,7 +143,7 @@ fn hot_hash(slice: Duration) {
     let end = processor_time() + slice;
     while processor_time() < end {
         let fnv = |hash: u64, byte: u64| (hash ^ black_box(byte)).wrapping_mul(0x100_0000_01b3);
-        black_box((0..2_000).fold(0xcbf2_9ce4_8422_2325, fnv));
+        black_box((0..ROUND).fold(0xcbf2_9ce4_8422_2325, fnv));
     }
 }
 
