@@ -1,4 +1,5 @@
-//! Burns known shares of processor time in functions with known names, for tests and demonstrations.
+//! Burns known shares of processor time in functions with known names, for tests and
+//! demonstrations.
 //!
 //! | thread | function | share of its thread | share of all |
 //! |---|---|---|---|
@@ -6,8 +7,8 @@
 //! | `adder` | `hot_sort` | 1/4 | 12.5 % |
 //! | `hasher` | `hot_hash` | all | 50 % |
 //!
-//! Each function works until it has used its slice of its *thread's* processor time, so the shares are the same on
-//! every machine, however busy.
+//! Each function works until it has used its slice of its *thread's* processor time, so the shares
+//! are the same on every machine, however busy.
 //!
 //! - `--ms N`: N milliseconds of processor time for each thread (1000)
 //! - `--exit STATUS`, `--kill SIGNAL`: end with this status, or by the signal of this number
@@ -69,8 +70,8 @@ fn main() {
     std::process::exit(status);
 }
 
-/// How much is done until the clock is read again. Reading it is a system call, and must not be what
-/// the program spends its time with.
+/// How much is done until the clock is read again. Reading it is a system call, and must not be
+/// what the program spends its time with.
 const ROUND: u64 = 20_000;
 
 fn named(name: &str, work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::tally::{Loss, Tally};
 
 /// The counts of `tally`, and the `warnings` that were printed on the way, such as bounds that were
-/// reached. Shares are between 0 and 1; weights are in the unit of the profile. What is not known is
-/// `null`. `good_share` is what `--strict=PCT` compares.
+/// reached. Shares are between 0 and 1; weights are in the unit of the profile. What is not known
+/// is `null`. `good_share` is what `--strict=PCT` compares.
 ///
 /// ```text
 /// { "clean": true, "line": "1,196 samples · 100.0 % reach a thread root",

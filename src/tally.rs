@@ -234,8 +234,8 @@ impl Tally {
     /// The part of the recorded weight that is in the output with a name and a whole stack, between
     /// 0 and 1. `None` if nobody knows how much is missing.
     ///
-    /// A sample that was lost, or a line that was skipped, counts as one of average weight. What the
-    /// user left out counts as if it were in the output. Samples of other events do not count.
+    /// A sample that was lost, or a line that was skipped, counts as one of average weight. What
+    /// the user left out counts as if it were in the output. Samples of other events do not count.
     pub fn good_share(&self) -> Option<f64> {
         if [Loss::CutShort, Loss::Overflow].iter().any(|loss| self.losses.contains_key(loss)) {
             return None;

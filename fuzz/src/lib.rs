@@ -54,7 +54,7 @@ fn fold(input: Input, config: &Config) {
 
 /// Whatever fg-fold may be given, of any format.
 pub fn any_input(bytes: &[u8]) {
-    // What only the perf program reads would be given to it.
+    // The reader would hand such inputs to the perf program.
     if !bytes.starts_with(b"PERFFILE") {
         fold(Input::new("fuzz", Cursor::new(bytes.to_vec())), &Config::default());
     }

@@ -71,7 +71,7 @@ pub struct Launch {
     pub env: Vec<(OsString, OsString)>,
     /// Where to run it.
     pub cwd: PathBuf,
-    /// What it is, for the title: `app: test api · creates_user`.
+    /// The name for the title: `app: test api · creates_user`.
     pub about: String,
     /// The names of the tests that a harness runs, if it lists them.
     pub tests: Vec<String>,
@@ -88,7 +88,7 @@ impl Launch {
         std::iter::once(&self.program).chain(&self.args).cloned().collect()
     }
 
-    /// What it is without the filter: `app: test api`.
+    /// The name without the filter: `app: test api`.
     pub(crate) fn target(&self) -> &str {
         self.about.split(FILTER).next().unwrap_or_default()
     }
@@ -199,7 +199,7 @@ pub fn prepare(
     Ok(launch)
 }
 
-/// What stands before the name of a test in a title.
+/// Stands before the name of a test in a title.
 const FILTER: &str = " · ";
 
 /// The package, the target, and the filter of a harness: `app: test api · creates_user`.

@@ -79,8 +79,8 @@ pub struct DiffArgs {
     pub(crate) no_unit: bool,
 
     /// Exit with 3 if a frame's total grew by more than PCT percentage points, and by more than
-    /// chance explains. That is two standard errors of the difference, if the numbers of samples are
-    /// known
+    /// chance explains. That is two standard errors of the difference, if the numbers of samples
+    /// are known
     #[arg(long, value_name = "PCT", value_parser = percent)]
     pub(crate) fail_above: Option<f64>,
 

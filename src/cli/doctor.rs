@@ -12,7 +12,7 @@ use super::io::Output;
 use super::program::{Done, Failure};
 use crate::doctor::{Finding, Severity, examine};
 
-/// What both flamegraph and cargo flamegraph examine.
+/// The options with which flamegraph and cargo flamegraph examine a machine.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DoctorArgs {
     /// Examine this machine, and the program BIN if it is named: whether it can be recorded, what
@@ -29,7 +29,7 @@ impl DoctorArgs {
     /// Examines what was asked for, or else `named`; `None` if nothing is to be examined.
     ///
     /// # Errors
-    /// Those of [`run`], or `--json` was typed alone.
+    /// The errors of [`run`], or `--json` was typed alone.
     pub(super) fn run(self, named: Option<&OsString>) -> anyhow::Result<Option<Done>> {
         match self.doctor {
             Some(program) => {

@@ -18,12 +18,13 @@ use crate::folded::Writer;
 use crate::input;
 use crate::tally::Tally;
 
-/// Write a profile for the viewer of another tool: pprof, speedscope, the Firefox Profiler, Perfetto,
-/// kcachegrind.
+/// Write a profile for the viewer of another tool: pprof, speedscope, the Firefox Profiler,
+/// Perfetto, kcachegrind.
 ///
-/// Reads whatever fg-fold reads: perf.data, perf-script text, folded stacks, graphs, and the formats
-/// of other profilers. Stacks, names and weights are exported, and the formats `firefox` and `chrome`
-/// also get the times, threads and modules of samples. Addresses and lines are not exported.
+/// Reads whatever fg-fold reads: perf.data, perf-script text, folded stacks, graphs, and the
+/// formats of other profilers. Stacks, names and weights are exported, and the formats `firefox`
+/// and `chrome` also get the times, threads and modules of samples. Addresses and lines are not
+/// exported.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-export",
@@ -40,8 +41,8 @@ pub struct ExportArgs {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// The format [default: by the end of the output's name: .pb.gz or .pprof, .json.gz for firefox,
-    /// .trace.json for chrome, .json for speedscope, .callgrind, .folded]
+    /// The format [default: by the end of the output's name: .pb.gz or .pprof, .json.gz for
+    /// firefox, .trace.json for chrome, .json for speedscope, .callgrind, .folded]
     #[arg(long, value_enum)]
     format: Option<ExportFormat>,
 

@@ -17,7 +17,7 @@ impl Failed {
         (status != 0).then_some(Failed(status))
     }
 
-    /// What happened to it.
+    /// Says how it ended.
     pub(crate) fn words(self) -> String {
         match self.0.checked_sub(128).and_then(|signal| name_of(signal.into())) {
             Some(signal) => format!("was killed by {signal}"),

@@ -25,10 +25,10 @@ use crate::tally::Tally;
 
 /// Fold samples into one line for each distinct stack.
 ///
-/// Reads perf-script text, perf.data, folded stacks, graphs and the formats of other profilers: pprof,
-/// speedscope, Firefox Profiler, V8, Chrome traces and more (--format lists them). Detects the format
-/// from the first bytes. Writes folded stacks such as `main;read;memcpy 42`, sorted. Several files are
-/// folded into one profile.
+/// Reads perf-script text, perf.data, folded stacks, graphs and the formats of other profilers:
+/// pprof, speedscope, Firefox Profiler, V8, Chrome traces and more (--format lists them). Detects
+/// the format from the first bytes. Writes folded stacks such as `main;read;memcpy 42`, sorted.
+/// Several files are folded into one profile.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-fold",
@@ -85,8 +85,8 @@ pub struct FoldArgs {
     #[arg(long, value_name = "FACTOR", value_parser = factor, conflicts_with = "split_files")]
     scale: Option<f64>,
 
-    /// Cut stacks where the tree below is lighter than WEIGHT: 500, or 0.1% of the profile. What was
-    /// cut off becomes `[other]`, so no weight is lost
+    /// Cut stacks where the tree below is lighter than WEIGHT: 500, or 0.1% of the profile. What
+    /// was cut off becomes `[other]`, so no weight is lost
     #[arg(long, value_name = "WEIGHT", value_parser = Minimum::from_str, conflicts_with = "split_files")]
     min_weight: Option<Minimum>,
 
@@ -223,7 +223,8 @@ impl FoldArgs {
     }
 }
 
-/// The paths in `list`. If there is a zero byte, each path ends in one, as `find -print0` writes them.
+/// The paths in `list`. If there is a zero byte, each path ends in one, as `find -print0` writes
+/// them.
 fn listed(list: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let Input { name, mut reader, .. } = Input::open(list)?;
     let mut text = Vec::new();

@@ -30,9 +30,9 @@ pub(crate) struct FoldingArgs {
     #[arg(long, value_name = "FUNCTION")]
     pub(crate) skip_after: Vec<String>,
 
-    /// Write the quality of the profile to FILE, as JSON: samples, losses, the shares that are good,
-    /// reach a thread root, are truncated and were sampled, the modules without names and what helps,
-    /// and all warnings
+    /// Write the quality of the profile to FILE, as JSON: samples, losses, the shares that are
+    /// good, reach a thread root, are truncated and were sampled, the modules without names and
+    /// what helps, and all warnings
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 

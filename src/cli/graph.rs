@@ -41,8 +41,9 @@ const DEFAULT_OUTPUT: &str = "flamegraph.svg";
 /// The options of flamegraph 0.6.15 that both programs take, with its defaults.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GraphOptions {
-    /// Write the graph to FILE: a page with several views if it ends in .html, a profile for another
-    /// tool if it has a name of fg-export (.pb.gz, .json.gz, .json), otherwise an SVG. May be repeated
+    /// Write the graph to FILE: a page with several views if it ends in .html, a profile for
+    /// another tool if it has a name of fg-export (.pb.gz, .json.gz, .json), otherwise an SVG. May
+    /// be repeated
     #[arg(short, long = "output", default_value = DEFAULT_OUTPUT, value_name = "FILE")]
     outputs: Vec<PathBuf>,
 

@@ -17,7 +17,7 @@ pub(crate) struct StrictArgs {
     strict: Option<Strict>,
 }
 
-/// What is demanded of a profile.
+/// A demand on a profile.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Strict {
     /// Nothing is wrong with it.

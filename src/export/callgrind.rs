@@ -1,10 +1,10 @@
 //! Stacks → the text of callgrind (valgrind's `cl-format.html`), which keeps for each function what
 //! it costs itself, and for each pair of caller and callee what the calls cost.
 //!
-//! Recursion counts once: of a function that is several times in a stack, only the first call costs.
-//! So what all calls of a function cost together, which is what callgrind_annotate shows, is its share
-//! of the profile. kcachegrind adds up what a function calls instead. It shows a function larger that
-//! calls itself through others.
+//! Recursion counts once: of a function that is several times in a stack, only the first call
+//! costs. So what all calls of a function cost together, which is what callgrind_annotate shows, is
+//! its share of the profile. kcachegrind adds up what a function calls instead. It shows a function
+//! larger that calls itself through others.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -8,9 +8,9 @@
 //!                     chrome      JSON: a flame chart for Perfetto, chrome://tracing
 //! ```
 //!
-//! An [`Export`] is a sink of folded stacks, so whatever fg-fold reads can be exported. Each distinct
-//! name is written once. The formats with times and threads take samples too. Stacks that were folded
-//! before have no times: there they follow each other.
+//! An [`Export`] is a sink of folded stacks, so whatever fg-fold reads can be exported. Each
+//! distinct name is written once. The formats with times and threads take samples too. Stacks that
+//! were folded before have no times: there they follow each other.
 
 mod callgrind;
 mod chrome;

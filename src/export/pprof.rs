@@ -22,8 +22,8 @@ pub(super) fn write(
     packed.finish().map(drop)
 }
 
-/// Location and function N + 1 are the name N, whose string has the number N + 3. The strings of the
-/// labels follow the names.
+/// Location and function N + 1 are the name N, whose string has the number N + 3. The strings of
+/// the labels follow the names.
 fn encoded(stacks: &Profile, labels: &[(String, String)]) -> Vec<u8> {
     let (kind, unit) = value_type(stacks);
     let mut all = Vec::new();

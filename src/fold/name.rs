@@ -29,8 +29,8 @@ use crate::symbols::demangle;
 /// Pushes the names of `frame`, root first. A frame has one name, unless a JIT symbol holds inlined
 /// Java methods: all but the first then end in `_[i]`.
 ///
-/// `java` says whether the thread belongs to a Java program, as its comm shows. By their modules, inlined
-/// frames have no name.
+/// `java` says whether the thread belongs to a Java program, as its comm shows. By their modules,
+/// inlined frames have no name.
 pub fn names(frame: &Frame<'_>, java: bool, config: &Config, mut push: impl FnMut(&[u8])) {
     if config.modules {
         if frame.kind != Kind::Inlined {

@@ -1,5 +1,5 @@
-//! Reads profiles of the Firefox Profiler in its processed format, as samply and profiler.firefox.com
-//! save them.
+//! Reads profiles of the Firefox Profiler in its processed format, as samply and
+//! profiler.firefox.com save them.
 //!
 //! A profile is made of tables, whose columns are lists: a sample has a stack, a stack has a frame
 //! and the stack of its caller, a frame has a function, and a function has a name. Since 2025 all

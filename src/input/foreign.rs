@@ -193,8 +193,8 @@ pub(super) struct Node {
     pub(super) weight: u64,
 }
 
-/// The name of a native function as fg-fold writes it: without arguments. One without a name has that
-/// of its module, if there is one.
+/// The name of a native function as fg-fold writes it: without arguments. One without a name has
+/// that of its module, if there is one.
 pub(super) fn native_name(symbol: &[u8], module: &[u8]) -> Vec<u8> {
     let symbol = if symbol.is_empty() { b"[unknown]" } else { symbol };
     let module = if module.is_empty() { b"[unknown]" } else { module };

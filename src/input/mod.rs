@@ -9,10 +9,10 @@
 //!                                       └ others ─ foreign ────────────┘
 //! ```
 //!
-//! To add a format of another profiler, write a file with its [`Foreign`], whose reader is a function
-//! over the bytes of an input, and add that to the list in `format.rs`. Names go through
-//! `Stacks::frame`, so that they are whole in folded text, and threads through `Stacks::thread`, so that
-//! options about threads work.
+//! To add a format of another profiler, write a file with its [`Foreign`], whose reader is a
+//! function over the bytes of an input, and add that to the list in `format.rs`. Names go through
+//! `Stacks::frame`, so that they are whole in folded text, and threads through `Stacks::thread`, so
+//! that options about threads work.
 
 mod async_profiler;
 mod austin;

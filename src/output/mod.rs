@@ -1,5 +1,5 @@
-//! Draws folded stacks as an SVG, a page of HTML, or both in one run, and writes them for other tools
-//! and as a table.
+//! Draws folded stacks as an SVG, a page of HTML, or both in one run, and writes them for other
+//! tools and as a table.
 
 pub(crate) mod html;
 pub(crate) mod index;

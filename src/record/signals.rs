@@ -108,8 +108,8 @@ mod unix {
     pub(in super::super) struct Signals {
         caught: Option<iterator::Signals>,
         handle: Option<iterator::Handle>,
-        /// The signal that came, or 0. The handler itself sets it, so it is set before the child that
-        /// got the same signal has ended.
+        /// The signal that came, or 0. The handler itself sets it, so it is set before the child
+        /// that got the same signal has ended.
         seen: Arc<AtomicUsize>,
         flags: Vec<SigId>,
     }

@@ -90,8 +90,8 @@ impl Jitdump {
     }
 
     /// The codes that came to lie at `address`, in order of time: the time, the name and the start.
-    /// Empty if the code never changed. A hostile dump may change it many thousand times; then these
-    /// are the last changes.
+    /// Empty if the code never changed. A hostile dump may change it many thousand times; then
+    /// these are the last changes.
     pub fn changes(&self, address: u64) -> Vec<(u64, &BStr, u64)> {
         const MOST: usize = 128;
         // If two codes have one time, the later one counts.

@@ -36,8 +36,8 @@ pub enum By {
     /// By the crate or namespace that their names begin with, such as `core` in
     /// `<core::option::Option<T>>::map`, or by the module of frames without a name.
     Crate,
-    /// The file that holds them, such as `/usr/bin/rg`. The folder must name frames by their modules:
-    /// [`crate::fold::Config`].
+    /// The file that holds them, such as `/usr/bin/rg`. The folder must name frames by their
+    /// modules: [`crate::fold::Config`].
     Module,
     /// The thread: the root frame of their stacks, or the one above `on-cpu` and `off-cpu`.
     Thread,

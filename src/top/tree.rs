@@ -1,7 +1,8 @@
 //! The heaviest nodes of a tree of callers, callees or paths.
 //!
 //! The tree is never built: sorted stacks are one, whose nodes are ranges. Only the nodes that are
-//! shown are looked for, the heaviest first, so a million stacks cost little more than their sorting.
+//! shown are looked for, the heaviest first, so a million stacks cost little more than their
+//! sorting.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
