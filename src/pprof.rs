@@ -12,6 +12,7 @@ pub(crate) mod profile {
     pub(crate) const FUNCTION: u64 = 5;
     pub(crate) const STRING_TABLE: u64 = 6;
     pub(crate) const TIME_NANOS: u64 = 9;
+    pub(crate) const DURATION_NANOS: u64 = 10;
     pub(crate) const PERIOD_TYPE: u64 = 11;
     pub(crate) const DEFAULT_SAMPLE_TYPE: u64 = 14;
 }

@@ -125,13 +125,16 @@ pub struct Tally {
     examples: Vec<BString>,
 }
 
-/// How a profile was recorded. What several recordings do not agree about is `None`.
+/// How a profile was recorded. A machine or a rate that several recordings do not agree about is
+/// `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// The machine.
     pub host: Option<BString>,
     /// Samples a second, if the recorder aimed at a rate.
     pub rate: Option<u64>,
+    /// When the first sample was taken, in nanoseconds since 1970. Of several recordings, the first.
+    pub began: Option<u64>,
     /// From the first to the last sample, in nanoseconds, added up.
     pub span: u64,
 }
@@ -282,6 +285,7 @@ impl Tally {
             (Some(into), Some(from)) => Some(Recorded {
                 host: into.host.filter(|host| Some(host) == from.host.as_ref()),
                 rate: into.rate.filter(|rate| Some(*rate) == from.rate),
+                began: into.began.into_iter().chain(from.began).min(),
                 span: into.span.saturating_add(from.span),
             }),
             (into, from) => into.or(from),

@@ -22,9 +22,9 @@ use crate::tally::Tally;
 /// Perfetto, kcachegrind.
 ///
 /// Reads whatever fg-fold reads: perf.data, perf-script text, folded stacks, graphs, and the
-/// formats of other profilers. Stacks, names and weights are exported, and the formats `firefox`
-/// and `chrome` also get the times, threads and modules of samples. Addresses and lines are not
-/// exported.
+/// formats of other profilers. Stacks, names and weights are exported, and the formats `firefox`,
+/// `speedscope` and `chrome` also get the threads and times of samples, `firefox` their modules,
+/// and `pprof` when the recording began and how long it took. Addresses and lines are not exported.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-export",
@@ -80,7 +80,7 @@ enum ExportFormat {
     Pprof,
     /// JSON of the Firefox Profiler, with times and threads
     Firefox,
-    /// JSON of speedscope
+    /// JSON of speedscope, with times and threads
     Speedscope,
     /// Trace events in JSON: a flame chart for Perfetto and chrome://tracing
     Chrome,
@@ -146,13 +146,14 @@ impl ExportArgs {
     fn export(&self, format: Format, output: Output) -> Result<(Output, Tally)> {
         let name = output.name.clone();
         let sink = Export::new(format, self.title(), output, name).labelled(self.labels());
-        if !format.is_timed() {
+        let folding = self.folding.config();
+        if !format.takes_samples(&folding) {
             let (sink, tally) = self.fold(sink)?;
             return Ok((sink.into_inner(), tally));
         }
         let mut config = self.config();
         config.script.pids = true;
-        let sink = sink.folding(self.folding.config());
+        let sink = sink.folding(folding);
         let FoldedInputs { sink, tally, .. } =
             feed_inputs(Self::NAME, self.quiet, &self.files, &config, |_| sink)?;
         Ok((sink.into_inner(), tally))

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! Folded ─┬▶ Export   pprof       gzipped protocol buffers: go tool pprof, Grafana, Perfetto
-//!         │           speedscope  JSON: speedscope
 //!         │           callgrind   text: callgrind_annotate, kcachegrind
-//! Sample ─┴▶          firefox     JSON: the Firefox Profiler
+//! Sample ─┴▶          speedscope  JSON: speedscope
+//!                     firefox     JSON: the Firefox Profiler
 //!                     chrome      JSON: a flame chart for Perfetto, chrome://tracing
 //! ```
 //!
 //! An [`Export`] is a sink of folded stacks, so whatever fg-fold reads can be exported. Each
-//! distinct name is written once. The formats with times and threads take samples too. Stacks that
-//! were folded before have no times: there they follow each other.
+//! distinct name is written once. The formats with times and threads take samples too. Samples
+//! without a time, and stacks that were folded before, follow each other there.
 
 mod callgrind;
 mod chrome;
@@ -66,9 +66,17 @@ impl Format {
         }
     }
 
-    /// Whether it has times and threads, so it should get samples.
-    pub fn is_timed(self) -> bool {
-        matches!(self, Format::Firefox | Format::Chrome)
+    /// Whether it has times and threads, so it should get samples that are folded as `config` says.
+    pub fn takes_samples(self, config: &fold::Config) -> bool {
+        match self {
+            Format::Firefox | Format::Chrome => true,
+            // Its profiles are threads: other root frames come from the folder.
+            Format::Speedscope => {
+                let rest = fold::Config { event: None, skip_after: Vec::new(), ..config.clone() };
+                !rest.asks_samples()
+            }
+            Format::Pprof | Format::Callgrind => false,
+        }
     }
 
     /// The largest sum of weights. Larger numbers are not exact in JavaScript and Perl.
@@ -92,6 +100,8 @@ pub struct Export<W> {
     threads: Threads,
     profile: Profile,
     labels: Vec<(String, String)>,
+    /// When the next sample without a time begins.
+    now: u64,
 }
 
 impl<W: Write> Export<W> {
@@ -111,6 +121,7 @@ impl<W: Write> Export<W> {
             output: output.into(),
             profile: Profile::default(),
             labels: Vec::new(),
+            now: 0,
         }
     }
 
@@ -145,11 +156,13 @@ impl<W: Write> Export<W> {
         self.out
     }
 
-    fn write(&mut self, timed: &Timed) -> Result<()> {
+    fn write(&mut self, timed: &Timed, tally: &Tally) -> Result<()> {
         let Export { format, title, out, output, profile, labels, .. } = self;
         let written = match format {
-            Format::Pprof => pprof::write(profile, labels, out),
-            Format::Speedscope => speedscope::write(profile, title, out),
+            Format::Pprof => {
+                pprof::write(profile, labels, &tally.recorded.clone().unwrap_or_default(), out)
+            }
+            Format::Speedscope => speedscope::write(profile, timed, title, out),
             Format::Callgrind => callgrind::write(profile, title, out),
             Format::Firefox => firefox::write(profile, timed, title, out),
             Format::Chrome => chrome::write(profile, timed, out),
@@ -171,14 +184,16 @@ impl<W: Write> FoldedSink for Export<W> {
     /// There are no samples, or more weight than the format can count.
     fn finish(&mut self, _: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         self.profile.check(self.format.most(), tally)?;
-        self.write(&Timed::default())
+        self.write(&Timed::default(), tally)
     }
 }
 
 /// For formats with times.
 impl<W: Write> SampleSink for Export<W> {
     fn sample(&mut self, _: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
-        self.threads.sample(sample);
+        let time = sample.time.or(Some(self.now));
+        self.now = self.now.saturating_add(sample.weight());
+        self.threads.sample(&Sample { time, ..*sample });
         Ok(())
     }
 
@@ -196,7 +211,7 @@ impl<W: Write> SampleSink for Export<W> {
         self.threads.count(quality, tally);
         let timed = Timed::of(lanes, &self.threads, &mut self.profile, frames);
         self.profile.check(self.format.most(), tally)?;
-        self.write(&timed)
+        self.write(&timed, tally)
     }
 }
 

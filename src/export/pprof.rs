@@ -9,22 +9,24 @@ use super::profile::Profile;
 use crate::pprof::{
     bytes, function, label, line, location, number, profile, sample, value_type, varint,
 };
+use crate::tally::Recorded;
 use crate::unit;
 
 /// Writes `profile`, each of whose samples gets all `labels`.
 pub(super) fn write(
     profile: &Profile,
     labels: &[(String, String)],
+    recorded: &Recorded,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut packed = GzEncoder::new(out, Compression::default());
-    packed.write_all(&encoded(profile, labels))?;
+    packed.write_all(&encoded(profile, labels, recorded))?;
     packed.finish().map(drop)
 }
 
 /// Location and function N + 1 are the name N, whose string has the number N + 3. The strings of
 /// the labels follow the names.
-fn encoded(stacks: &Profile, labels: &[(String, String)]) -> Vec<u8> {
+fn encoded(stacks: &Profile, labels: &[(String, String)], recorded: &Recorded) -> Vec<u8> {
     let (kind, unit) = value_type(stacks);
     let mut all = Vec::new();
     let mut message = Vec::new();
@@ -68,6 +70,13 @@ fn encoded(stacks: &Profile, labels: &[(String, String)]) -> Vec<u8> {
     let of_labels = labels.iter().flat_map(|(key, value)| [key.as_str(), value]);
     for text in ["", &kind, unit].into_iter().chain(names).chain(of_labels) {
         bytes(&mut all, profile::STRING_TABLE, text.as_bytes());
+    }
+    let times = [
+        (profile::TIME_NANOS, recorded.began.unwrap_or(0)),
+        (profile::DURATION_NANOS, recorded.span),
+    ];
+    for (field, time) in times.into_iter().filter(|(_, time)| *time > 0) {
+        number(&mut all, field, time);
     }
     all
 }

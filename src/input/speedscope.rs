@@ -1,7 +1,8 @@
 //! Reads the JSON of speedscope, which py-spy, rbspy, dotnet-trace and fg-export write.
 //!
-//! A file has one or more profiles. A *sampled* one lists stacks and their weights, an *evented*
-//! one says when functions were opened and closed.
+//! A file has one or more profiles, each of which may be that of a thread. A *sampled* one lists
+//! stacks and their weights, an *evented* one says when functions were opened and closed. Nothing
+//! ran while the stack was empty.
 
 use serde::Deserialize;
 
@@ -72,12 +73,29 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     for profile in &file.profiles {
         let (unit, scale) = unit_of(&profile.unit.0);
         to.unit(unit.as_bytes())?;
-        let name = if has_threads { &*profile.name.0 } else { "" };
-        let thread = to.thread(name, None, None);
+        let thread = match thread(&profile.name.0) {
+            (comm, pid, Some(tid)) => to.thread(comm, pid, Some(tid)),
+            (name, ..) if has_threads => to.thread(name, None, None),
+            _ => None,
+        };
         profile.push_samples(&frames, thread, scale, to)?;
         profile.push_events(&frames, thread, scale, to)?;
     }
     Ok(())
+}
+
+/// The comm, process and thread of `java pid: 123 tid: 456`: of fg-export, and of speedscope if it
+/// read `perf script` text.
+fn thread(name: &str) -> (&str, Option<u64>, Option<u64>) {
+    let split = |name, key| {
+        let (comm, id) = str::rsplit_once(name, key)?;
+        Some((comm, id.parse().ok()?))
+    };
+    let Some((rest, tid)) = split(name, " tid: ") else { return (name, None, None) };
+    match split(rest, " pid: ") {
+        Some((comm, pid)) => (comm, Some(pid), Some(tid)),
+        None => (rest, None, Some(tid)),
+    }
 }
 
 /// The unit as folded text calls it, and how many of it are one of the profile's.
@@ -101,7 +119,7 @@ impl Profile<'_> {
         to: &mut Stacks<'_>,
     ) -> Result<()> {
         let weights = self.weights.iter().copied().chain(std::iter::repeat(1.0));
-        for (sample, weight) in self.samples.iter().zip(weights) {
+        for (sample, weight) in self.samples.iter().zip(weights).filter(|(it, _)| !it.is_empty()) {
             let stack = stack(sample.iter(), frames, to)?;
             to.push(thread, stack, whole(weight * scale))?;
         }

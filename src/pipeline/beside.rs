@@ -19,7 +19,7 @@ pub(super) fn split<W: Write>(
     let mut others = Vec::new();
     for target in targets {
         match target.format {
-            Format::Export(format) if format.is_timed() => {
+            Format::Export(format) if format.takes_samples(config) => {
                 let export = Export::new(format, title, target.out, target.name);
                 exports.push(export.folding(config.clone()));
             }

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use bstr::ByteSlice;
 use flate2::read::GzDecoder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use proptest::prelude::*;
 
@@ -255,7 +255,9 @@ fn recordings_keep_their_threads_and_times() {
         let recording = golden.join(format!("{name}.data"));
         let recording = recording.to_str().unwrap();
         let folded = dir.cmd("fg-fold").args(["-q", recording]).stdout();
-        assert_eq!(back(&dir, "firefox", recording), folded, "{name}");
+        for format in ["firefox", "speedscope"] {
+            assert_eq!(back(&dir, format, recording), folded, "{name} as {format}");
+        }
     }
     let recording = golden.join("stacks.data");
     let export = |name: &str| {
@@ -292,6 +294,81 @@ fn recordings_keep_their_threads_and_times() {
     let total = |text: &[u8]| of_text(text).values().sum::<u64>();
     let periods = total(&dir.cmd("fg-fold").arg("-q").arg(&recording).stdout());
     assert!(total(&text).abs_diff(periods) * 20 < periods);
+}
+
+/// The samples of a thread are in order, at the time at which they were taken.
+#[test]
+fn speedscope_gets_a_profile_for_each_thread() {
+    let dir = Dir::new();
+    let sample = |tid, time, name| {
+        format!("t 1/{tid} [000] {time}: 1000 cpu-clock: \n\t    7f53 {name}+0x1 (/bin/a)\n\n")
+    };
+    let samples = [
+        (2, "1.000000", "a"),
+        (2, "1.000001", "a"),
+        (3, "1.000002", "c"),
+        (2, "1.000002", "b"),
+        (2, "1.000007", "a"),
+    ];
+    dir.write("in", samples.map(|(tid, time, name)| sample(tid, time, name)).concat());
+    let export = |args: &[&str]| {
+        let mut cmd = dir.cmd("fg-export").args(["-q", "--format", "speedscope", "in"]);
+        cmd = cmd.args(args);
+        let text = cmd.stdout();
+        (serde_json::from_slice::<Value>(&text).unwrap(), text)
+    };
+    let (file, text) = export(&[]);
+    let names: Vec<_> = file["shared"]["frames"].as_array().unwrap().iter().collect();
+    let stacks = |profile: &Value| {
+        let samples = profile["samples"].as_array().unwrap().iter();
+        let name = |id: &Value| names[id.as_u64().unwrap() as usize]["name"].as_str().unwrap();
+        let stack = |ids: &Value| ids.as_array().unwrap().iter().map(name).collect::<String>();
+        let weights = profile["weights"].as_array().unwrap().iter().map(|it| it.as_u64().unwrap());
+        samples.map(stack).zip(weights).collect::<Vec<_>>()
+    };
+    let said = |stacks: &[(&str, u64)]| {
+        stacks.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect::<Vec<_>>()
+    };
+    let [first, second] = &file["profiles"].as_array().unwrap()[..] else { panic!("{file}") };
+    assert_eq!(stacks(first), said(&[("a", 2000), ("b", 1000), ("", 4000), ("a", 1000)]));
+    assert_eq!(stacks(second), said(&[("", 2000), ("c", 1000)]));
+    assert_eq!(
+        (&first["name"], &first["unit"]),
+        (&"t pid: 1 tid: 2".into(), &"nanoseconds".into())
+    );
+    assert_eq!((&first["startValue"], &first["endValue"]), (&0.into(), &8000.into()));
+    assert_eq!(file["activeProfileIndex"], 0);
+    for args in [&["-q"][..], &["-q", "--pid"], &["-q", "--tid"]] {
+        let ours = dir.cmd("fg-fold").args(args).arg("in").stdout();
+        assert_eq!(dir.cmd("fg-fold").args(args).stdin(&text[..]).stdout(), ours, "{args:?}");
+    }
+    // Other root frames, which threads do not have, come from the folder.
+    let (file, _) = export(&["--split", "cpu"]);
+    assert_eq!(file["profiles"].as_array().unwrap().len(), 1);
+    assert!(file["shared"]["frames"].as_array().unwrap().contains(&json!({ "name": "cpu 0" })));
+    // Samples without a time follow each other.
+    let stack = |name| format!("t 1/2 cpu-clock: \n\t    7f53 {name}+0x1 (/bin/a)\n\n");
+    dir.write("in", ["a", "b", "b", "a", "a"].map(stack).concat());
+    let (file, _) = export(&[]);
+    let timeless = file["profiles"][0]["samples"].as_array().unwrap();
+    assert_eq!((timeless.len(), &file["profiles"][0]["weights"]), (3, &json!([1, 2, 2])));
+}
+
+#[test]
+fn pprof_says_when_it_was_recorded() {
+    let dir = Dir::new();
+    let recording = repo().join("tests/data/golden/stacks.data");
+    dir.cmd("fg-export")
+        .args(["-q", "-o", "x.pb.gz", "--report", "report"])
+        .arg(&recording)
+        .stdout();
+    let (packed, mut profile) = (dir.read("x.pb.gz"), Vec::new());
+    GzDecoder::new(&packed[..]).read_to_end(&mut profile).unwrap();
+    let report: Value = serde_json::from_slice(&dir.read("report")).unwrap();
+    assert_eq!(Some(number(&profile, 10)), report["span_ns"].as_u64());
+    // Our recorder notes the wall clock.
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!((1_750_000_000..now).contains(&(number(&profile, 9) / 1_000_000_000)));
 }
 
 #[test]

@@ -139,9 +139,12 @@ pub(crate) fn script(
     reader.tally(tally);
     script.coverage.tally(tally);
     let attr = reader.events().first().map(|event| &event.attr);
+    let first = Some(script.first).filter(|_| script.first <= script.last);
+    let clock = reader.features().clock;
     let recorded = Recorded {
         host: reader.features().hostname.clone(),
         rate: attr.filter(|attr| attr.freq()).map(|attr| attr.period_or_freq),
+        began: clock.zip(first).map(|(clock, first)| clock.wall_at(first)),
         span: script.last.saturating_sub(script.first),
     };
     let mut mine = Tally::default();
