@@ -42,37 +42,41 @@ fn the_script_of_a_page() {
     run(test, "pure.test.mjs", &[]);
 }
 
-/// The first of these browsers that is there.
-fn browser() -> Option<PathBuf> {
+/// The names of a browser, or of the program that drives it.
+const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
+const FIREFOX: &[&str] = &["firefox-esr", "firefox"];
+const WEBKIT: &[&str] = &["WebKitWebDriver"];
+
+/// The first of these programs that is there.
+fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    let names = ["chromium", "chromium-browser", "google-chrome"];
     let mut found =
         names.iter().flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)));
     found.find(|program| program.is_file())
 }
 
-/// What the tests in a browser need, or `None` and a word about it.
-fn surroundings(test: &str) -> Option<Vec<(&'static str, PathBuf)>> {
+/// What the tests in a browser of these names need, or `None` and a word about it.
+fn surroundings(test: &str, browser: &[&str]) -> Option<Vec<(&'static str, PathBuf)>> {
     let playwright = repo().join("target/page");
     if node().is_none() {
         cannot_run(test, "node 18 or newer is not installed");
         return None;
     }
-    let Some(browser) = browser() else {
-        is_not_for_here(test, "chromium is not installed");
+    let Some(browser) = program(browser) else {
+        is_not_for_here(test, &format!("{} is not installed", browser[0]));
         return None;
     };
     if !playwright.join("node_modules/playwright-core").is_dir() {
         is_not_for_here(test, "scripts/test installs playwright-core, if npm can");
         return None;
     }
-    Some(vec![("PLAYWRIGHT", playwright), ("CHROMIUM", browser)])
+    Some(vec![("PLAYWRIGHT", playwright), ("BROWSER", browser)])
 }
 
 #[test]
 fn a_page_in_a_browser() {
     let test = "a_page_in_a_browser";
-    let Some(mut surroundings) = surroundings(test) else { return };
+    let Some(mut surroundings) = surroundings(test, CHROMIUM) else { return };
     let dir = Dir::new();
     make_pages(&dir);
     surroundings.push(("PAGES", dir.path(".")));
@@ -80,11 +84,32 @@ fn a_page_in_a_browser() {
     run(test, "svg.test.mjs", &surroundings);
 }
 
+#[test]
+fn a_page_in_other_browsers() {
+    let test = "a_page_in_other_browsers";
+    let dir = Dir::new();
+    for browser in [FIREFOX, WEBKIT] {
+        let Some(mut surroundings) = surroundings(test, browser) else { continue };
+        if browser == WEBKIT && program(&["Xvfb"]).is_none() {
+            is_not_for_here(test, "Xvfb is not installed");
+            continue;
+        }
+        if dir.names().is_empty() {
+            make_pages(&dir);
+        }
+        surroundings.push(("PAGES", dir.path(".")));
+        run(test, "browser.test.mjs", &surroundings);
+        if browser == FIREFOX {
+            run(test, "svg.test.mjs", &surroundings);
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_page_while_a_program_runs() {
     let test = "a_page_while_a_program_runs";
-    let Some(mut surroundings) = surroundings(test) else { return };
+    let Some(mut surroundings) = surroundings(test, CHROMIUM) else { return };
     if !can_record(test) {
         return;
     }

@@ -5,15 +5,14 @@
 
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { test } from "node:test";
 
-const { LIVE, END, PLAYWRIGHT, CHROMIUM } = process.env;
-const { chromium } = createRequire(`${PLAYWRIGHT}/`)("playwright-core");
-const ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+import { launch } from "./launch.mjs";
+
+const { LIVE, END } = process.env;
 
 test("the page is renewed, and the zoom stays", async () => {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS.split(" ") });
+  const browser = await launch();
   const page = await browser.newPage({ viewport: { width: 1000, height: 700 } });
   const problems = [];
   page.on("pageerror", (error) => problems.push(error.stack));

@@ -3,18 +3,17 @@
 // tests/it/page.rs makes it, and names in the environment what browser.test.mjs needs too.
 
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 
-const { PAGES, PLAYWRIGHT, CHROMIUM } = process.env;
-const { chromium } = createRequire(`${PLAYWRIGHT}/`)("playwright-core");
-const ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+import { isChromium, launch } from "./launch.mjs";
+
+const { PAGES } = process.env;
 const GRAPH = pathToFileURL(`${PAGES}/profile.svg`).href;
 
 let browser;
 before(async () => {
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS.split(" ") });
+  browser = await launch();
 });
 after(() => browser.close());
 
@@ -70,23 +69,23 @@ test("a click zooms, and the address keeps that", async (context) => {
 
 test("a search ignores case unless it has capitals, and only looks at names", async (context) => {
   for (const [term, said] of [
-    ["leaf", "Matched: 75.0%"],
-    ["LEAF", "Matched: 0%"],
-    ["^other$", "Matched: 25.0%"],
-    ["ms", "Matched: 0%"],
-    ["\\W", "Matched: 0%"],
-    ["(", "Invalid regular expression: /(/i: Unterminated group"],
+    ["leaf", /^Matched: 75.0%$/],
+    ["LEAF", /^Matched: 0%$/],
+    ["^other$", /^Matched: 25.0%$/],
+    ["ms", /^Matched: 0%$/],
+    ["\\W", /^Matched: 0%$/],
+    ["(", /unterminated (group|parenthetical)$/i],
   ]) {
     const page = await open(context, { answer: term });
     await page.keyboard.press("Control+f");
-    assert.equal(await matched(page), said, term);
+    assert.match(await matched(page), said, term);
     assert.ok(await shown(page, "#matched"));
   }
   const page = await open(context, { query: "?s=leaf" });
   assert.equal(await matched(page), "Matched: 75.0%");
 });
 
-test("colours follow the scheme", async (context) => {
+test("colours follow the scheme", { skip: !isChromium }, async (context) => {
   for (const [colorScheme, paper, words] of [
     ["light", "rgb(238, 238, 238)", "rgb(0, 0, 0)"],
     ["dark", "rgb(28, 30, 34)", "rgb(230, 230, 230)"],
