@@ -209,7 +209,10 @@ impl Parser<'_> {
                     let kind = self.peek()?;
                     let length = self.out.len();
                     self.type_name()?;
-                    self.out.truncate(length);
+                    // The value of a struct starts with its type: `app.S(1, "abc")`.
+                    if self.peek()? != b'S' {
+                        self.out.truncate(length);
+                    }
                     self.value(kind)?;
                 }
                 b'X' => self.identifier()?,
@@ -231,13 +234,28 @@ impl Parser<'_> {
             b'A' => {
                 self.at += 1;
                 self.out.push('[');
-                for i in 0..self.number()? {
-                    if i > 0 {
-                        self.out.push_str(", ");
-                    }
-                    self.value(0)?;
-                }
+                self.values(kind == b'H')?;
                 self.out.push(']');
+            }
+            b'S' => {
+                self.at += 1;
+                self.out.push('(');
+                self.values(false)?;
+                self.out.push(')');
+            }
+            b'e' => {
+                self.at += 1;
+                let real = self.real()?;
+                self.out.push_str(&real.to_string());
+            }
+            b'c' => {
+                self.at += 1;
+                let real = self.real()?;
+                if !self.eat(b'c') {
+                    return None;
+                }
+                let imaginary = self.real()?;
+                self.out.push_str(&format!("{real}{imaginary:+}i"));
             }
             sign => {
                 if sign == b'N' || sign == b'i' {
@@ -258,6 +276,47 @@ impl Parser<'_> {
             }
         }
         Some(())
+    }
+
+    /// `2i1i2` is `1, 2`; of keys and their values it is `1:2`.
+    fn values(&mut self, are_pairs: bool) -> Option<()> {
+        for i in 0..self.number()? {
+            if i > 0 {
+                self.out.push_str(", ");
+            }
+            self.value(0)?;
+            if are_pairs {
+                self.out.push(':');
+                self.value(0)?;
+            }
+        }
+        Some(())
+    }
+
+    /// `N18P1` is -0x1.8p1, which is -3. A `real` has more digits than an f64 keeps.
+    fn real(&mut self) -> Option<f64> {
+        for (word, value) in
+            [(&b"NAN"[..], f64::NAN), (b"INF", f64::INFINITY), (b"NINF", f64::NEG_INFINITY)]
+        {
+            if self.text.get(self.at..)?.starts_with(word) {
+                self.at += word.len();
+                return Some(value);
+            }
+        }
+        let sign = if self.eat(b'N') { -1.0 } else { 1.0 };
+        let mut mantissa = 0.0;
+        let mut place = 1.0;
+        while let Some(digit) = self.peek().and_then(|byte| char::from(byte).to_digit(16)) {
+            mantissa += f64::from(digit) * place;
+            place /= 16.0;
+            self.at += 1;
+        }
+        if !self.eat(b'P') {
+            return None;
+        }
+        let is_small = self.eat(b'N');
+        let exponent = i32::try_from(self.number()?).ok()?;
+        Some(sign * mantissa * 2f64.powi(if is_small { -exponent } else { exponent }))
     }
 
     /// `a3_616263` is `"abc"`.
@@ -502,6 +561,19 @@ mod tests {
             ("_D8demangle15__T4testViN123Zv", "demangle.test!(-123)"),
             ("_D8demangle13__T4testVbi1Zv", "demangle.test!(true)"),
             ("_D8demangle14__T4testVai65Zv", "demangle.test!('A')"),
+            ("_D3app__T1fVde18P0ZQkFNaNbNiNfZv", "app.f!(1.5).f"),
+            ("_D3app__T1fVdeN10624DD2F1A9FBE76PN10ZQBcFNaNbNiNfZv", "app.f!(-0.001).f"),
+            ("_D3app__T1fVdeNANZQjFNaNbNiNfZv", "app.f!(NaN).f"),
+            ("_D3app__T1fVdeNINFZQkFNaNbNiNfZv", "app.f!(-inf).f"),
+            (
+                "_D3app__T1gVSQl1SS3i1a3_616263e14P1ZQBbFNaNbNiNfZv",
+                "app.g!(app.S(1, \"abc\", 2.5)).g",
+            ),
+            (
+                "_D3app__T1hVSQl1NS2S3N1neN14P1A2i3i4ZQBcFNaNbNiNfZv",
+                "app.h!(app.N((-1, null, -2.5), [3, 4])).h",
+            ),
+            ("_D3app__T2aaVHAyaiA2a1_61i1a1_62i2ZQBaFNaNbNiNfZv", "app.aa!([\"a\":1, \"b\":2]).aa"),
             (
                 "_D3std5stdio__T7writelnTAyaZQnFNfQjZv",
                 "std.stdio.writeln!(immutable(char)[]).writeln",
@@ -514,9 +586,18 @@ mod tests {
         ] {
             assert_eq!(demangle(mangled).as_deref(), Some(readable), "{mangled}");
         }
-        for other in
-            ["_D", "_D_", "_Dxyz", "_D3ab", "_D1aQ", "_DQa", "_D1a__T1bTQaZv", "_D1\u{e9}Z"]
-        {
+        for other in [
+            "_D",
+            "_D_",
+            "_D1a__T1fVde18PZv",
+            "_D1a__T1fVdeN10624DD2F1A9FBE76PN99999999999ZQBcFv",
+            "_Dxyz",
+            "_D3ab",
+            "_D1aQ",
+            "_DQa",
+            "_D1a__T1bTQaZv",
+            "_D1\u{e9}Z",
+        ] {
             assert_eq!(demangle(other), None, "{other}");
         }
     }
