@@ -79,6 +79,7 @@ fn key(loss: Loss) -> &'static str {
         Loss::Mismatched => "mismatched_modules",
         Loss::Replaced => "replaced_names",
         Loss::OtherUnit => "other_units",
+        Loss::OneWeight => "stacks_with_one_weight",
         Loss::Fraction => "fractions",
         Loss::Overflow => "overflows",
     }

@@ -35,6 +35,8 @@ pub enum Loss {
     Replaced,
     /// An input has weights in another unit than the first, so their sum means nothing.
     OtherUnit,
+    /// A stack has one weight, although the first one had two, as in a differential.
+    OneWeight,
     /// A weight was a fraction, and only the whole part counts.
     Fraction,
     /// A sum does not fit into 64 bits.
@@ -61,6 +63,10 @@ impl Loss {
             Loss::OtherUnit => (
                 "input in another unit: the sum means nothing",
                 "inputs in other units: the sum means nothing",
+            ),
+            Loss::OneWeight => (
+                "stack has one weight, although the first has two: it is drawn as unchanged",
+                "stacks have one weight, although the first has two: they are drawn as unchanged",
             ),
             Loss::Fraction => ("weight rounded down", "weights rounded down"),
             Loss::Overflow => (

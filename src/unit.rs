@@ -27,6 +27,8 @@ pub(crate) struct Unit {
     others: u64,
     /// How many inputs name none.
     without: u64,
+    /// Whether it is the unit of both weights of a differential.
+    of_differential: bool,
 }
 
 impl Unit {
@@ -61,6 +63,7 @@ impl Unit {
     pub(crate) fn note_line(&mut self, line: &[u8]) {
         if let Some(unit) = of_line(line) {
             self.note(unit);
+            self.of_differential |= is_of_differential(line) == Some(true);
         }
     }
 
@@ -72,7 +75,13 @@ impl Unit {
 
     /// The line that names the unit, if a reader could not guess it.
     pub(crate) fn line(&self) -> Option<Vec<u8>> {
-        self.known().filter(|unit| *unit != SAMPLES).map(|unit| line(unit))
+        let unit = self.known().filter(|unit| *unit != SAMPLES)?;
+        Some(if self.of_differential { line_of_differential(unit) } else { line(unit) })
+    }
+
+    /// The line that names the unit in a differential of profiles that have it.
+    pub(crate) fn line_of_differential(&self) -> Option<Vec<u8>> {
+        Unit { of_differential: true, ..self.clone() }.line()
     }
 }
 
@@ -87,9 +96,22 @@ pub(crate) fn of_line(line: &[u8]) -> Option<&BStr> {
     Some(if unit == b"0" { b"".as_bstr() } else { unit.as_bstr() })
 }
 
+/// Whether `line` is the unit of a differential, `# unit: ns 0 0`, and not that of a plain profile,
+/// `# unit: ns 0`. Unknown if it is no unit, or one without numbers.
+pub(crate) fn is_of_differential(line: &[u8]) -> Option<bool> {
+    of_line(line)?;
+    let numbers = line.trim_ascii_end().strip_suffix(END)?;
+    Some(numbers.ends_with(END))
+}
+
 /// `# unit: ns 0`, with its newline.
 pub(crate) fn line(unit: &[u8]) -> Vec<u8> {
     [START, unit, END, b"\n"].concat()
+}
+
+/// `# unit: ns 0 0`, with its newline.
+pub(crate) fn line_of_differential(unit: &[u8]) -> Vec<u8> {
+    [START, unit, END, END, b"\n"].concat()
 }
 
 /// The unit of the periods of `event`: `ns` for clocks, or else what is counted, such as `cycles`.
@@ -182,6 +204,17 @@ mod tests {
         assert_eq!(of_line(&line(b"")), Some(BStr::new("")));
         let said = |unit: &str| Unit { first: Some(unit.into()), ..Unit::default() }.line();
         assert_eq!((said("ns"), said(SAMPLES)), (Some(b"# unit: ns 0\n".to_vec()), None));
+        let mut unit = Unit::default();
+        unit.note_line(b"# unit: ns 0 0\n");
+        assert_eq!(unit.line(), Some(line_of_differential(b"ns")));
+        for (line, kind) in [
+            (&line(b"a b")[..], Some(false)),
+            (&line_of_differential(b"a b"), Some(true)),
+            (b"# unit: ns", None),
+            (b"a 0 0", None),
+        ] {
+            assert_eq!(is_of_differential(line), kind);
+        }
     }
 
     #[test]

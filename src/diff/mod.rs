@@ -224,7 +224,7 @@ impl<S: FoldedSink> FoldedSink for Differ<S> {
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         tally.lose(Loss::Fraction, self.fractions, 0);
-        if let Some(line) = self.unit.line() {
+        if let Some(line) = self.unit.line_of_differential() {
             self.next.text(&line)?;
         }
         let [before, after] = self.totals;
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn the_unit_is_passed_on_if_it_is_one() {
         let told = |before, after| diff(Config::default(), before, after);
-        assert_eq!(told("# unit: ns\na 1\n", "# unit: ns\na 2\n"), "# unit: ns 0\na 1 2\n");
+        assert_eq!(told("# unit: ns\na 1\n", "# unit: ns\na 2\n"), "# unit: ns 0 0\na 1 2\n");
         assert_eq!(told("# unit: ns\na 1\n", "# unit: cycles\na 2\n"), "a 1 2\n");
     }
 

@@ -42,6 +42,39 @@ pub struct Folded<'a> {
     pub line: &'a [u8],
 }
 
+/// Whether a profile is a differential. The line of its unit or else its first stack decides,
+/// because nothing is read twice.
+#[derive(Debug, Default)]
+pub(crate) struct Differential {
+    first: Option<bool>,
+    single: u64,
+}
+
+impl Differential {
+    /// Whether `folded`, the next stack, is one of a differential.
+    pub(crate) fn note(&mut self, folded: &Folded<'_>) -> bool {
+        let is_differential = *self.first.get_or_insert(folded.after.is_some());
+        self.single += u64::from(is_differential && folded.after.is_none());
+        is_differential
+    }
+
+    /// Notes a line that is no stack.
+    pub(crate) fn note_line(&mut self, line: &[u8]) {
+        self.first = self.first.or(unit::is_of_differential(line));
+    }
+
+    /// Whether the stacks so far are those of a differential.
+    pub(crate) fn is_known(&self) -> bool {
+        self.first == Some(true)
+    }
+
+    /// Counts the stacks with one weight in a differential. They make it likely that it is none, and
+    /// that the name of its first stack ends in a number: `GC Thread 0 12`.
+    pub(crate) fn count(&self, tally: &mut Tally) {
+        tally.lose(Loss::OneWeight, self.single, 0);
+    }
+}
+
 impl<'a> Folded<'a> {
     /// The same weights on another stack, without a line.
     pub fn with_stack<'b>(&self, stack: &'b [FrameId]) -> Folded<'b> {

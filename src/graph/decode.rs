@@ -50,7 +50,8 @@ pub(crate) fn read(
     let bytes = unpack(data).ok_or_else(broken)?;
     let graph = Decoded::parse(&bytes, frames).ok_or_else(broken)?;
     if !graph.unit.is_empty() {
-        sink.text(&unit::line(graph.unit))?;
+        let line = if graph.differential { unit::line_of_differential } else { unit::line };
+        sink.text(&line(graph.unit))?;
     }
     graph.push(frames, sink, tally)?.ok_or_else(broken)
 }

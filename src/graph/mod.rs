@@ -37,7 +37,7 @@ pub(crate) use names::{Names, Path};
 pub(crate) use tree::{CallTree, Sequence, Weight};
 
 use crate::error::Result;
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::{Differential, Folded, FoldedSink};
 use crate::sample::FrameTable;
 use crate::tally::Tally;
 use crate::unit::Unit;
@@ -68,7 +68,7 @@ pub(crate) struct Graph {
     path: Path,
     store: Store,
     /// Unknown before the first stack.
-    differential: Option<bool>,
+    differential: Differential,
     unit: Unit,
 }
 
@@ -104,14 +104,14 @@ impl Graph {
             names: Names::default(),
             path: Path::default(),
             store: Store::new(order),
-            differential: None,
+            differential: Differential::default(),
             unit: Unit::default(),
         }
     }
 
     /// The base64 text that a picture carries, or nothing if there are no stacks.
     pub(crate) fn encode(self) -> Result<Vec<u8>> {
-        let differential = self.differential.unwrap_or(false);
+        let differential = self.differential.is_known();
         let mut columns = encode::Columns::default();
         match self.store {
             Store::Sequence(stacks) => stacks.visit(|stack, weight| columns.add(stack, weight)),
@@ -135,9 +135,9 @@ impl Graph {
 }
 
 impl FoldedSink for Graph {
-    /// Adds a stack. The graph is a differential if its first stack has two weights.
+    /// Adds a stack. The unit or else the first stack decides whether the graph is a differential.
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
-        self.differential.get_or_insert(folded.after.is_some());
+        self.differential.note(folded);
         if folded.stack.is_empty() {
             return Ok(());
         }
@@ -151,6 +151,7 @@ impl FoldedSink for Graph {
     /// Notes the unit of a `# unit: …` line.
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.unit.note_line(line);
+        self.differential.note_line(line);
         Ok(())
     }
 

@@ -39,7 +39,7 @@ use names::DrawnNames;
 pub use svg::frame_attributes;
 
 use crate::error::{Error, Result};
-use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
+use crate::folded::{Differential, Folded, FoldedSink, OFF_CPU, ON_CPU};
 pub use crate::graph::Order;
 use crate::graph::{CallTree, Graph, Path, Sequence, Store, Weight};
 use crate::sample::{FrameId, FrameTable};
@@ -64,9 +64,9 @@ const MOST_CARRIED: usize = 8 << 20;
 
 /// Collects folded stacks and draws them when it is finished.
 ///
-/// The profile is a differential if its first stack has two weights. Its boxes are as wide as the
-/// second weight, and their colours show the difference. A stack with one weight then counts as
-/// unchanged. In a plain profile, the first of two numbers belongs to the last frame's name.
+/// The profile is a differential if its unit (`# unit: ns 0 0`) or else its first stack has two
+/// weights. Its boxes are as wide as the second weight, and their colours show the difference. A
+/// stack with one weight then counts as unchanged. In a plain profile, the first of two numbers belongs to the last frame's name.
 ///
 /// Memory: each distinct name once; for each distinct stack 28 bytes, and 4 for each frame that it
 /// does not share with the one before; at the end, the lines that are wide enough to be drawn. Up
@@ -81,8 +81,7 @@ pub struct Renderer<W> {
     /// The stacks that the SVG carries.
     carried: Option<Graph>,
     store: Store,
-    /// Unknown before the first stack.
-    differential: Option<bool>,
+    differential: Differential,
     seen: Count,
     total: Weight,
     texts: u64,
@@ -122,7 +121,7 @@ impl<W: Write> Renderer<W> {
             base,
             carried,
             store,
-            differential: None,
+            differential: Differential::default(),
             seen: Count::default(),
             total: Weight::default(),
             texts: 0,
@@ -327,7 +326,7 @@ pub(crate) fn is_time(root: &[u8]) -> bool {
 
 impl<W: Write> FoldedSink for Renderer<W> {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
-        let differential = *self.differential.get_or_insert(folded.after.is_some());
+        let differential = self.differential.note(folded);
         self.fractions += u64::from(folded.has_fraction());
         let mut room = std::mem::take(&mut self.plain);
         let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
@@ -341,6 +340,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
 
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.unit.note_line(line);
+        self.differential.note_line(line);
         if let Some(carried) = &mut self.carried {
             carried.text(line)?;
         }
@@ -349,7 +349,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        let differential = self.differential.unwrap_or(false);
+        let differential = self.differential.is_known();
         let has_vanished = differential && self.config.order == Order::Frames;
         if self.total.after == 0 && !(has_vanished && self.total.before > 0) {
             return Err(self.nothing(tally));
@@ -365,6 +365,7 @@ impl<W: Write> FoldedSink for Renderer<W> {
         tally.lose(Loss::NoStack, self.nameless.items, self.nameless.weight);
         tally.lose(Loss::Replaced, self.names.names.replaced(), 0);
         tally.lose(Loss::Fraction, self.fractions, 0);
+        self.differential.count(tally);
         if let Some(unit) = self.unit.known().map(|unit| unit.to_string()) {
             self.count_in(&unit);
         } else if self.times {

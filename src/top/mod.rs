@@ -25,7 +25,7 @@ use crate::folded::{Folded, FoldedSink, OFF_CPU, ON_CPU};
 use crate::sample::{FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
-use crate::unit::Unit;
+use crate::unit::{self, Unit};
 
 /// How frames are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,6 +128,7 @@ impl FoldedSink for Top {
 
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.unit.note_line(line);
+        self.differential = self.differential.or(unit::is_of_differential(line));
         Ok(())
     }
 

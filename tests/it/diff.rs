@@ -118,7 +118,7 @@ fn the_unit_of_samples_reaches_the_graph() {
     let diff = |args: &[&str]| dir.cmd("fg-diff").args(["a", "b"]).args(args).stdout();
     assert_eq!(diff(&["--no-unit"]), "app;f 20 20\n");
     let told = diff(&[]);
-    assert_eq!(told, "# unit: ns 0\napp;f 20 20\n");
+    assert_eq!(told, "# unit: ns 0 0\napp;f 20 20\n");
     let graph = dir.cmd("fg-render").stdin(&told).stdout();
     assert!(graph.contains_str("<title>f (20 ns, "), "{graph}");
 }

@@ -279,6 +279,25 @@ fn a_number_at_the_end_of_a_name_is_no_weight() {
 }
 
 #[test]
+fn the_unit_decides_before_the_first_stack_does() {
+    let dir = Dir::new();
+    // fg-fold writes a unit with one weight, fg-diff one with two.
+    let title = |profile: &str| {
+        let svg = dir.cmd("fg-render").stdin(profile).run();
+        svg.code(0).stdout.contains_str("GC Thread 0\u{200b} (12")
+    };
+    assert!(title("# unit: ns 0\nGC Thread 0 12\nmain 3\n"));
+    assert!(!title("# unit: ns 0 0\nGC Thread 0 12\nmain 3 3\n"));
+    // Without a unit, the first stack may be mistaken.
+    let mistaken = "GC Thread 0 12\nmain 3\nmain;f 5\n";
+    for format in ["svg", "html"] {
+        let run = dir.cmd("fg-render").args(["--format", format]).stdin(mistaken).run();
+        run.code(0).says("2 stacks have one weight, although the first has two");
+    }
+    dir.cmd("fg-render").args(["--strict"]).stdin(mistaken).run().code(3);
+}
+
+#[test]
 fn a_narrow_child_does_not_make_its_parent_a_differential() {
     let svg = render(
         Config { min_width: 10.0, ..Config::default() },

@@ -27,7 +27,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::{Differential, Folded, FoldedSink};
 use crate::graph::{Graph, Order};
 use crate::render::{self, is_time};
 use crate::sample::{FrameId, FrameTable};
@@ -148,7 +148,7 @@ impl Notes {
 
 /// Collects folded stacks, and writes the page when it is finished.
 ///
-/// The profile is a differential if its first stack has two weights.
+/// The profile is a differential if its unit (`# unit: ns 0 0`) or else its first stack has two weights.
 ///
 /// Memory: that of the graph, and the page.
 pub(crate) struct Page<W> {
@@ -157,7 +157,7 @@ pub(crate) struct Page<W> {
     out: W,
     output: String,
     graph: Graph,
-    differential: Option<bool>,
+    differential: Differential,
     /// Whether all stacks are time on or off the processor.
     times: bool,
     weight: u64,
@@ -182,7 +182,7 @@ impl<W: Write> Page<W> {
             input: input.into(),
             out,
             output: output.into(),
-            differential: None,
+            differential: Differential::default(),
             times: true,
             weight: 0,
             seen: render::Seen::default(),
@@ -199,7 +199,7 @@ impl<W: Write> Page<W> {
 
 impl<W: Write> FoldedSink for Page<W> {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
-        let differential = *self.differential.get_or_insert(folded.after.is_some());
+        let differential = self.differential.note(folded);
         self.fractions += u64::from(folded.has_fraction());
         let mut room = std::mem::take(&mut self.plain);
         let folded = if differential { *folded } else { folded.plain(frames, &mut room) };
@@ -217,6 +217,7 @@ impl<W: Write> FoldedSink for Page<W> {
 
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.seen.texts += 1;
+        self.differential.note_line(line);
         self.graph.text(line)
     }
 
@@ -225,6 +226,7 @@ impl<W: Write> FoldedSink for Page<W> {
             return Err(self.seen.nothing(&self.input, tally));
         }
         tally.lose(Loss::Fraction, self.fractions, 0);
+        self.differential.count(tally);
         if self.times && self.notes.unit.is_none() {
             self.notes.unit = Some("ns".into());
         }
