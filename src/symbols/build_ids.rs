@@ -10,6 +10,9 @@ use super::path::{file_path, is_anonymous, process, relative, running};
 use super::vdso;
 use crate::mapped::Bytes;
 
+/// The most files whose build ids are remembered. A build makes new ones without end.
+const MOST: usize = 4096;
+
 /// The build id of each file that running processes map.
 #[derive(Default)]
 pub(crate) struct BuildIds {
@@ -66,6 +69,28 @@ impl BuildIds {
             let bytes = Bytes::map(place).ok()?;
             Elf::parse(&bytes)?.build_id().map(<[u8]>::to_vec)
         };
+        if self.known.len() >= MOST {
+            self.known.clear();
+        }
         self.known.entry((path.to_owned(), stamp)).or_insert_with(read).clone()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_remembered_up_to_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ids = BuildIds::default();
+        for n in 0..=MOST {
+            let path = folder.path().join(n.to_string());
+            std::fs::write(&path, "").unwrap();
+            let identity = Identity::of_path(path.to_str().unwrap().as_bytes());
+            assert_eq!(ids.of(&identity, u32::MAX), None);
+            assert!((1..=MOST).contains(&ids.known.len()));
+        }
+        assert_eq!(ids.known.len(), 1);
     }
 }

@@ -22,7 +22,8 @@ use super::vdso;
 
 use crate::lock::lock;
 
-/// Why names are missing. The files have their recorded names, each once, in order.
+/// Why names are missing. The files have their recorded names, each once, in order; of each kind
+/// the first few thousand that were met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Warnings {
     /// The file is not the recorded build, or it changed since, so its names were not used.
@@ -40,6 +41,9 @@ pub struct Warnings {
     /// Maps of JITs that are not believed, and why.
     pub doubted: Vec<(PathBuf, Doubt)>,
 }
+
+/// The most files that are known to be missing, and the most names in each of the [`Warnings`].
+pub(crate) const MOST_MISSING: usize = 4096;
 
 /// Why a module has no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,11 +155,13 @@ impl Loader {
     }
 
     /// Closes the modules that nobody else holds.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the live unwinder's"))]
     pub(crate) fn release(&self) {
         let is_held = |module: &Arc<Module>| Arc::strong_count(module) > 1;
         lock(&self.opened).retain(|_, module| is_held(module));
-        lock(&self.kept).retain(|_, module| module.as_ref().is_none_or(is_held));
+        let mut kept = lock(&self.kept);
+        // A server is asked again only for what was missing long ago.
+        let keeps_missing = kept.len() < MOST_MISSING;
+        kept.retain(|_, module| module.as_ref().map_or(keeps_missing, is_held));
     }
 
     /// How many modules are open.
@@ -187,9 +193,10 @@ impl Loader {
             Lack::Elsewhere => &mut warnings.elsewhere,
             Lack::Missing => &mut warnings.missing,
         };
-        if !list.iter().any(|known| known == name) {
-            list.push(name.into());
-            list.sort_unstable();
+        if let Err(place) = list.binary_search_by(|known| known.as_slice().cmp(name))
+            && list.len() < MOST_MISSING
+        {
+            list.insert(place, name.into());
         }
     }
 
@@ -208,9 +215,10 @@ impl Loader {
     pub(super) fn doubt(&self, map: &Path, doubt: Doubt) {
         let doubted = &mut lock(&self.warnings).doubted;
         let fresh = (map.to_owned(), doubt);
-        if !doubted.contains(&fresh) {
-            doubted.push(fresh);
-            doubted.sort_unstable();
+        if let Err(place) = doubted.binary_search(&fresh)
+            && doubted.len() < MOST_MISSING
+        {
+            doubted.insert(place, fresh);
         }
     }
 
@@ -364,6 +372,24 @@ mod tests {
         absent.build_id = Some(vec![1]);
         assert!(loader.module(&absent, None).is_none());
         assert_eq!(loader.warnings().missing, ["/no/such/file"]);
+    }
+
+    #[test]
+    fn missing_files_are_remembered_up_to_a_bound() {
+        let loader = Loader::new(Config::default());
+        for n in 0..2 * MOST_MISSING {
+            let mut absent = Identity::of_path(format!("/no/such/{n}").as_bytes());
+            absent.build_id = Some(n.to_le_bytes().to_vec());
+            assert!(loader.module(&absent, None).is_none());
+            loader.doubt(Path::new(&format!("/tmp/perf-{n}.map")), Doubt::NoFile);
+            if n % 100 == 0 {
+                loader.release();
+                assert!(lock(&loader.kept).len() <= MOST_MISSING);
+            }
+        }
+        let warnings = loader.warnings();
+        assert_eq!([warnings.missing.len(), warnings.doubted.len()], [MOST_MISSING; 2]);
+        assert!(warnings.missing.is_sorted());
     }
 
     #[test]

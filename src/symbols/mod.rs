@@ -83,7 +83,7 @@ pub(crate) use kallsyms::running_build_id;
 pub(crate) use kernel_table::KernelTable;
 pub(crate) use kernel_table::{KernelSymbol, KernelSymbols, Reference};
 pub use loader::Loader;
-pub(crate) use loader::{Doubt, Warnings};
+pub(crate) use loader::{Doubt, MOST_MISSING, Warnings};
 pub use module::Module;
 pub(crate) use origin::Origin;
 pub use perf_map::PerfMap;

@@ -1,7 +1,7 @@
 //! Tracks the address space of every process and the name of every thread, as the recording goes
 //! on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
@@ -12,7 +12,7 @@ use crate::sample::printable;
 use crate::symbols::{Identity, Inode, KernelSymbol, Loader, ends_in_call};
 
 use super::generated::Generated;
-use super::gone::Gone;
+use super::gone::{Gone, KEPT_MAPS};
 use super::modules::{Hit, Mapped, ModuleId, Modules, Shown};
 use super::processes::Processes;
 
@@ -20,7 +20,9 @@ use super::processes::Processes;
 #[derive(Default)]
 pub(crate) struct Spaces {
     spaces: HashMap<u32, Space>,
-    comms: HashMap<u32, u32>,
+    /// The name of each thread. A name gets a number only once a sample has it: a program may call
+    /// itself anything, a million times.
+    comms: HashMap<u32, Arc<[u8]>>,
     /// How many names of threads had control characters.
     replaced: u64,
     names: Interner,
@@ -36,6 +38,8 @@ pub(crate) struct Spaces {
     pub(crate) kernel: Kernel,
     pub(crate) processes: Processes,
     gone: Gone,
+    /// Processes that ended long ago, but whose code has no names yet.
+    nameless: HashSet<u32>,
 }
 
 /// The kernel, as the recording describes it.
@@ -138,7 +142,8 @@ impl Spaces {
         self.clock = self.clock.or(features.clock);
         for BuildId { path, id, .. } in &features.build_ids {
             let known = self.build_ids.entry(path.clone()).or_default();
-            if !known.contains(id) {
+            // More than one say nothing: see `build_id`.
+            if known.len() < 2 && !known.contains(id) {
                 known.push(id.clone());
             }
         }
@@ -169,8 +174,8 @@ impl Spaces {
     /// The number of a thread's name. A thread without a name is called `:4711`, as perf does.
     pub(crate) fn comm(&mut self, pid: Option<u32>, tid: Option<u32>) -> u32 {
         let Some(tid) = tid else { return self.names.intern(b"") };
-        if let Some(&known) = self.comms.get(&tid).or_else(|| self.comms.get(&pid?)) {
-            return known;
+        if let Some(known) = self.comms.get(&tid).or_else(|| self.comms.get(&pid?)) {
+            return self.names.intern(known);
         }
         let name = match tid {
             0 => "swapper".into(),
@@ -192,8 +197,7 @@ impl Spaces {
     pub(crate) fn rename(&mut self, pid: u32, tid: u32, comm: &BStr, exec: bool) {
         let printable = printable(comm);
         self.replaced += u64::from(*printable != **comm);
-        let name = self.names.intern(&printable);
-        self.comms.insert(tid, name);
+        self.comms.insert(tid, printable.as_ref().into());
         if exec {
             self.gone.executes(pid);
             let space = self.space(pid);
@@ -205,10 +209,12 @@ impl Spaces {
 
     pub(crate) fn fork(&mut self, task: &Task) {
         self.gone.begins(task);
-        if let Some(&name) = self.comms.get(&task.ptid) {
-            self.comms.insert(task.tid, name);
+        if let Some(name) = self.comms.get(&task.ptid) {
+            self.comms.insert(task.tid, name.clone());
         }
         if task.pid != task.ppid {
+            self.nameless.remove(&task.pid);
+            let has_code = self.spaces.get(&task.pid).is_some_and(|space| space.has_code);
             let parent = self.spaces.get(&task.ppid);
             let copy = |parent: &Space| Space {
                 maps: parent.maps.clone(),
@@ -216,23 +222,52 @@ impl Spaces {
                 program: parent.program.clone(),
                 ..Space::default()
             };
-            self.spaces.insert(task.pid, parent.map(copy).unwrap_or_default());
+            let space = parent.map(copy).unwrap_or_default();
+            self.spaces.insert(task.pid, Space { has_code, ..space });
         }
     }
 
-    /// Notes that a thread has ended, and forgets one that ended long ago. Returns its process if
-    /// that was forgotten too.
-    pub(crate) fn exit(&mut self, task: &Task) -> Option<u32> {
-        let thread = self.gone.ends(task)?;
-        self.comms.remove(&thread.tid);
-        let pid = thread.process?;
-        if self.spaces.get(&pid).is_some_and(|space| space.has_code) {
-            return None;
+    /// Notes that a thread has ended, and forgets those that ended long ago. Returns the processes
+    /// among them.
+    pub(crate) fn exit(&mut self, task: &Task) -> Vec<u32> {
+        let spaces = &self.spaces;
+        self.gone.ends(task, |pid| spaces.get(&pid).map_or(0, Space::size));
+        let mut forgotten = Vec::new();
+        while let Some(thread) = self.gone.take_old() {
+            self.comms.remove(&thread.tid);
+            let Some(pid) = thread.process else { continue };
+            if self.spaces.get(&pid).is_some_and(|space| space.has_code) {
+                self.nameless.insert(pid);
+            } else {
+                self.forget(pid);
+                forgotten.push(pid);
+            }
         }
-        self.spaces.remove(&pid);
+        forgotten
+    }
+
+    /// The processes that ended long ago and may still be asked for the names of their code. Once
+    /// that was done, [`Spaces::forget`] them.
+    pub(crate) fn take_nameless(&mut self) -> HashSet<u32> {
+        std::mem::take(&mut self.nameless)
+    }
+
+    /// Forgets a process that is gone.
+    pub(crate) fn forget(&mut self, pid: u32) {
+        let space = self.spaces.remove(&pid);
         self.processes.forget(pid);
-        self.generated.forget(pid);
-        Some(pid)
+        self.generated.forget(pid, space.and_then(|space| space.jitdump));
+    }
+
+    /// Forgets the modules that no process shows any more, if there are many. Returns whether it
+    /// looked.
+    pub(crate) fn release(&mut self) -> bool {
+        self.modules.release(|pid| self.spaces.contains_key(&pid))
+    }
+
+    /// Whether a module was not forgotten.
+    pub(crate) fn has(&self, id: ModuleId) -> bool {
+        self.modules.has(id)
     }
 
     /// How many threads and processes are known.
@@ -302,6 +337,11 @@ impl Spaces {
 }
 
 impl Space {
+    /// How many maps it keeps.
+    fn size(&self) -> usize {
+        self.maps.len() + self.before.len()
+    }
+
     /// Whether the recording has maps of this process.
     pub(crate) fn has_maps(&self) -> bool {
         !self.maps.is_empty()
@@ -399,6 +439,11 @@ impl Space {
 
     /// Adds a map that replaces all others at its addresses.
     fn put(&mut self, map: Map) {
+        // The recording does not say what was unmapped. This is more than the kernel allows at one
+        // time, so most of them are gone.
+        if self.maps.len() > KEPT_MAPS {
+            self.maps.clear();
+        }
         let covered: Vec<u64> = self
             .maps
             .range(..map.end)
@@ -571,6 +616,33 @@ mod tests {
             spaces.exit(&task(80_000 + n, 80_000 + n));
         }
         assert_eq!([70_000, 1].map(|pid| spaces.spaces.contains_key(&pid)), [true, true]);
+    }
+
+    #[test]
+    fn maps_and_names_that_a_program_makes_without_end_are_forgotten() {
+        let mut spaces = Spaces::default();
+        let task = |pid: u32| Task { pid, ppid: 1, tid: pid, ptid: 1, time: 0 };
+        for n in 0..10_000 {
+            spaces.rename(1, 1, n.to_string().as_bytes().into(), false);
+        }
+        let last = spaces.comm(Some(1), Some(1));
+        assert_eq!((spaces.comm_name(last), last), ("9999".into(), 0));
+        // It forks children that have as many maps, and end.
+        for n in 0..KEPT_MAPS as u64 / 4 {
+            spaces.space(1).put(map(0x1000 * n, 0x1000, 1));
+        }
+        for pid in 2..12 {
+            spaces.fork(&task(pid));
+            spaces.exit(&task(pid));
+        }
+        assert_eq!(spaces.spaces.len(), 1 + 4);
+        assert_eq!(spaces.files(11).count(), KEPT_MAPS / 4);
+        // It maps code at ever new addresses.
+        for n in 0..3 * KEPT_MAPS as u64 {
+            spaces.space(1).put(map(0x1000 * n, 0x1000, 1));
+            assert!(spaces.space(1).maps.len() <= KEPT_MAPS + 1);
+        }
+        assert!(lookup(&mut spaces.space(1).maps, 0x1000 * (3 * KEPT_MAPS as u64 - 1)).is_some());
     }
 
     #[test]

@@ -121,9 +121,13 @@ impl Generated {
         is_new
     }
 
-    /// Forgets the code of a process that is gone.
-    pub(super) fn forget(&mut self, pid: u32) {
+    /// Forgets the code of a process that is gone, and that in its jitdump.
+    pub(super) fn forget(&mut self, pid: u32, dump: Option<BString>) {
         self.running.remove(&pid);
+        if let Some(dump) = dump {
+            self.dumps.remove(&dump);
+            self.dumped.retain(|(path, _), _| *path != dump);
+        }
     }
 
     /// The bytes before `address`, if they are known.

@@ -56,10 +56,10 @@ impl Live {
             Record::Fork(task) => self.spaces.fork(task),
             Record::Exit(task) => {
                 self.stack_extent.forget(task.tid);
-                if let Some(pid) = self.spaces.exit(task) {
+                for pid in self.spaces.exit(task) {
                     self.loader.forget(pid);
                 }
-                if self.spaces.modules.release() {
+                if self.spaces.release() {
                     self.loader.release();
                 }
             }

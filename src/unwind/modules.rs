@@ -70,19 +70,26 @@ impl Modules {
     }
 
     /// Forgets modules that no map shows any more. A build runs its compiler a thousand times, so
-    /// those that were hit lately stay. Looks only once many modules are new, and returns whether
-    /// it did.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the live unwinder's"))]
-    pub(super) fn release(&mut self) -> bool {
+    /// those that were hit lately stay, and so does code without a file, which may still get names,
+    /// while its process `is_known`. Looks only once many modules are new, and returns whether it
+    /// did.
+    pub(super) fn release(&mut self, is_known: impl Fn(u32) -> bool) -> bool {
         if self.fresh < MANY {
             return false;
         }
         self.fresh = 0;
         self.list.retain(|_, module| {
-            Arc::strong_count(&module.shown) > 1 || std::mem::take(&mut module.is_recent)
+            Arc::strong_count(&module.shown) > 1
+                || std::mem::take(&mut module.is_recent)
+                || module.file.is_none() && is_known(module.pid)
         });
         self.known.retain(|_, id| self.list.contains_key(id));
         true
+    }
+
+    /// Whether it was not forgotten.
+    pub(super) fn has(&self, id: ModuleId) -> bool {
+        self.list.contains_key(&id)
     }
 
     /// How many modules are held.

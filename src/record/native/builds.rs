@@ -19,6 +19,10 @@ use crate::perf_data::{Clock, Mmap};
 use crate::symbols::BuildIds;
 use crate::unwind::identity;
 
+/// The most files whose build ids are written again at the end of a recording. Each record of a map
+/// has them, too.
+const MOST_TOLD: usize = 1 << 14;
+
 /// The builds of a recording.
 pub(super) struct Builds {
     pub(super) clock: Clock,
@@ -45,7 +49,7 @@ impl Builds {
         file.mapped = Some(self.clock.wall_at(time));
         let id = self.ids.of(&file, mmap.pid)?;
         let told = (file.path, id);
-        if !self.told.contains(&told) {
+        if self.told.len() < MOST_TOLD && !self.told.contains(&told) {
             self.told.insert(told.clone());
         }
         Some(told.1)

@@ -21,34 +21,34 @@ pub(super) struct Named {
 }
 
 /// A range of the frames that have names.
-type Range = (u32, u32);
+pub(super) type Range = (u32, u32);
 
 /// The table of addresses. Their ids are indices.
 pub(super) struct Addresses {
-    keys: Vec<Key>,
-    ids: FastMap<Key, u32>,
+    pub(super) keys: Vec<Key>,
+    pub(super) ids: FastMap<Key, u32>,
     /// The frames of each address in `named`. New addresses have none yet.
-    ranges: Vec<Range>,
-    named: Vec<Named>,
+    pub(super) ranges: Vec<Range>,
+    pub(super) named: Vec<Named>,
     /// The frames of addresses whose code changed, each with the time from which they hold.
-    then: FastMap<u32, Vec<(u64, Range)>>,
+    pub(super) then: FastMap<u32, Vec<(u64, Range)>>,
     no_inline: bool,
     naming: Naming,
     addresses: bool,
     live: bool,
     /// Which addresses are in code without a file.
-    is_code: Vec<bool>,
+    pub(super) is_code: Vec<bool>,
     /// Addresses that have a placeholder until their names are known.
-    unsettled: Vec<u32>,
+    pub(super) unsettled: Vec<u32>,
     /// Addresses that a jitdump names. The JIT may still place other code there.
-    dumped: Vec<u32>,
+    pub(super) dumped: Vec<u32>,
     /// How many names had control characters.
     replaced: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    owner: Owner,
+pub(super) struct Key {
+    pub(super) owner: Owner,
     /// The address that is looked up: in the module's own address space, or the sampled one if
     /// there is no file.
     lookup: u64,
@@ -59,7 +59,7 @@ struct Key {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Owner {
+pub(super) enum Owner {
     Truncated,
     Kernel,
     Module(ModuleId),
@@ -394,10 +394,19 @@ impl Addresses {
         }
     }
 
-    /// Looks up addresses again that had no names while the recording went on. JITs write their
-    /// maps late, Java at its end.
-    pub(super) fn settle(&mut self, spaces: &Spaces, loader: &Loader, frames: &mut FrameTable) {
-        let mut ids = std::mem::take(&mut self.unsettled);
+    /// Looks up addresses again, of the processes that are meant, that had no names while the
+    /// recording went on. JITs write their maps late, Java at its end.
+    pub(super) fn settle(
+        &mut self,
+        is_meant: impl Fn(u32) -> bool,
+        spaces: &Spaces,
+        loader: &Loader,
+        frames: &mut FrameTable,
+    ) {
+        let (mut ids, others): (Vec<u32>, Vec<u32>) = std::mem::take(&mut self.unsettled)
+            .into_iter()
+            .partition(|&id| self.process(id, spaces).is_none_or(&is_meant));
+        self.unsettled = others;
         let keys = std::mem::take(&mut self.keys);
         ids.sort_by_key(|&id| keys[id as usize].owner);
         for group in ids.chunk_by(|&a, &b| keys[a as usize].owner == keys[b as usize].owner) {

@@ -18,6 +18,7 @@
 use std::collections::HashMap;
 
 use super::Waiting;
+use super::addresses::Addresses;
 
 /// The most samples that wait for their user parts: at 997 Hz, a minute of a thread that stays in
 /// the kernel. perf has no limit.
@@ -76,6 +77,13 @@ impl Deferred {
         let mut threads: Vec<_> = self.held.drain().collect();
         threads.sort_by_key(|(tid, _)| *tid);
         threads.into_iter().flat_map(|(_, held)| held).collect()
+    }
+
+    /// The addresses have new numbers, by their old ones. Those of the kernel are never forgotten.
+    pub(super) fn renumber(&mut self, numbers: &[Option<u32>]) {
+        for id in self.held.values_mut().flatten().flat_map(|held| &mut held.stack) {
+            *id = numbers.get(*id as usize).copied().flatten().unwrap_or(Addresses::TRUNCATED);
+        }
     }
 
     fn take(&mut self, tid: Option<u32>) -> Vec<Held> {

@@ -9,12 +9,14 @@
 //!
 //! Addresses are named in batches, because symbol tables and DWARF are read fastest that way.
 //! Samples wait as numbers until there are 64 Ki of them or the recording ends. An address is
-//! resolved once, whatever the number of batches. While a recording goes on, generated code is
-//! resolved again, because JITs write their names late.
+//! resolved once, whatever the number of batches, unless it was forgotten: after a batch we keep
+//! nothing of processes that ended long ago. While a recording goes on, generated code is resolved
+//! again, because JITs write their names late.
 
 mod addresses;
 mod coverage;
 mod deferred;
+mod forget;
 mod nameless;
 mod naming;
 mod needs_perf;
@@ -57,8 +59,8 @@ const ENOUGH: usize = 64;
 /// [`Error::NeedsPerf`](crate::error::Error::NeedsPerf), before any sample is pushed, if only perf
 /// can help.
 ///
-/// Memory: a batch of samples as numbers, the distinct addresses and their names, and the pages of
-/// modules' symbols that are read.
+/// Memory: a batch of samples as numbers, the distinct addresses of the programs that run and their
+/// names, and the pages of modules' symbols that are read.
 pub(crate) fn script(
     mut reader: Reader,
     config: &Config,
@@ -135,7 +137,7 @@ pub(crate) fn script(
     let unmatched = script.deferred.end();
     script.complete(unmatched, None, tally);
     script.flush(frames, sink, tally)?;
-    script.addresses.settle(&script.spaces, &loader, frames);
+    script.addresses.settle(|_| true, &script.spaces, &loader, frames);
     reader.tally(tally);
     script.coverage.tally(tally);
     let attr = reader.events().first().map(|event| &event.attr);
@@ -151,11 +153,9 @@ pub(crate) fn script(
     mine.recorded = Some(recorded);
     mine.remedies = warnings::remedies(&loader.warnings()).collect();
     tally.absorb(mine);
-    let is_nameless = |id| {
-        let mut named = script.addresses.frames(id, None).iter();
-        named.any(|named| frames.symbol(named.frame) == "[unknown]")
-    };
-    let hints = script.nameless.hints(&script.addresses, &script.spaces, &loader, is_nameless);
+    let Script { nameless, addresses, spaces, .. } = &mut script;
+    nameless.settle(|_| true, addresses, spaces, frames);
+    let hints = nameless.hints(spaces, &loader);
     warnings::say(&reader, &loader, &hints);
     let missing = loader.warnings();
     let unnamed = missing.mismatched.len() + missing.elsewhere.len();
@@ -258,7 +258,7 @@ impl Script<'_> {
             Record::Exit(task) => {
                 let unmatched = self.deferred.exit(task.tid);
                 self.complete(unmatched, None, tally);
-                if let Some(pid) = self.spaces.exit(&task) {
+                for pid in self.spaces.exit(&task) {
                     self.loader.forget(pid);
                 }
             }
@@ -447,6 +447,7 @@ impl Script<'_> {
             sink.sample(frames, &sample)?;
         }
         self.stacks.clear();
+        self.forget_gone(frames);
         Ok(())
     }
 }

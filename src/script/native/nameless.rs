@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::addresses::Addresses;
+use crate::sample::FrameTable;
 use crate::symbols::{Doubt, Loader};
 use crate::unwind::Spaces;
 
@@ -15,6 +16,16 @@ const MUCH: u64 = 5;
 pub(super) struct Nameless {
     samples: u64,
     samples_at: BTreeMap<u32, u64>,
+    /// Of the processes whose code has its final names: how many are in code without one.
+    settled: BTreeMap<Runtime, Settled>,
+}
+
+#[derive(Default)]
+struct Settled {
+    samples: u64,
+    /// The process with the most of them, and how many it has.
+    most: u64,
+    pid: u32,
 }
 
 /// A program that generates code, and how the user can make it write the names.
@@ -78,32 +89,50 @@ impl Nameless {
         }
     }
 
-    /// A hint for each kind of program, once all addresses have their final names. A program with a
-    /// map needs no hint.
-    pub(super) fn hints(
-        &self,
+    /// Counts the code of processes that has its final names.
+    pub(super) fn settle(
+        &mut self,
+        is_it: impl Fn(u32) -> bool,
         addresses: &Addresses,
         spaces: &Spaces,
-        loader: &Loader,
-        is_nameless: impl Fn(u32) -> bool,
-    ) -> Vec<String> {
+        frames: &FrameTable,
+    ) {
+        let is_nameless = |id| {
+            let mut named = addresses.frames(id, None).iter();
+            named.any(|named| frames.symbol(named.frame) == "[unknown]")
+        };
         let mut by_process: BTreeMap<u32, u64> = BTreeMap::new();
-        for (&id, &samples) in self.samples_at.iter().filter(|(id, _)| is_nameless(**id)) {
-            if let Some(pid) = addresses.process(id, spaces) {
-                *by_process.entry(pid).or_default() += samples;
+        self.samples_at.retain(|&id, samples| {
+            let Some(pid) = addresses.process(id, spaces).filter(|&pid| is_it(pid)) else {
+                return true;
+            };
+            if is_nameless(id) {
+                *by_process.entry(pid).or_default() += *samples;
             }
-        }
-        let mut by_runtime: BTreeMap<Runtime, (u64, u64, u32)> = BTreeMap::new();
+            false
+        });
         for (pid, samples) in by_process {
-            let (all, most, whose) = by_runtime.entry(Runtime::of(spaces.files(pid))).or_default();
-            *all += samples;
-            if samples > *most {
-                *most = samples;
-                *whose = pid;
+            let settled = self.settled.entry(Runtime::of(spaces.files(pid))).or_default();
+            settled.samples += samples;
+            if samples > settled.most {
+                settled.most = samples;
+                settled.pid = pid;
             }
         }
+    }
+
+    /// The addresses have new numbers, by their old ones.
+    pub(super) fn renumber(&mut self, numbers: &[Option<u32>]) {
+        let old = std::mem::take(&mut self.samples_at).into_iter();
+        let new = |(id, samples)| Some((numbers.get(id as usize).copied()??, samples));
+        self.samples_at = old.filter_map(new).collect();
+    }
+
+    /// A hint for each kind of program, once all of them are settled. A program with a map needs no
+    /// hint.
+    pub(super) fn hints(&self, spaces: &Spaces, loader: &Loader) -> Vec<String> {
         let mut hints = Vec::new();
-        for (runtime, (samples, _, pid)) in by_runtime {
+        for (&runtime, &Settled { samples, pid, .. }) in &self.settled {
             let is_much = samples * 100 >= self.samples * MUCH;
             let has_map = || loader.perf_map(&spaces.processes.get(pid)).is_some();
             if is_much && !has_map() && !is_stranger_s(pid, loader) {
@@ -149,7 +178,7 @@ mod tests {
 
     #[test]
     fn hints_have_the_process_s_number() {
-        let nameless = Nameless { samples: 200, samples_at: BTreeMap::new() };
+        let nameless = Nameless { samples: 200, ..Nameless::default() };
         let hint = nameless.hint(RUNTIMES[0], 50, 4711);
         assert!(
             hint.starts_with("25 % of the samples") && hint.contains("jcmd 4711 Compiler.perfmap"),

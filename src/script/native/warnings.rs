@@ -5,7 +5,7 @@
 use bstr::{BString, ByteSlice};
 
 use crate::perf_data::Reader;
-use crate::symbols::{Doubt, Loader, Warnings};
+use crate::symbols::{Doubt, Loader, MOST_MISSING, Warnings};
 
 /// Logs the warnings of `reader` and `loader`, and the `hints`.
 pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
@@ -94,7 +94,8 @@ fn listed(names: &[BString]) -> String {
     let shown = names.iter().take(SHOWN).map(|name| name.to_str_lossy().escape_debug().to_string());
     let mut list = shown.collect::<Vec<_>>().join(", ");
     if let more @ 1.. = names.len().saturating_sub(SHOWN) {
-        list += &format!(" and {more} more");
+        let least = if names.len() < MOST_MISSING { "" } else { "at least " };
+        list += &format!(" and {least}{more} more");
     }
     list
 }
