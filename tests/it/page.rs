@@ -42,6 +42,16 @@ fn the_script_of_a_page() {
     run(test, "pure.test.mjs", &[]);
 }
 
+#[test]
+fn the_scripts_of_a_page_are_tidy() {
+    let test = "the_scripts_of_a_page_are_tidy";
+    let tools = repo().join("target/page");
+    if !tools.join("node_modules/eslint").is_dir() {
+        return is_not_for_here(test, "scripts/test installs eslint, if npm can and node is new");
+    }
+    run(test, "lint.test.mjs", &[("ESLINT", tools)]);
+}
+
 /// The names of a browser, or of the program that drives it.
 const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
 const FIREFOX: &[&str] = &["firefox-esr", "firefox"];

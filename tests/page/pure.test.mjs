@@ -261,7 +261,7 @@ test("walking meets all that is wide enough, and nothing else", () => {
       const scale = (1 + next(40)) / 10;
       const seen = new Set();
       let rest = 0;
-      page.walk(tree, 0, { lo, hi, scale, rows: Infinity }, (i) => seen.add(i), (row, from, to) => (rest += to - from));
+      page.walk(tree, 0, { lo, hi, scale, rows: Infinity }, (i) => seen.add(i), (_row, from, to) => (rest += to - from));
       const isWide = (i) => i < 0 || (tree.total[i] * scale >= 1 && tree.x[i] < hi && tree.x[i] + tree.total[i] > lo && isWide(tree.parent[i]));
       const pixels = new Set();
       for (let i = 0; i < tree.name.length; i++) {
