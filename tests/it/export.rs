@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use proptest::prelude::*;
 
 use crate::harness::{Dir, cannot_run, is_not_for_here, repo};
+use crate::page;
 use crate::recording::sums;
 
 const PROFILE: &str = "# unit: ns 0\nmain;f;g 3\nmain;f 4\nmain;<T as a::B>::c d 5\nGC 0 1 6\n";
@@ -459,4 +460,35 @@ fn flamegraph_writes_profiles_and_a_table_beside_graphs() {
     let stacks = dir.cmd("flamegraph").args(["-o", "y.json.gz", "--perfdata", "x.svg"]).run();
     stacks.code(1).says("y.json.gz needs the times of samples").says("fg-export -o y.json.gz");
     dir.cmd("fg-render").args(["-o", "y.json", "x.svg"]).run().code(2).says("fg-export -o y.json");
+}
+
+/// Its own importer reads five of the formats.
+#[test]
+fn speedscope_shows_what_is_exported() {
+    let test = "speedscope_shows_what_is_exported";
+    let Some(mut surroundings) = page::surroundings(test, page::CHROMIUM) else { return };
+    if !repo().join("target/page/node_modules/speedscope").is_dir() {
+        return is_not_for_here(test, "scripts/test installs speedscope, if npm can");
+    }
+    let dir = Dir::new();
+    let folded = "# unit: ns 0\nmain;app::read::lines;parse_line 40000000\n\
+                  main;app::read::lines;memcpy 20000000\nmain;app::write::all<u8>;write 20000000\n\
+                  main;app::write::all<u8>;memcpy 10000000\nmain;again;main;again 5000000\n\
+                  idle </script> 5000000\n";
+    for name in ["x.speedscope.json", "x.pb.gz", "callgrind.out.x"] {
+        dir.cmd("fg-export").args(["-q", "-o", name]).stdin(folded).stdout();
+    }
+    dir.write("x.folded", folded);
+    let sample = |thread, tid, time, name| {
+        format!("{thread} 1/{tid} {time}: 1000000 cpu-clock: \n\t1 {name} (x)\n\t2 main (x)\n\n")
+    };
+    let samples =
+        [("one", 1, "10.000", "leaf"), ("one", 1, "10.001", "other"), ("two", 2, "10.005", "leaf")];
+    let text = samples.map(|(thread, tid, time, name)| sample(thread, tid, time, name)).concat();
+    for (name, format) in [("threads.speedscope.json", "speedscope"), ("threads.json", "chrome")] {
+        let args = ["-q", "--format", format, "-o", name];
+        dir.cmd("fg-export").args(args).stdin(&*text).stdout();
+    }
+    surroundings.push(("FILES", dir.path(".")));
+    page::run(test, "speedscope.test.mjs", &surroundings);
 }

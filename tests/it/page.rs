@@ -23,7 +23,7 @@ fn node() -> Option<u32> {
 }
 
 /// Runs a file of tests in node, and shows what it says.
-fn run(test: &str, file: &str, surroundings: &[(&str, PathBuf)]) {
+pub fn run(test: &str, file: &str, surroundings: &[(&str, PathBuf)]) {
     let mut node = Command::new("node");
     node.arg("--test").arg(repo().join("tests/page").join(file));
     node.envs(surroundings.iter().map(|(name, value)| (name, value)));
@@ -53,7 +53,7 @@ fn the_scripts_of_a_page_are_tidy() {
 }
 
 /// The names of a browser, or of the program that drives it.
-const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
+pub const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
 const FIREFOX: &[&str] = &["firefox-esr", "firefox"];
 const WEBKIT: &[&str] = &["WebKitWebDriver"];
 
@@ -66,7 +66,7 @@ fn program(names: &[&str]) -> Option<PathBuf> {
 }
 
 /// What the tests in a browser of these names need, or `None` and a word about it.
-fn surroundings(test: &str, browser: &[&str]) -> Option<Vec<(&'static str, PathBuf)>> {
+pub fn surroundings(test: &str, browser: &[&str]) -> Option<Vec<(&'static str, PathBuf)>> {
     let playwright = repo().join("target/page");
     if node().is_none() {
         cannot_run(test, "node 18 or newer is not installed");
