@@ -58,7 +58,7 @@ pub(crate) struct GraphOptions {
 
     /// Show the graph in a browser while the program runs: prints the page's address, which --open
     /// opens
-    #[arg(long, conflicts_with_all = ["post_process", "flame_chart"])]
+    #[arg(long)]
     live: bool,
 
     #[command(flatten)]

@@ -65,10 +65,7 @@ pub(crate) fn draw(
     let input = Input::new("the recording", reader);
     std::thread::scope(|scope| {
         let drawing = std::thread::Builder::new().spawn_scoped(scope, move || {
-            let (outputs, tally) = match watch {
-                Some(watch) => pipeline::draw_watched(input, pipeline, targets, watch)?,
-                None => pipeline::draw(input, pipeline, targets)?,
-            };
+            let (outputs, tally) = pipeline::draw_watched(input, pipeline, targets, watch)?;
             Ok(Drawn { outputs, tally })
         });
         let drawing = drawing.context("cannot start a thread")?;

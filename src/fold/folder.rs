@@ -9,7 +9,7 @@ use super::event::{EventFilter, Turn};
 use super::names::FrameNames;
 use super::quality::Quality;
 use super::root::{Roots, is_java};
-use super::stage::Stage;
+use super::stage::{SoFar, Stage};
 use super::sums::{Arrivals, Sums, Weight};
 use super::{Config, Weighing, name};
 use crate::error::{Error, Result};
@@ -77,26 +77,6 @@ impl<S: FoldedSink> Folder<S> {
     pub(super) fn beside<T: FoldedSink>(&self, next: T) -> Folder<T> {
         let event = self.event.beside();
         Folder { event, ..Folder::new(self.config.clone(), self.input.clone(), next) }
-    }
-
-    /// Pushes what was folded so far into `next`, as it will be pushed at the end, and goes on.
-    /// `None` if there is nothing yet.
-    pub(crate) fn so_far<T: FoldedSink>(
-        &mut self,
-        frames: &mut FrameTable,
-        next: T,
-    ) -> Result<Option<T>> {
-        let mut copy = self.beside(next);
-        let same: Vec<FrameId> = (0..frames.len()).map(FrameId::at).collect();
-        copy.absorb(self, &same);
-        let mut tally = Tally::default();
-        let folded = copy.push_all(frames, &mut tally)?;
-        if tally.stacks.is_none() {
-            return Ok(None);
-        }
-        let unit = unit::line(&copy.unit(&folded));
-        copy.next.text(&unit)?;
-        Ok(Some(copy.next))
     }
 
     /// Several threads begin to read portions of the input.
@@ -366,6 +346,22 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
             self.next.text(&unit::line(&self.unit(&folded)))?;
         }
         self.next.finish(frames, tally)
+    }
+}
+
+impl<S: FoldedSink> SoFar for Folder<S> {
+    fn so_far(&mut self, frames: &mut FrameTable, next: &mut dyn FoldedSink) -> Result<bool> {
+        let mut copy = self.beside(next);
+        let same: Vec<FrameId> = (0..frames.len()).map(FrameId::at).collect();
+        copy.absorb(self, &same);
+        let mut tally = Tally::default();
+        let folded = copy.push_all(frames, &mut tally)?;
+        if tally.stacks.is_none() {
+            return Ok(false);
+        }
+        let unit = unit::line(&copy.unit(&folded));
+        copy.next.text(&unit)?;
+        Ok(true)
     }
 }
 

@@ -13,7 +13,7 @@
 
 use super::Config;
 use super::root::is_java;
-use super::stage::Stage;
+use super::stage::{SoFar, Stage};
 use super::threads::{Piece, Thread, Threads};
 use crate::error::Result;
 use crate::folded::{Folded, FoldedSink};
@@ -43,35 +43,44 @@ impl<S: FoldedSink> Lanes<S> {
     pub fn into_next(self) -> S {
         self.next
     }
+}
 
-    fn push(&mut self, frames: &mut FrameTable, lanes: &[(Thread, Vec<Piece>)]) -> Result<()> {
+impl Threads {
+    /// Pushes `lanes` into `next`.
+    fn push(
+        &self,
+        frames: &mut FrameTable,
+        lanes: &[(Thread, Vec<Piece>)],
+        next: &mut dyn FoldedSink,
+    ) -> Result<()> {
         let all = || lanes.iter().flat_map(|(_, pieces)| pieces);
         let from = all().map(|piece| piece.start).min().unwrap_or(0);
         let to = all().map(|piece| piece.end).max().unwrap_or(0);
-        let naming = self.threads.naming(frames, lanes);
+        let naming = self.naming(frames, lanes);
+        let mut push = |frames: &mut FrameTable, stack: &[FrameId], weight| match weight {
+            0 => Ok(()),
+            _ => next.folded(frames, &Folded { stack, weight, ..Folded::default() }),
+        };
         let mut stack = Vec::new();
         for (lane, pieces) in lanes.iter().rev() {
-            let root = self.threads.root(lane, frames);
+            let root = self.root(lane, frames);
             let java = is_java(frames.symbol(root));
             let mut until = to;
             for piece in pieces.iter().rev() {
-                self.piece(frames, &[root], until - piece.end)?;
-                let sampled = self.threads.stack(piece.stack);
+                push(frames, &[root], until - piece.end)?;
+                let sampled = self.stack(piece.stack);
                 stack.clear();
                 stack.push(root);
                 naming.push(sampled, piece.is_off, java, |name, _| stack.push(name));
-                self.piece(frames, &stack, piece.end - piece.start)?;
+                push(frames, &stack, piece.end - piece.start)?;
                 until = piece.start;
             }
-            self.piece(frames, &[root], until - from)?;
+            push(frames, &[root], until - from)?;
         }
-        Ok(())
-    }
-
-    fn piece(&mut self, frames: &mut FrameTable, stack: &[FrameId], weight: u64) -> Result<()> {
-        match weight {
-            0 => Ok(()),
-            _ => self.next.folded(frames, &Folded { stack, weight, ..Folded::default() }),
+        if self.config().no_unit || lanes.is_empty() {
+            Ok(())
+        } else {
+            next.text(&unit::line(b"ns"))
         }
     }
 }
@@ -93,11 +102,8 @@ impl<S: FoldedSink> SampleSink for Lanes<S> {
             self.threads.diagnose()?;
         }
         let stacks = self.threads.quality(frames, &lanes);
-        self.push(frames, &lanes)?;
+        self.threads.push(frames, &lanes, &mut self.next)?;
         self.threads.count(stacks, tally);
-        if !self.threads.config().no_unit && !lanes.is_empty() {
-            self.next.text(&unit::line(b"ns"))?;
-        }
         self.next.finish(frames, tally)
     }
 }
@@ -108,6 +114,14 @@ impl<S: FoldedSink> Stage for Lanes<S> {
 
     fn next_mut(&mut self) -> &mut S {
         &mut self.next
+    }
+}
+
+impl<S: FoldedSink> SoFar for Lanes<S> {
+    fn so_far(&mut self, frames: &mut FrameTable, next: &mut dyn FoldedSink) -> Result<bool> {
+        let lanes = self.threads.pieces_so_far();
+        self.threads.push(frames, &lanes, next)?;
+        Ok(!lanes.is_empty())
     }
 }
 

@@ -42,6 +42,7 @@ pub use lanes::Lanes;
 pub use merge::Merge;
 pub(crate) use portions::{Worker, fold_all};
 pub(crate) use root::{is_java, thread_name};
+pub(crate) use stage::SoFar;
 pub use stage::Stage;
 pub(crate) use threads::{Piece, Thread, Threads};
 

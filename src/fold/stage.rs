@@ -1,8 +1,9 @@
 //! The stage that inputs feed.
 
 use super::Folder;
+use crate::error::Result;
 use crate::folded::FoldedSink;
-use crate::sample::SampleSink;
+use crate::sample::{FrameTable, SampleSink};
 
 /// A sink that folds samples. Stacks that are already folded go past it, to the stage behind.
 pub trait Stage: SampleSink {
@@ -18,4 +19,11 @@ pub trait Stage: SampleSink {
     fn as_folder(&mut self) -> Option<&mut Folder<Self::Folded>> {
         None
     }
+}
+
+/// A stage that can show what it has before the end.
+pub(crate) trait SoFar: Stage {
+    /// Pushes what came so far into `next`, as it will be pushed at the end, and goes on. `false` if
+    /// there is nothing yet. `next` is not finished.
+    fn so_far(&mut self, frames: &mut FrameTable, next: &mut dyn FoldedSink) -> Result<bool>;
 }

@@ -46,6 +46,7 @@ pub(crate) struct Threads {
 }
 
 /// The samples of one thread.
+#[derive(Clone)]
 pub(crate) struct Thread {
     pub(crate) pid: Option<u32>,
     pub(crate) tid: Option<u32>,
@@ -55,6 +56,7 @@ pub(crate) struct Thread {
 }
 
 /// A sample.
+#[derive(Clone)]
 pub(crate) struct Seen {
     pub(crate) time: u64,
     pub(crate) period: u64,
@@ -145,8 +147,12 @@ impl Threads {
     /// The threads with samples of the wanted event, in the order of processes and threads. Their
     /// samples are in the order of time.
     pub(crate) fn take(&mut self) -> Vec<Thread> {
+        let threads = std::mem::take(&mut self.threads);
+        self.chosen(threads)
+    }
+
+    fn chosen(&self, mut threads: Vec<Thread>) -> Vec<Thread> {
         let turns = self.event.turns();
-        let mut threads = std::mem::take(&mut self.threads);
         for Thread { seen, .. } in &mut threads {
             seen.retain(|seen| turns.get(seen.event).is_some_and(|turn| *turn != Turn::Other));
             seen.sort_by_key(Seen::start);
@@ -159,6 +165,15 @@ impl Threads {
     /// The pieces of each thread, in order. Lanes are in the order of processes and threads.
     pub(crate) fn pieces(&mut self) -> Vec<(Thread, Vec<Piece>)> {
         let threads = self.take();
+        self.pieces_of(threads)
+    }
+
+    /// The pieces that there are so far.
+    pub(super) fn pieces_so_far(&self) -> Vec<(Thread, Vec<Piece>)> {
+        self.pieces_of(self.chosen(self.threads.clone()))
+    }
+
+    fn pieces_of(&self, threads: Vec<Thread>) -> Vec<(Thread, Vec<Piece>)> {
         let is_clock = self.is_clock();
         let interval = if is_clock { None } else { Some(median_interval(&threads)) };
         let lane = |thread: Thread| {

@@ -141,6 +141,32 @@ pub trait FoldedSink {
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()>;
 }
 
+impl<S: FoldedSink + ?Sized> FoldedSink for &mut S {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        (**self).folded(frames, folded)
+    }
+
+    fn many(&mut self, frames: &mut FrameTable, pieces: &[Vec<Folded<'_>>]) -> Result<()> {
+        (**self).many(frames, pieces)
+    }
+
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        (**self).text(line)
+    }
+
+    fn distinct(&mut self) {
+        (**self).distinct();
+    }
+
+    fn no_unit(&mut self) {
+        (**self).no_unit();
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        (**self).finish(frames, tally)
+    }
+}
+
 /// The parts of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {

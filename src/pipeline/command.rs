@@ -20,6 +20,8 @@ pub(crate) struct Command<S> {
     program: Option<Running>,
     /// The program has closed its input, as `head -1` does.
     closed: bool,
+    /// Nobody reads the program's errors.
+    quiet: bool,
     next: S,
 }
 
@@ -53,7 +55,12 @@ impl<S: FoldedSink> Command<S> {
     /// The first of `words` is the program, the others are its arguments. It starts with the first
     /// stack, so that the Ctrl-C that ends a recording does not end it.
     pub(crate) fn new(words: Vec<String>, next: S) -> Self {
-        Command { name: name(&words), words, program: None, closed: false, next }
+        Command { name: name(&words), words, program: None, closed: false, quiet: false, next }
+    }
+
+    /// The same, without the program's errors.
+    pub(super) fn quiet(self) -> Self {
+        Command { quiet: true, ..self }
     }
 
     /// The program. Starts it if necessary.
@@ -73,6 +80,9 @@ impl<S: FoldedSink> Command<S> {
         };
         let mut command = std::process::Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if self.quiet {
+            command.stderr(Stdio::null());
+        }
         let mut child = command.spawn().map_err(spawn)?;
         let to = child.stdin.take().map(|stdin| Writer::new(stdin, name.clone()));
         let from = child.stdout.take().map(|mut stdout| {

@@ -6,6 +6,9 @@
 //!        └▶ Export, beside either: a profile with times for another tool
 //! ```
 //!
+//! While someone watches, `Watched` around the folder pushes what it has so far the same way, but
+//! into the graph of a page.
+//!
 //! The programs have the same stages with other ends, so `fg-script X | fg-fold | COMMAND |
 //! fg-render` writes the same bytes. scripts/flamegraph.sh is that pipeline, and a test compares
 //! them.
@@ -26,14 +29,14 @@ use trim::Trim;
 use crate::error::Result;
 use crate::export::Export;
 use crate::filter::Preset;
-use crate::fold::{self, Folder, Lanes, Merge, Stage};
+use crate::fold::{self, Folder, Lanes, Merge, SoFar, Stage};
 use crate::folded::FoldedSink;
 use crate::input::{self, Input, Source};
 use crate::output::{Pictures, Target};
 use crate::render::{self, Order};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
-use crate::watch::{Watch, Watched};
+use crate::watch::{Edits, Watch, Watched};
 
 /// How a recording becomes a graph.
 #[derive(Debug, Default, PartialEq)]
@@ -65,34 +68,10 @@ pub fn draw<W: Write>(
     config: Config,
     targets: Vec<Target<W>>,
 ) -> Result<(Vec<W>, Tally)> {
-    let Config { input: source, fold, presets, threads, post_process, render, command } = config;
-    let trim = Trim { presets, threads };
-    let source = &source;
-    let is_chart = render.order == Order::Time;
-    let input = recording.name.clone();
-    let (mut exports, targets) =
-        beside::split(targets, command.as_deref().unwrap_or(&input), &fold);
-    let Some(words) = post_process else {
-        let pictures = Pictures::new(render, command, &input, targets);
-        let (pictures, tally) =
-            fold_one(recording, source, fold, trim, is_chart, &mut exports, pictures)?;
-        return Ok((outs(pictures, exports), tally));
-    };
-    let name = command::output_of(&command::name(&words));
-    let program = Command::new(words, Pictures::new(render, command, &name, targets));
-    let (program, tally) =
-        fold_one(recording, source, fold, trim, is_chart, &mut exports, program)?;
-    Ok((outs(program.into_next(), exports), tally))
+    draw_watched(recording, config, targets, None)
 }
 
-/// What was written to: the pictures first.
-fn outs<W: Write>(pictures: Pictures<W>, exports: Vec<Export<W>>) -> Vec<W> {
-    let exports = exports.into_iter().map(Export::into_inner);
-    pictures.into_outs().into_iter().chain(exports).collect()
-}
-
-/// Draws `recording` as [`draw`] does without a program between the stages and without a flame
-/// chart, and shows in `watch` what was folded so far.
+/// Does what [`draw`] does, and shows in `watch` what the graph is so far.
 ///
 /// # Errors
 /// As with [`draw`].
@@ -100,18 +79,31 @@ pub(crate) fn draw_watched<W: Write>(
     recording: Input,
     config: Config,
     targets: Vec<Target<W>>,
-    watch: Arc<Watch>,
+    watch: Option<Arc<Watch>>,
 ) -> Result<(Vec<W>, Tally)> {
-    let Config { input: source, fold, presets, threads, render, command, .. } = config;
+    let Config { input: source, fold, presets, threads, post_process, render, command } = config;
     let trim = Trim { presets, threads };
-    let name = recording.name.clone();
-    let is_parallel = source.threads > 1;
-    let (mut exports, targets) = beside::split(targets, command.as_deref().unwrap_or(&name), &fold);
-    let merge = Merge::new(Pictures::new(render, command, &name, targets)).parallel(is_parallel);
-    let folder = Folder::new(fold, name, trim.before(merge)?).parallel(is_parallel);
-    let watched = Watched::new(folder, watch);
-    let (watched, tally) = run_beside([recording], &source, &mut exports, watched)?;
-    Ok((outs(watched.into_next().into_inner().into_next().into_next(), exports), tally))
+    let way = Way { trim, post_process: post_process.clone(), order: render.order, watch };
+    let source = &source;
+    let input = recording.name.clone();
+    let (mut exports, targets) =
+        beside::split(targets, command.as_deref().unwrap_or(&input), &fold);
+    let Some(words) = post_process else {
+        let pictures = Pictures::new(render, command, &input, targets);
+        let (pictures, tally) = fold_one(recording, source, fold, way, &mut exports, pictures)?;
+        return Ok((outs(pictures, exports), tally));
+    };
+    let name = command::output_of(&command::name(&words));
+    let pictures = Pictures::new(render, command, &name, targets);
+    let program = Command::new(words, pictures);
+    let (program, tally) = fold_one(recording, source, fold, way, &mut exports, program)?;
+    Ok((outs(program.into_next(), exports), tally))
+}
+
+/// What was written to: the pictures first.
+fn outs<W: Write>(pictures: Pictures<W>, exports: Vec<Export<W>>) -> Vec<W> {
+    let exports = exports.into_iter().map(Export::into_inner);
+    pictures.into_outs().into_iter().chain(exports).collect()
 }
 
 /// Draws `inputs`, together called `name`, into `next`.
@@ -127,7 +119,10 @@ pub(crate) fn draw_all<S: FoldedSink>(
 ) -> Result<(S, Tally)> {
     let fold = fold::Config::default();
     if is_chart {
-        return chart::<_, Vec<u8>>(inputs, name, source, fold, &mut [], next);
+        let mut source = source.clone();
+        source.script.pids = true;
+        let (lanes, tally) = run(inputs, &source, Lanes::new(fold, name, next))?;
+        return Ok((lanes.into_next(), tally));
     }
     let merge = Merge::new(next).parallel(source.threads > 1);
     let stage = PastMerge(Folder::new(fold, name, merge).parallel(source.threads > 1));
@@ -135,46 +130,74 @@ pub(crate) fn draw_all<S: FoldedSink>(
     Ok((stage.0.into_next().into_next(), tally))
 }
 
+/// Folds and edits `recording` into `next`, which draws it.
 fn fold_one<S: FoldedSink, W: Write>(
     recording: Input,
     source: &input::Config,
     fold: fold::Config,
-    trim: Trim,
-    is_chart: bool,
+    way: Way,
     exports: &mut [Export<W>],
     next: S,
 ) -> Result<(S, Tally)> {
     let name = recording.name.clone();
     let is_parallel = source.threads > 1;
-    if is_chart {
-        let next = trim.before(next)?;
-        let (next, tally) = chart([recording], &name, source, fold, exports, next)?;
-        return Ok((next.into_inner().into_next(), tally));
+    if way.is_chart() {
+        let lanes = Lanes::new(fold, name, way.trim.clone().before(next)?);
+        let mut source = source.clone();
+        source.script.pids = true;
+        let (lanes, tally) = run_beside([recording], &source, exports, way.watched(lanes))?;
+        return Ok((lanes.into_inner().into_next().into_inner().into_next(), tally));
     }
     let merge = Merge::new(next).parallel(is_parallel);
-    if trim.is_empty() {
+    if way.trim.is_empty() {
         let folder = Folder::new(fold, name, merge).parallel(is_parallel);
-        let (folder, tally) = run_beside([recording], source, exports, folder)?;
-        return Ok((folder.into_next().into_next(), tally));
+        let (folder, tally) = run_beside([recording], source, exports, way.watched(folder))?;
+        return Ok((folder.into_inner().into_next().into_next(), tally));
     }
-    let folder = Folder::new(fold, name, trim.before(merge)?).parallel(is_parallel);
-    let (folder, tally) = run_beside([recording], source, exports, folder)?;
-    Ok((folder.into_next().into_inner().into_next().into_next(), tally))
+    let edited = way.trim.clone().before(merge)?;
+    let folder = Folder::new(fold, name, edited).parallel(is_parallel);
+    let (folder, tally) = run_beside([recording], source, exports, way.watched(folder))?;
+    Ok((folder.into_inner().into_next().into_inner().into_next().into_next(), tally))
 }
 
-/// Folds into lanes of time.
-fn chart<S: FoldedSink, W: Write>(
-    inputs: impl IntoIterator<Item = Input>,
-    name: &str,
-    source: &input::Config,
-    fold: fold::Config,
-    exports: &mut [Export<W>],
+/// The way of stacks from the folder to a graph.
+struct Way {
+    trim: Trim,
+    post_process: Option<Vec<String>>,
+    order: Order,
+    watch: Option<Arc<Watch>>,
+}
+
+impl Way {
+    fn is_chart(&self) -> bool {
+        self.order == Order::Time
+    }
+
+    /// A stage that shows what it has so far, edited as at the end.
+    fn watched<S: SoFar>(self, stage: S) -> Watched<S> {
+        let is_chart = self.is_chart();
+        let Way { trim, post_process, order, watch } = self;
+        let Some(watch) = watch else { return Watched::unseen(stage) };
+        let edits: Edits = Box::new(move |graph| match &post_process {
+            Some(words) => edited(&trim, !is_chart, Command::new(words.clone(), graph).quiet()),
+            // The graph merges equal stacks itself.
+            None => edited(&trim, order == Order::Input, graph),
+        });
+        Watched::new(stage, watch, order, edits)
+    }
+}
+
+/// What edits stacks for `next`.
+fn edited<'a, S: FoldedSink + 'a>(
+    trim: &Trim,
+    merges: bool,
     next: S,
-) -> Result<(S, Tally)> {
-    let mut source = source.clone();
-    source.script.pids = true;
-    let (lanes, tally) = run_beside(inputs, &source, exports, Lanes::new(fold, name, next))?;
-    Ok((lanes.into_next(), tally))
+) -> Result<Box<dyn FoldedSink + 'a>> {
+    Ok(match (merges, trim.is_empty()) {
+        (true, _) => Box::new(trim.clone().before(Merge::new(next))?),
+        (false, true) => Box::new(next),
+        (false, false) => Box::new(trim.clone().before(next)?),
+    })
 }
 
 /// A folder whose stacks are merged. Stacks that were folded before bypass the merger.

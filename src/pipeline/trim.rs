@@ -15,7 +15,7 @@ use crate::tally::Tally;
 const KEPT: usize = 15;
 
 /// What is edited.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Trim {
     /// The frames that are left out.
     pub(super) presets: Vec<Preset>,

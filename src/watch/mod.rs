@@ -1,8 +1,8 @@
 //! Shows a recording while it goes on: a page in the browser that is renewed as samples arrive.
 //!
 //! ```text
-//! source ─▶ stage::Watched ─▶ Folder …          the recording is folded as always
-//!                │ what was folded so far, if a page waits for it
+//! source ─▶ stage::Watched ─▶ Folder or Lanes …  the recording is folded as always
+//!                │ what came so far, with the same edits, if a page waits for it
 //!                ▼
 //!              Watch ◀── server::Server ◀── GET /TOKEN/graph?after=VERSION ── page
 //! ```
@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 pub(crate) use server::Server;
-pub(crate) use stage::Watched;
+pub(crate) use stage::{Edits, Watched};
 
 use crate::lock::lock;
 

@@ -1,11 +1,11 @@
-//! A folder that can be watched.
+//! A stage that can be watched.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Watch;
 use crate::error::Result;
-use crate::fold::{Folder, Stage};
+use crate::fold::{Folder, SoFar, Stage};
 use crate::folded::FoldedSink;
 use crate::graph::{Graph, Order};
 use crate::sample::{FrameTable, Sample, SampleSink};
@@ -16,70 +16,111 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Renewing takes at most one part in this many of the time.
 const PARTS: u32 = 10;
 
-/// Folds as a [`Folder`] does, and shows what it has so far.
+/// What stands between the stage and a graph, as it does between the stage and the picture.
+pub(crate) type Edits =
+    Box<dyn for<'a> Fn(&'a mut Graph) -> Result<Box<dyn FoldedSink + 'a>> + Send + Sync>;
+
+/// Does what `S` does, and shows what it has so far if someone may watch.
 pub(crate) struct Watched<S> {
-    folder: Folder<S>,
+    stage: S,
+    show: Option<Show>,
+}
+
+struct Show {
     watch: Arc<Watch>,
+    order: Order,
+    edits: Edits,
     /// When the page may be renewed again.
     next: Instant,
 }
 
-impl<S: FoldedSink> Watched<S> {
-    pub(crate) fn new(folder: Folder<S>, watch: Arc<Watch>) -> Self {
-        Watched { folder, watch, next: Instant::now() }
+impl<S: SoFar> Watched<S> {
+    /// A stage that nobody watches.
+    pub(crate) fn unseen(stage: S) -> Self {
+        Watched { stage, show: None }
     }
 
-    /// The sink behind the folder.
-    pub(crate) fn into_next(self) -> S {
-        self.folder.into_next()
+    /// A stage whose graph, in `order` and after `edits`, is shown in `watch`.
+    pub(crate) fn new(stage: S, watch: Arc<Watch>, order: Order, edits: Edits) -> Self {
+        Watched { stage, show: Some(Show { watch, order, edits, next: Instant::now() }) }
     }
 
-    fn show(&mut self, frames: &mut FrameTable, is_last: bool) -> Result<()> {
+    /// The stage.
+    pub(crate) fn into_inner(self) -> S {
+        self.stage
+    }
+
+    fn renew(&mut self, frames: &mut FrameTable, is_last: bool) {
+        let Some(show) = &mut self.show else { return };
         let start = Instant::now();
-        if let Some(graph) = self.folder.so_far(frames, Graph::new(Order::Frames))? {
-            self.watch.show(graph.encode()?, is_last);
+        // What is wrong with the edits may only be that they see too little yet, as `grep` without
+        // a match. What is wrong at the end, the picture says too.
+        if let Ok(Some(graph)) = show.graph(&mut self.stage, frames) {
+            show.watch.show(graph, is_last);
         }
         let end = Instant::now();
-        self.next = end + INTERVAL.max((end - start) * PARTS);
-        Ok(())
+        show.next = end + INTERVAL.max((end - start) * PARTS);
     }
 }
 
-impl<S: FoldedSink> SampleSink for Watched<S> {
+impl Show {
+    /// The graph so far, in the form that a picture carries.
+    fn graph(&self, stage: &mut impl SoFar, frames: &mut FrameTable) -> Result<Option<Vec<u8>>> {
+        let mut graph = Graph::new(self.order);
+        let mut edits = (self.edits)(&mut graph)?;
+        if !stage.so_far(frames, &mut *edits)? {
+            return Ok(None);
+        }
+        edits.finish(frames, &mut Tally::default())?;
+        drop(edits);
+        graph.encode().map(Some)
+    }
+}
+
+impl<S: SoFar> SampleSink for Watched<S> {
     fn wants(&mut self, frames: &FrameTable, sample: &Sample<'_>) -> bool {
-        self.folder.wants(frames, sample)
+        self.stage.wants(frames, sample)
     }
 
     fn is_watched(&mut self) -> bool {
-        self.watch.is_wanted() && Instant::now() >= self.next
+        let is_due = |show: &Show| show.watch.is_wanted() && Instant::now() >= show.next;
+        self.show.as_ref().is_some_and(is_due)
     }
 
     fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
-        self.folder.sample(frames, sample)
+        self.stage.sample(frames, sample)
     }
 
     fn pause(&mut self, frames: &mut FrameTable) -> Result<()> {
-        if self.is_watched() { self.show(frames, false) } else { Ok(()) }
+        if self.is_watched() {
+            self.renew(frames, false);
+        }
+        Ok(())
     }
 
     fn text(&mut self, text: &[u8]) -> Result<()> {
-        self.folder.text(text)
+        self.stage.text(text)
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        if self.watch.is_open() {
-            self.show(frames, true)?;
+        if self.show.as_ref().is_some_and(|show| show.watch.is_open()) {
+            self.renew(frames, true);
         }
-        self.folder.finish(frames, tally)
+        self.stage.finish(frames, tally)
     }
 }
 
-impl<S: FoldedSink> Stage for Watched<S> {
-    type Next = S;
-    type Folded = S;
+impl<S: SoFar> Stage for Watched<S> {
+    type Next = S::Next;
+    type Folded = S::Folded;
 
-    fn next_mut(&mut self) -> &mut S {
-        self.folder.next_mut()
+    fn next_mut(&mut self) -> &mut S::Next {
+        self.stage.next_mut()
+    }
+
+    /// Several threads can read if nobody watches.
+    fn as_folder(&mut self) -> Option<&mut Folder<S::Folded>> {
+        if self.show.is_some() { None } else { self.stage.as_folder() }
     }
 }
 
@@ -112,7 +153,8 @@ mod tests {
         let mut tally = Tally::default();
         let mut out = Vec::new();
         let folder = Folder::new(Config::default(), "memory", Writer::new(&mut out, "memory"));
-        let mut stage = Watched::new(folder, Arc::clone(&watch));
+        let as_is: Edits = Box::new(|graph| Ok(Box::new(graph)));
+        let mut stage = Watched::new(folder, Arc::clone(&watch), Order::Frames, as_is);
         let [main, leaf] = [b"main", b"leaf"].map(|name| frames.intern(Frame::named(name)));
         let push = |stage: &mut Watched<_>, frames: &mut FrameTable, stack: &[_]| {
             let sample = Sample { comm: b"app".into(), stack, ..Sample::default() };
@@ -122,7 +164,7 @@ mod tests {
         watch.is_wanted.store(true, std::sync::atomic::Ordering::Relaxed);
         stage.pause(&mut frames).unwrap();
         assert_eq!(lock_version(&watch), 0, "there is nothing to show");
-        stage.next = Instant::now();
+        stage.show.as_mut().unwrap().next = Instant::now();
         push(&mut stage, &mut frames, &[leaf, main]);
         stage.pause(&mut frames).unwrap();
         assert_eq!(shown(&watch), "# unit: samples 0\napp;main;leaf 1\n");

@@ -1,7 +1,7 @@
 // The page of --live in a real browser, while a program is recorded.
 //
 // tests/it/page.rs records one, and names in the environment the page's address (LIVE), the file that
-// ends the program (END), and what browser.test.mjs needs too.
+// ends the program (END), the view that it opens with (VIEW), and what browser.test.mjs needs too.
 
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { test } from "node:test";
 
 import { launch } from "./launch.mjs";
 
-const { LIVE, END } = process.env;
+const { LIVE, END, VIEW } = process.env;
 
 test("the page is renewed, and the zoom stays", async () => {
   const browser = await launch();
@@ -22,10 +22,14 @@ test("the page is renewed, and the zoom stays", async () => {
     await page.waitForFunction(() => !document.getElementById("wait"));
     const summary = () => page.textContent("#summary");
     const selected = () => page.getAttribute('#outline [aria-selected="true"]', "aria-label");
-    assert.match(await summary(), /^\d.* m?s · recording …$/);
-    for (const key of ["ArrowUp", "ArrowUp", "ArrowUp", "Enter"]) await page.keyboard.press(key);
+    const isChart = VIEW === "chart";
+    assert.match(await summary(), isChart ? /^\d.* m?s · 1 thread · recording …$/ : /^\d.* m?s · recording …$/);
+    // A chart hangs from its lanes.
+    const key = isChart ? "ArrowDown" : "ArrowUp";
+    for (const pressed of [key, key, key, "Enter"]) await page.keyboard.press(pressed);
     const name = (await selected()).split(", ")[0];
     const path = await page.textContent("#path");
+    assert.match(path, isChart ? /edited-\d+/ : /sh/);
     // Two newer versions.
     for (let i = 0; i < 2; i++) {
       const before = await summary();

@@ -23,20 +23,30 @@ async function followRecording(notes) {
   else wait.textContent = "The recording has ended without a sample.";
 }
 
-// Returns the names on the path to a node, the root's first.
-function namesTo({ tree }, node) {
-  const path = [];
-  for (let i = node; i > 0; i = tree.parent[i]) path.unshift(tree.names[tree.name[i]]);
-  return path;
+// Returns where a node is: the names on its path, the root's first, and its place in its lane.
+function placeOf(pane, node) {
+  const { tree } = pane;
+  const names = [];
+  for (let i = node; i > 0; i = tree.parent[i]) names.unshift(tree.names[tree.name[i]]);
+  return { names, at: tree.x[node] - pane.origin(pane.laneOf(node)) };
 }
 
-// Returns the node with these names on its path, or the last one on the path that there is.
-function nodeOf({ tree }, path) {
+// Returns the node at a place, or the last one on its path that there is. In a lane, neighbours may have
+// the same name, but a time never changes.
+function nodeOf(pane, { names, at }) {
+  const { tree } = pane;
+  const isLane = pane.lanes[0].root !== 0;
   let node = 0;
-  for (const name of path) {
+  for (const name of names) {
+    const isThere = (child) => {
+      if (tree.names[tree.name[child]] !== name) return false;
+      if (!isLane || node === 0) return true;
+      const start = tree.x[child] - pane.origin(pane.laneOf(child));
+      return start <= at && at < start + tree.total[child];
+    };
     tree.open(node);
     let child = tree.first[node];
-    while (child >= 0 && tree.names[tree.name[child]] !== name) child = tree.next[child];
+    while (child >= 0 && !isThere(child)) child = tree.next[child];
     if (child < 0) break;
     node = child;
   }
@@ -49,8 +59,9 @@ Controls.prototype.renew = function (graph) {
   const { state } = view;
   const at = view.panes.indexOf(view.active);
   const kept = view.panes.map((pane) => ({
-    focus: namesTo(pane, pane.focus),
-    selected: namesTo(pane, pane.selected),
+    focus: placeOf(pane, pane.focus),
+    selected: placeOf(pane, pane.selected),
+    whole: pane.whole,
     scroll: pane.scroll,
   }));
   const isFocused = this.$("outline").contains(document.activeElement);
@@ -60,15 +71,20 @@ Controls.prototype.renew = function (graph) {
   // Without a zoom, the new panes.
   view.show({ ...state, zoom: "", range: "" });
   const said = state.zoom.startsWith("^") ? 0 : view.panes.length - 1;
-  let { zoom } = state;
+  let { zoom, range } = state;
   if (zoom && kept[said]) {
     const pane = view.panes[said];
     const mark = zoom.startsWith("^") ? "^" : "";
     const text = nodeToText(pane.tree, nodeOf(pane, kept[said].focus));
     zoom = text && mark + text;
   }
+  // A chart grows to the right, and what is seen of it stays.
+  if (view.lanes && kept[0] && view.panes[0]?.name === "chart") {
+    const parts = range.split("~").map((at) => at * (kept[0].whole / view.panes[0].whole));
+    range = range && parts.join("~");
+  }
   this.header();
-  this.show({ ...state, zoom });
+  this.show({ ...state, zoom, range });
   view.isStill = false;
   view.panes.forEach((pane, i) => {
     pane.selected = nodeOf(pane, kept[i].selected);
