@@ -265,6 +265,11 @@ impl Spaces {
         self.modules.release(|pid| self.spaces.contains_key(&pid))
     }
 
+    /// Forgets what is known of the code in large modules, between two stacks.
+    pub(crate) fn trim(&mut self) {
+        self.modules.trim();
+    }
+
     /// Whether a module was not forgotten.
     pub(crate) fn has(&self, id: ModuleId) -> bool {
         self.modules.has(id)

@@ -6,7 +6,7 @@
 //! module. Format: the Linux Standard Base, "Exception Frames", and DWARF 5, section 6.4.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use gimli::{
     BaseAddresses, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, LittleEndian,
@@ -14,6 +14,7 @@ use gimli::{
 };
 use hashbrown::HashMap as FastMap;
 
+use crate::lock::lock;
 use crate::symbols::{Module, loads_stack_pointer};
 
 use super::exits::ExitFinder;
@@ -29,7 +30,8 @@ pub(super) struct Cfi {
     eh_frame: Table,
     /// Read once `.eh_frame` has no answer.
     debug_frame: Option<Table>,
-    context: UnwindContext<usize>,
+    /// It takes more room than the tables of a small program, so all modules share it.
+    context: Shared,
     rows: Vec<Row>,
     /// By address; `None` if the tables do not describe it.
     known: FastMap<u64, Option<u32>>,
@@ -41,6 +43,9 @@ pub(super) struct Cfi {
     /// The answers of [`Cfi::is_entry`], by address.
     entries: FastMap<u64, bool>,
 }
+
+/// The working memory of the unwinder.
+pub(super) type Shared = Arc<Mutex<UnwindContext<usize>>>;
 
 /// A section, and how to find a function in it.
 struct Table {
@@ -72,7 +77,7 @@ impl Section {
 }
 
 impl Cfi {
-    pub(super) fn new(file: &Arc<Module>) -> Cfi {
+    pub(super) fn new(file: &Arc<Module>, context: &Shared) -> Cfi {
         let section = |name: &[u8]| file.section(name).unwrap_or_default();
         let (eh_frame, bytes) = section(b".eh_frame");
         let (header, table) = section(b".eh_frame_hdr");
@@ -95,7 +100,7 @@ impl Cfi {
             bases,
             eh_frame: Table { bytes, find },
             debug_frame: None,
-            context: UnwindContext::new(),
+            context: context.clone(),
             rows: Vec::new(),
             known: FastMap::default(),
             exits: FastMap::default(),
@@ -103,6 +108,11 @@ impl Cfi {
             switches: FastMap::default(),
             entries: FastMap::default(),
         }
+    }
+
+    /// How many addresses it remembers.
+    pub(super) fn len(&self) -> usize {
+        self.known.len() + self.exits.len() + self.entries.len()
     }
 
     /// The module's file.
@@ -143,6 +153,7 @@ impl Cfi {
 
     fn find(&mut self, address: u64) -> Option<Row> {
         let Cfi { file, bases, eh_frame, debug_frame, context, switches, .. } = self;
+        let context = &mut *lock(context);
         let section = eh_frame_of(&eh_frame.bytes, file);
         let found = eh_frame
             .offset(address, file, bases)
@@ -320,7 +331,7 @@ mod tests {
                 }
             }
             let damaged = Arc::new(Module::from_bytes(path, bytes).unwrap());
-            let mut cfi = Cfi::new(&damaged);
+            let mut cfi = Cfi::new(&damaged, &Shared::default());
             described.push(addresses.clone().filter(|&address| cfi.row(address).is_some()).count());
             let registers = Registers::new(Machine::X86_64);
             let stack = Stack { machine: Machine::X86_64, start: 0, bytes: &[0; 64], memory: None };

@@ -389,7 +389,7 @@ mod tests {
         let libc = maps.fields().find(|field| field.contains_str("libc.so")).unwrap();
         for path in [libc.to_path().unwrap().to_owned(), std::env::current_exe().unwrap()] {
             let module = Arc::new(Module::open(&path).unwrap());
-            let mut cfi = Cfi::new(&module);
+            let mut cfi = Cfi::new(&module, &crate::unwind::cfi::Shared::default());
             let code = module.segments().iter().filter(|segment| segment.executable);
             let code = code.max_by_key(|segment| segment.file_size).unwrap();
             let bytes = module.code_at(code.address).unwrap();

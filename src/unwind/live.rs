@@ -20,7 +20,11 @@ pub(crate) struct Live {
     /// The most bytes of a stack that the kernel copies.
     most_stack: u64,
     frames: Vec<At>,
+    samples: u32,
 }
+
+/// After how many samples we look how much is remembered of the code.
+const MANY_SAMPLES: u32 = 1 << 15;
 
 impl Live {
     /// `clock` is that of the recording. The kernel copies at most `most_stack` bytes of a stack.
@@ -34,6 +38,7 @@ impl Live {
             stack_extent: StackExtent::new(machine),
             most_stack: most_stack.into(),
             frames: Vec::new(),
+            samples: 0,
         }
     }
 
@@ -72,6 +77,10 @@ impl Live {
     /// root was not reached.
     pub(crate) fn unwind(&mut self, sample: &RawSample<'_>, chain: &mut Vec<u64>) -> Option<bool> {
         let registers = Registers::of(self.machine?, sample)?;
+        self.samples = self.samples.wrapping_add(1);
+        if self.samples.is_multiple_of(MANY_SAMPLES) {
+            self.spaces.trim();
+        }
         let stack = sample.stack_user.map_or(&b""[..], |stack| stack.bytes);
         let mut unwinder = self.spaces.unwinder(sample.pid?, &self.loader);
         unwinder.memory = Some(&self.memory);

@@ -8,7 +8,7 @@ use hashbrown::HashMap as FastMap;
 
 use crate::symbols::{Identity, Loader, Module, Segment};
 
-use super::cfi::Cfi;
+use super::cfi::{Cfi, Shared};
 
 /// The number of a module: [`Modules::get`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,10 +59,13 @@ pub(crate) struct Modules {
     next: u32,
     /// How many modules came since [`Modules::release`] last looked.
     fresh: usize,
+    context: Shared,
 }
 
 /// After how many new modules those that are not needed are looked for.
 pub(super) const MANY: usize = 64;
+/// How many addresses of a module may have tables in memory, about a quarter of a kilobyte each.
+const MOST_ADDRESSES: usize = 1 << 15;
 
 impl Modules {
     pub(crate) fn get(&self, id: ModuleId) -> &Mapped {
@@ -87,6 +90,14 @@ impl Modules {
         true
     }
 
+    /// Forgets the tables of the addresses in large modules. Must not be called while a stack is
+    /// being unwound.
+    pub(super) fn trim(&mut self) {
+        for module in self.list.values_mut() {
+            module.cfi.take_if(|cfi| cfi.len() > MOST_ADDRESSES);
+        }
+    }
+
     /// Whether it was not forgotten.
     pub(super) fn has(&self, id: ModuleId) -> bool {
         self.list.contains_key(&id)
@@ -102,7 +113,7 @@ impl Modules {
     pub(super) fn cfi(&mut self, id: ModuleId) -> Option<&mut Cfi> {
         let Mapped { file, cfi, .. } = self.list.get_mut(&id)?;
         let file = file.as_ref()?;
-        Some(cfi.get_or_insert_with(|| Box::new(Cfi::new(file))))
+        Some(cfi.get_or_insert_with(|| Box::new(Cfi::new(file, &self.context))))
     }
 
     /// Finds the module of a map at `start` that shows a file from `offset` on.
@@ -125,7 +136,7 @@ impl Modules {
         let segments = file.as_ref().map_or(&[][..], |file| file.segments());
         let bias = bias(segments, start, offset, offset);
         let is_shared = segments.iter().filter(|segment| shows(segment, offset)).count() > 1;
-        let Modules { list, known, next, fresh } = self;
+        let Modules { list, known, next, fresh, .. } = self;
         let id = *known.entry((path.clone(), which)).or_insert_with(|| {
             *next += 1;
             *fresh += 1;
@@ -187,6 +198,26 @@ mod tests {
 
     fn segment(offset: u64, file_size: u64, address: u64, executable: bool) -> Segment {
         Segment { offset, file_size, address, executable }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn tables_of_many_addresses_are_forgotten() {
+        let program = std::env::current_exe().unwrap();
+        let identity = Identity::of_path(program.to_str().unwrap().as_bytes());
+        let loader = Loader::new(crate::symbols::Config::default());
+        let mut modules = Modules::default();
+        let (hit, _) = modules.hit(&identity, 0, 0, 1, &loader);
+        for _ in 0..2 {
+            for address in 0..=MOST_ADDRESSES as u64 {
+                modules.cfi(hit.module).unwrap().row(address);
+            }
+            modules.trim();
+            assert_eq!(modules.cfi(hit.module).unwrap().len(), 0);
+        }
+        modules.cfi(hit.module).unwrap().row(0);
+        modules.trim();
+        assert_eq!(modules.cfi(hit.module).unwrap().len(), 1);
     }
 
     #[test]

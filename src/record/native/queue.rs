@@ -14,12 +14,14 @@ pub(super) struct Queue {
     waiting: Vec<Waiting>,
     /// The memory of records that were handed over, to be used again.
     spare: Vec<Vec<u8>>,
+    /// How many bytes fit into `spare`.
+    room: usize,
     /// How much is needed of copied stacks.
     pub(super) stack_extent: StackExtent,
 }
 
-/// The memory of more records than this is freed: they are many only after they had to wait.
-const MOST_SPARE: usize = 1 << 10;
+/// More memory than this is freed, in bytes: it is needed only for records that have to wait.
+const MOST_SPARE: usize = 16 << 20;
 
 struct Waiting {
     time: u64,
@@ -40,6 +42,7 @@ impl Queue {
             _ => None,
         };
         let mut room = self.spare.pop().unwrap_or_default();
+        self.room -= room.capacity();
         room.clear();
         match copied.filter(|(stack, _)| stack.reserved > 0) {
             Some((stack, needed)) => {
@@ -74,8 +77,12 @@ impl Queue {
 
     /// Takes back the memory of records that are no longer needed.
     pub(super) fn give_back(&mut self, records: Vec<Vec<u8>>) {
-        self.spare.extend(records);
-        self.spare.truncate(MOST_SPARE);
+        for record in records {
+            if self.room + record.capacity() <= MOST_SPARE {
+                self.room += record.capacity();
+                self.spare.push(record);
+            }
+        }
     }
 }
 
@@ -133,6 +140,21 @@ mod tests {
             queue.give_back(taken);
         }
         assert_eq!(times, [1, 3, 0, 4, 5, 0, 8, 0, 9, 0]);
+    }
+
+    #[test]
+    fn memory_of_records_that_had_to_wait_is_freed() {
+        let mut queue = Queue::default();
+        let size = 64 << 10;
+        for _ in 0..2 {
+            queue.give_back((0..1000).map(|_| Vec::with_capacity(size)).collect());
+            assert_eq!(queue.spare.len(), MOST_SPARE / size);
+        }
+        queue.push(&exit(1), &attr(has::TIME), |_| {});
+        assert_eq!(queue.room, MOST_SPARE - size);
+        let records = queue.take(u64::MAX);
+        queue.give_back(records);
+        assert_eq!(queue.room, MOST_SPARE);
     }
 
     #[test]

@@ -26,7 +26,8 @@ impl Script<'_> {
         if is_new {
             loader.release();
         }
-        if is_new || !gone.is_empty() {
+        spaces.trim();
+        if is_new || !gone.is_empty() || addresses.is_full() {
             let numbers = addresses.retain(&gone, spaces);
             self.nameless.renumber(&numbers);
             self.deferred.renumber(&numbers);
@@ -34,10 +35,18 @@ impl Script<'_> {
     }
 }
 
+/// The most addresses that are kept. More are looked up again.
+const MOST: usize = if cfg!(test) { 1 << 12 } else { 1 << 20 };
+
 impl Addresses {
+    fn is_full(&self) -> bool {
+        self.keys.len() > MOST
+    }
+
     /// Forgets the addresses of modules that `spaces` has forgotten and of the processes that are
     /// `gone`, all of which are settled. Returns the new number of each address.
     pub(super) fn retain(&mut self, gone: &HashSet<u32>, spaces: &Spaces) -> Vec<Option<u32>> {
+        let is_full = self.is_full();
         let old = std::mem::take(&mut self.keys);
         let ranges = std::mem::take(&mut self.ranges);
         let named = std::mem::take(&mut self.named);
@@ -51,7 +60,11 @@ impl Addresses {
         let mut numbers = vec![None; old.len()];
         for (id, key) in old.into_iter().enumerate() {
             let is_kept = match key.owner {
-                Owner::Module(module) => spaces.has(module),
+                // Code without a file may get its name later.
+                Owner::Module(module) if spaces.has(module) => {
+                    !is_full || spaces.module(module).file.is_none()
+                }
+                Owner::Module(_) => false,
                 Owner::Nowhere(pid) => !gone.contains(&pid),
                 Owner::Truncated | Owner::Kernel => true,
             };
@@ -84,6 +97,8 @@ impl Addresses {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use bstr::ByteSlice;
 
     use super::*;
@@ -153,31 +168,52 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_long_recording_keeps_no_address_of_programs_that_are_gone() {
-        let folder = tempfile::tempdir().unwrap();
+    /// A program of nothing, called `name`.
+    fn program(folder: &Path, name: &str) -> String {
         let mut elf = [0; 64];
         elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
-        let program = |name: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, elf).unwrap();
-            path.to_str().unwrap().to_owned()
-        };
-        let shell = program("sh");
+        let path = folder.join(name);
+        std::fs::write(&path, elf).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn machine() -> Machine {
         let config = Config { live: true, ..Config::default() };
-        let mut machine = Machine {
+        Machine {
             spaces: Spaces::default(),
             loader: Loader::new(symbols::Config::default()),
             addresses: Addresses::new(&config),
             frames: FrameTable::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_program_of_many_addresses_has_some_of_them_looked_up_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut machine = machine();
+        machine.execute(2, &program(folder.path(), "large"));
+        let of_jit = machine.hit(2, 0x9000);
+        for at in 0..3 * MOST as u64 {
+            machine.hit(2, 0x1000 + at % 0x1000);
+            machine.resolve();
+            let numbers = machine.forget();
+            assert!(machine.addresses.keys.len() <= MOST + 1);
+            assert_eq!(numbers[of_jit as usize], Some(of_jit));
+        }
+    }
+
+    #[test]
+    fn a_long_recording_keeps_no_address_of_programs_that_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let shell = program(folder.path(), "sh");
+        let mut machine = machine();
         machine.execute(2, &shell);
         let mut of_shell = machine.hit(2, 0x1800);
         let mut of_jit = machine.hit(2, 0x9000);
         let mut most = 0;
         for n in 0..6000 {
             let pid = 3 + n;
-            let path = program(&n.to_string());
+            let path = program(folder.path(), &n.to_string());
             machine.execute(pid, &path);
             // In its file, and where it has no map.
             machine.hit(pid, 0x1800);
