@@ -1,4 +1,4 @@
-"""The tests behind fleet/test. They need pyspark, chdb, java, curl and our programs in PATH."""
+"""The tests behind fleet/test. They need pyspark, chdb, duckdb, dask, java, curl and our programs in PATH."""
 
 import base64
 import gzip
@@ -15,6 +15,7 @@ import urllib.parse
 from pathlib import Path
 
 import chdb
+import duckdb
 
 HERE = Path(__file__).resolve().parent
 BURN = HERE.parent / "target/debug/examples/burn"
@@ -154,22 +155,60 @@ exec {fg_fold} "$@"
 """
 
 
-def check_sums_in_clickhouse(bucket, scratch):
-    """The recipe of docs/fleet.md gives the sums of fg-fold."""
-    folder = scratch / "folded"
-    folder.mkdir(exist_ok=True)
-    files = good_files(bucket)
-    for file in files:
-        fold("--no-unit", "-o", folder / f"{file.stem}.folded", file)
-    query = f"""
-        SELECT concat(replaceRegexpOne(line, ' [0-9]+$', ''), ' ', toString(sum(toUInt64(extract(line, '[0-9]+$')))))
-        FROM file('{folder}/*.folded', LineAsString)
-        GROUP BY replaceRegexpOne(line, ' [0-9]+$', '')
-        ORDER BY replaceRegexpOne(line, ' [0-9]+$', '')
-    """
-    found = chdb.query(query, "LineAsString").bytes()
-    expected = fold("--no-unit", *files)
-    assert sorted(found.splitlines()) == sorted(expected.splitlines()), "chdb's sums differ"
+def recipe(name, language):
+    """The code of docs/fleet.md for an engine."""
+    text = (HERE.parent / "docs/fleet.md").read_text()
+    return text.split(f"**{name}", 1)[1].split(f"```{language}\n", 1)[1].split("```", 1)[0]
+
+
+def check_engines(bucket, scratch):
+    """The recipes of docs/fleet.md give the sums of fg-fold."""
+    folder = scratch / "engines"
+    profiles = folder / "profiles"
+    profiles.mkdir(parents=True, exist_ok=True)
+    for file in good_files(bucket)[:40]:
+        shutil.copy(file, profiles)
+        output("fg-fold", "--quiet", "-o", profiles / f"{file.stem}.folded", file)
+    expected = output("fg-fold", "--quiet", *profiles.glob("*.folded")).splitlines()
+    stacks = sorted(line for line in expected if not line.startswith(b"# "))
+
+    def rows(result):
+        return sorted(f"{stack} {weight}".encode() for stack, weight in result)
+
+    os.chdir(folder)
+    sql = recipe("ClickHouse", "sql")
+    found = chdb.query(sql, "TSVRaw").bytes().decode().splitlines()
+    assert rows(line.rsplit("\t", 1) for line in found) == stacks, "ClickHouse's sums differ"
+    graph = f"SELECT arrayJoin(flameGraph(splitByChar(';', stack), weight)) FROM ({sql})"
+    found = chdb.query(graph, "TSVRaw").bytes().splitlines()
+    assert sorted(found) == stacks, "ClickHouse's flameGraph() differs"
+    print("fleet: through ClickHouse: the sums of fg-fold")
+
+    sql = recipe("DuckDB", "sql")
+    assert rows(duckdb.sql(sql).fetchall()) == stacks, "DuckDB's sums differ"
+    odd = b'main;operator""_x;f 3\n"a;b,\tc 4\nd" 5\n'
+    (folder / "odd").mkdir()
+    (folder / "odd/1.folded").write_bytes(odd)
+    found = duckdb.sql(sql.replace("profiles/", "odd/")).fetchall()
+    assert rows(found) == sorted(odd.splitlines()), found
+    print("fleet: through DuckDB: the sums of fg-fold")
+
+    (folder / "recipe.py").write_text(recipe("Dask", "python"))
+    run(sys.executable, "recipe.py")
+    found = (folder / "all.folded").read_bytes().splitlines()
+    assert sorted(found) == sorted(expected), "Dask's sums differ"
+    print("fleet: through Dask: the sums of fg-fold")
+
+    # Hadoop writes a tab behind each line that has no value.
+    mapper, reducer = (line.split("=", 1)[1] for line in recipe("Hadoop", "sh").splitlines()[:2])
+    halves = [f"cat profiles/*{half}.folded | eval {mapper}" for half in ("[02468]", "[13579]")]
+    run("sh", "-c", f"({'; '.join(halves)}) | LC_ALL=C sort >sorted")
+    parts = [f"awk -F'\\t' '{{print > \"part-\" length($1) % 2}}' sorted"]
+    parts += [f"eval {reducer} <part-{part} | sed 's/$/\\t/' >sum-{part}" for part in range(2)]
+    run("sh", "-ec", "; ".join(parts))
+    found = output("fg-fold", "--quiet", "sum-0", "sum-1").splitlines()
+    assert found == expected, "the sums of Hadoop's steps differ"
+    print("fleet: in Hadoop's steps: the sums of fg-fold")
 
 
 class Server:
@@ -267,11 +306,10 @@ def main():
     assert (scratch / "killed/pids").read_text().split(), "no worker was killed"
     print("fleet: with a worker that was killed: as fg-fold")
 
-    check_sums_in_clickhouse(bucket, scratch)
-    print("fleet: through ClickHouse: the sums of fg-fold")
+    check_engines(bucket, scratch)
     check_agent(scratch)
     print("fleet: the agent: pushes, waits, and bounds its spool")
-    print("5 passed, 0 failed")
+    print("8 passed, 0 failed")
 
 
 if __name__ == "__main__":
