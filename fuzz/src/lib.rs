@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use flamepipe::filter::Predicate;
 use flamepipe::fold::{self, Folder, Merge};
 use flamepipe::folded::{self, FoldedSink, Writer};
-use flamepipe::input::{Config, Input, Source};
+use flamepipe::input::{Config, Format, Input, Source};
 use flamepipe::perf_data::{Reader, Seekable, Shares};
 use flamepipe::render::color::PaletteMap;
 use flamepipe::render::{self, Renderer};
@@ -25,11 +25,12 @@ use flate2::write::DeflateEncoder;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("any_input", any_input),
     ("embedded_stacks", embedded_stacks),
     ("filter_language", filter_language),
     ("folded_text", folded_text),
+    ("foreign", foreign),
     ("jitdump", jitdump),
     ("kallsyms", kallsyms),
     ("modules", modules),
@@ -95,6 +96,29 @@ pub fn folded_text(text: &[u8]) {
         assert_eq!(merged(&once), Some(once));
     }
     pass(text, Renderer::new(render::Config::default(), "fuzz", Vec::new(), "memory"));
+}
+
+/// What another profiler wrote: the name of its format, a line feed, and what it wrote. What is
+/// read of it is folded text that is read as the same.
+pub fn foreign(bytes: &[u8]) {
+    let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+    let (name, profile) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
+    let format = Format::all().find(|format| format.name().as_bytes() == name);
+    let Some(format @ Format::Foreign(_)) = format else { return };
+    let merged = |text: &[u8], format: Option<Format>| {
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
+        let merge = Merge::new(Writer::new(Vec::new(), "memory"));
+        let mut folder = Folder::new(fold::Config::default(), "fuzz", merge);
+        let input = Input::new("fuzz", Cursor::new(text.to_vec()));
+        let config = Config { format, ..Config::default() };
+        Source::new(&config).feed([input], &mut folder, &mut frames, &mut tally).ok()?;
+        folder.finish(&mut frames, &mut tally).ok()?;
+        Some(folder.into_next().into_next().into_inner())
+    };
+    if let Some(folded) = merged(profile, Some(format)) {
+        assert_eq!(merged(&folded, Some(Format::Folded)), Some(folded));
+    }
 }
 
 /// The dump of a JIT.

@@ -90,7 +90,7 @@ fn threads_and_events_are_chosen_as_in_recordings() {
 }
 
 /// Small profiles of the kinds that no file has, and their stacks.
-const SMALL: [(&str, &str); 11] = [
+pub const SMALL: [(&str, &str); 11] = [
     // rbspy, and async-profiler's collapsed stacks.
     ("<main> - a.rb:9;block in f - a.rb:3 12\n", "<main> - a.rb:9;block in f - a.rb:3 12\n"),
     ("java/lang/Thread.run_[j];vfs_read_[k] 12\n", "java/lang/Thread.run_[j];vfs_read_[k] 12\n"),

@@ -4,7 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use flamepipe::input::Format;
+use flate2::read::GzDecoder;
 
 use crate::harness::repo;
 
@@ -44,6 +48,7 @@ fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     all.insert("embedded_stacks", vec![vec![0, 3, b'a', b'p', b'p', 1, 0, 1, 2, 5]]);
     all.insert("filter_language", filter.map(|filter| filter.into()).into());
     all.insert("folded_text", folded);
+    all.insert("foreign", foreign());
     all.insert("jitdump", vec![a_jitdump()]);
     all.insert(
         "kallsyms",
@@ -62,6 +67,59 @@ fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     }
     all
 }
+
+/// Profiles of other profilers behind the names of their formats.
+fn foreign() -> Vec<Vec<u8>> {
+    let plain = |bytes: Vec<u8>| {
+        let mut plain = Vec::new();
+        let unpacked = GzDecoder::new(&bytes[..]).read_to_end(&mut plain);
+        if unpacked.is_ok() { plain } else { bytes }
+    };
+    let small = crate::foreign::SMALL.map(|(text, _)| text.into());
+    let named = |profile: Vec<u8>| {
+        let format = Format::sniff(&profile, true)?;
+        let is_foreign = matches!(format, Format::Foreign(_));
+        is_foreign.then(|| [format.name().as_bytes(), b"\n", &profile].concat())
+    };
+    let all = files("foreign").into_iter().map(plain).chain(small).filter_map(named);
+    let others = OTHERS.map(|(format, profile)| format!("{format}\n{profile}").into());
+    all.chain(others).collect()
+}
+
+/// Profiles in formats that `tests/data/foreign` lacks.
+const OTHERS: [(&str, &str); 8] = [
+    (
+        "bpftrace",
+        "Attaching 1 probe...\n\n@[\n    f+3\n    main+0x10\n]: 1\n@[\n    main+3\n, bash]: 5\n",
+    ),
+    (
+        "dtrace",
+        "\n\n              unix`mutex_exit+0x149\n              libc.so.1`main+0x1\n                5\n\n",
+    ),
+    (
+        "sample",
+        "Analysis of sampling app (pid 1) every 1 millisecond\nCall graph:\n    12 Thread_1: main\n    \
+         + 12 start  (in dyld) + 1  [0x1]\n    +   7 main  (in app) + 2  [0x2]\n\nTotal number in stack\n",
+    ),
+    ("vtune", "Function Stack,CPU Time:Self,Module\nTotal,0,\n  main,0.5,app\n    f,1.25,app\n"),
+    (
+        "vsprof",
+        "Level,Function Name,Number of Calls,Elapsed Inclusive Time %,Elapsed Exclusive Time %,Avg Elapsed \
+         Inclusive Time,Avg Elapsed Exclusive Time,Module Name,\n1,\"main\",\"1\",100.00,1.00,5.00,1.00,\"a\",\n\
+         2,\"f\",\"2\",99.00,99.00,2.00,2.00,\"a\",\n",
+    ),
+    (
+        "ghcprof",
+        "\tMon Time and Allocation Profiling Report\n\nCOST CENTRE MODULE SRC no. entries %time %alloc %time \
+         %alloc\n\nMAIN MAIN <built-in> 1 0 0.5 0.0 100.0 100.0\n f Main a.hs:1 2 1 99.5 100.0 99.5 100.0\n",
+    ),
+    ("recursive", "main;f;f;f;g 5\nmain;f 2\n"),
+    (
+        "xctrace",
+        "<?xml version=\"1.0\"?>\n<trace-query-result>\n<row><weight id=\"1\">5</weight><backtrace id=\"2\">\
+         <frame name=\"f\"/><frame name=\"main\"/></backtrace></row>\n</trace-query-result>\n",
+    ),
+];
 
 /// A jitdump with one function, its lines and a move.
 fn a_jitdump() -> Vec<u8> {
@@ -138,6 +196,18 @@ fn the_jitdump_is_one() {
         [0x1001, 0x2001].map(|at| dump.find(at, None).map(|it| it.0.to_string())),
         [Some("f".into()), Some("f".into())]
     );
+}
+
+#[test]
+fn every_format_has_a_seed() {
+    let seeds = foreign();
+    let has = |format: &Format| {
+        let begin = format!("{}\n", format.name());
+        seeds.iter().any(|seed| seed.starts_with(begin.as_bytes()))
+    };
+    let foreign = Format::all().filter(|format| matches!(format, Format::Foreign(_)));
+    let without: Vec<_> = foreign.filter(|format| !has(format)).map(Format::name).collect();
+    assert!(without.is_empty(), "{without:?}");
 }
 
 #[test]
