@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bstr::{BStr, ByteSlice};
 
@@ -34,6 +35,10 @@ struct Code {
     eh_frame: Option<Range<usize>>,
 }
 
+/// Once look-ups have seen so many codes, each sees only those that start nearest to its address.
+const MANY: usize = 1 << 27;
+const NEAR: usize = 1 << 10;
+
 /// All code in one jitdump.
 pub struct Jitdump {
     bytes: Bytes,
@@ -41,6 +46,8 @@ pub struct Jitdump {
     codes: Vec<Code>,
     /// The largest size: how far before an address its code can start.
     longest: u64,
+    /// How many codes all look-ups have seen.
+    seen: AtomicUsize,
     /// Records that could not be read, or a dump that ends in the middle of one.
     pub odd: u64,
 }
@@ -79,7 +86,7 @@ impl Jitdump {
         // The sort is stable: if two codes have one time, the later record stays the later one.
         codes.sort_by_key(|code| (code.start, code.time));
         let longest = codes.iter().map(|code| code.size).max().unwrap_or(0);
-        Some(Jitdump { bytes, codes, longest, odd })
+        Some(Jitdump { bytes, codes, longest, seen: AtomicUsize::new(0), odd })
     }
 
     /// The name at `address` as of `time`, and where its code starts: the latest code before that
@@ -151,6 +158,10 @@ impl Jitdump {
         let from = address.saturating_sub(self.longest);
         let from = self.codes.partition_point(|code| code.start < from);
         let until = self.codes.partition_point(|code| code.start <= address);
+        // A hostile dump has one huge code, so that all others may be before each address.
+        let all = until.saturating_sub(from);
+        let is_hostile = self.seen.fetch_add(all, Ordering::Relaxed) > MANY;
+        let from = if is_hostile { from.max(until.saturating_sub(NEAR)) } else { from };
         let codes = self.codes.get(from..until).unwrap_or_default();
         (from..).zip(codes).filter(move |(_, code)| address - code.start < code.size)
     }
@@ -322,6 +333,17 @@ mod tests {
         let read = Jitdump::read(Bytes::Owned(dump(&records))).unwrap();
         let names: Vec<_> = read.changes(0x1004).into_iter().map(|(_, name, _)| name).collect();
         assert_eq!(names, ["one", "last"]);
+    }
+
+    #[test]
+    fn look_ups_in_a_hostile_dump_become_short() {
+        let codes: Vec<[u64; 4]> = (1..20_000).map(|at| [at, at, u64::MAX / 2, at]).collect();
+        let records: Vec<_> = codes.iter().map(|code| (LOAD, code[0], &code[..], "f")).collect();
+        let read = Jitdump::read(Bytes::Owned(dump(&records))).unwrap();
+        assert_eq!(read.there(30_000).count(), codes.len());
+        read.seen.store(MANY + 1, Ordering::Relaxed);
+        assert_eq!(read.there(30_000).count(), NEAR);
+        assert_eq!(read.find(30_000, None), Some(("f".into(), 19_999)));
     }
 
     #[test]
