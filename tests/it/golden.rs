@@ -1,5 +1,5 @@
 //! Recordings that are checked in, and the folded stacks that they give on every machine.
-//! scripts/golden makes them.
+//! scripts/golden and scripts/golden-arm make them.
 #![cfg(unix)]
 
 use std::path::Path;
@@ -9,7 +9,8 @@ use bstr::{BString, ByteSlice};
 use crate::harness::{Cmd, Dir, repo};
 
 /// The recordings, one of each kind.
-const RECORDINGS: [&str; 6] = ["by-perf", "chains", "jit", "off-cpu", "stacks", "stream"];
+const RECORDINGS: [&str; 8] =
+    ["arm", "arm-signed", "by-perf", "chains", "jit", "off-cpu", "stacks", "stream"];
 
 fn folder() -> std::path::PathBuf {
     repo().join("tests/data/golden")
