@@ -10,10 +10,11 @@
 //! it has its own `/tmp`. Both disappear when the process ends, so [`JitProcess::observe`]
 //! remembers them while it runs.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use super::config::rooted;
@@ -40,6 +41,25 @@ pub(crate) struct JitProcess {
     pub tmp: Option<Arc<File>>,
 }
 
+/// Folders that are open, each once: a container may run thousands of processes.
+#[derive(Default)]
+pub(crate) struct Folders(HashMap<Option<(u64, u64)>, Weak<File>>);
+
+impl Folders {
+    /// The folder, which is closed if it was open already.
+    fn share(&mut self, folder: File) -> Arc<File> {
+        let number = number_of(&folder);
+        if let Some(open) = self.0.get(&number).filter(|_| number.is_some()).and_then(Weak::upgrade)
+        {
+            return open;
+        }
+        self.0.retain(|_, folder| folder.strong_count() > 0);
+        let folder = Arc::new(folder);
+        self.0.insert(number, Arc::downgrade(&folder));
+        folder
+    }
+}
+
 impl JitProcess {
     /// A process with nothing but a number.
     pub(crate) fn new(pid: u32) -> JitProcess {
@@ -47,7 +67,7 @@ impl JitProcess {
     }
 
     /// Looks at the running process, and remembers the facts that disappear with it.
-    pub(crate) fn observe(&mut self) {
+    pub(crate) fn observe(&mut self, folders: &mut Folders) {
         let proc = PathBuf::from(format!("/proc/{}", self.pid));
         let Some(user) = owner_of(&proc) else { return };
         self.user = Some(user);
@@ -62,7 +82,7 @@ impl JitProcess {
             self.inner = inner.and_then(|all| all.split_whitespace().last()?.parse().ok());
         }
         if is_apart("ns/mnt") || is_apart("root") {
-            self.tmp = File::open(proc.join("root/tmp")).ok().map(Arc::new);
+            self.tmp = File::open(proc.join("root/tmp")).ok().map(|folder| folders.share(folder));
         }
     }
 
@@ -159,6 +179,19 @@ fn open_folder(_: &File) -> Option<PathBuf> {
     None
 }
 
+/// The device and the inode of an open file.
+#[cfg(unix)]
+fn number_of(file: &File) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = file.metadata().ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn number_of(_: &File) -> Option<(u64, u64)> {
+    None
+}
+
 /// The user who owns a file.
 #[cfg(unix)]
 fn owner(file: &std::fs::Metadata) -> Option<u32> {
@@ -184,6 +217,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_folder_of_many_processes_is_open_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut folders = Folders::default();
+        let mut open = || folders.share(File::open(folder.path()).unwrap());
+        let [first, second] = [open(), open()];
+        assert!(Arc::ptr_eq(&first, &second));
+        let other = folders.share(File::open("/").unwrap());
+        drop((first, second));
+        assert_eq!(folders.0.len(), 2);
+        folders.share(File::open(folder.path()).unwrap());
+        assert_eq!((folders.0.len(), Arc::strong_count(&other)), (2, 1));
+    }
 
     #[test]
     fn maps_are_believed_only_if_they_are_the_process_s() {

@@ -74,7 +74,7 @@ pub use functions::Naming;
 pub(crate) use functions::{Function, Functions};
 pub use identity::Identity;
 pub(crate) use identity::Inode;
-pub(crate) use jit_process::JitProcess;
+pub(crate) use jit_process::{Folders, JitProcess};
 pub use jitdump::Jitdump;
 #[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;

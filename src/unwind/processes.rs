@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::perf_data::Reader;
-use crate::symbols::JitProcess;
+use crate::symbols::{Folders, JitProcess};
 
 /// Every process that was seen.
 #[derive(Default)]
@@ -19,6 +19,7 @@ pub(crate) struct Processes {
     wall: Option<Wall>,
     /// The processes are being recorded, so they still run.
     live: bool,
+    folders: Folders,
 }
 
 #[derive(Default)]
@@ -66,7 +67,7 @@ impl Processes {
         let known = self.known.entry(pid).or_default();
         known.seen.pid = pid;
         if self.live {
-            known.seen.observe();
+            known.seen.observe(&mut self.folders);
         }
     }
 
@@ -91,7 +92,7 @@ impl Processes {
             && let Some(then) = was_there
         {
             if start <= then {
-                process.observe();
+                process.observe(&mut Folders::default());
             } else {
                 process.ended = start.checked_add(Duration::from_secs(1));
             }
