@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use bstr::{BString, ByteSlice};
+use serde_json::Value;
 
 use crate::harness::{Cmd, Dir, Outcome, bin, bin_dir, cannot_run, repo, wait_until};
 use crate::record::{burn, can_record, executable, kill, path, perf_works};
@@ -370,6 +371,16 @@ fn one_process_and_a_pipeline_write_the_same_bytes() {
             let line = format!("fg-fold --no-inline <{name} {middle}| fg-render");
             assert_eq!(shell(&dir, &line).stdout(), svg, "{line}");
         }
+        // Folded text does not tell what the header of a page says about the recording.
+        dir.cmd("flamegraph").args(["-q", "--perfdata", name, "-o", "x.html"]).stdout();
+        let (whole, told) = without_notes(&dir.read("x.html"));
+        let line = format!("fg-script {name} | fg-fold | fg-render --format html");
+        let (page, notes) = without_notes(&shell(&dir, &line).stdout());
+        assert!(page == whole, "{line}");
+        let differing =
+            |(key, value): (&String, &Value)| (notes.get(key) != Some(value)).then(|| key.clone());
+        let differing: Vec<_> = told.as_object().unwrap().iter().filter_map(differing).collect();
+        assert_eq!(differing, ["event", "host", "quality", "rate", "span"]);
         if script.exists() {
             for options in [
                 "",
@@ -386,6 +397,14 @@ fn one_process_and_a_pipeline_write_the_same_bytes() {
             }
         }
     }
+}
+
+/// A page without its notes, and the notes.
+fn without_notes(page: &[u8]) -> (BString, Value) {
+    let from = page.find("id=\"flamepipe-notes\">").unwrap() + 21;
+    let to = from + page[from..].find("</script>").unwrap();
+    let rest = [&page[..from], &page[to..]].concat();
+    (rest.into(), serde_json::from_slice(&page[from..to]).unwrap())
 }
 
 #[test]
