@@ -64,6 +64,16 @@ test("it opens with the roots below, and says what it shows", async (context) =>
   assert.match(tip, /Self0 s0 % of all/);
 });
 
+test("the line under the title is shown whole by a click", IN_CHROMIUM, async (context) => {
+  const page = await open(context, "chart", { viewport: { width: 250, height: 700 } });
+  const isCut = () => page.$eval("#summary", (line) => line.scrollWidth > line.clientWidth);
+  assert.ok(await isCut());
+  await page.click("#summary");
+  assert.ok(!(await isCut()));
+  await press(page, "Enter");
+  assert.ok(await isCut());
+});
+
 test("clicks zoom, and the browser goes back and forward", async (context) => {
   const page = await open(context, "profile");
   await page.mouse.click(...(await row(page, 2)));
@@ -199,6 +209,14 @@ test("the table sorts, filters, and leads to callers and callees", async (contex
   assert.equal(await current(page), "Graph");
 });
 
+test("the table shows the end of a long name", IN_CHROMIUM, async (context) => {
+  const page = await open(context, "profile", { hash: "#view=table", viewport: { width: 280, height: 700 } });
+  assert.equal(await text(page, '[aria-label="app::read::lines"] bdi'), "read::lines");
+  await page.setViewportSize({ width: 1000, height: 700 });
+  await page.waitForFunction(() => !document.querySelector('[aria-label="app::read::lines"]'));
+  assert.ok(await page.isVisible("text=app::read::lines"));
+});
+
 test("a search becomes a filter, by mouse and by keys", IN_CHROMIUM, async (context) => {
   const page = await open(context, "profile");
   const search = async (pattern) => {
@@ -280,9 +298,8 @@ test("names and stacks are copied", async (context) => {
     await press(page, "Escape");
     return pasted;
   };
-  await press(page, "ArrowUp", "ArrowUp", "y");
+  await press(page, "ArrowUp", "ArrowUp", "d", "y");
   assert.equal(await copied(), "app::read::lines");
-  await press(page, "ArrowUp", "ArrowUp");
   await page.click("#copy-stack");
   assert.equal(await copied(), "main;app::read::lines");
 });

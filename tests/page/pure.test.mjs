@@ -315,7 +315,13 @@ test("labels keep the end that tells", () => {
   assert.equal(fit("<alloc::vec::Vec<T> as core::iter::FromIterator<T>>::from_iter", 15), "Vec::from_iter");
   assert.equal(fit("<a::B>::f::<a::C::{closure#2}>::{closure#0}", 15), "f::{closure#0}");
   assert.equal(fit("std::operator<< <char>", 14), "operator<<");
+  assert.equal(fit("JS:*fib /srv/app/main.js:12:1", 20), "JS:*fib main.js:12:1");
+  assert.equal(fit("JS:*fib /srv/app/main.js:12:1", 10), "JS:*fib");
+  assert.equal(fit("py::load:/srv/app/main.py", 15), "load:main.py");
+  assert.equal(fit("py::load:/srv/app/main.py", 5), "load");
+  assert.equal(fit("github.com/a/http.(*conn).serve", 20), "http.(*conn).serve");
   assert.equal(fit("a_long_function_name", 6), "a_lon…");
+  assert.equal(fit("abcdef", 3), "");
   assert.equal(fit("abcdef", 1), "");
 });
 

@@ -69,23 +69,23 @@ function hash(text) {
   return (value ^ (value >>> 15)) >>> 0;
 }
 
-// Returns the module of each name, with the sum of its functions' own weights and the width of the
-// widest one.
+// Returns the module of each name, with the sum of its functions' own weights, and the sum of the
+// widths that they are drawn with.
 function modulesOf(names, { self, total }) {
   const modules = new Map();
   return names.map((name, id) => {
     const key = id ? moduleOf(name) : "";
-    const module = modules.get(key) ?? { name: key, weight: 0, widest: 0 };
+    const module = modules.get(key) ?? { name: key, weight: 0, drawn: 0 };
     modules.set(key, module);
     module.weight += self[id];
-    module.widest = Math.max(module.widest, total[id]);
+    module.drawn += total[id];
     return module;
   });
 }
 
 // All modules, the heaviest first.
 function heaviest(modules) {
-  const byWeight = (a, b) => b.weight - a.weight || b.widest - a.widest || (a.name < b.name ? -1 : 1);
+  const byWeight = (a, b) => b.weight - a.weight || b.drawn - a.drawn || (a.name < b.name ? -1 : 1);
   return [...new Set(modules)].sort(byWeight);
 }
 

@@ -316,6 +316,10 @@ class Controls {
       document.querySelector("canvas").toBlob(save);
     });
     $("keys").addEventListener("click", () => this.help());
+    $("summary").addEventListener("click", () => {
+      const isWhole = $("summary").getAttribute("aria-expanded") === "true";
+      $("summary").setAttribute("aria-expanded", !isWhole);
+    });
     $("help").querySelector("dl").append(...helpRows());
     $("around").addEventListener("click", () => this.around());
     $("copy-name").addEventListener("click", () => this.copy(false));

@@ -239,6 +239,8 @@ class Painter {
     Object.assign(this, { width, height, ratio });
     if (font !== this.font) this.widths.clear();
     this.font = font;
+    // A canvas of another size forgets its font.
+    this.context.font = font;
   }
 
   // Returns the width of a text. Each character is measured once.
@@ -261,7 +263,6 @@ class Painter {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.fillStyle = theme.paper;
     context.fillRect(0, 0, this.width, this.height);
-    context.font = this.font;
     context.textBaseline = "middle";
     context.direction = "ltr";
   }

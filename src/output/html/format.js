@@ -114,7 +114,12 @@ function forms(name) {
     if (kept === 1 && /^\{/.test(parts[parts.length - 1])) break;
     add(parts.slice(-kept).join("::"));
   }
-  if (parts.length === 1 && path.includes("/")) add(path.slice(path.lastIndexOf("/") + 1));
+  const last = found[found.length - 1];
+  if (last.includes("/")) {
+    add(last.replace(/[^\s:([]*\//g, ""));
+    // The function of a script stands before its file: `JS:*f /app/m.js:1:2`, `py::f:/app/m.py`.
+    add(/^(.*[\w$>])[ :(]+[^ :(]+\.(?:py|rb|js|mjs|ts|php|pl|lua|exs?)\b/.exec(last)?.[1]);
+  }
   return found;
 }
 
@@ -133,7 +138,7 @@ function fitted(name, room, width) {
     if (width(last.slice(0, middle) + "…") <= room) low = middle;
     else high = middle - 1;
   }
-  return low < 2 ? "" : last.slice(0, low) + "…";
+  return low < 3 ? "" : last.slice(0, low) + "…";
 }
 
 // Returns the module, crate or package in a name, or its kind of code. It is empty if the name has none.

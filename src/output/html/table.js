@@ -10,6 +10,7 @@ class FunctionTable {
     this.body = element.querySelector("tbody");
     this.current = 0;
     element.addEventListener("scroll", () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(element);
     this.body.addEventListener("click", (event) => {
       const row = event.target.closest("tr[data-at]");
       if (row) this.choose(Number(row.dataset.at));
@@ -83,6 +84,7 @@ class FunctionTable {
   // Makes the rows in sight.
   draw() {
     if (!this.rows || this.element.hidden) return;
+    this.measure();
     const height = this.rowHeight();
     const top = this.element.scrollTop;
     const from = Math.max(0, Math.floor(top / height) - AROUND);
@@ -126,8 +128,9 @@ class FunctionTable {
     if (column.key === "name") {
       cell.scope = "row";
       const name = document.createElement("bdi");
-      name.textContent = column.text(id).slice(0, 2000);
-      name.title = name.textContent;
+      name.title = column.text(id).slice(0, 2000);
+      name.textContent = this.labelOf(name.title);
+      if (name.textContent !== name.title) cell.setAttribute("aria-label", name.title);
       cell.append(name);
       return cell;
     }
@@ -141,6 +144,22 @@ class FunctionTable {
       cell.style.setProperty("--part", `${(100 * column.part(id)).toFixed(2)}%`);
     }
     return cell;
+  }
+
+  // Returns the longest form of a name that fits into the column, or else the shortest one, which the
+  // browser cuts.
+  labelOf(name) {
+    const fits = (form) => this.view.painter.measure(form) * this.fontRatio <= this.room;
+    const all = forms(name);
+    return name.length > 1900 ? name : all.find(fits) ?? all[all.length - 1];
+  }
+
+  // Measures the column of names, whose font is larger than that of the graph.
+  measure() {
+    const head = this.head.querySelector(".name");
+    const size = (of) => parseFloat(of);
+    this.fontRatio = size(getComputedStyle(head).fontSize) / size(this.view.painter.font);
+    this.room = head.clientWidth - 2 * size(getComputedStyle(document.documentElement).fontSize);
   }
 
   choose(at) {

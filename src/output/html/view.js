@@ -103,10 +103,10 @@ class View {
   get modules() {
     return this.once("modules", () => {
       const { self, total } = this.functions;
-      for (const module of this.moduleOfName) module.weight = module.widest = 0;
+      for (const module of this.moduleOfName) module.weight = module.drawn = 0;
       this.moduleOfName.forEach((module, id) => {
         module.weight += self[id];
-        module.widest = Math.max(module.widest, total[id]);
+        module.drawn += total[id];
       });
       return heaviest(this.moduleOfName);
     });
@@ -128,6 +128,8 @@ class View {
     if (changed("find", "exact")) this.find();
     const shaping = ["view", "flip", "width", "swap", "order", "fn", "root", "only", "without", "hide", "fold"];
     const key = shaping.map((name) => state[name]).join("\n");
+    // What is selected stays selected if only the looks change.
+    const isSame = key === this.shownKey && state.zoom === old.zoom;
     if (key !== this.shownKey) {
       this.panes = this.makePanes();
       this.active = this.panes[this.panes.length - 1] ?? null;
@@ -139,8 +141,8 @@ class View {
       const text = isSaid ? state.zoom.replace("^", "") : "";
       const node = textToNode(pane.tree, text);
       pane.focus = node;
-      pane.selected = node;
-      if (isSaid) this.active = pane;
+      if (!isSame) pane.selected = node;
+      if (isSaid && !isSame) this.active = pane;
       const range = isSaid && /^([\d.e-]+)~([\d.e-]+)$/.exec(state.range);
       const box = pane.boxOf(node);
       const start = pane.lo + (box.left - pane.left) / pane.scale;

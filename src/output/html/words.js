@@ -85,7 +85,7 @@ function legend(view, theme, search) {
   }
   if (view.state.colour === "name") return [];
   const all = view.wholes.total;
-  const isSeen = (module) => module.weight > all / 500 || module.widest > all / 20;
+  const isSeen = (module) => module.weight > all / 500 || module.drawn > all / 20;
   return view.modules.filter(isSeen).slice(0, 12).map((module) => {
     const made = element("button");
     const name = module.name || "no module";
