@@ -188,6 +188,34 @@ mod tests {
     }
 
     #[test]
+    fn a_jit_that_ended_keeps_its_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut machine = machine();
+        let symfs = Some(folder.path().into());
+        machine.loader = Loader::new(symbols::Config { symfs, ..symbols::Config::default() });
+        machine.execute(2, "//anon");
+        let in_map = machine.hit(2, 0x1800);
+        let nowhere = machine.hit(2, 0x9000);
+        machine.resolve();
+        let frames = [in_map, nowhere].map(|id| machine.addresses.frames(id, None)[0].frame);
+        let maps = folder.path().join("tmp");
+        std::fs::create_dir(&maps).unwrap();
+        std::fs::write(maps.join("perf-2.map"), "1800 10 f\n9000 10 g\n").unwrap();
+        machine.end(2);
+        for pid in 3..2000 {
+            machine.execute(pid, "//anon");
+            machine.hit(pid, 0x1800);
+            machine.end(pid);
+        }
+        machine.resolve();
+        let numbers = machine.forget();
+        assert_eq!(numbers[nowhere as usize], None);
+        // Samples that were folded have these frames.
+        let symbols = frames.map(|frame| machine.frames.symbol(frame).to_string());
+        assert_eq!(symbols, ["f", "g"]);
+    }
+
+    #[test]
     fn a_program_of_many_addresses_has_some_of_them_looked_up_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut machine = machine();
