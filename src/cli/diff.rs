@@ -79,8 +79,8 @@ pub struct DiffArgs {
     pub(crate) no_unit: bool,
 
     /// Exit with 3 if a frame's total grew by more than PCT percentage points, and by more than
-    /// chance explains. That is two standard errors of the difference, if the numbers of samples
-    /// are known
+    /// chance explains. If the numbers of samples are known, chance fails one of a hundred
+    /// comparisons at most, however many frames are compared
     #[arg(long, value_name = "PCT", value_parser = percent)]
     pub(crate) fail_above: Option<f64>,
 
@@ -170,19 +170,17 @@ impl DiffArgs {
     /// Says which frames grew too much, if any, and what to do about it.
     fn gate(&self, movers: &Movers) -> Done {
         let Some(limit) = self.fail_above else { return Done::Ok };
-        let above: Vec<&Mover> = movers.above(limit).collect();
-        let (noise, grown): (Vec<&Mover>, Vec<&Mover>) =
-            above.into_iter().partition(|mover| movers.is_noise(mover.total));
+        let [grown, chance] = movers.above(limit);
         let unit = if self.absolute { "% of the first profile" } else { "percentage points" };
-        if let Some(first) = noise.first().filter(|_| !self.quiet) {
+        if let Some(first) = chance.first().filter(|_| !self.quiet) {
             let [delta, ..] = movers.numbers(first.total);
-            let may_be = movers.noise(first.total).unwrap_or_default();
+            let noise = movers.noise(first.total).unwrap_or_default();
             io::say(
                 Self::NAME,
                 format_args!(
-                    "{} grew by more than {limit} {unit}, but that may be chance ({}: {delta}, noise ±{may_be:.2}): \
+                    "{} grew by more than {limit} {unit}, but that may be chance ({}: {delta}, noise ±{noise:.2}): \
                      record for longer to tell",
-                    counted(noise.len() as u64, "frame"),
+                    counted(chance.len() as u64, "frame"),
                     first.name
                 ),
             );

@@ -57,13 +57,13 @@ impl Movers {
             return format!("**Nothing changed** {sizes}");
         }
         if let Some(limit) = limit {
-            let grown = self.above(limit).filter(|mover| !self.is_noise(mover.total)).count();
+            let [grown, _] = self.above(limit);
             let unit =
                 if self.scale == Scale::Shares { "points" } else { "% of the first profile" };
-            return match grown {
+            return match grown.len() {
                 0 => format!("**No function grew by more than {limit} {unit}** {sizes}"),
-                _ => {
-                    let functions = counted(grown as u64, "function");
+                many => {
+                    let functions = counted(many as u64, "function");
                     format!("**{functions} grew by more than {limit} {unit}** {sizes}")
                 }
             };

@@ -157,14 +157,31 @@ impl Movers {
         self.noise(change).is_some_and(|noise| change.delta().abs() <= noise)
     }
 
-    /// Frames whose total grew by more than `limit`, in percentage points. For absolute weights,
-    /// `limit` is in percent of the first profile. Some may be noise.
-    pub fn above(&self, limit: f64) -> impl Iterator<Item = &Mover> {
+    /// Frames whose total grew by more than `limit`, in percentage points: first those that grew by
+    /// more than chance explains, then those that may not have. For absolute weights, `limit` is in
+    /// percent of the first profile.
+    ///
+    /// Of many shares that are estimated at once, some are far off. Therefore chance is not the
+    /// [`noise`](Movers::noise) of one share: what chance explains is so wide that two profiles of
+    /// the same program differ by more in at most one of a hundred comparisons. That hundredth is
+    /// divided by the number of frames that are heavy enough to grow by `limit` (Bonferroni; NIST's
+    /// handbook of statistical methods, 7.4.7.3).
+    pub fn above(&self, limit: f64) -> [Vec<&Mover>; 2] {
+        const WRONG: f64 = 0.01;
         let unit = match self.scale {
             Scale::Shares => 1.0,
             Scale::Absolute => self.totals[0] as f64 / 100.0,
         };
-        self.frames.iter().filter(move |mover| mover.total.delta() > limit * unit)
+        let heavy = self.frames.iter().filter(|mover| mover.total.after > limit * unit);
+        // The normal distribution is above z with a probability of at most exp(-z²/2) / 2.
+        let errors = (2.0 * (heavy.clone().count() as f64 / (2.0 * WRONG)).ln()).sqrt();
+        let is_chance = |mover: &&Mover| {
+            let noise = self.noise(mover.total);
+            noise.is_some_and(|noise| mover.total.delta() <= noise / 2.0 * errors)
+        };
+        let grown = heavy.filter(|mover| mover.total.delta() > limit * unit);
+        let (chance, sure) = grown.partition(is_chance);
+        [sure, chance]
     }
 
     /// Writes the first `most` frames as a table with a heading.

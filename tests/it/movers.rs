@@ -118,13 +118,13 @@ fn the_table_is_text_or_json() {
 #[test]
 fn a_gate_fails_when_a_share_grew_and_the_output_is_there() {
     let dir = Dir::new();
-    dir.write("before", "main;f 90\nmain;g 10\n");
-    dir.write("after", "main;f 160\nmain;g 40\n");
+    dir.write("before", "main;f 900\nmain;g 100\n");
+    dir.write("after", "main;f 1600\nmain;g 400\n");
     let gate = |args: &[&str]| dir.cmd("fg-diff").args(["-q", "before", "after"]).args(args).run();
     let failed = gate(&["--fail-above", "9.9"])
         .code(3)
         .says("1 frame grew by more than 9.9 percentage points");
-    assert_eq!(failed.stdout, "main;f 180 160\nmain;g 20 40\n");
+    assert_eq!(failed.stdout, "main;f 1800 1600\nmain;g 200 400\n");
     failed.says("+10.00 %  10.00 % → 20.00 %  g").says("raise --fail-above, or use after as");
     gate(&["--fail-above", "10"]).success();
     gate(&["--fail-above", "10", "--absolute"]).code(3).says("3 frames");
@@ -164,6 +164,38 @@ fn noise_is_what_chance_does() {
     });
     let beyond = beyond.count();
     assert!((20..90).contains(&beyond), "{beyond} of {rounds}");
+}
+
+/// However many functions are compared, chance fails the gate in one of a hundred comparisons at
+/// most, and a function that grew by more than that fails it in nearly all.
+#[test]
+fn the_gate_is_for_all_functions_at_once() {
+    let mut state = 7u64;
+    // 40 functions of the same share, the first of which is `slower` by so many percent.
+    let mut draw = |slower: u64| {
+        let mut hits = [0; 40];
+        for _ in 0..2000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = (state >> 33) % (4000 + slower) * 40 / 4000;
+            hits[if at < 40 { at as usize } else { 0 }] += 1;
+        }
+        let line = |(at, hits): (usize, &u64)| format!("main;f{at} {hits}\n");
+        hits.iter().enumerate().map(line).collect::<String>()
+    };
+    let rounds = 300;
+    let mut fails = |slower: u64| {
+        let failed = (0..rounds).filter(|_| {
+            let movers = movers(Scale::Shares, &draw(0), &draw(slower));
+            let [grown, _] = movers.above(0.5);
+            !grown.is_empty()
+        });
+        failed.count()
+    };
+    let by_chance = fails(0);
+    assert!(by_chance * 100 <= rounds * 2, "{by_chance} of {rounds}");
+    // From 2.5 to 7.1 %.
+    let caught = fails(200);
+    assert!(caught * 100 >= rounds * 98, "{caught} of {rounds}");
 }
 
 #[test]
