@@ -245,6 +245,20 @@ test("a search becomes a filter, by mouse and by keys", IN_CHROMIUM, async (cont
   assert.equal(await page.$$eval("#filters .chip", (chips) => chips.length), 0);
 });
 
+test("the selected function becomes a filter", IN_CHROMIUM, async (context) => {
+  const page = await open(context, "profile");
+  await page.mouse.click(...(await row(page, 2, 0.7)));
+  assert.equal(await text(page, "#chosen-name"), "app::write::all<u8>");
+  await page.click("#leave-out");
+  assert.match(await text(page, "#filters"), /without\^app::write::all<u8>\$/);
+  await press(page, "ArrowUp", "ArrowUp");
+  assert.match(await selected(page), /^app::read::lines, 60.0 ms, 85.7 %/);
+  await press(page, "k", "ArrowUp");
+  assert.equal(await selected(page), "main, 60.0 ms, 100 %");
+  await press(page, "ArrowUp", "h", "ArrowUp", "ArrowUp");
+  assert.match(await selected(page), /^parse_line/);
+});
+
 test("recursion is folded", IN_CHROMIUM, async (context) => {
   const page = await open(context, "deep");
   await press(page, "ArrowUp", "ArrowUp", "ArrowUp");

@@ -210,12 +210,14 @@ class Controls {
     this.$("filters").replaceChildren(...shown);
   }
 
-  // Makes the search a filter, in addition to the one of that kind.
-  filter(name) {
-    const { state, isMatch } = this.view;
-    if (!isMatch) return;
-    const pattern = state[name] ? `(?:${state[name]})|(?:${state.find})` : state.find;
-    this.go({ [name]: pattern, find: "", zoom: "" });
+  // Makes the search a filter, or else the selected function, in addition to the one of that kind.
+  filter(name, isSearch = this.view.isMatch !== null) {
+    const { state, active, graph } = this.view;
+    const id = active?.tree.name[active.selected];
+    if (!isSearch && !id) return;
+    const wanted = isSearch ? state.find : `^${literal(graph.names[id])}$`;
+    const pattern = state[name] ? `(?:${state[name]})|(?:${wanted})` : wanted;
+    this.go({ [name]: pattern, ...(isSearch && { find: "" }), zoom: "" });
   }
 
   // Shows the share of what the search found.
@@ -322,6 +324,7 @@ class Controls {
     });
     $("help").querySelector("dl").append(...helpRows());
     $("around").addEventListener("click", () => this.around());
+    $("leave-out").addEventListener("click", () => this.filter("without", false));
     $("copy-name").addEventListener("click", () => this.copy(false));
     $("copy-stack").addEventListener("click", () => this.copy(true));
   }
@@ -372,7 +375,7 @@ class Controls {
       };
     }
     this.$("legend").replaceChildren(...legend(view, view.theme, (text) => {
-      this.go({ find: text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&") }, false);
+      this.go({ find: literal(text) }, false);
     }));
     view.queue();
   }

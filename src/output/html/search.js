@@ -38,3 +38,8 @@ function matchesBelow(tree, root, isMatch) {
   }
   return found;
 }
+
+// Returns an expression that matches a text and nothing else.
+function literal(text) {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+}

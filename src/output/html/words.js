@@ -105,7 +105,7 @@ const KEYS = [
   ["Backspace", "Back; the browser's back and forward work too"],
   ["/", "Search"],
   ["n N", "Next and previous match, the heaviest first"],
-  ["k e h", "With matches: keep only their stacks, leave them out, hide the frames"],
+  ["k e h", "Keep only the stacks of the matches or the selected function, leave them out, hide the frames"],
   ["r", "Fold recursion into one frame"],
   ["i", "Match upper and lower case, or not"],
   ["g l c t", "Graph, chart, callers, functions"],
