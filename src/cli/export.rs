@@ -22,8 +22,9 @@ use crate::tally::Tally;
 /// Perfetto, kcachegrind.
 ///
 /// Reads whatever fg-fold reads: perf.data, perf-script text, folded stacks, graphs, and the
-/// formats of other profilers. Stacks, names and weights are exported, and the formats `firefox`,
-/// `speedscope` and `chrome` also get the threads and times of samples, `firefox` their modules,
+/// formats of other profilers. Stacks, names and weights are exported. The formats `firefox`,
+/// `speedscope` and `chrome` also get threads and times, if the profile has them: recordings, and
+/// profiles of Firefox, samply, speedscope, Chrome and V8. `firefox` gets the modules of samples,
 /// and `pprof` when the recording began and how long it took. Addresses and lines are not exported.
 #[derive(Clone, Debug, Parser)]
 #[command(

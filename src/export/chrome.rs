@@ -40,8 +40,8 @@ pub(super) fn write(profile: &Profile, timed: &Timed, out: &mut dyn Write) -> io
 /// A thread.
 #[derive(Clone, Copy)]
 struct Id {
-    pid: u32,
-    tid: u32,
+    pid: u64,
+    tid: u64,
 }
 
 /// Writes events.

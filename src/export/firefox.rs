@@ -147,7 +147,7 @@ struct Thread<'a> {
     unregister_time: Option<u64>,
     paused_ranges: [(); 0],
     pid: String,
-    tid: u32,
+    tid: u64,
     samples: Samples,
     stack_table: StackTable,
     frame_table: FrameTable,

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! An [`Export`] is a sink of folded stacks, so whatever fg-fold reads can be exported. Each
-//! distinct name is written once. The formats with times and threads take samples too. Samples
-//! without a time, and stacks that were folded before, follow each other there.
+//! distinct name is written once. The formats with times and threads take samples too, and the stacks
+//! of other profilers with their times. What has no time follows what came before.
 
 mod callgrind;
 mod chrome;
@@ -24,11 +24,11 @@ use std::io::Write;
 use std::path::Path;
 
 use profile::Profile;
-use timed::Timed;
+use timed::{Moments, Timed};
 
 use crate::error::{Error, Result};
 use crate::fold::{self, Stage, Threads};
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::{Folded, FoldedSink, Moment};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
 
@@ -100,6 +100,7 @@ pub struct Export<W> {
     threads: Threads,
     profile: Profile,
     labels: Vec<(String, String)>,
+    moments: Moments,
     /// When the next sample without a time begins.
     now: u64,
 }
@@ -121,6 +122,7 @@ impl<W: Write> Export<W> {
             output: output.into(),
             profile: Profile::default(),
             labels: Vec::new(),
+            moments: Moments::default(),
             now: 0,
         }
     }
@@ -176,6 +178,22 @@ impl<W: Write> FoldedSink for Export<W> {
         self.profile.folded(frames, folded)
     }
 
+    fn keeps_times(&self) -> bool {
+        // Bytes have no times.
+        self.format.takes_samples(&fold::Config::default())
+            && self.profile.unit().as_deref() != Some("bytes")
+    }
+
+    fn timed(
+        &mut self,
+        frames: &mut FrameTable,
+        folded: &Folded<'_>,
+        moment: &Moment<'_>,
+    ) -> Result<()> {
+        self.moments.push(frames, &mut self.profile, folded, moment);
+        Ok(())
+    }
+
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.profile.text(line)
     }
@@ -209,7 +227,9 @@ impl<W: Write> SampleSink for Export<W> {
         }
         let quality = self.threads.quality(frames, &lanes);
         self.threads.count(quality, tally);
-        let timed = Timed::of(lanes, &self.threads, &mut self.profile, frames);
+        let mut timed = Timed::of(lanes, &self.threads, &mut self.profile, frames);
+        let is_clock = self.profile.unit().as_deref() == Some("ns");
+        std::mem::take(&mut self.moments).append_to(&mut timed, is_clock);
         self.profile.check(self.format.most(), tally)?;
         self.write(&timed, tally)
     }

@@ -46,7 +46,7 @@ pub(super) fn write(
 
 /// `java pid: 123 tid: 456`, as speedscope calls the threads of `perf script` text.
 fn name(Lane { comm, pid, tid, .. }: &Lane) -> String {
-    let id = |what, id: &Option<u32>| id.map_or(String::new(), |id| format!(" {what}: {id}"));
+    let id = |what, id: &Option<u64>| id.map_or(String::new(), |id| format!(" {what}: {id}"));
     format!("{comm}{}{}", id("pid", pid), id("tid", tid))
 }
 

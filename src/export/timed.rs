@@ -4,7 +4,9 @@ use hashbrown::HashMap;
 
 use super::profile::Profile;
 use crate::fold::{Piece, Thread, Threads, is_java};
-use crate::sample::{FrameTable, Kind};
+use crate::folded::{Folded, Moment};
+use crate::sample::{FrameId, FrameTable, Kind};
+use crate::stacks::Stacks;
 
 /// Samples with times. The default has none.
 #[derive(Default)]
@@ -22,8 +24,8 @@ pub(super) struct Timed {
 /// The samples of a thread, in the order of time.
 pub(super) struct Lane {
     pub(super) comm: String,
-    pub(super) pid: Option<u32>,
-    pub(super) tid: Option<u32>,
+    pub(super) pid: Option<u64>,
+    pub(super) tid: Option<u64>,
     pub(super) samples: Vec<Taken>,
 }
 
@@ -86,11 +88,70 @@ impl Timed {
                 samples.push(Taken { start, end, weight, is_off, stack: at });
             }
             let comm = thread.comm.to_string();
-            timed.lanes.push(Lane { comm, pid: thread.pid, tid: thread.tid, samples });
+            let [pid, tid] = [thread.pid, thread.tid].map(|id| id.map(u64::from));
+            timed.lanes.push(Lane { comm, pid, tid, samples });
         }
         let mut names: Vec<(String, u32)> = modules.into_iter().collect();
         names.sort_by_key(|(_, number)| *number);
         timed.modules = names.into_iter().map(|(name, _)| name).collect();
         timed
+    }
+}
+
+/// Collects the stacks of other profilers, which have names already.
+#[derive(Default)]
+pub(super) struct Moments {
+    lanes: Vec<Lane>,
+    ids: HashMap<(String, Option<u64>, Option<u64>), usize>,
+    stacks: Stacks<FrameId>,
+    named: Vec<Vec<Named>>,
+}
+
+impl Moments {
+    /// Takes a stack. Adds its names and weight to `profile`.
+    pub(super) fn push(
+        &mut self,
+        frames: &FrameTable,
+        profile: &mut Profile,
+        folded: &Folded<'_>,
+        &Moment { comm, pid, tid, start, end }: &Moment<'_>,
+    ) {
+        let stack = self.stacks.intern(folded.stack);
+        if stack == self.named.len() {
+            let name = |&frame| {
+                let name = profile.names.number(frames, frame);
+                Named { name, kind: Kind::User, module: None }
+            };
+            self.named.push(folded.stack.iter().map(name).collect());
+        }
+        let new = self.lanes.len();
+        let lane = *self.ids.entry((comm.to_owned(), pid, tid)).or_insert(new);
+        if lane == new {
+            self.lanes.push(Lane { comm: comm.into(), pid, tid, samples: Vec::new() });
+        }
+        let weight = folded.weight;
+        profile.weight = profile.weight.saturating_add(weight);
+        let end = end.max(start);
+        self.lanes[lane].samples.push(Taken { start, end, weight, is_off: false, stack });
+    }
+
+    /// Adds the lanes to `timed`. All of them begin when that begins.
+    pub(super) fn append_to(self, timed: &mut Timed, is_clock: bool) {
+        if timed.lanes.is_empty() {
+            timed.is_clock = is_clock;
+        }
+        let starts = self.lanes.iter().flat_map(|lane| &lane.samples).map(|sample| sample.start);
+        let from = starts.min().unwrap_or(0);
+        let stacks = timed.stacks.len();
+        for mut lane in self.lanes {
+            lane.samples.sort_by_key(|sample| sample.start);
+            for sample in &mut lane.samples {
+                sample.start = sample.start - from + timed.from;
+                sample.end = sample.end - from + timed.from;
+                sample.stack += stacks;
+            }
+            timed.lanes.push(lane);
+        }
+        timed.stacks.extend(self.named);
     }
 }

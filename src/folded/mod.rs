@@ -42,6 +42,21 @@ pub struct Folded<'a> {
     pub line: &'a [u8],
 }
 
+/// The thread and the time of a stack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moment<'a> {
+    /// The thread's name; empty if the profile does not tell threads apart.
+    pub comm: &'a str,
+    /// The process, if it is known.
+    pub pid: Option<u64>,
+    /// The thread, if it is known.
+    pub tid: Option<u64>,
+    /// In nanoseconds.
+    pub start: u64,
+    /// When another stack began.
+    pub end: u64,
+}
+
 /// Whether a profile is a differential. The line of its unit or else its first stack decides,
 /// because nothing is read twice.
 #[derive(Debug, Default)]
@@ -120,6 +135,21 @@ pub trait FoldedSink {
     /// Takes one stack.
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()>;
 
+    /// Whether the sink keeps times. If so, sources give it stacks with times if they have them.
+    fn keeps_times(&self) -> bool {
+        false
+    }
+
+    /// Takes a stack of a thread, which is not among the frames.
+    fn timed(
+        &mut self,
+        frames: &mut FrameTable,
+        folded: &Folded<'_>,
+        _moment: &Moment<'_>,
+    ) -> Result<()> {
+        self.folded(frames, folded)
+    }
+
     /// Takes many stacks. Several threads may work on the pieces.
     fn many(&mut self, frames: &mut FrameTable, pieces: &[Vec<Folded<'_>>]) -> Result<()> {
         pieces.iter().flatten().try_for_each(|folded| self.folded(frames, folded))
@@ -144,6 +174,19 @@ pub trait FoldedSink {
 impl<S: FoldedSink + ?Sized> FoldedSink for &mut S {
     fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
         (**self).folded(frames, folded)
+    }
+
+    fn keeps_times(&self) -> bool {
+        (**self).keeps_times()
+    }
+
+    fn timed(
+        &mut self,
+        frames: &mut FrameTable,
+        folded: &Folded<'_>,
+        moment: &Moment<'_>,
+    ) -> Result<()> {
+        (**self).timed(frames, folded, moment)
     }
 
     fn many(&mut self, frames: &mut FrameTable, pieces: &[Vec<Folded<'_>>]) -> Result<()> {

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use super::foreign::{Foreign, Reader, Stacks, whole};
 use super::json::{self, Text, has_names};
 use crate::error::Result;
+use crate::folded::Moment;
 use crate::sample::FrameId;
 use crate::tally::Loss;
 
@@ -135,9 +136,11 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
             ("", None) if has_threads => format!("thread {}", tid.0),
             (name, _) => name.to_owned(),
         };
-        let thread = to.thread(&name, pid.number(), tid.number());
+        let (pid, tid) = (pid.number(), tid.number());
+        let thread = to.thread(&name, pid, tid);
+        let moment = Moment { comm: &name, pid, tid, ..Moment::default() };
         lane.steps.sort_by_key(Step::order);
-        let mut walk = Walk { to, thread, open: Vec::new(), now: 0 };
+        let mut walk = Walk { to, thread, moment, open: Vec::new(), now: 0 };
         lane.steps.iter().try_for_each(|step| walk.step(step))?;
         walk.finish()?;
     }
@@ -148,6 +151,7 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
 struct Walk<'a, 'b> {
     to: &'a mut Stacks<'b>,
     thread: Option<FrameId>,
+    moment: Moment<'a>,
     /// The functions that run, each with its end if that is known.
     open: Vec<(FrameId, Option<u64>)>,
     now: u64,
@@ -180,11 +184,13 @@ impl Walk<'_, '_> {
 
     fn go_on(&mut self, time: u64) -> Result<()> {
         let passed = time.saturating_sub(self.now);
+        let moment = Moment { start: self.now, end: time, ..self.moment };
         self.now = self.now.max(time);
         if self.open.is_empty() {
             return Ok(());
         }
-        self.to.push(self.thread, self.open.iter().map(|(frame, _)| *frame), passed)
+        let stack = self.open.iter().map(|(frame, _)| *frame);
+        self.to.push_at(&moment, self.thread, stack, passed)
     }
 
     fn finish(mut self) -> Result<()> {

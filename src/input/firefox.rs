@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::foreign::{Foreign, Node, Reader, Stacks, whole};
 use super::json::{self, Text, has_names};
 use crate::error::Result;
+use crate::folded::Moment;
 use crate::tally::Loss;
 use crate::unit;
 
@@ -66,6 +67,10 @@ struct Thread<'a> {
 #[serde(rename_all = "camelCase")]
 struct Samples<'a> {
     stack: Vec<Option<usize>>,
+    /// In milliseconds.
+    time: Option<Vec<f64>>,
+    /// Each since the one before, as Firefox writes them; `time` otherwise.
+    time_deltas: Option<Vec<f64>>,
     weight: Option<Vec<f64>>,
     #[serde(borrow, default)]
     weight_type: Text<'a>,
@@ -120,7 +125,11 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
             _ => (unit::SAMPLES, 1.0),
         };
         to.unit(unit.as_bytes())?;
-        let root = to.thread(&thread.name.0, thread.pid.number(), thread.tid.number());
+        let (pid, tid) = (thread.pid.number(), thread.tid.number());
+        let root = to.thread(&thread.name.0, pid, tid);
+        let lane = Moment { comm: &thread.name.0, pid, tid, ..Moment::default() };
+        let times = if to.keeps_times() { thread.samples.times() } else { None };
+        let mut path = Vec::new();
         for (at, stack) in thread.samples.stack.iter().enumerate() {
             let weights = thread.samples.weight.as_ref();
             let weight = weights.map_or(Some(1.0), |weights| weights.get(at).copied());
@@ -132,7 +141,16 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
                 Some(stack) => {
                     let missing = || to.corrupt("a sample", "its stack is not there");
                     let node = tree.get_mut(*stack).ok_or_else(missing)?;
-                    node.weight = node.weight.saturating_add(whole(weight));
+                    match times.as_deref() {
+                        Some(times) => {
+                            let start = times.get(at).copied().unwrap_or(0);
+                            let end = times.get(at + 1).copied().unwrap_or(start);
+                            to.path(&tree, &tree[*stack], &mut path)?;
+                            let moment = Moment { start, end, ..lane };
+                            to.push_at(&moment, root, path.iter().rev().copied(), whole(weight))?;
+                        }
+                        None => node.weight = node.weight.saturating_add(whole(weight)),
+                    }
                 }
             }
         }
@@ -154,6 +172,20 @@ impl<'a> Thread<'a> {
             functions: self.func_table.as_ref().or(functions)?,
             strings: self.string_array.as_ref().or(strings)?,
         })
+    }
+}
+
+impl Samples<'_> {
+    /// When samples were taken, in nanoseconds.
+    fn times(&self) -> Option<Vec<u64>> {
+        let times = self.time.iter().flatten().copied();
+        let mut now = 0.0;
+        let deltas = self.time_deltas.iter().flatten().map(|delta| {
+            now += delta;
+            now
+        });
+        let times: Vec<u64> = times.chain(deltas).map(|time| whole(time * 1e6)).collect();
+        (times.len() >= self.stack.len()).then_some(times)
     }
 }
 

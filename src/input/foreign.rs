@@ -8,7 +8,7 @@ use bstr::ByteSlice;
 
 use crate::error::{Error, Result};
 use crate::fold::{self, name, thread_name};
-use crate::folded::{self, Folded, FoldedSink};
+use crate::folded::{self, Folded, FoldedSink, Moment};
 use crate::sample::{Frame, FrameId, FrameTable, printable};
 use crate::tally::{Count, Loss, Tally};
 use crate::unit;
@@ -163,20 +163,54 @@ impl Stacks<'_> {
         self.sink.folded(self.frames, &folded)
     }
 
+    /// Whether stacks should come one by one, with their times.
+    pub(super) fn keeps_times(&self) -> bool {
+        self.sink.keeps_times()
+    }
+
+    /// Takes a stack like [`push`](Stacks::push), of a `moment`. `thread` is its root frame.
+    pub(super) fn push_at(
+        &mut self,
+        moment: &Moment<'_>,
+        thread: Option<FrameId>,
+        stack: impl IntoIterator<Item = FrameId>,
+        weight: u64,
+    ) -> Result<()> {
+        if !self.keeps_times() {
+            return self.push(thread, stack, weight);
+        }
+        self.stack.clear();
+        self.stack.extend(stack);
+        if weight == 0 || self.stack.is_empty() {
+            return self.push(thread, [], weight);
+        }
+        self.tally.read += Count::one(weight);
+        self.tally.folded_before += 1;
+        let folded = Folded { stack: &self.stack, weight, ..Folded::default() };
+        self.sink.timed(self.frames, &folded, moment)
+    }
+
     /// Takes the stacks of a call tree.
     pub(super) fn push_tree(&mut self, thread: Option<FrameId>, tree: &[Node]) -> Result<()> {
         let mut path = Vec::new();
         for node in tree.iter().filter(|node| node.weight > 0) {
-            path.clear();
-            let mut next = Some(node);
-            while let Some(node) = next {
-                path.push(node.frame);
-                next = node.caller.and_then(|caller| tree.get(caller));
-                if path.len() > tree.len() {
-                    return Err(self.corrupt("its call tree", "a function is its own caller"));
-                }
+            self.path(tree, node, &mut path)?;
+            self.push(thread, path.iter().rev().copied(), node.weight)?;
+        }
+        Ok(())
+    }
+
+    /// The functions from a node of a call tree to its root.
+    pub(super) fn path(&self, tree: &[Node], node: &Node, path: &mut Vec<FrameId>) -> Result<()> {
+        path.clear();
+        let (mut next, mut steps) = (Some(node), 0);
+        while let Some(node) = next {
+            path.extend(node.frame);
+            next = node.caller.and_then(|caller| tree.get(caller));
+            steps += 1;
+            if steps > tree.len() {
+                return Err(self.corrupt("its call tree", "a function is its own caller"));
             }
-            self.push(thread, path.iter().rev().flatten().copied(), node.weight)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::foreign::{Foreign, Reader, Stacks, whole};
 use super::json::{self, Text, has_names};
 use crate::error::Result;
+use crate::folded::Moment;
 use crate::sample::FrameId;
 use crate::tally::Loss;
 use crate::unit;
@@ -73,13 +74,12 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     for profile in &file.profiles {
         let (unit, scale) = unit_of(&profile.unit.0);
         to.unit(unit.as_bytes())?;
-        let thread = match thread(&profile.name.0) {
-            (comm, pid, Some(tid)) => to.thread(comm, pid, Some(tid)),
-            (name, ..) if has_threads => to.thread(name, None, None),
-            _ => None,
+        let lane = match thread(&profile.name.0) {
+            (_, _, None) if !has_threads => Moment::default(),
+            (comm, pid, tid) => Moment { comm, pid, tid, ..Moment::default() },
         };
-        profile.push_samples(&frames, thread, scale, to)?;
-        profile.push_events(&frames, thread, scale, to)?;
+        profile.push_samples(&frames, lane, scale, to)?;
+        profile.push_events(&frames, lane, scale, to)?;
     }
     Ok(())
 }
@@ -114,14 +114,21 @@ impl Profile<'_> {
     fn push_samples(
         &self,
         frames: &[FrameId],
-        thread: Option<FrameId>,
+        lane: Moment<'_>,
         scale: f64,
         to: &mut Stacks<'_>,
     ) -> Result<()> {
+        let thread = to.thread(lane.comm, lane.pid, lane.tid);
         let weights = self.weights.iter().copied().chain(std::iter::repeat(1.0));
-        for (sample, weight) in self.samples.iter().zip(weights).filter(|(it, _)| !it.is_empty()) {
-            let stack = stack(sample.iter(), frames, to)?;
-            to.push(thread, stack, whole(weight * scale))?;
+        let mut start = 0u64;
+        for (sample, weight) in self.samples.iter().zip(weights) {
+            let weight = whole(weight * scale);
+            let end = start.saturating_add(weight);
+            if !sample.is_empty() {
+                let stack = stack(sample.iter(), frames, to)?;
+                to.push_at(&Moment { start, end, ..lane }, thread, stack, weight)?;
+            }
+            start = end;
         }
         Ok(())
     }
@@ -129,18 +136,20 @@ impl Profile<'_> {
     fn push_events(
         &self,
         frames: &[FrameId],
-        thread: Option<FrameId>,
+        lane: Moment<'_>,
         scale: f64,
         to: &mut Stacks<'_>,
     ) -> Result<()> {
+        let thread = to.thread(lane.comm, lane.pid, lane.tid);
         let mut open: Vec<usize> = Vec::new();
         let mut last = self.events.first().map_or(0.0, |event| event.at);
         for event in &self.events {
-            let weight = whole(event.at * scale).saturating_sub(whole(last * scale));
+            let (start, end) = (whole(last * scale), whole(event.at * scale));
+            let weight = end.saturating_sub(start);
             last = event.at;
             if !open.is_empty() {
                 let stack = stack(open.iter(), frames, to)?;
-                to.push(thread, stack, weight)?;
+                to.push_at(&Moment { start, end, ..lane }, thread, stack, weight)?;
             }
             match &*event.kind.0 {
                 "O" => open.push(event.frame),

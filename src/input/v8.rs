@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::foreign::{Foreign, Node, Reader, Stacks, whole};
 use super::json::{self, Text, has_names};
 use crate::error::Result;
+use crate::folded::Moment;
 use crate::sample::FrameId;
 use crate::unit;
 
@@ -96,10 +97,20 @@ fn read_cpu(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     match (&profile.samples, &profile.time_deltas) {
         (Some(samples), Some(deltas)) if !samples.is_empty() => {
             to.unit(b"ns")?;
+            let (mut start, mut path) = (0u64, Vec::new());
             for (id, time) in samples.iter().zip(profile.times(deltas)) {
                 let none = || to.corrupt(format!("node {id}"), "there is no such node");
-                let weight = &mut tree[*numbers.get(id).ok_or_else(none)?].weight;
-                *weight = weight.saturating_add(time);
+                let node = *numbers.get(id).ok_or_else(none)?;
+                if to.keeps_times() {
+                    let end = start.saturating_add(time);
+                    let moment = Moment { start, end, ..Moment::default() };
+                    to.path(&tree, &tree[node], &mut path)?;
+                    to.push_at(&moment, None, path.iter().rev().copied(), time)?;
+                    start = end;
+                } else {
+                    let weight = &mut tree[node].weight;
+                    *weight = weight.saturating_add(time);
+                }
             }
         }
         _ => {

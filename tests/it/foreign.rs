@@ -254,3 +254,67 @@ fn broken_profiles_are_errors_at_worst() {
         }
     }
 }
+
+/// Profiles of other profilers keep their threads and the order of their samples.
+#[test]
+fn times_are_exported() {
+    let dir = Dir::new();
+    let export = |format: &str, input: &[u8]| {
+        dir.cmd("fg-export").args(["-q", "--format", format]).stdin(input).stdout()
+    };
+    let tid = &["--tid"][..];
+    for (name, args) in [
+        ("node.cpuprofile", &[][..]),
+        ("py-spy.speedscope.json", &[]),
+        ("py-spy.trace.json", tid),
+        ("samply.json", tid),
+    ] {
+        let folded = fold(args, read(name));
+        for format in ["firefox", "speedscope"] {
+            let exported = export(format, &read(name));
+            assert_eq!(fold(args, exported), folded, "{name} as {format}");
+        }
+        let in_order = |exported: &[u8]| {
+            let file: serde_json::Value = serde_json::from_slice(exported).unwrap();
+            let profiles = file["profiles"].as_array().unwrap().iter();
+            profiles.map(|it| (it["samples"].clone(), it["weights"].clone())).collect::<Vec<_>>()
+        };
+        let twice = export("speedscope", &export("firefox", &read(name)));
+        assert_eq!(in_order(&twice), in_order(&export("speedscope", &read(name))), "{name}");
+    }
+    // What ran, one after the other, by its first appearance.
+    let order = |paths: Vec<String>| {
+        let mut seen: Vec<String> = Vec::new();
+        let number = |path: String| {
+            seen.iter().position(|it| *it == path).unwrap_or_else(|| {
+                seen.push(path);
+                seen.len() - 1
+            })
+        };
+        let mut numbers: Vec<usize> = paths.into_iter().map(number).collect();
+        numbers.dedup();
+        numbers
+    };
+    let v8: serde_json::Value = serde_json::from_slice(&read("node.cpuprofile")).unwrap();
+    let nodes = v8["nodes"].as_array().unwrap();
+    let deltas = v8["timeDeltas"].as_array().unwrap().iter().map(|it| it.as_i64().unwrap());
+    let samples = v8["samples"].as_array().unwrap().iter().zip(deltas.skip(1).chain([1]));
+    let path = |id: &serde_json::Value| {
+        let mut path = Vec::new();
+        let mut at = nodes.iter().find(|node| node["id"] == *id);
+        while let Some(node) = at {
+            path.push(node["callFrame"].to_string());
+            let is_parent = |it: &serde_json::Value| {
+                it["children"].as_array().is_some_and(|all| all.contains(&node["id"]))
+            };
+            at = nodes.iter().find(|it| is_parent(it));
+        }
+        path.concat()
+    };
+    let expected = order(samples.filter(|(_, time)| *time > 0).map(|(id, _)| path(id)).collect());
+    let file: serde_json::Value =
+        serde_json::from_slice(&export("speedscope", &read("node.cpuprofile"))).unwrap();
+    let ours = file["profiles"][0]["samples"].as_array().unwrap().iter();
+    let ours = ours.filter(|stack| **stack != serde_json::json!([])).map(ToString::to_string);
+    assert_eq!(order(ours.collect()), expected);
+}
