@@ -118,7 +118,7 @@ fn a_page_in_other_browsers() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_page_while_a_program_runs() {
-    let Some(page) = watched("a_page_while_a_program_runs", &[], "graph") else { return };
+    let Some(page) = watched("a_page_while_a_program_runs", CHROMIUM, &[], "graph") else { return };
     // The recorder's rate, and from the first to the last sample.
     assert!(page.contains_str("\"rate\":\"997 Hz\"") && page.contains_str("\"span\":"));
 }
@@ -127,13 +127,15 @@ fn a_page_while_a_program_runs() {
 #[test]
 fn a_chart_that_a_command_edits_while_a_program_runs() {
     let test = "a_chart_that_a_command_edits_while_a_program_runs";
-    watched(test, &["--flamechart", "--post-process", "sed s/^sh-/edited-/"], "chart");
+    // Another browser than the test above, if there is one.
+    let browser = program(FIREFOX).map_or(CHROMIUM, |_| FIREFOX);
+    watched(test, browser, &["--flamechart", "--post-process", "sed s/^sh-/edited-/"], "chart");
 }
 
 /// Records a program that a page shows while it runs, and returns the page in the file.
 #[cfg(target_os = "linux")]
-fn watched(test: &str, options: &[&str], view: &str) -> Option<bstr::BString> {
-    let mut surroundings = surroundings(test, CHROMIUM)?;
+fn watched(test: &str, browser: &[&str], options: &[&str], view: &str) -> Option<bstr::BString> {
+    let mut surroundings = surroundings(test, browser)?;
     if !can_record(test) {
         return None;
     }
