@@ -254,9 +254,12 @@ impl Spaces {
 
     /// Forgets a process that is gone.
     pub(crate) fn forget(&mut self, pid: u32) {
-        let space = self.spaces.remove(&pid);
+        let dump = self.spaces.remove(&pid).and_then(|space| space.jitdump);
         self.processes.forget(pid);
-        self.generated.forget(pid, space.and_then(|space| space.jitdump));
+        // Processes that were forked have the dump of their parent.
+        let is_last = || self.spaces.values().all(|space| space.jitdump != dump);
+        let dump = dump.clone().filter(|_| is_last());
+        self.generated.forget(pid, dump);
     }
 
     /// Forgets the modules that no process shows any more, if there are many. Returns whether it
