@@ -67,6 +67,7 @@ pub mod filter;
 pub mod fold;
 pub mod folded;
 mod graph;
+mod heap;
 pub mod input;
 mod intern;
 mod lock;

@@ -1,6 +1,7 @@
 //! Unwinds stacks while the program is being recorded, for a recorder that writes call chains
 //! instead of copied stacks.
 
+use crate::heap;
 use crate::perf_data::{Clock, RawSample, Record};
 use crate::symbols::{self, Loader};
 
@@ -20,11 +21,12 @@ pub(crate) struct Live {
     /// The most bytes of a stack that the kernel copies.
     most_stack: u64,
     frames: Vec<At>,
-    samples: u32,
+    /// When we look next how much memory is in use.
+    next_look: u64,
 }
 
-/// After how many samples we look how much is remembered of the code.
-const MANY_SAMPLES: u32 = 1 << 15;
+/// How often we look how much memory is in use, in nanoseconds.
+const BETWEEN_LOOKS: u64 = 5_000_000_000;
 
 impl Live {
     /// `clock` is that of the recording. The kernel copies at most `most_stack` bytes of a stack.
@@ -38,7 +40,7 @@ impl Live {
             stack_extent: StackExtent::new(machine),
             most_stack: most_stack.into(),
             frames: Vec::new(),
-            samples: 0,
+            next_look: 0,
         }
     }
 
@@ -77,9 +79,10 @@ impl Live {
     /// root was not reached.
     pub(crate) fn unwind(&mut self, sample: &RawSample<'_>, chain: &mut Vec<u64>) -> Option<bool> {
         let registers = Registers::of(self.machine?, sample)?;
-        self.samples = self.samples.wrapping_add(1);
-        if self.samples.is_multiple_of(MANY_SAMPLES) {
+        if let Some(now) = sample.time.filter(|&now| now >= self.next_look) {
+            self.next_look = now.saturating_add(BETWEEN_LOOKS);
             self.spaces.trim();
+            heap::give_back();
         }
         let stack = sample.stack_user.map_or(&b""[..], |stack| stack.bytes);
         let mut unwinder = self.spaces.unwinder(sample.pid?, &self.loader);

@@ -64,8 +64,10 @@ pub(crate) struct Modules {
 
 /// After how many new modules those that are not needed are looked for.
 pub(super) const MANY: usize = 64;
-/// How many addresses of a module may have tables in memory, about a quarter of a kilobyte each.
-const MOST_ADDRESSES: usize = 1 << 15;
+/// How many addresses may have tables in memory, about half a kilobyte each.
+const MOST_ADDRESSES: usize = 1 << 16;
+/// A module with more than this is large.
+const LARGE: usize = MOST_ADDRESSES / 16;
 
 impl Modules {
     pub(crate) fn get(&self, id: ModuleId) -> &Mapped {
@@ -90,11 +92,14 @@ impl Modules {
         true
     }
 
-    /// Forgets the tables of the addresses in large modules. Must not be called while a stack is
-    /// being unwound.
+    /// Forgets the tables of large modules if there are too many. Must not be called while a stack
+    /// is being unwound.
     pub(super) fn trim(&mut self) {
-        for module in self.list.values_mut() {
-            module.cfi.take_if(|cfi| cfi.len() > MOST_ADDRESSES);
+        let all = self.list.values().filter_map(|module| module.cfi.as_ref());
+        if all.map(|cfi| cfi.len()).sum::<usize>() > MOST_ADDRESSES {
+            for module in self.list.values_mut() {
+                module.cfi.take_if(|cfi| cfi.len() > LARGE);
+            }
         }
     }
 

@@ -28,6 +28,7 @@ use bstr::{BString, ByteSlice};
 use super::Config;
 use crate::error::Result;
 use crate::event;
+use crate::heap;
 use crate::perf_data::{CpuMode, Features, Item, RawSample, Reader, Record, Shares};
 use crate::sample::{
     FrameId, FrameTable, Place, Sample, SampleSink, is_called_by_start, is_start, printable,
@@ -123,6 +124,9 @@ pub(crate) fn script(
             script.learn(reader.features());
             script.spaces.processes.learn(&reader);
             script.flush(frames, sink, tally)?;
+            if config.live && !is_watched {
+                heap::give_back();
+            }
             sink.pause(frames)?;
         }
     }
