@@ -8,7 +8,8 @@
 //! ];
 //! f(3,0,0,100)         name × 8 + kind, depth, distance to the frame before, width
 //! u(11,60)             a callee of the frame before
-//! n(19)                the next callee; without a width, that of the frame before
+//! n(19)                the next callee; without a width, that of the frame before. The first call
+//!                      is often `n`: it is at depth 0
 //! ```
 //!
 //! Before version 3, all frames were `f(depth,left,width,kind,'name')`.
@@ -134,7 +135,7 @@ fn call(line: &str, names: &[String], last: Option<&Call>, to: &mut Stacks<'_>) 
             level
         }
         'u' => last?.level + 1,
-        _ => last?.level,
+        _ => last.map_or(0, |last| last.level),
     };
     let width = numbers.next().filter(|width| *width > 0).or(last.map(|last| last.width))?;
     Some(Call { level, width, frame: frame(name, key & 7, to) })

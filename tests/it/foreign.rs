@@ -90,7 +90,7 @@ fn threads_and_events_are_chosen_as_in_recordings() {
 }
 
 /// Small profiles of the kinds that no file has, and their stacks.
-pub const SMALL: [(&str, &str); 11] = [
+pub const SMALL: [(&str, &str); 12] = [
     // rbspy, and async-profiler's collapsed stacks.
     ("<main> - a.rb:9;block in f - a.rb:3 12\n", "<main> - a.rb:9;block in f - a.rb:3 12\n"),
     ("java/lang/Thread.run_[j];vfs_read_[k] 12\n", "java/lang/Thread.run_[j];vfs_read_[k] 12\n"),
@@ -137,6 +137,12 @@ pub const SMALL: [(&str, &str); 11] = [
          const cpool = [\n'all',\n' Main.main',\n'%\\'run\\'',\n'# it'\n];\n\nf(3,0,0,100)\nu(11,60)\nu(21,20)\nn(25)\n\
          f(29,1,0,40)\n\nsearch();\n",
         "Mai it 40\nMain.main 20\nMain.main;Mai it 20\nMain.main;Main.'run' 20\n",
+    ),
+    (
+        // Version 4: the first call is `n`, and levels follow in arguments.
+        "<!DOCTYPE html>\n<html>async-profiler\n\tfunction f(key, level) {\n\tlevels[level0 = level]\n}\n\
+         const cpool = [\n'all',\n' a',\n'!b'\n];\nunpack(cpool);\n\nn(3,4)\nf(8,1,0,4)\nu(17,2,0,0,2)\nn(9,1)\n",
+        "a 1\na;a 1\na;ab 2\n",
     ),
     (
         "<html>async-profiler function f(level, left, width, type, title, inln, c1, int)\n\
