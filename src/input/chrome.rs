@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A stack weighs the time in which its last function was the innermost one. Other events, such as
-//! counters and asynchronous ones, have no stacks and are left out.
+//! counters and asynchronous ones, have no stacks and are left out. If the trace has profiles of
+//! JavaScript, those are read instead (`devtools.rs`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +17,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::devtools::{self, Profiles};
 use super::foreign::{Foreign, Reader, Stacks, whole};
-use super::json::{self, Text, has_names};
+use super::json::{self, Number, Text, has_names};
 use crate::error::Result;
 use crate::folded::Moment;
 use crate::sample::FrameId;
@@ -40,12 +42,14 @@ struct Event<'a> {
     #[serde(borrow)]
     name: Text<'a>,
     /// In microseconds.
-    ts: Option<f64>,
-    dur: Option<f64>,
+    ts: Option<Number>,
+    dur: Option<Number>,
     #[serde(borrow)]
     pid: Text<'a>,
     #[serde(borrow)]
     tid: Text<'a>,
+    #[serde(borrow)]
+    id: Text<'a>,
     #[serde(borrow)]
     args: Option<&'a RawValue>,
 }
@@ -98,12 +102,17 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
         read => read.map_err(|error| json::corrupt(&error, to))?,
     }
     to.unit(b"ns")?;
-    let times = events.iter().filter_map(|event| event.ts);
+    let times = events.iter().filter_map(|event| event.ts).map(|ts| ts.0);
     let first = times.fold(f64::INFINITY, f64::min);
     let mut lanes: BTreeMap<(Text<'_>, Text<'_>), Lane<'_>> = BTreeMap::new();
     let mut processes = BTreeMap::new();
+    let mut profiles = Profiles::default();
     for event in events {
-        let Event { phase, name, ts, dur, pid, tid, args } = event;
+        let Event { phase, name, ts, dur, pid, tid, id, args } = event;
+        if devtools::is_piece(&phase, &name) {
+            profiles.add([name, pid, tid, id], args, to);
+            continue;
+        }
         if &*phase.0 == "M" {
             let Some(Ok(named)) = args.map(|args| serde_json::from_str::<Named<'_>>(args.get()))
             else {
@@ -116,26 +125,40 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
             }
             continue;
         }
-        let at = whole((ts.unwrap_or(first) - first) * 1e3);
+        let at = whole((ts.map_or(first, |ts| ts.0) - first) * 1e3);
         let what = match &*phase.0 {
             "B" => What::Begin(to.frame(&*name.0)),
             "E" => What::End,
             "X" => {
-                let duration = whole(dur.unwrap_or(0.0) * 1e3);
+                let duration = whole(dur.map_or(0.0, |duration| duration.0) * 1e3);
                 What::Complete(to.frame(&*name.0), at.saturating_add(duration))
             }
             _ => continue,
         };
         lanes.entry((pid, tid)).or_default().steps.push(Step { at, what });
     }
-    lanes.retain(|_, lane| !lane.steps.is_empty());
-    let has_threads = lanes.len() > 1;
-    for ((pid, tid), mut lane) in lanes {
-        let name = match (&*lane.name.0, processes.get(&pid)) {
-            ("", Some(process)) => process.0.to_string(),
-            ("", None) if has_threads => format!("thread {}", tid.0),
-            (name, _) => name.to_owned(),
+    let has_threads = lanes.values().filter(|lane| !lane.steps.is_empty()).count() > 1;
+    let thread_name = |lane: Option<&Lane<'_>>, pid: &Text<'_>, tid: &Text<'_>| match (
+        lane.map_or("", |lane| &lane.name.0),
+        processes.get(pid),
+    ) {
+        ("", Some(process)) => process.0.to_string(),
+        ("", None) if has_threads => format!("thread {}", tid.0),
+        (name, _) => name.to_owned(),
+    };
+    if !profiles.is_empty() {
+        log::warn!(
+            "{} has profiles of JavaScript, which are read; the tasks in which it ran are left out",
+            to.input
+        );
+        let name = |pid: &Text<'_>, tid: &Text<'_>| {
+            thread_name(lanes.get(&(pid.clone(), tid.clone())), pid, tid)
         };
+        return profiles.push(first, name, to);
+    }
+    lanes.retain(|_, lane| !lane.steps.is_empty());
+    for ((pid, tid), mut lane) in lanes {
+        let name = thread_name(Some(&lane), &pid, &tid);
         let (pid, tid) = (pid.number(), tid.number());
         let thread = to.thread(&name, pid, tid);
         let moment = Moment { comm: &name, pid, tid, ..Moment::default() };
@@ -227,7 +250,8 @@ impl<'de: 'a, 'a> Visitor<'de> for Events<'_, 'a> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         while let Some(event) = list.next_element::<Event<'a>>()? {
-            if matches!(&*event.phase.0, "B" | "E" | "X" | "M") {
+            let is_piece = devtools::is_piece(&event.phase, &event.name);
+            if is_piece || matches!(&*event.phase.0, "B" | "E" | "X" | "M") {
                 self.0.push(event);
             }
         }

@@ -20,9 +20,10 @@ static FOREIGN: [Foreign; 13] = [
     pprof::PPROF,
     speedscope::SPEEDSCOPE,
     firefox::FIREFOX,
+    // A trace may have pieces of a .cpuprofile.
+    chrome::CHROME,
     v8::CPUPROFILE,
     v8::HEAPPROFILE,
-    chrome::CHROME,
     async_profiler::ASYNC_PROFILER,
     austin::AUSTIN,
     dump::GDB,

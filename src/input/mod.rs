@@ -19,6 +19,7 @@ mod austin;
 mod bpftrace;
 mod chrome;
 pub(crate) mod decode;
+mod devtools;
 mod dump;
 mod firefox;
 pub(crate) mod foreign;

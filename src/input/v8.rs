@@ -57,20 +57,20 @@ impl CallFrame<'_> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct CpuProfile<'a> {
+pub(super) struct CpuProfile<'a> {
     #[serde(borrow)]
-    nodes: Vec<CpuNode<'a>>,
-    start_time: Option<f64>,
-    end_time: Option<f64>,
+    pub(super) nodes: Vec<CpuNode<'a>>,
+    pub(super) start_time: Option<f64>,
+    pub(super) end_time: Option<f64>,
     /// The node of each sample.
-    samples: Option<Vec<u64>>,
+    pub(super) samples: Option<Vec<u64>>,
     /// The microseconds from the sample before to each sample.
-    time_deltas: Option<Vec<f64>>,
+    pub(super) time_deltas: Option<Vec<f64>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct CpuNode<'a> {
+pub(super) struct CpuNode<'a> {
     id: u64,
     #[serde(borrow)]
     call_frame: CallFrame<'a>,
@@ -82,48 +82,62 @@ struct CpuNode<'a> {
 fn read_cpu(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     let text = to.text(bytes);
     let profile: CpuProfile<'_> = json::parse(&text, to)?;
-    let numbers: hashbrown::HashMap<u64, usize> =
-        profile.nodes.iter().enumerate().map(|(at, node)| (node.id, at)).collect();
-    let mut tree = Vec::with_capacity(profile.nodes.len());
-    for node in &profile.nodes {
-        let caller = node.parent.and_then(|parent| numbers.get(&parent)).copied();
-        tree.push(Node { frame: node.call_frame.frame(to), caller, weight: 0 });
-    }
-    for (at, node) in profile.nodes.iter().enumerate() {
-        for callee in node.children.iter().flatten().filter_map(|id| numbers.get(id)) {
-            tree[*callee].caller = Some(at);
-        }
-    }
-    match (&profile.samples, &profile.time_deltas) {
-        (Some(samples), Some(deltas)) if !samples.is_empty() => {
-            to.unit(b"ns")?;
-            let (mut start, mut path) = (0u64, Vec::new());
-            for (id, time) in samples.iter().zip(profile.times(deltas)) {
-                let none = || to.corrupt(format!("node {id}"), "there is no such node");
-                let node = *numbers.get(id).ok_or_else(none)?;
-                if to.keeps_times() {
-                    let end = start.saturating_add(time);
-                    let moment = Moment { start, end, ..Moment::default() };
-                    to.path(&tree, &tree[node], &mut path)?;
-                    to.push_at(&moment, None, path.iter().rev().copied(), time)?;
-                    start = end;
-                } else {
-                    let weight = &mut tree[node].weight;
-                    *weight = weight.saturating_add(time);
-                }
-            }
-        }
-        _ => {
-            to.unit(unit::SAMPLES.as_bytes())?;
-            for (node, its) in tree.iter_mut().zip(&profile.nodes) {
-                node.weight = its.hit_count.unwrap_or(0);
-            }
-        }
-    }
-    to.push_tree(None, &tree)
+    profile.push(Moment::default(), None, to)
 }
 
 impl CpuProfile<'_> {
+    /// Takes the stacks of `thread`. `lane` says whose they are, and when the first sample was taken.
+    pub(super) fn push(
+        &self,
+        lane: Moment<'_>,
+        thread: Option<FrameId>,
+        to: &mut Stacks<'_>,
+    ) -> Result<()> {
+        let numbers: hashbrown::HashMap<u64, usize> =
+            self.nodes.iter().enumerate().map(|(at, node)| (node.id, at)).collect();
+        let mut tree = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let caller = node.parent.and_then(|parent| numbers.get(&parent)).copied();
+            tree.push(Node { frame: node.call_frame.frame(to), caller, weight: 0 });
+        }
+        for (at, node) in self.nodes.iter().enumerate() {
+            for callee in node.children.iter().flatten().filter_map(|id| numbers.get(id)) {
+                tree[*callee].caller = Some(at);
+            }
+        }
+        match (&self.samples, &self.time_deltas) {
+            (Some(samples), Some(deltas)) if !samples.is_empty() => {
+                to.unit(b"ns")?;
+                let until_first = deltas.first().map_or(0, |delta| whole(delta * 1e3));
+                let mut start = lane.start.saturating_add(until_first);
+                let mut path = Vec::new();
+                for (id, time) in samples.iter().zip(self.times(deltas)) {
+                    let moment = Moment { start, end: start.saturating_add(time), ..lane };
+                    start = moment.end;
+                    let Some(&node) = numbers.get(id) else {
+                        // The piece of a trace that had it was not kept.
+                        to.push(None, [], time)?;
+                        continue;
+                    };
+                    if to.keeps_times() {
+                        to.path(&tree, &tree[node], &mut path)?;
+                        to.push_at(&moment, thread, path.iter().rev().copied(), time)?;
+                    } else {
+                        let weight = &mut tree[node].weight;
+                        *weight = weight.saturating_add(time);
+                    }
+                }
+            }
+            _ => {
+                to.unit(unit::SAMPLES.as_bytes())?;
+                for (node, its) in tree.iter_mut().zip(&self.nodes) {
+                    node.weight = its.hit_count.unwrap_or(0);
+                }
+            }
+        }
+        to.push_tree(thread, &tree)
+    }
+
     /// How long each sample lasts: until the next one, or until the end, in nanoseconds.
     fn times(&self, deltas: &[f64]) -> Vec<u64> {
         let to_last: f64 = deltas.iter().sum();

@@ -90,7 +90,7 @@ fn threads_and_events_are_chosen_as_in_recordings() {
 }
 
 /// Small profiles of the kinds that no file has, and their stacks.
-pub const SMALL: [(&str, &str); 12] = [
+pub const SMALL: [(&str, &str); 13] = [
     // rbspy, and async-profiler's collapsed stacks.
     ("<main> - a.rb:9;block in f - a.rb:3 12\n", "<main> - a.rb:9;block in f - a.rb:3 12\n"),
     ("java/lang/Thread.run_[j];vfs_read_[k] 12\n", "java/lang/Thread.run_[j];vfs_read_[k] 12\n"),
@@ -148,6 +148,20 @@ pub const SMALL: [(&str, &str); 12] = [
         "<html>async-profiler function f(level, left, width, type, title, inln, c1, int)\n\
          f(0,0,10,3,'all')\nf(1,0,8,1,'a \\'b\\'')\nf(2,0,3,5,'vfs_read')\nf(1,8,2,3,'c')\n",
         "a 'b' 5\na 'b';vfs_read 3\nc 2\n",
+    ),
+    (
+        // DevTools: a profile in two pieces, whose thread has a name; the tasks are left out.
+        r#"[{"ph": "X", "name": "RunTask", "ts": "5", "dur": 90, "pid": 1, "tid": 2},
+            {"ph": "M", "name": "thread_name", "args": {"name": "Main"}, "pid": 1, "tid": 2},
+            {"ph": "P", "name": "Profile", "id": "0x1", "args": {"data": {"startTime": 10}}, "pid": 1, "tid": 2, "ts": 10},
+            {"ph": "P", "name": "ProfileChunk", "id": "0x1", "pid": 1, "tid": 3, "ts": 20, "args": {"data": {
+              "timeDeltas": [1, 10], "cpuProfile": {"samples": [2, 1], "nodes": [
+                {"id": 1, "callFrame": {"functionName": "(root)"}},
+                {"id": 2, "parent": 1, "callFrame": {"functionName": "f"}}]}}}},
+            {"ph": "P", "name": "ProfileChunk", "id": "0x1", "pid": 1, "tid": 3, "ts": 30, "args": {"data": {
+              "timeDeltas": [20, 5, 7], "endTime": 60, "cpuProfile": {"samples": [3, 9, 2], "nodes": [
+                {"id": 3, "parent": 2, "callFrame": {"functionName": "g"}}]}}}}]"#,
+        "# unit: ns 0\nMain;f 17000\nMain;f;g 5000\n",
     ),
     (
         "#0  0x1 in std::function<void (int)>::operator()(int) const (this=0x2) at /a b.h:5\n\
