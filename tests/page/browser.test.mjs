@@ -371,9 +371,11 @@ test("stacks and the picture are saved", async (context) => {
 
 test("the help lists the keys", async (context) => {
   const page = await open(context, "profile");
+  await page.setViewportSize({ width: 1000, height: 450 });
   await press(page, "?");
   assert.ok(await page.isVisible("#help"));
   assert.ok((await page.$$("#help dt")).length > 15);
+  assert.equal(await page.$eval("#help", (help) => help.scrollTop), 0, "it begins with its first line");
   await press(page, "Escape");
   assert.ok(!(await page.isVisible("#help")));
   await page.click("#options summary");
@@ -498,6 +500,25 @@ test("it fits a phone, and fingers", IN_CHROMIUM, async (context) => {
   assert.equal((await path(page)).length, 3);
   await page.tap("#around");
   assert.equal(await current(page), "Function");
+});
+
+test("labels fit into their boxes, however large the text is", IN_CHROMIUM, async (context) => {
+  const page = await open(context, "profile", { viewport: { width: 300, height: 900 } });
+  await page.evaluate(() => {
+    const canvas = CanvasRenderingContext2D.prototype;
+    const { fillText } = canvas;
+    window.drawn = [];
+    canvas.fillText = function (text, x, y) {
+      window.drawn.push({ text, from: x, to: x + this.measureText(text).width, y });
+      fillText.call(this, text, x, y);
+    };
+    document.documentElement.style.fontSize = "200%";
+  });
+  await page.setViewportSize({ width: 300, height: 910 });
+  await settled(page);
+  const drawn = await page.evaluate(() => window.drawn);
+  const [parse, main] = ["parse", "main"].map((name) => drawn.findLast(({ text }) => text.startsWith(name)));
+  assert.ok(parse.to <= 120 && main.to <= 270, JSON.stringify([parse, main]));
 });
 
 test("a resized window is filled", IN_CHROMIUM, async (context) => {

@@ -187,6 +187,8 @@ class View {
     const size = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const font = `${Math.round(size * 0.75)}px system-ui, sans-serif`;
     const row = Math.round(size * 1.25);
+    // Labels are fitted to a font.
+    if (font !== this.painter.font) this.fits = null;
     this.painter.resize(width, height, font);
     // A canvas of another size is black until it is drawn.
     if (this.theme) this.painter.begin(this.theme);
