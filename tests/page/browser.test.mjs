@@ -210,7 +210,7 @@ test("the table sorts, filters, and leads to callers and callees", async (contex
 });
 
 test("the table shows the end of a long name", IN_CHROMIUM, async (context) => {
-  const page = await open(context, "profile", { hash: "#view=table", viewport: { width: 280, height: 700 } });
+  const page = await open(context, "profile", { hash: "#view=table", viewport: { width: 230, height: 700 } });
   assert.equal(await text(page, '[aria-label="app::read::lines"] bdi'), "read::lines");
   await page.setViewportSize({ width: 1000, height: 700 });
   await page.waitForFunction(() => !document.querySelector('[aria-label="app::read::lines"]'));

@@ -15,7 +15,7 @@ const BROWSER = [
   "cancelAnimationFrame clearTimeout document fetch getComputedStyle history innerHeight innerWidth location",
   "matchMedia navigator performance requestAnimationFrame setTimeout window",
 ];
-const TESTS = [...BROWSER, "Buffer Event process"];
+const TESTS = [...BROWSER, "Buffer CanvasRenderingContext2D Event process"];
 const globals = (lists) => Object.fromEntries(lists.join(" ").split(" ").map((name) => [name, "readonly"]));
 
 const RULES = {
