@@ -492,3 +492,27 @@ fn speedscope_shows_what_is_exported() {
     surroundings.push(("FILES", dir.path(".")));
     page::run(test, "speedscope.test.mjs", &surroundings);
 }
+
+/// The whole profile, on a terminal that `script` makes.
+#[test]
+#[cfg(target_os = "linux")]
+fn flamelens_reads_folded_stacks() {
+    let (dir, test) = (Dir::new(), "flamelens_reads_folded_stacks");
+    if dir.cmd("flamelens").arg("--version").command.output().is_err() {
+        return is_not_for_here(test, "flamelens (a crate) is not installed");
+    }
+    dir.write("in", "# unit: ns 0\nmain;parse;next 4000\nmain;<T as a::B>::c 1234\n");
+    let folded = dir.cmd("fg-fold").args(["-q", "in"]).stdout();
+    dir.write("folded", &folded);
+    let shown = dir.cmd("script").env("TERM", "xterm").stdin("q").args([
+        "-qec",
+        "stty cols 120 rows 40; flamelens folded",
+        "/dev/null",
+    ]);
+    let shown = shown.run().success().stdout;
+    let escapes = regex::bytes::Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").unwrap();
+    let shown = escapes.replace_all(&shown, &b""[..]).to_str_lossy().into_owned();
+    for what in ["parse", "next", "<T as a::B>::c", "5234"] {
+        assert!(shown.contains(what), "{what}: {shown}");
+    }
+}
