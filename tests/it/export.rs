@@ -516,3 +516,18 @@ fn flamelens_reads_folded_stacks() {
         assert!(shown.contains(what), "{what}: {shown}");
     }
 }
+
+/// samply's importer reads what fg-record writes, and fg-fold what samply makes of that.
+#[test]
+fn samply_imports_recordings() {
+    let (dir, test) = (Dir::new(), "samply_imports_recordings");
+    let recording = repo().join("tests/data/golden/chains.data");
+    let import = dir.cmd("samply").args(["import", "--save-only", "-o", "x.json.gz"]);
+    let Ok(imported) = { import.arg(&recording) }.command.output() else {
+        return is_not_for_here(test, "samply (a crate) is not installed");
+    };
+    assert!(imported.status.success(), "{}", imported.stderr.to_str_lossy());
+    let total = |folded: &[u8]| of_text(folded).values().sum::<u64>();
+    let samples = dir.cmd("fg-fold").args(["-q", "--weight", "samples"]).arg(&recording).stdout();
+    assert_eq!(total(&dir.cmd("fg-fold").args(["-q", "x.json.gz"]).stdout()), total(&samples));
+}
