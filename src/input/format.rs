@@ -4,7 +4,7 @@ use bstr::ByteSlice;
 
 use super::foreign::Foreign;
 use super::start::{TELLING, telling_lines};
-use super::stranger::Stranger;
+use super::stranger::{self, Stranger};
 use super::{
     async_profiler, austin, bpftrace, chrome, dump, firefox, inferno, pprof, speedscope, v8,
 };
@@ -141,11 +141,14 @@ impl Format {
 /// Whether there is the first line of a sample, with its time or with a frame behind it. Odd lines
 /// may come first.
 fn is_script(text: &[u8]) -> bool {
+    if stranger::passes_for_script(text) {
+        return false;
+    }
     let mut lines = telling_lines(text).peekable();
     while let Some(first) = lines.next() {
         let Some(header) = Header::parse(first) else { continue };
-        let is_framed = lines.peek().is_some_and(|next| is_frame(next));
         let has_event = !header.event.is_empty();
+        let is_framed = lines.peek().is_some_and(|next| is_frame(next));
         // `rg 42 cycles:`
         let ends_with_event = header.rest.is_empty() && header.tid.is_some();
         if is_framed || (has_event && (header.time.is_some() || ends_with_event)) {

@@ -15,12 +15,26 @@ pub(crate) struct Stranger {
 /// Recognises a kind of file by its start.
 type Signs = fn(&[u8]) -> bool;
 
-const STRANGERS: [(Signs, Stranger); 10] = [
+const STRANGERS: [(Signs, Stranger); 12] = [
     (
         is_callgrind,
         Stranger {
             what: "a profile of callgrind",
             remedy: "it keeps no paths of calls, only pairs of caller and callee: open it with callgrind_annotate or kcachegrind, or record the program with fg-record",
+        },
+    ),
+    (
+        is_gperftools,
+        Stranger {
+            what: "a profile of gperftools, or of Go with debug=1",
+            remedy: "convert it with `go tool pprof -proto PROGRAM FILE`; get Go's without debug=1",
+        },
+    ),
+    (
+        is_pprof_report,
+        Stranger {
+            what: "a report of pprof",
+            remedy: "fold the profile that the report was made from",
         },
     ),
     (
@@ -101,6 +115,51 @@ fn is_callgrind(start: &[u8]) -> bool {
     starts(b"# callgrind format") || starts(b"events: ") && (starts(b"fn=") || starts(b"fl="))
 }
 
+/// Whether a stranger has lines that look like the first line of a sample and its frames:
+/// `sampling period = 100`, and then `  19490304       27 @ 0xbccc97`.
+pub(super) fn passes_for_script(start: &[u8]) -> bool {
+    is_gperftools(start) || is_pprof_report(start)
+}
+
+/// The formats before pprof's: text, or words of the processor's size (gperftools'
+/// `cpuprofile-fileformat.html`): 0, 3, 0, the period in microseconds, 0.
+fn is_gperftools(start: &[u8]) -> bool {
+    const TEXT: [&str; 8] = [
+        "heap profile: ",
+        "threadcreate profile: ",
+        "goroutine profile: ",
+        "--- heapz ",
+        "--- growthz ",
+        "--- contention",
+        "--- threadz ",
+        "--- mutex:",
+    ];
+    let words = |size: usize| {
+        let is = |at: usize, value: u8| {
+            let word = start.get(at * size..(at + 1) * size);
+            word.is_some_and(|word| {
+                let (low, high) = (word[0].max(word[size - 1]), &word[1..size - 1]);
+                low == value
+                    && word[0].min(word[size - 1]) == 0
+                    && high.iter().all(|&byte| byte == 0)
+            })
+        };
+        is(0, 0) && is(1, 3) && is(4, 0)
+    };
+    TEXT.iter().any(|text| start.starts_with(text.as_bytes())) || words(8) || words(4)
+}
+
+/// `go tool pprof -top`, `-traces` and `-raw`.
+fn is_pprof_report(start: &[u8]) -> bool {
+    let mut first = start.lines().take(8);
+    first.any(|line| {
+        line.starts_with(b"Showing nodes accounting for ")
+            || line.starts_with(b"PeriodType: ")
+            || line.starts_with(b"-----------+-----")
+            || line.trim_ascii_start().starts_with(b"flat  flat%   sum%")
+    })
+}
+
 /// `# Overhead  Command  Shared Object  Symbol`
 fn is_perf_report(start: &[u8]) -> bool {
     let is_title = |line: &[u8]| line.starts_with(b"#") && line.contains_str("Overhead  ");
@@ -136,6 +195,8 @@ fn is_json(start: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    const GPERFTOOLS: &str = "a profile of gperftools, or of Go with debug=1";
+
     #[test]
     fn strangers_are_named() {
         for (start, what) in [
@@ -145,6 +206,8 @@ mod tests {
                 b"# Overhead  Command  Shared Object\n#\n  9.9%  a\n",
                 Some("the output of perf report"),
             ),
+            (b"\0\0\0\0\x03\0\0\0\x01\0\0\0\x10\x27\0\0\0\0\0\0", Some(GPERFTOOLS)),
+            (b"\0\0\0\0\0\0\0\x03", Some("a binary file, but not a recording of perf")),
             (b"{\"a\": []}", Some("JSON of no known profiler")),
             (b"[\n {\"a\": \"X\"}]", Some("JSON of no known profiler")),
             (b"<!DOCTYPE html>\n<html>", Some("a web page")),

@@ -220,6 +220,31 @@ fn what_is_no_profile_is_named() {
         ("{\"nodes\": [1]}\n", "JSON"),
         ("# Overhead  Command\n    10.31%  p\n", "the output of perf report"),
         ("\u{7f}ELF\u{2}\u{1}\0\0", "a program, not a recording"),
+        // Each of these has a line that could be the first one of a sample, and then frames.
+        (
+            "Showing nodes accounting for 150, 100% of 150 total\n      flat  flat%   sum%        cum   cum%\n        \
+             80 53.33% 53.33%        130 86.67%  line3002 (inline)\n",
+            "a report of pprof",
+        ),
+        (
+            "File: app\nType: cpu\nDuration: 10s, Total samples = 1.12s (11.20%)\n\
+             -----------+---------------\n      key1:  tag1\n        1s   0000000000001000 f a.c:1\n             \
+             0000000000002000 g a.c:9 (inline)\n",
+            "a report of pprof",
+        ),
+        (
+            "PeriodType: cpu nanoseconds\nPeriod: 10000000\nSamples:\nsamples/count cpu/nanoseconds\n          \
+             1   10000000: 1 2 3 4 5\n          2   20000000: 6 2 3 4 5\n",
+            "a report of pprof",
+        ),
+        (
+            "--- contentionz 1 ---\ncycles/second = 3201000000\nsampling period = 100\n  19490304       27 @ 0xbccc97 0xc61202\n",
+            "a profile of gperftools",
+        ),
+        (
+            "heap profile:    144:  8498176 [   144:  8498176] @ heapz_v2/524288\n     1:     9216 [     1:     9216] @ 0xc635c8\n",
+            "a profile of gperftools",
+        ),
     ] {
         dir.write("x", text);
         for (program, args) in [
