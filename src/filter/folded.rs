@@ -95,7 +95,9 @@ impl<S: FoldedSink> FoldedSink for FoldedFilter<S> {
             // newline.
             Outcome::Changed if !folded.line.is_empty() => {
                 self.line.clear();
-                folded::restack(&mut self.line, frames, folded.line, &self.stack)
+                let is_differential = folded.after.is_some();
+                let Self { line, stack, .. } = self;
+                folded::restack(line, frames, folded.line, is_differential, stack)
                     .then(|| Folded { line: &self.line, ..folded.with_stack(&self.stack) })
             }
             Outcome::Changed => Some(folded.with_stack(&self.stack)),

@@ -232,16 +232,23 @@ pub struct Line<'a> {
 /// assert_eq!(split(b"# comm 3"), None);
 /// ```
 pub fn split(line: &[u8]) -> Option<Line<'_>> {
+    let Line { stack: rest, weight: last, .. } = split_plain(line)?;
+    // In `main; 1 2` the 1 is a function.
+    match split_weight(rest).filter(|(stack, _)| !stack.ends_with(b";")) {
+        Some((stack, weight)) => Some(Line { stack, weight, after: Some(last) }),
+        None => Some(Line { stack: rest, weight: last, after: None }),
+    }
+}
+
+/// Splits a line of a profile that is no differential. A name may end in a number: `GC Thread 0 12`.
+pub(crate) fn split_plain(line: &[u8]) -> Option<Line<'_>> {
     let line = line.trim_ascii();
     if line.strip_prefix(b"#").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
     {
         return None;
     }
-    let (rest, last) = split_weight(line)?;
-    match split_weight(rest) {
-        Some((stack, weight)) => Some(Line { stack, weight, after: Some(last) }),
-        None => Some(Line { stack: rest, weight: last, after: None }),
-    }
+    let (stack, weight) = split_weight(line)?;
+    Some(Line { stack, weight, after: None })
 }
 
 /// Whether a line is a comment or blank.
@@ -316,6 +323,8 @@ struct Stack {
     ids: Vec<FrameId>,
     /// Whether a line named the unit.
     has_unit: bool,
+    /// Whether it also said that this is no differential.
+    is_plain: bool,
 }
 
 impl Stack {
@@ -327,11 +336,14 @@ impl Stack {
         sink: &mut (impl FoldedSink + ?Sized),
         tally: &mut Tally,
     ) -> Result<()> {
-        let Some(Line { stack, weight, after }) = split(line) else {
+        let split = if self.is_plain { split_plain(line) } else { split(line) };
+        let Some(Line { stack, weight, after }) = split else {
             if !is_comment(line) {
                 tally.odd(line);
             }
             self.has_unit |= unit::of_line(line).is_some();
+            let is_differential = unit::is_of_differential(line);
+            self.is_plain = is_differential.map_or(self.is_plain, |is| !is);
             return sink.text(line);
         };
         tally.read += Count::one(weight);
@@ -362,6 +374,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_end_in_numbers_if_the_unit_says_that_there_is_one_weight() {
+        let written = |text: &str| {
+            let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+            let mut merge = crate::fold::Merge::new(Writer::new(Vec::new(), "memory"));
+            read(text.as_bytes(), "x", &mut frames, &mut merge, &mut tally).unwrap();
+            merge.finish(&mut frames, &mut tally).unwrap();
+            (String::from_utf8(merge.into_next().into_inner()).unwrap(), tally.read.weight)
+        };
+        let plain = "# unit: ns 0\nGC Thread 0 12\nGC Thread 007 3\nf 0.0 5\n";
+        let sorted = "# unit: ns 0\nGC Thread 0 12\nGC Thread 007 3\nf 0.0 5\n";
+        assert_eq!(written(plain), (sorted.to_owned(), 20));
+        let differential = "# unit: ns 0 0\nf 2 5\n";
+        assert_eq!(written(differential), (differential.to_owned(), 2));
+    }
+
+    #[test]
     fn lines_are_taken_apart() {
         let line = |stack: &'static str, weight, after| {
             Some(Line { stack: stack.as_bytes(), weight, after })
@@ -371,6 +399,7 @@ mod tests {
             ("  a;b  1 \n", line("a;b", 1, None)),
             ("a b;c d 10 20", line("a b;c d", 10, Some(20))),
             ("a 1.75", line("a", 1, None)),
+            ("a; 1 2", line("a; 1", 2, None)),
             ("a 1.75 2.5", line("a", 1, Some(2))),
             ("12 5", line("12", 5, None)),
             ("a", None),
@@ -432,10 +461,10 @@ mod tests {
         let mut frames = FrameTable::default();
         let stack = [&b"a"[..], b"b\xff"].map(|name| frames.intern(Frame::named(name)));
         let mut line = Vec::new();
-        assert!(restack(&mut line, &frames, b" x;y  7.5 8 \r\n", &stack));
+        assert!(restack(&mut line, &frames, b" x;y  7.5 8 \r\n", true, &stack));
         assert_eq!(line.as_bstr(), b" a;b\xff  7.5 8 \r\n".as_bstr());
-        assert!(!restack(&mut Vec::new(), &frames, b"x 7", &[]));
-        assert!(!restack(&mut Vec::new(), &frames, b"odd", &stack));
+        assert!(!restack(&mut Vec::new(), &frames, b"x 7", false, &[]));
+        assert!(!restack(&mut Vec::new(), &frames, b"odd", false, &stack));
     }
 
     #[test]

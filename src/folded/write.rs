@@ -4,7 +4,7 @@ use std::io::Write;
 
 use rayon::prelude::*;
 
-use super::{Folded, FoldedSink, split};
+use super::{Folded, FoldedSink, split, split_plain};
 use crate::error::{Error, Result};
 use crate::sample::{FrameId, FrameTable};
 use crate::tally::Tally;
@@ -49,9 +49,11 @@ pub(crate) fn restack(
     line: &mut Vec<u8>,
     frames: &FrameTable,
     old: &[u8],
+    is_differential: bool,
     stack: &[FrameId],
 ) -> bool {
-    let Some(was) = split(old) else { return false };
+    let was = if is_differential { split(old) } else { split_plain(old) };
+    let Some(was) = was else { return false };
     let start = old.len() - old.trim_ascii_start().len();
     let (Some(before), Some(behind)) = (old.get(..start), old.get(start + was.stack.len()..))
     else {

@@ -26,7 +26,7 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     let (unit, scale) = if is_memory { ("bytes", 1) } else { ("ns", 1000) };
     to.unit(unit.as_bytes())?;
     for line in bytes.lines() {
-        let Some(parts) = folded::split(line) else {
+        let Some(parts) = folded::split_plain(line) else {
             if !folded::is_comment(line) {
                 to.tally.odd(line);
             }
