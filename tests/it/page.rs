@@ -253,7 +253,7 @@ fn make_pages(dir: &Dir) {
         b"__proto__",
     ];
     draw("hostile", &[&hostile.join(&b';')[..], b" 3\n"].concat(), &["--title", "<b>&</title>"]);
-    let samples = "one 1/1 10.000: 1000000 cpu-clock: \n\t1 a (x)\n\none 1/1 10.001: 1000000 cpu-clock: \n\t1 b (x)\n\n\
+    let samples = "one 1/1 10.000: 1000000 cpu-clock: \n\t1 a (x)\n\t2 m (x)\n\t3 start (x)\n\none 1/1 10.001: 1000000 cpu-clock: \n\t1 b (x)\n\t3 start (x)\n\n\
                    two 1/2 10.005: 1000000 cpu-clock: \n\t1 c (x)\n\t2 a (x)\n\n";
     draw("chart", samples.as_bytes(), &["--flamechart"]);
     let deep = format!("main;{}leaf 3\n", "again;".repeat(20_000));

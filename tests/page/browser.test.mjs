@@ -470,7 +470,27 @@ test("a flame chart has a lane for each thread, and can be merged", async (conte
   assert.match(await text(page, "#tip"), /^one-1\/1/);
   await page.mouse.click(box.x + 10, box.y + 55);
   assert.equal((await path(page)).length, 3);
-  await press(page, "Escape", "g", "ArrowUp");
+  await press(page, "Escape");
+  // A lane that is closed leaves its room to those below.
+  const second = async () => {
+    for (let y = 35; y < box.height; y += 4) {
+      await page.mouse.move(box.x + 10, box.y + y);
+      if ((await text(page, "#tip")).startsWith("two")) return y;
+    }
+    return Infinity;
+  };
+  const before = await second();
+  await page.mouse.click(box.x + 10, box.y + 35);
+  assert.match(await selected(page), /^one-1\/1/);
+  assert.ok((await second()) < before);
+  await press(page, "Enter");
+  assert.equal(await second(), before);
+  await press(page, "L");
+  assert.ok((await second()) < before);
+  // A search opens the lane of its match.
+  await press(page, "L");
+  assert.equal(await second(), before);
+  await press(page, "g", "ArrowUp");
   assert.match(await selected(page), /^(one|two)/);
   await press(page, "c", "ArrowUp");
   assert.doesNotMatch(await selected(page), /^(one|two)/, "gaps are nobody's time");

@@ -7,6 +7,8 @@
 const NARROW = 1;
 // A row counts if it has so many narrow boxes, or a wide one.
 const FEW = 4;
+// A lane that is closed shows its name and when its thread was busy.
+const CLOSED_ROWS = 2;
 // Boxes narrower than this many pixels have no text.
 const NO_TEXT = 24;
 
@@ -104,6 +106,8 @@ class Pane {
     this.tree = tree;
     this.name = options.name;
     this.lanes = (options.lanes ?? [0]).map((root) => ({ root, row: 0, rows: 1 }));
+    // Whether the lane of a root is closed.
+    this.isClosed = options.isClosed ?? (() => false);
     // The first rows are not drawn if another pane shows them.
     this.hidden = options.hidden ?? 0;
     this.isUp = options.isUp;
@@ -149,6 +153,21 @@ class Pane {
     return this.lanes.find((lane) => lane.root === root) ?? this.lanes[0];
   }
 
+  // Whether a node is the name of one of several lanes.
+  isLane(node) {
+    return this.lanes.length > 1 && this.tree.depth[node] === 1;
+  }
+
+  // Whether a closed lane hides a node.
+  hides(node) {
+    const lane = this.laneOf(node);
+    return this.isClosed(lane.root) && this.tree.depth[node] - this.tree.depth[lane.root] >= CLOSED_ROWS;
+  }
+
+  get isWhole() {
+    return this.lo <= 0 && this.hi >= this.whole;
+  }
+
   // Returns the upper edge of a row.
   y(row) {
     const offset = (row - this.hidden) * this.row - this.scroll;
@@ -189,7 +208,7 @@ class Pane {
     let row = 0;
     for (const lane of this.lanes) {
       lane.row = row;
-      lane.rows = this.rowsOf(lane);
+      lane.rows = this.isClosed(lane.root) ? Math.min(CLOSED_ROWS, this.rowsOf(lane)) : this.rowsOf(lane);
       row += lane.rows + 1;
     }
     this.shown = row - 1 - this.hidden;

@@ -85,10 +85,17 @@ Object.assign(Controls.prototype, {
     const pane = this.view.paneAt(at.y);
     const found = pane?.at(at.x, at.y);
     if (!found) return;
-    if (found.node !== undefined) return this.zoom(pane, found.node);
+    if (found.node !== undefined) return this.enter(pane, found.node);
     const [lo, hi] = pane.range(found.lo, found.hi);
     this.view.moveTo(pane, lo, hi, true);
     this.panned(pane);
+  },
+
+  // Zooms to a node. Nothing is wider than a lane, so its name closes and opens it.
+  enter(pane, node) {
+    if (!pane.isLane(node) || !pane.isWhole) return this.zoom(pane, node);
+    this.view.closeLane(pane, node);
+    this.select(pane, node);
   },
 
   hover(at, event) {
@@ -164,7 +171,7 @@ Object.assign(Controls.prototype, {
       ArrowDown: onPane(() => this.step(pane.isUp ? "parent" : "child")),
       ArrowLeft: onPane(() => this.step("previous")),
       ArrowRight: onPane(() => this.step("next")),
-      Enter: onPane(() => this.zoom(pane, pane.selected)),
+      Enter: onPane(() => this.enter(pane, pane.selected)),
       Backspace: always(() => history.back()),
       "/": always(() => this.$("find").select()),
       n: always(() => this.next(1)),
@@ -172,6 +179,7 @@ Object.assign(Controls.prototype, {
       i: small({ exact: !state.exact }),
       g: show("graph"),
       l: show("chart"),
+      L: always(() => this.view.closeLanes()),
       c: show("callers"),
       t: always(() => {
         this.go({ view: "table", zoom: "" });

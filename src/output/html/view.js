@@ -11,6 +11,8 @@ class View {
     this.isQueued = false;
     // Panes do not move smoothly while newer data replace old ones.
     this.isStill = false;
+    // The names of the lanes that are closed.
+    this.closed = new Set();
     this.take(graph);
   }
 
@@ -159,7 +161,7 @@ class View {
     const isUp = !state.flip;
     switch (state.view) {
       case "chart":
-        return [new Pane(tree, { name: "chart", isUp: !lanes && isUp, lanes })];
+        return [new Pane(tree, { name: "chart", isUp: !lanes && isUp, lanes, isClosed: this.isClosed.bind(this) })];
       case "callers": {
         const leaves = this.once("leaves", () => fromLeaves(tree));
         return [new Pane(leaves, { name: "callers", isUp })];
@@ -269,11 +271,33 @@ class View {
 
   // Scrolls to a node's row.
   reveal(pane, node) {
+    if (pane.hides(node)) this.closeLane(pane, pane.laneOf(node).root);
     const { row } = pane.boxOf(node);
     const from = (row - pane.hidden) * pane.row;
     if (from < pane.scroll) pane.scrollTo(from);
     const most = from + 2 * pane.row - pane.height;
     if (most > pane.scroll) pane.scrollTo(most);
+  }
+
+  isClosed(root) {
+    return this.lanes?.length > 1 && this.closed.has(this.nameOf(this.tree, root));
+  }
+
+  // Closes a lane, or opens it.
+  closeLane(pane, root) {
+    const name = this.nameOf(pane.tree, root);
+    if (!this.closed.delete(name)) this.closed.add(name);
+    pane.measure();
+    this.queue();
+  }
+
+  // Closes all lanes, or opens them if all are closed.
+  closeLanes() {
+    const names = (this.lanes ?? []).map((root) => this.nameOf(this.tree, root));
+    const isAll = names.every((name) => this.closed.has(name));
+    this.closed = new Set(isAll ? [] : names);
+    for (const pane of this.panes) pane.measure();
+    this.queue();
   }
 
   paneAt(py) {
@@ -337,6 +361,7 @@ class View {
     let mark = "";
     if (tree.before && id && tree.before[i] === 0) mark = "+ ";
     if (tree.before && id && tree.after[i] === 0) mark = "− ";
+    if (this.state.view === "chart" && this.panes[0]?.isLane(i)) mark = this.isClosed(i) ? "▸ " : "▾ ";
     const name = id ? this.graph.names[id] : this.rootName;
     const key = `${id} ${room | 0} ${mark}`;
     let label = this.fits?.get(key);

@@ -109,6 +109,7 @@ const KEYS = [
   ["r", "Fold recursion into one frame"],
   ["i", "Match upper and lower case, or not"],
   ["g l c t", "Graph, chart, callers, functions"],
+  ["L", "Close all lanes of a chart, or open them; a click on the name of one does it for that one"],
   ["x", "Callers and callees of the selected frame"],
   ["f", "Turn flame and icicle round"],
   ["o", "Order: heaviest first, or alphabetical"],
