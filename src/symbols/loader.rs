@@ -282,8 +282,10 @@ impl Loader {
                 // The lock is free meanwhile: opening takes time, and doing it twice does no harm.
                 let opened = Module::open(&key.0);
                 // Another program may be writing the file: half of one is not what was recorded.
-                if Stamp::of(&key.0) != Some(stamp) {
-                    return Err(Lack::Mismatched);
+                match Stamp::of(&key.0) {
+                    Some(now) if now == stamp => {}
+                    Some(_) => return Err(Lack::Mismatched),
+                    None => return Err(Lack::Missing),
                 }
                 let mut module = opened.map_err(|_| Lack::Missing)?;
                 if !self.is_it(&module, identity) {
