@@ -98,8 +98,8 @@ pub fn folded_text(text: &[u8]) {
     pass(text, Renderer::new(render::Config::default(), "fuzz", Vec::new(), "memory"));
 }
 
-/// What another profiler wrote: the name of its format, a line feed, and what it wrote. What is
-/// read of it is folded text that is read as the same.
+/// Reads the output of another profiler: the name of its format, a line feed, and the output. The
+/// stacks are written as folded text, which must be read as the same stacks.
 pub fn foreign(bytes: &[u8]) {
     let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
     let (name, profile) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());

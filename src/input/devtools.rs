@@ -1,7 +1,7 @@
 //! Reads the profiles of JavaScript in a trace of Chrome's DevTools. They come in pieces:
 //!
 //! ```text
-//! {"ph": "P", "name": "Profile", "id": "0x1", "args": {"data": {"startTime": 5}}, "pid": 1, "tid": 1}
+//! {"ph": "P", "name": "Profile", "id": "0x1", "args": {"data": {"startTime": 5}}, "pid": 1, …}
 //! {"ph": "P", "name": "ProfileChunk", "id": "0x1", "pid": 1, "args": {"data": {"timeDeltas": [10],
 //!  "cpuProfile": {"nodes": [{"id": 2, "parent": 1, "callFrame": {…}}], "samples": [2]}}}}
 //! ```
@@ -26,7 +26,7 @@ struct Arguments<'a> {
     data: Option<Data<'a>>,
 }
 
-/// What a piece adds to its profile.
+/// The data that a piece adds to its profile.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Data<'a> {

@@ -187,7 +187,7 @@ impl Way {
     }
 }
 
-/// What edits stacks for `next`.
+/// A stage that edits stacks for `next`.
 fn edited<'a, S: FoldedSink + 'a>(
     trim: &Trim,
     merges: bool,

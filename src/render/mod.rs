@@ -66,7 +66,8 @@ const MOST_CARRIED: usize = 8 << 20;
 ///
 /// The profile is a differential if its unit (`# unit: ns 0 0`) or else its first stack has two
 /// weights. Its boxes are as wide as the second weight, and their colours show the difference. A
-/// stack with one weight then counts as unchanged. In a plain profile, the first of two numbers belongs to the last frame's name.
+/// stack with one weight then counts as unchanged. In a plain profile, the first of two numbers
+/// belongs to the last frame's name.
 ///
 /// Memory: each distinct name once; for each distinct stack 28 bytes, and 4 for each frame that it
 /// does not share with the one before; at the end, the lines that are wide enough to be drawn. Up

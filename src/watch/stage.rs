@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Renewing takes at most one part in this many of the time.
 const PARTS: u32 = 10;
 
-/// What stands between the stage and a graph, as it does between the stage and the picture.
+/// Makes the stages between the watched one and a graph: the same as before the picture.
 pub(crate) type Edits =
     Box<dyn for<'a> Fn(&'a mut Graph) -> Result<Box<dyn FoldedSink + 'a>> + Send + Sync>;
 
@@ -53,8 +53,8 @@ impl<S: SoFar> Watched<S> {
     fn renew(&mut self, frames: &mut FrameTable, is_last: bool) {
         let Some(show) = &mut self.show else { return };
         let start = Instant::now();
-        // What is wrong with the edits may only be that they see too little yet, as `grep` without
-        // a match. What is wrong at the end, the picture says too.
+        // Edits may fail only because they see too little yet, as `grep` does without a match. A
+        // failure at the end is reported for the picture.
         if let Ok(Some(graph)) = show.graph(&mut self.stage, frames) {
             show.watch.show(graph, is_last);
         }

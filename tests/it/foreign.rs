@@ -302,7 +302,7 @@ fn times_are_exported() {
         let twice = export("speedscope", &export("firefox", &read(name)));
         assert_eq!(in_order(&twice), in_order(&export("speedscope", &read(name))), "{name}");
     }
-    // What ran, one after the other, by its first appearance.
+    // Functions in the order in which they first ran.
     let order = |paths: Vec<String>| {
         let mut seen: Vec<String> = Vec::new();
         let number = |path: String| {

@@ -148,7 +148,8 @@ impl Notes {
 
 /// Collects folded stacks, and writes the page when it is finished.
 ///
-/// The profile is a differential if its unit (`# unit: ns 0 0`) or else its first stack has two weights.
+/// The profile is a differential if its unit (`# unit: ns 0 0`) or else its first stack has two
+/// weights.
 ///
 /// Memory: that of the graph, and the page.
 pub(crate) struct Page<W> {

@@ -44,7 +44,7 @@ impl Addresses {
     }
 
     /// Forgets the addresses of modules that `spaces` has forgotten and of the processes that are
-    /// `gone`, all of which are settled. Returns the new number of each address.
+    /// `gone`. Their samples have been passed on. Returns the new number of each address.
     pub(super) fn retain(&mut self, gone: &HashSet<u32>, spaces: &Spaces) -> Vec<Option<u32>> {
         let is_full = self.is_full();
         let old = std::mem::take(&mut self.keys);
