@@ -142,7 +142,13 @@ fn parts(line: &[u8]) -> Option<Parts<'_>> {
     if line.trim_ascii() == b"#" || line.trim_ascii().starts_with(b"# ") {
         return None;
     }
-    let [before, stack, behind] = LINE.captures(line)?.extract().1;
+    let [before, mut stack, mut behind] = LINE.captures(line)?.extract().1;
+    // In `main; 1 2` the 1 is a function.
+    if stack.ends_with(b";") && behind.fields().count() == 2 {
+        let blanks = behind.len() - behind.trim_ascii_start().len();
+        let end = before.len() + stack.len() + blanks + behind.fields().next()?.len();
+        (stack, behind) = (&line[before.len()..end], &line[end..]);
+    }
     let weight = behind.fields().next()?.split_str(".").next()?;
     Some((before, stack, behind, weight.to_str().ok()?.parse().ok()?))
 }
