@@ -345,8 +345,14 @@ fn offsets_lead_to_the_address() {
         let text = dir.cmd(program).args(args).stdout();
         let lines =
             text.lines().filter(|line| line.starts_with(b"\t") && line.contains_str("libc"));
+        // `f83e7 llseek+0x7 (…)`: a function may have several names, all with the same offset.
         lines
-            .map(|line| line.trim().as_bstr().to_string())
+            .map(|line| {
+                let frame = line.trim().to_str_lossy().into_owned();
+                let (address, rest) = frame.split_once(' ').unwrap();
+                let offset = rest.rsplit_once('+').map_or("", |(_, offset)| offset);
+                format!("{address} +{offset}")
+            })
             .collect::<std::collections::BTreeSet<_>>()
     };
     let ours = lines("fg-script", &["-q", "perf.data"]);
