@@ -8,7 +8,7 @@
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::fold::base_event;
-use crate::folded::OFF_CPU;
+use crate::folded::{Folded, OFF_CPU};
 use crate::tally::grouped;
 
 const START: &[u8] = b"# unit: ";
@@ -73,15 +73,36 @@ impl Unit {
         first.filter(|_| self.others == 0 && !self.is_unknown)
     }
 
-    /// The line that names the unit, if a reader could not guess it.
-    pub(crate) fn line(&self) -> Option<Vec<u8>> {
+    /// The line that names the unit of stacks with these `weights`, if a reader could not guess it.
+    ///
+    /// Its numbers promise that all stacks have as many. If they have not, the line is without:
+    /// `# unit: ns`, then `a 1`, `b 2 3`.
+    pub(crate) fn line(&self, weights: Weights) -> Option<Vec<u8>> {
         let unit = self.known().filter(|unit| *unit != SAMPLES)?;
-        Some(if self.of_differential { line_of_differential(unit) } else { line(unit) })
+        Some(match weights {
+            _ if self.of_differential => line_of_differential(unit),
+            Weights { some_have_two: false, .. } => line(unit),
+            Weights { some_have_one: false, .. } => line_of_differential(unit),
+            _ => [START, unit, b"\n"].concat(),
+        })
     }
+}
 
-    /// The line that names the unit in a differential of profiles that have it.
-    pub(crate) fn line_of_differential(&self) -> Option<Vec<u8>> {
-        Unit { of_differential: true, ..self.clone() }.line()
+/// How many weights the stacks of a profile have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weights {
+    some_have_one: bool,
+    some_have_two: bool,
+}
+
+impl Weights {
+    pub(crate) const ONE: Weights = Weights { some_have_one: true, some_have_two: false };
+    pub(crate) const TWO: Weights = Weights { some_have_one: false, some_have_two: true };
+
+    /// Notes a stack.
+    pub(crate) fn note(&mut self, folded: &Folded<'_>) {
+        self.some_have_two |= folded.after.is_some();
+        self.some_have_one |= folded.after.is_none();
     }
 }
 
@@ -202,11 +223,11 @@ mod tests {
         assert_eq!(differing(&[], 2), 0);
         assert_eq!(of_line(&line(b"a b")), Some(BStr::new("a b")));
         assert_eq!(of_line(&line(b"")), Some(BStr::new("")));
-        let said = |unit: &str| Unit { first: Some(unit.into()), ..Unit::default() }.line();
+        let said = |unit: &str| Unit { first: Some(unit.into()), ..Unit::default() }.line(Weights::ONE);
         assert_eq!((said("ns"), said(SAMPLES)), (Some(b"# unit: ns 0\n".to_vec()), None));
         let mut unit = Unit::default();
         unit.note_line(b"# unit: ns 0 0\n");
-        assert_eq!(unit.line(), Some(line_of_differential(b"ns")));
+        assert_eq!(unit.line(Weights::ONE), Some(line_of_differential(b"ns")));
         for (line, kind) in [
             (&line(b"a b")[..], Some(false)),
             (&line_of_differential(b"a b"), Some(true)),

@@ -16,7 +16,7 @@ use crate::sample::{Frame, FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
 use crate::top::Top;
-use crate::unit::{self, Unit};
+use crate::unit::{self, Unit, Weights};
 
 /// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless
 /// it is told not to.
@@ -109,7 +109,7 @@ impl<S: FoldedSink> Differ<S> {
     /// The stacks of the second profile.
     pub(crate) fn second_profile(&self, frames: &mut FrameTable) -> Result<Top> {
         let mut top = Top::default();
-        if let Some(line) = self.unit.line() {
+        if let Some(line) = self.unit.line(Weights::ONE) {
             top.text(&line)?;
         }
         for (id, &[_, weight]) in self.weights.iter().enumerate() {
@@ -224,7 +224,7 @@ impl<S: FoldedSink> FoldedSink for Differ<S> {
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         tally.lose(Loss::Fraction, self.fractions, 0);
-        if let Some(line) = self.unit.line_of_differential() {
+        if let Some(line) = self.unit.line(Weights::TWO) {
             self.next.text(&line)?;
         }
         let [before, after] = self.totals;

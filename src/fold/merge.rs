@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::folded::{Folded, FoldedSink};
 use crate::sample::FrameTable;
 use crate::tally::{Loss, Tally};
-use crate::unit::Unit;
+use crate::unit::{Unit, Weights};
 
 /// A sink of folded stacks that, when it is finished, pushes each distinct stack once into `S`, in
 /// the order of the lines' bytes. It drops comments and odd lines. It passes on the
@@ -19,6 +19,7 @@ pub struct Merge<S> {
     stacks: Sums,
     fractions: u64,
     unit: Unit,
+    weights: Weights,
     parallel: bool,
     next: S,
 }
@@ -33,7 +34,8 @@ impl<S: FoldedSink> Merge<S> {
     pub fn new(next: S) -> Self {
         let stacks = Sums::default();
         let unit = Unit::default();
-        Merge { stacks, fractions: 0, unit, parallel: false, next }
+        let weights = Weights::default();
+        Merge { stacks, fractions: 0, unit, weights, parallel: false, next }
     }
 
     /// Whether all of rayon's threads help. The result is the same.
@@ -56,6 +58,7 @@ impl<S: FoldedSink> Merge<S> {
 impl<S: FoldedSink> FoldedSink for Merge<S> {
     fn folded(&mut self, _: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
         self.stacks.add(folded.stack, Weight { weight: folded.weight, after: folded.after });
+        self.weights.note(folded);
         self.fractions += u64::from(folded.has_fraction());
         Ok(())
     }
@@ -75,7 +78,7 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
-        if let Some(line) = self.unit.line() {
+        if let Some(line) = self.unit.line(self.weights) {
             self.next.text(&line)?;
         }
         let mut stacks = std::mem::take(&mut self.stacks);

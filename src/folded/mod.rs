@@ -243,12 +243,17 @@ pub fn split(line: &[u8]) -> Option<Line<'_>> {
 /// Splits a line of a profile that is no differential. A name may end in a number: `GC Thread 0 12`.
 pub(crate) fn split_plain(line: &[u8]) -> Option<Line<'_>> {
     let line = line.trim_ascii();
-    if line.strip_prefix(b"#").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
-    {
+    if begins_comment(line) {
         return None;
     }
     let (stack, weight) = split_weight(line)?;
     Some(Line { stack, weight, after: None })
+}
+
+/// Whether `text`, the start of a line or the name of a root, makes the line a comment: `# comm 3`,
+/// but not `#comm 3`.
+pub(crate) fn begins_comment(text: &[u8]) -> bool {
+    text.strip_prefix(b"#").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
 }
 
 /// Whether a line is a comment or blank.
@@ -387,6 +392,11 @@ mod tests {
         assert_eq!(written(plain), (sorted.to_owned(), 20));
         let differential = "# unit: ns 0 0\nf 2 5\n";
         assert_eq!(written(differential), (differential.to_owned(), 2));
+        // Without numbers in the unit, each line tells. What is read again is the same.
+        let mixed = "# unit: ns\nGC Thread 0 12\nf 5\n";
+        assert_eq!(written(mixed), (mixed.to_owned(), 5));
+        assert_eq!(written("# unit: ns\nf 5\n").0, "# unit: ns 0\nf 5\n");
+        assert_eq!(written("# unit: ns\nf 5 6\n").0, "# unit: ns 0 0\nf 5 6\n");
     }
 
     #[test]
