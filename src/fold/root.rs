@@ -118,6 +118,10 @@ pub(crate) fn thread_name(
     if config.tid {
         name.extend_from_slice(format!("/{}", number(tid)).as_bytes());
     }
+    // Without frames, its line would be a comment: `# 12`.
+    if name == b"#" {
+        name = b"?".to_vec();
+    }
     name
 }
 

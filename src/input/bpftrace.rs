@@ -1,4 +1,4 @@
-//! Turns bpftrace's maps of stacks into folded text.
+//! Reads bpftrace's maps of stacks.
 //!
 //! ```text
 //! @[
@@ -10,88 +10,72 @@
 //!
 //! A stack may be a kernel stack, a blank line and a user stack.
 
-use std::io::{BufRead, BufReader, Read};
-
 use bstr::ByteSlice;
 
-use super::foreign::{Foreign, Reader};
+use super::foreign::{Foreign, Reader, Stacks, native_name};
 use super::start::telling_lines;
-use crate::error::{Error, Result};
-use crate::fold::{Config, name};
-use crate::sample::Frame;
-use crate::tally::Tally;
+use crate::error::Result;
+use crate::sample::FrameId;
+use crate::tally::Loss;
 
 pub(super) const BPFTRACE: Foreign = Foreign {
     name: "bpftrace",
     is: |start| telling_lines(start).any(|line| begin(line).is_some()),
-    reader: Reader::Text(|_, input, name, tally| collapse(input, name, tally)),
+    reader: Reader::Stacks(read),
 };
 
-/// Folds `input`, which errors call `name`, to folded text. Lines outside of a map of stacks are
-/// counted as odd.
-///
-/// Memory: the folded text.
-fn collapse(input: impl Read, name: &str, tally: &mut Tally) -> Result<Vec<u8>> {
-    let mut folded = Vec::new();
-    let mut stack: Option<Stack> = None;
-    let mut reader = BufReader::with_capacity(1 << 16, input);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let reading = || format!("cannot read {name}");
-        if reader.read_until(b'\n', &mut line).map_err(Error::io(reading))? == 0 {
-            break;
-        }
+/// Lines outside of a map of stacks are counted as odd.
+fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
+    let mut stack: Option<Stack<'_>> = None;
+    for line in bytes.lines() {
         let text = line.trim_ascii();
         match &mut stack {
             _ if text.is_empty() => {}
             Some(open) => {
                 if let Some((keys, count)) = end(text) {
-                    open.write(keys, count, &mut folded);
+                    open.push(keys, count, to)?;
                     stack = None;
                 } else {
-                    open.push(text);
+                    open.call(text, to);
                 }
             }
             None => match begin(text) {
-                Some(keys) => stack = Some(Stack { keys: keys.to_vec(), frames: Vec::new() }),
+                Some(keys) => stack = Some(Stack { keys, frames: Vec::new() }),
                 None if text.starts_with(b"Attaching ") => {}
-                None => tally.odd(&line),
+                None => to.tally.odd(line),
             },
         }
     }
-    if stack.is_some() {
-        tally.lose(crate::tally::Loss::CutShort, 1, 0);
-    }
-    Ok(folded)
+    to.tally.lose(Loss::CutShort, u64::from(stack.is_some()), 0);
+    Ok(())
 }
 
 /// The stack that is being read.
-struct Stack {
+struct Stack<'a> {
     /// The keys in front of it.
-    keys: Vec<u8>,
+    keys: &'a [u8],
     /// Leaf first.
-    frames: Vec<Vec<u8>>,
+    frames: Vec<FrameId>,
 }
 
-impl Stack {
-    fn push(&mut self, text: &[u8]) {
+impl Stack<'_> {
+    /// Takes a line of a frame.
+    fn call(&mut self, text: &[u8], to: &mut Stacks<'_>) {
         let symbol = match text.rsplit_once_str("+") {
             Some((symbol, offset)) if is_number(offset) => symbol,
             _ => text,
         };
-        let frame = Frame::named(symbol);
-        name::names(&frame, false, &Config::default(), |name| self.frames.push(name.to_vec()));
+        let name = native_name(symbol, b"");
+        self.frames.push(to.frame(name));
     }
 
-    /// Appends the line of this stack. `keys` are the keys behind it.
-    fn write(&self, keys: &[u8], count: u64, folded: &mut Vec<u8>) {
-        let keys = [&self.keys[..], keys].map(|keys| keys.split(|&byte| byte == b','));
-        let keys = keys.into_iter().flatten().map(|key| key.trim_ascii().replace(";", ":"));
-        let keys = keys.filter(|key| !key.is_empty());
-        let frames: Vec<_> = keys.chain(self.frames.iter().rev().cloned()).collect();
-        folded.extend_from_slice(&frames.join(&b';'));
-        folded.extend_from_slice(format!(" {count}\n").as_bytes());
+    /// Pushes this stack. `behind` are the keys behind it.
+    fn push(&self, behind: &[u8], count: u64, to: &mut Stacks<'_>) -> Result<()> {
+        let keys = [self.keys, behind].into_iter().flat_map(|keys| keys.split(|&byte| byte == b','));
+        let keys = keys.map(|key| key.trim_ascii()).filter(|key| !key.is_empty());
+        let mut stack: Vec<FrameId> = keys.map(|key| to.frame(key)).collect();
+        stack.extend(self.frames.iter().rev());
+        to.push(None, stack, count)
     }
 }
 
@@ -116,19 +100,34 @@ fn end(text: &[u8]) -> Option<(&[u8], u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fold::Config;
+    use crate::folded::Writer;
+    use crate::sample::FrameTable;
+    use crate::tally::Tally;
 
     #[test]
     fn maps_of_stacks_are_folded() {
         let text = "Attaching 1 probe...\n^C\n\n@[\n    a::main::h459eee3a05af1eb1+38642\n    \
             f(int)+3\n    0x5541f689495641d7\n]: 1\n@[\n    foo+1\n\n    ubar+2\n, my sh, 12]: 5\n\
-            @s[bash,\n    operator+\n]: 7\n@[\n    cut+1\n";
+            @s[bash,\n    operator+\n]: 7\n@[# 1,\n    f+1\n]: 2\n@[\n    cut+1\n";
         let mut tally = Tally::default();
-        let folded = collapse(text.as_bytes(), "x", &mut tally).unwrap();
+        let mut frames = FrameTable::default();
+        let mut writer = Writer::new(Vec::new(), "memory");
+        let mut stacks = Stacks {
+            input: "x",
+            config: Config::default(),
+            frames: &mut frames,
+            sink: &mut writer,
+            tally: &mut tally,
+            stack: Vec::new(),
+        };
+        read(text.as_bytes(), &mut stacks).unwrap();
         assert_eq!(
-            folded.as_bstr(),
-            "0x5541f689495641d7;f;a::main 1\nmy sh;12;ubar;foo 5\nbash;operator+ 7\n"
+            writer.into_inner().as_bstr(),
+            "0x5541f689495641d7;f;a::main 1\nmy sh;12;ubar;foo 5\nbash;operator+ 7\n? 1;f 2\n"
         );
-        let lost = |loss| tally.lost(loss).items;
-        assert_eq!((lost(crate::tally::Loss::Odd), lost(crate::tally::Loss::CutShort)), (1, 1));
+        for loss in [Loss::Odd, Loss::CutShort, Loss::Replaced] {
+            assert_eq!(tally.lost(loss).items, 1, "{loss:?}");
+        }
     }
 }

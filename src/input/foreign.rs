@@ -112,9 +112,17 @@ impl Stacks<'_> {
 
     /// The frame of a function. What folded text cannot hold in a name is replaced.
     pub(super) fn frame(&mut self, name: impl AsRef<[u8]>) -> FrameId {
-        let name = printable(name.as_ref().trim_ascii());
-        let name = if name.is_empty() { b"[unknown]".into() } else { name };
-        let name = if name.contains(&b';') { name.replace(";", ":").into() } else { name };
+        let mut name = printable(name.as_ref().trim_ascii());
+        if name.is_empty() {
+            name = b"[unknown]".into();
+        }
+        if name.contains(&b';') {
+            name = name.replace(";", ":").into();
+        }
+        if folded::begins_comment(&name) {
+            self.tally.lose(Loss::Replaced, 1, 0);
+            name.to_mut()[0] = b'?';
+        }
         self.frames.intern(Frame::named(&name))
     }
 

@@ -12,7 +12,7 @@ use inferno::collapse::{
 use super::foreign::{Foreign, Reader};
 use crate::error::{Error, Result};
 use crate::fold;
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::{Folded, FoldedSink, begins_comment};
 use crate::sample::{Frame, FrameTable};
 use crate::tally::{Count, Loss, Tally};
 
@@ -73,7 +73,21 @@ fn fold<C: Collapse + Default>(
         expected: format!("{} output that can be read", format.name),
     })?;
     done.map_err(Error::io(|| format!("cannot collapse {name}")))?;
+    if *format != RECURSIVE {
+        tally.lose(Loss::Replaced, replace_comments(&mut folded), 0);
+    }
     Ok(folded)
+}
+
+/// Replaces the `#` at the start of lines that pass for comments: a collapser writes none. Returns
+/// how many there were.
+fn replace_comments(folded: &mut [u8]) -> u64 {
+    let mut replaced = 0;
+    for line in folded.split_mut(|&byte| byte == b'\n').filter(|line| begins_comment(line)) {
+        line[0] = b'?';
+        replaced += 1;
+    }
+    replaced
 }
 
 /// `xml` with a `?` for each reference to a control character, and how many there were. inferno
