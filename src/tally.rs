@@ -139,7 +139,8 @@ pub struct Recorded {
     pub host: Option<BString>,
     /// Samples a second, if the recorder aimed at a rate.
     pub rate: Option<u64>,
-    /// When the first sample was taken, in nanoseconds since 1970. Of several recordings, the first.
+    /// When the first sample was taken, in nanoseconds since 1970. Of several recordings, the
+    /// first.
     pub began: Option<u64>,
     /// From the first to the last sample, in nanoseconds, added up.
     pub span: u64,

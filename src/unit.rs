@@ -223,7 +223,8 @@ mod tests {
         assert_eq!(differing(&[], 2), 0);
         assert_eq!(of_line(&line(b"a b")), Some(BStr::new("a b")));
         assert_eq!(of_line(&line(b"")), Some(BStr::new("")));
-        let said = |unit: &str| Unit { first: Some(unit.into()), ..Unit::default() }.line(Weights::ONE);
+        let said =
+            |unit: &str| Unit { first: Some(unit.into()), ..Unit::default() }.line(Weights::ONE);
         assert_eq!((said("ns"), said(SAMPLES)), (Some(b"# unit: ns 0\n".to_vec()), None));
         let mut unit = Unit::default();
         unit.note_line(b"# unit: ns 0 0\n");

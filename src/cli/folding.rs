@@ -162,7 +162,10 @@ pub(super) fn label(text: &str) -> Result<String> {
     anyhow::ensure!(is_pair, "expected KEY=VALUE");
     let is_frame = !text.contains(|c: char| c == ';' || c.is_control());
     anyhow::ensure!(is_frame, "a label must not contain `;` or control characters");
-    anyhow::ensure!(!text.trim().starts_with("# "), "folded text that starts with `# ` is a comment");
+    anyhow::ensure!(
+        !text.trim().starts_with("# "),
+        "folded text that starts with `# ` is a comment"
+    );
     Ok(text.into())
 }
 

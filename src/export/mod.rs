@@ -9,8 +9,8 @@
 //! ```
 //!
 //! An [`Export`] is a sink of folded stacks, so whatever fg-fold reads can be exported. Each
-//! distinct name is written once. The formats with times and threads take samples too, and the stacks
-//! of other profilers with their times. What has no time follows what came before.
+//! distinct name is written once. The formats with times and threads take samples too, and the
+//! stacks of other profilers with their times. What has no time follows what came before.
 
 mod callgrind;
 mod chrome;

@@ -23,7 +23,7 @@ pub trait Stage: SampleSink {
 
 /// A stage that can show what it has before the end.
 pub(crate) trait SoFar: Stage {
-    /// Pushes what came so far into `next`, as it will be pushed at the end, and goes on. `false` if
-    /// there is nothing yet. `next` is not finished.
+    /// Pushes what came so far into `next`, as it will be pushed at the end, and goes on. `false`
+    /// if there is nothing yet. `next` is not finished.
     fn so_far(&mut self, frames: &mut FrameTable, next: &mut dyn FoldedSink) -> Result<bool>;
 }

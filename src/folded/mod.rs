@@ -83,8 +83,8 @@ impl Differential {
         self.first == Some(true)
     }
 
-    /// Counts the stacks with one weight in a differential. They make it likely that it is none, and
-    /// that the name of its first stack ends in a number: `GC Thread 0 12`.
+    /// Counts the stacks with one weight in a differential. They make it likely that it is none,
+    /// and that the name of its first stack ends in a number: `GC Thread 0 12`.
     pub(crate) fn count(&self, tally: &mut Tally) {
         tally.lose(Loss::OneWeight, self.single, 0);
     }
@@ -240,7 +240,7 @@ pub fn split(line: &[u8]) -> Option<Line<'_>> {
     }
 }
 
-/// Splits a line of a profile that is no differential. A name may end in a number: `GC Thread 0 12`.
+/// Splits a line of a plain profile, where a name may end in a number: `GC Thread 0 12`.
 pub(crate) fn split_plain(line: &[u8]) -> Option<Line<'_>> {
     let line = line.trim_ascii();
     if begins_comment(line) {

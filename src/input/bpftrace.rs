@@ -71,7 +71,8 @@ impl Stack<'_> {
 
     /// Pushes this stack. `behind` are the keys behind it.
     fn push(&self, behind: &[u8], count: u64, to: &mut Stacks<'_>) -> Result<()> {
-        let keys = [self.keys, behind].into_iter().flat_map(|keys| keys.split(|&byte| byte == b','));
+        let keys =
+            [self.keys, behind].into_iter().flat_map(|keys| keys.split(|&byte| byte == b','));
         let keys = keys.map(|key| key.trim_ascii()).filter(|key| !key.is_empty());
         let mut stack: Vec<FrameId> = keys.map(|key| to.frame(key)).collect();
         stack.extend(self.frames.iter().rev());

@@ -1,8 +1,8 @@
 //! Reads the JSON of speedscope, which py-spy, rbspy, dotnet-trace and fg-export write.
 //!
 //! A file has one or more profiles, often one for each thread. A *sampled* one lists stacks and
-//! their weights, an *evented* one says when functions were opened and closed. Nothing ran while the
-//! stack was empty.
+//! their weights, an *evented* one says when functions were opened and closed. Nothing ran while
+//! the stack was empty.
 
 use serde::Deserialize;
 

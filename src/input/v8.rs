@@ -86,7 +86,8 @@ fn read_cpu(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
 }
 
 impl CpuProfile<'_> {
-    /// Takes the stacks of `thread`. `lane` says whose they are, and when the first sample was taken.
+    /// Takes the stacks of `thread`. `lane` says whose they are, and when the first sample was
+    /// taken.
     pub(super) fn push(
         &self,
         lane: Moment<'_>,

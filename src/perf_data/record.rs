@@ -98,6 +98,26 @@ pub struct Mmap<'a> {
     pub path: &'a BStr,
 }
 
+#[cfg(test)]
+impl<'a> Mmap<'a> {
+    /// The program at `path`, which process `pid` has mapped at address 0x1000.
+    pub(crate) fn of_program(pid: u32, path: &'a BStr) -> Mmap<'a> {
+        Mmap {
+            pid,
+            tid: pid,
+            start: 0x1000,
+            len: 0x1000,
+            offset: 0,
+            file: FileId::Path,
+            prot: None,
+            flags: None,
+            executable: true,
+            mode: CpuMode::User,
+            path,
+        }
+    }
+}
+
 /// The identity of a mapped file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileId<'a> {

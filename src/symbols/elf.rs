@@ -240,8 +240,8 @@ fn unpack(format: CompressionFormat, data: &[u8], size: u64) -> Option<Cow<'_, [
     CompressedData { format, data, uncompressed_size: size }.decompress().ok()
 }
 
-/// How many bytes `data` may unpack to. zlib expands up to 1032 times and zstd more, but the sections
-/// of real programs at most 83 times.
+/// How many bytes `data` may unpack to. zlib expands up to 1032 times and zstd more, but the
+/// sections of real programs at most 83 times.
 fn most_unpacked(data: &[u8], largest: u64) -> u64 {
     (data.len() as u64).saturating_mul(100).saturating_add(1 << 20).min(largest)
 }

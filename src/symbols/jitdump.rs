@@ -35,7 +35,8 @@ struct Code {
     eh_frame: Option<Range<usize>>,
 }
 
-/// Once look-ups have seen so many codes, each sees only those that start nearest to its address.
+/// A look-up sees all codes that may hold its address. After this many in sum, it sees only those
+/// that start nearest to its address.
 const MANY: usize = 1 << 27;
 const NEAR: usize = 1 << 10;
 

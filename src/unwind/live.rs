@@ -5,9 +5,9 @@ use crate::heap;
 use crate::perf_data::{Clock, RawSample, Record};
 use crate::symbols::{self, Loader};
 
-use super::address_space::Spaces;
 use super::memory::Memory;
 use super::registers::{Machine, Registers};
+use super::spaces::Spaces;
 use super::stack_extent::StackExtent;
 use super::unwinder::{At, End};
 
@@ -113,28 +113,16 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
 
-    use super::super::address_space::Parts;
     use super::super::gone::KEPT;
     use super::super::modules::{MANY, ModuleId};
+    use super::super::spaces::Parts;
     use super::*;
-    use crate::perf_data::{CpuMode, FileId, Mmap, Task};
+    use crate::perf_data::{Mmap, Task};
 
     /// Notes that process `pid` executes the program at `path`, and finds the module of its code.
     fn execute(live: &mut Live, pid: u32, path: &Path) -> ModuleId {
         live.note(&Record::Comm { pid, tid: pid, comm: "x".into(), exec: true }, None);
-        let mmap = Mmap {
-            pid,
-            tid: pid,
-            start: 0x1000,
-            len: 0x1000,
-            offset: 0,
-            file: FileId::Path,
-            prot: None,
-            flags: None,
-            executable: true,
-            mode: CpuMode::User,
-            path: path.as_os_str().as_bytes().into(),
-        };
+        let mmap = Mmap::of_program(pid, path.as_os_str().as_bytes().into());
         live.note(&Record::Mmap(mmap), None);
         hit(live, pid)
     }

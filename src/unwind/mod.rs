@@ -2,7 +2,7 @@
 //! unwinds while a program runs; the scripter unwinds the copied stacks of a recording.
 //!
 //! ```text
-//!  Spaces         the address space of each process          address_space, modules, processes, gone
+//!  Spaces         the address space of each process          spaces, space, modules, gone, …
 //!    └ Unwinder   one stack, from the leaf to the root       unwinder
 //!        ├ Cfi    a module's tables for an address           cfi        ─┐
 //!        ├ exits  how code returns, from its instructions    exits      ─┼▶ Row: finds the caller
@@ -28,7 +28,6 @@
 //!
 //! It knows x86-64, 32-bit x86 and AArch64. Everything but [`Live`] is compiled on all systems.
 
-mod address_space;
 mod cfi;
 mod exits;
 mod generated;
@@ -40,19 +39,22 @@ mod modules;
 mod processes;
 mod registers;
 mod row;
+mod space;
+mod spaces;
 #[cfg(target_os = "linux")]
 mod stack_extent;
 mod unwinder;
 mod value;
 
 #[cfg(target_os = "linux")]
-pub(crate) use address_space::identity;
-pub(crate) use address_space::{Found, Spaces};
-#[cfg(target_os = "linux")]
 pub(crate) use live::Live;
 pub(crate) use modules::ModuleId;
 pub(crate) use processes::Processes;
 pub(crate) use registers::{Machine, Registers};
+pub(crate) use space::Found;
+pub(crate) use spaces::Spaces;
+#[cfg(target_os = "linux")]
+pub(crate) use spaces::identity;
 #[cfg(target_os = "linux")]
 pub(crate) use stack_extent::StackExtent;
 pub(crate) use unwinder::{At, End};

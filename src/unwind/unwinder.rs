@@ -10,13 +10,14 @@
 
 use crate::symbols::{Loader, ends_in_call};
 
-use super::address_space::{Found, Parts, Space, Spaces};
 use super::cfi::Cfi;
 use super::generated::{Generated, Source};
 use super::memory::{Memory, Stack};
 use super::modules::{Hit, Modules};
 use super::registers::{LINK, Machine, Registers};
 use super::row::Step;
+use super::space::{Found, Space};
+use super::spaces::{Parts, Spaces};
 
 /// An address in a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -171,7 +171,7 @@ fn noise_is_what_chance_does() {
 #[test]
 fn the_gate_is_for_all_functions_at_once() {
     let mut state = 7u64;
-    // 40 functions of the same share, the first of which is `slower` by so many percent.
+    // 40 functions of the same share. The first one takes `slower` percent longer.
     let mut draw = |slower: u64| {
         let mut hits = [0; 40];
         for _ in 0..2000 {

@@ -65,7 +65,8 @@ fn program(names: &[&str]) -> Option<PathBuf> {
     found.find(|program| program.is_file())
 }
 
-/// The programs and folders that the tests in a browser of these names need, or `None` and a message.
+/// The programs and folders that the tests in a browser of these names need, or `None` and a
+/// message.
 pub fn surroundings(test: &str, browser: &[&str]) -> Option<Vec<(&'static str, PathBuf)>> {
     let playwright = repo().join("target/page");
     if node().is_none() {

@@ -102,7 +102,7 @@ mod tests {
     use bstr::ByteSlice;
 
     use super::*;
-    use crate::perf_data::{CpuMode, FileId, Mmap, Task};
+    use crate::perf_data::{Mmap, Task};
     use crate::script::Config;
     use crate::symbols::{self, Loader};
     use crate::unwind::At;
@@ -119,20 +119,7 @@ mod tests {
             let task = Task { pid, ppid: 1, tid: pid, ptid: 1, time: 0 };
             self.spaces.fork(&task);
             self.spaces.rename(pid, pid, "x".into(), true);
-            let mmap = Mmap {
-                pid,
-                tid: pid,
-                start: 0x1000,
-                len: 0x1000,
-                offset: 0,
-                file: FileId::Path,
-                prot: None,
-                flags: None,
-                executable: true,
-                mode: CpuMode::User,
-                path: path.into(),
-            };
-            self.spaces.map(&mmap, None);
+            self.spaces.map(&Mmap::of_program(pid, path.into()), None);
         }
 
         fn end(&mut self, pid: u32) {
