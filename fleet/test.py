@@ -1,21 +1,17 @@
 """The tests behind fleet/test. They need pyspark, chdb, duckdb, dask, java, curl and our programs in PATH."""
 
-import base64
-import gzip
-import http.server
-import json
 import os
 import random
 import shutil
 import socket
 import subprocess
 import sys
-import threading
-import urllib.parse
 from pathlib import Path
 
 import chdb
 import duckdb
+
+from test_agent import check_agent
 
 HERE = Path(__file__).resolve().parent
 BURN = HERE.parent / "target/debug/examples/burn"
@@ -209,78 +205,6 @@ def check_engines(bucket, scratch):
     found = output("fg-fold", "--quiet", "sum-0", "sum-1").splitlines()
     assert found == expected, "the sums of Hadoop's steps differ"
     print("fleet: in Hadoop's steps: the sums of fg-fold")
-
-
-class Server:
-    """Answers what Pyroscope's /ingest and Parca's /profiles/writeraw would, and keeps the requests."""
-
-    def __init__(self):
-        self.requests = []
-        self.statuses = []
-        server = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                server.requests.append((self.path, body))
-                self.send_response(server.statuses.pop(0))
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-
-def check_agent(scratch):
-    """Profiles arrive in order, wait while the server fails, and are bounded."""
-    server = Server()
-    spool = scratch / "spool"
-
-    def turn(statuses, **settings):
-        server.statuses = statuses
-        server.requests = []
-        environment = {
-            "FLAMEPIPE_URL": server.url,
-            "FLAMEPIPE_SPOOL": str(spool),
-            "FLAMEPIPE_SECONDS": "1",
-            "FLAMEPIPE_LABELS": "build=1.2",
-        }
-        agent = [HERE / "agent", "--once"]
-        environment = {**os.environ, **environment, **settings}
-        said = run(*agent, env=environment, stderr=subprocess.PIPE).stderr.decode()
-        return said, sorted(file.name for file in spool.iterdir()), server.requests
-
-    said, left, [(path, body)] = turn([200])
-    query = urllib.parse.parse_qs(urllib.parse.urlparse(path).query)
-    assert query["name"] == [f"flamepipe{{host={socket.gethostname()},build=1.2}}"], query
-    assert query["format"] == ["folded"] and query["sampleRate"] == ["97"], query
-    assert int(query["from"][0]) <= int(query["until"][0]), query
-    assert not left and not said, (left, said)
-    # The stub reads it as Pyroscope does: stacks, a blank, a count.
-    assert all(int(line.rsplit(b" ", 1)[1]) > 0 for line in body.splitlines()) and body, body
-
-    said, waiting, _ = turn([503])
-    assert len(waiting) == 1 and "status 503" in said, (waiting, said)
-    said, left, requests = turn([200, 200])
-    assert not left and len(requests) == 2, (left, requests)
-    assert f"from={waiting[0].split('-')[0]}" in requests[0][0], "the oldest comes first"
-    said, left, _ = turn([400])
-    assert not left and "refused" in said, (left, said)
-    said, waiting, requests = turn([], FLAMEPIPE_URL="http://127.0.0.1:1")
-    assert len(waiting) == 1 and "status 000" in said, said
-    said, left, _ = turn([], FLAMEPIPE_URL="", FLAMEPIPE_SPOOL_MB="0")
-    assert not left and "2 profiles were deleted" in said, (left, said)
-
-    _, _, [(path, body)] = turn([200], FLAMEPIPE_FORMAT="parca")
-    assert path == "/profiles/writeraw"
-    [series] = json.loads(body)["series"]
-    labels = {label["name"]: label["value"] for label in series["labels"]["labels"]}
-    assert labels["__name__"] == "process_cpu" and labels["build"] == "1.2", labels
-    profile = gzip.decompress(base64.b64decode(series["samples"][0]["rawProfile"]))
-    assert b"samples" in profile
 
 
 def main():
