@@ -30,8 +30,8 @@ use crate::top::{By, Limits, Style, Top, View, write_tree};
 ///
 /// `fg-diff before.folded after.folded | fg-render > diff.svg` draws frames as wide as they are in
 /// the second profile. A frame is red if it weighs more than in the first profile, and blue if it
-/// weighs less. Stacks that are only in the first profile are drawn on a root of their own,
-/// `[vanished]`, as wide as they were there.
+/// weighs less. Stacks that are only in the first profile are drawn under a root frame of their
+/// own, `[vanished]`, as wide as they were there.
 ///
 /// The smaller profile is scaled to the total of the larger one unless --absolute is given. In the
 /// graph, in the table and for --fail-above, the weight of a frame includes all that it calls, so a
@@ -58,7 +58,8 @@ pub struct DiffArgs {
     #[arg(short, long)]
     pub(crate) strip_hex: bool,
 
-    /// Write a table of the N frames that changed most instead, with their total and self weights
+    /// Write a table of the N frames that changed most, with their total and self weights, instead of
+    /// folded stacks
     #[arg(long, value_name = "N")]
     pub(crate) top: Option<usize>,
 

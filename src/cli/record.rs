@@ -182,7 +182,7 @@ pub struct RecordArgs {
     #[arg(long)]
     kernel_symbols: bool,
 
-    /// Be guided by another process through two FIFOs, as perf
+    /// Obey another process through two FIFOs, as perf does
     #[arg(long, value_name = "COMMANDS,ANSWERS", hide = true)]
     control: Option<String>,
 

@@ -27,7 +27,7 @@ use crate::render::{CHART_TITLE, Config, Order, Palette, frame_attributes};
 /// Lines with two numbers, as fg-diff writes them, make a differential graph. Frames are as wide as
 /// in the second profile. A frame is red if it weighs more than in the first profile, including all
 /// that it calls, and blue if it weighs less. Stacks that are only in the first profile are drawn
-/// on a root of their own, `[vanished]`.
+/// under a root frame of their own, `[vanished]`.
 ///
 /// The same stacks give the same bytes. Bytes that XML cannot hold are shown as U+FFFD. Without
 /// stacks nothing is written, and a file named with -o stays as it was.
@@ -225,7 +225,7 @@ pub(crate) struct GraphArgs {
     #[arg(long = "flamechart", conflicts_with = "reverse")]
     pub(crate) flame_chart: bool,
 
-    /// Keep the SVG that inferno draws: raw weights, no dark mode, searches that heed case
+    /// Keep the SVG that inferno draws: raw weights, no dark mode, case-sensitive search
     #[arg(long)]
     pub(crate) inferno: bool,
 

@@ -43,7 +43,7 @@ pub struct ScriptArgs {
     #[arg(long)]
     header: bool,
 
-    /// The recording, named by an option as for perf script
+    /// The recording, as an option like that of perf script
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     input: Option<PathBuf>,
 

@@ -21,12 +21,13 @@ use crate::top::{By, Limits, Style, Top, View, write_functions, write_tree};
 /// Reads whatever fg-fold reads: perf.data, perf-script text, folded stacks, graphs, and the
 /// formats of other profilers.
 ///
-/// The self weight of a function is that of the stacks that end in it, and its total is that of all
-/// stacks that hold it. Of a differential, the second profile is printed. With --callers, --callees
-/// and --tree, stacks are merged where they share frames, and the heaviest nodes are printed. A
-/// line shows a node, or a chain of nodes each of which is the only one below the last. Shares are
-/// those of the whole profile. The last line of a table, and of each level of a tree, sums up what
-/// is left out.
+/// The self weight of a function is that of the stacks that end in it. Its total is that of all
+/// stacks that contain it. If the input is a differential, its second profile is printed.
+///
+/// --callers, --callees and --tree merge stacks where they share frames, and print the heaviest
+/// nodes of the tree. A chain of nodes without branches takes one line. Percentages are those of
+/// the whole profile. The last line of a table, and of each level of a tree, sums up what is left
+/// out.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-top",
@@ -47,7 +48,7 @@ pub struct TopArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
     lines: usize,
 
-    /// Put functions in order of their totals
+    /// Sort functions by total instead of self weight
     #[arg(long, conflicts_with = "view")]
     total: bool,
 
@@ -55,7 +56,7 @@ pub struct TopArgs {
     #[arg(long, value_name = "REGEX", group = "view")]
     callers: Option<Regex>,
 
-    /// Print what functions call whose names match REGEX
+    /// Print the callees of functions whose names match REGEX
     #[arg(long, value_name = "REGEX", group = "view")]
     callees: Option<Regex>,
 

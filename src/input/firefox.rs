@@ -109,7 +109,7 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     let profile: Profile<'_> = json::parse(&text, to)?;
     if profile.meta.symbolicated == Some(false) {
         log::warn!(
-            "{} has addresses instead of names: load it in the Firefox Profiler (`samply load`), and fold what that saves",
+            "{} has addresses instead of names: open it in the Firefox Profiler with `samply load`, and fold the profile that you save there",
             to.input
         );
     }

@@ -374,8 +374,8 @@ impl<W: Write> FoldedSink for Renderer<W> {
         }
         if self.config.order == Order::Time && !self.config.inferno {
             log::warn!(
-                "a flame chart in an SVG has no axis of time and no names of lanes: write one that ends in \
-                 .html, which has both"
+                "a flame chart in an SVG has no axis of time and no names of lanes: an output whose name \
+                 ends in .html has both"
             );
         }
         let lines = self.lines(differential);

@@ -63,7 +63,7 @@ pub(super) fn say(reader: &Reader, loader: &Loader, hints: &[String]) {
     if !found.missing.is_empty() {
         let modules = listed(&found.missing);
         log::warn!(
-            "{name}: functions have no names because these files are missing (--symfs): {modules}"
+            "{name}: functions have no names because these files are missing (--symfs names the directory that has them): {modules}"
         );
     }
 }
