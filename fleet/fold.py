@@ -9,7 +9,7 @@ path, as in `bucket/host=a/build=1.2/x.folded`; --by chooses those that are kept
 
 DIR gets a folder for each label with `stacks.folded`, `graph.html` and, with --diff, `movers.md`;
 `index.tsv`, which lists the folders; and `problems.tsv`, which lists the inputs that could not be
-folded, are empty, or lost something. Without --by everything is one profile, in DIR itself.
+folded, are empty, or lost something, and the folders whose inputs have different units. Without --by everything is one profile, in DIR itself.
 
 --files ships the static fg-fold to the workers. fg-render and fg-diff run on the driver, which finds
 them in its PATH.
@@ -20,6 +20,7 @@ Exit status: 0, or 1 if nothing could be folded, or 3 with --strict if any input
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,9 @@ from pyspark import SparkContext, SparkFiles
 
 # The key of an input with a problem, in place of its labels.
 PROBLEM = None
+# The unit is passed on like a stack. Its weight is 0, so it survives sums.
+UNIT = b"# unit: "
+NO_UNIT = UNIT + b"none"
 
 
 def parse_arguments():
@@ -93,25 +97,29 @@ def fold(data, options):
 
 
 def fold_inputs(inputs, keys, options):
-    """Yields ((labels, stack), weight) for the stacks of a partition, and the problems of inputs.
-
-    The line that names the unit is passed on like a stack. Its weight is 0, so it survives sums.
-    """
+    """Yields ((labels, stack), weight) for the stacks of a partition, and the problems of inputs."""
     for path, data in inputs:
         text, problem = fold(data, options)
         if problem:
             yield (PROBLEM, path.encode()), problem
         labels = labels_of(path, keys)
+        if text and not text.startswith(UNIT):
+            yield (labels, NO_UNIT), 0
         for line in text.split(b"\n")[:-1]:
             stack, weight = line.rsplit(b" ", 1)
             yield (labels, stack), int(weight)
 
 
 def finish(stacks):
-    """Puts the summed stacks of one label in order, as fg-fold writes them."""
-    lines = b"".join(b"%s %d\n" % (stack, weight) for stack, weight in stacks)
+    """Puts the summed stacks of one label in order, as fg-fold writes them. Returns them, and what is
+    wrong with them, if anything."""
+    stacks = dict(stacks)
+    units = sorted(stack.removeprefix(UNIT).decode() for stack in stacks if stack.startswith(UNIT))
+    stacks.pop(NO_UNIT, None)
+    lines = b"".join(b"%s %d\n" % item for item in stacks.items())
     text, _ = fold(lines, ["--format", "folded"])
-    return text
+    mixed = f"inputs in different units ({', '.join(units)}): their sum means nothing"
+    return text, mixed if len(units) > 1 else None
 
 
 def partition(key):
@@ -134,10 +142,12 @@ class Output:
         self.files.copyFromLocalFile(False, True, self.path(f"file://{file}"), target)
 
 
-def read_text(spark, path):
-    """The bytes of the file at `path` on any file system."""
-    [(_, data)] = spark.binaryFiles(path).collect()
-    return data
+def fetch(spark, source, file):
+    """Copies a file from any file system to this machine, if there is one."""
+    source = spark._jvm.org.apache.hadoop.fs.Path(source)
+    files = source.getFileSystem(spark._jsc.hadoopConfiguration())
+    if files.exists(source):
+        files.copyToLocalFile(source, spark._jvm.org.apache.hadoop.fs.Path(f"file://{file}"))
 
 
 def folder_of(labels):
@@ -158,10 +168,37 @@ def make(command, **options):
         sys.exit(f"fold.py: {command[0]} ended with {run.returncode}")
 
 
+def fold_all(spark, inputs, keys, options, scratch):
+    """Folds the inputs into a file in `scratch` for each label. Returns these, and the problems."""
+    summed = (
+        spark.binaryFiles(",".join(inputs), spark.defaultParallelism)
+        .mapPartitions(lambda inputs: fold_inputs(inputs, keys, options))
+        .reduceByKey(add, partitionFunc=partition)
+        .persist()
+    )
+    problems = [
+        (path.decode(errors="replace"), why)
+        for (_, path), why in summed.filter(lambda item: item[0][0] is PROBLEM).collect()
+    ]
+    profiles = (
+        summed.filter(lambda item: item[0][0] is not PROBLEM)
+        .map(lambda item: (item[0][0], (item[0][1], item[1])))
+        .groupByKey(partitionFunc=partition)
+        .mapValues(finish)
+    )
+    files = {}
+    for labels, (text, problem) in profiles.toLocalIterator():
+        files[labels] = scratch / f"{len(files)}.folded"
+        files[labels].write_bytes(text)
+        if problem:
+            problems.append((folder_of(labels), problem))
+    return files, problems
+
+
 def main():
     arguments = parse_arguments()
     keys = [key for key in arguments.by.split(",") if key]
-    options = arguments.fold_options.split()
+    options = shlex.split(arguments.fold_options)
     if arguments.min_weight:
         options.append(f"--min-weight={arguments.min_weight}")
     if arguments.strict:
@@ -172,37 +209,23 @@ def main():
         "mapreduce.input.fileinputformat.input.dir.recursive", "true"
     )
 
-    summed = (
-        spark.binaryFiles(",".join(arguments.inputs), spark.defaultParallelism)
-        .mapPartitions(lambda inputs: fold_inputs(inputs, keys, options))
-        .reduceByKey(add, partitionFunc=partition)
-        .persist()
-    )
-    problems = sorted(
-        (path.decode(errors="replace"), why)
-        for (_, path), why in summed.filter(lambda item: item[0][0] is PROBLEM).collect()
-    )
-    profiles = (
-        summed.filter(lambda item: item[0][0] is not PROBLEM)
-        .map(lambda item: (item[0][0], (item[0][1], item[1])))
-        .groupByKey(partitionFunc=partition)
-        .mapValues(finish)
-    )
-
-    output = Output(spark, arguments.output)
+    # What would spoil the result after hours is better said now.
+    for name in ["fg-render"] + ["fg-diff"] * bool(arguments.diff):
+        if not shutil.which(program(name)):
+            sys.exit(f"fold.py: there is no {name} in PATH on the driver")
     with tempfile.TemporaryDirectory() as scratch:
-        files = {}
-        for labels, text in profiles.toLocalIterator():
-            files[labels] = Path(scratch, f"{len(files)}.folded")
-            files[labels].write_bytes(text)
+        base = Path(scratch, "base.folded")
         if arguments.diff and not is_label:
-            base = Path(scratch, "base.folded")
-            base.write_bytes(read_text(spark, arguments.diff))
+            fetch(spark, arguments.diff, base)
+            if not base.exists():
+                sys.exit(f"fold.py: --diff {arguments.diff} is no file, nor a label of --by")
+        files, problems = fold_all(spark, arguments.inputs, keys, options, Path(scratch))
 
+        output = Output(spark, arguments.output)
         index = ["folder\tstacks\tweight"]
         for labels, file in sorted(files.items()):
             folder = folder_of(labels)
-            lines = [line for line in file.read_bytes().splitlines() if line[:1] != b"#"]
+            lines = [line for line in file.read_bytes().splitlines() if line[:2] != b"# "]
             weight = sum(int(line.rsplit(b" ", 1)[1]) for line in lines)
             index.append(f"{folder}\t{len(lines)}\t{weight}")
             output.copy(file, f"{folder}/stacks.folded")
@@ -216,15 +239,15 @@ def main():
                     movers = file.with_suffix(".md")
                     make(["fg-diff", "--quiet", "--format", "md", "-o", movers, before, file])
                     output.copy(movers, f"{folder}/movers.md")
-        for name, rows in [
-            ("index.tsv", index),
-            ("problems.tsv", ["input\twhy"] + ["\t".join(row) for row in problems]),
-        ]:
+        rows = ["\t".join(word.translate({9: 32, 10: 32}) for word in row) for row in sorted(problems)]
+        for name, lines in [("index.tsv", index), ("problems.tsv", ["input\twhy", *rows])]:
             table = Path(scratch, name)
-            table.write_text("\n".join(rows) + "\n")
+            table.write_text("\n".join(lines) + "\n")
             output.copy(table, name)
+    if is_label and not any(arguments.diff in labels for labels in files):
+        print(f"fold.py: no profile has the label {arguments.diff}", file=sys.stderr)
 
-    print(f"fold.py: {len(files)} profiles, {len(problems)} inputs with problems", file=sys.stderr)
+    print(f"fold.py: {len(files)} profiles, {len(problems)} problems", file=sys.stderr)
     spark.stop()
     if not files:
         sys.exit(1)

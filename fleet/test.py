@@ -61,15 +61,18 @@ def submit(master, fg_fold, bucket, folder, *options):
     shutil.rmtree(folder, ignore_errors=True)
     job = [HERE / "fold.py", bucket, "--output", folder, "--fold-options=--no-inline", *options]
     log = folder.with_suffix(".log")
+    command = ["spark-submit", "--master", master, "--files", fg_fold, *job]
     with open(log, "wb") as stderr:
-        run("spark-submit", "--master", master, "--files", fg_fold, *job, stderr=stderr)
-    lines = (folder / "problems.tsv").read_text().splitlines()
-    assert len(lines) == 1 + CORRUPT + EMPTY, lines
-    return folder
+        status = subprocess.run(map(str, command), stderr=stderr, check=False).returncode
+    assert status == (3 if "--strict" in options else 0), log.read_text()
+    problems = (folder / "problems.tsv").read_text().splitlines()[1:]
+    return folder, problems
 
 
-def check(folder, bucket):
+def check(submitted, bucket):
     """Each profile is what fg-fold makes of the good files, byte for byte."""
+    folder, problems = submitted
+    assert len(problems) == CORRUPT + EMPTY, problems
     for host, build in LABELS:
         labels = f"host={host}/build={build}"
         expected = fold(*good_files(bucket, host, build))
@@ -77,6 +80,26 @@ def check(folder, bucket):
         assert expected == found, f"{folder}/{labels} differs"
         assert (folder / labels / "graph.html").stat().st_size > 10_000
         assert (folder / labels / "movers.md").exists() == (build != 1)
+
+
+def check_units(fg_fold, scratch):
+    """Units that differ are said, and what looks like a comment is a stack."""
+    texts = ["# unit: ns 0\nmain;a 10\n#0 main;a 1\n", "main;a 3\n", "# unit: bytes\nmain;b 3\n"]
+    for number, text in enumerate(texts):
+        for host in ["a", "b"][: 2 - number // 2]:
+            folder = scratch / f"units/host={host}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number}.folded").write_text(text)
+    options = ["--by", "host", "--strict", "--fold-options=--label 'team=a b'"]
+    folder, problems = submit("local[2]", fg_fold, scratch / "units", scratch / "mixed", *options)
+    words = [
+        "host=a\tinputs in different units (bytes, none, ns)",
+        "host=b\tinputs in different units (none, ns)",
+    ]
+    assert [line.split(":")[0] for line in problems] == words, problems
+    index = (folder / "index.tsv").read_text().splitlines()
+    assert index[1:] == ["host=a\t3\t17", "host=b\t2\t14"], index
+    assert "\nteam=a b;main;a 13\n" in (folder / "host=b/stacks.folded").read_text()
 
 
 class Cluster:
@@ -217,8 +240,10 @@ def main():
 
     check(submit("local[2]", fg_fold, bucket, scratch / "local", *by), bucket)
     print("fleet: in one process: as fg-fold")
+    check_units(fg_fold, scratch)
+    print("fleet: in one process: units that differ are said")
     with Cluster(scratch) as cluster:
-        whole = submit(cluster.master, fg_fold, bucket, scratch / "cluster")
+        whole, _ = submit(cluster.master, fg_fold, bucket, scratch / "cluster")
     assert (whole / "stacks.folded").read_bytes() == fold(*good_files(bucket))
     print("fleet: with two workers, without labels: as fg-fold")
     killer = scratch / "killer" / "fg-fold"
@@ -233,7 +258,7 @@ def main():
     check_engines(bucket, scratch)
     check_agent(scratch)
     print("fleet: the agent: pushes, waits, and bounds its spool")
-    print("8 passed, 0 failed")
+    print("9 passed, 0 failed")
 
 
 if __name__ == "__main__":
