@@ -23,7 +23,7 @@ pub(crate) fn read(
     config: &Config,
     recording: Input,
     frames: &mut FrameTable,
-    sink: &mut impl SampleSink,
+    sink: &mut dyn SampleSink,
     tally: &mut Tally,
 ) -> Result<()> {
     parallel::start(0);
@@ -75,7 +75,7 @@ fn by_us(
     config: &Config,
     reader: perf_data::Reader,
     frames: &mut FrameTable,
-    sink: &mut impl SampleSink,
+    sink: &mut dyn SampleSink,
     tally: &mut Tally,
 ) -> Result<()> {
     native::script(reader, config, frames, sink, tally)
@@ -85,7 +85,7 @@ fn by_perf(
     config: &Config,
     recording: Input,
     frames: &mut FrameTable,
-    sink: &mut impl SampleSink,
+    sink: &mut dyn SampleSink,
     tally: &mut Tally,
 ) -> Result<()> {
     let Input { name, reader, path, .. } = recording;

@@ -209,6 +209,9 @@ pub(crate) fn printable(name: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Takes samples: a stage, a folder, a writer of text.
+///
+/// Sources push into a `dyn SampleSink`. That costs a call for each sample, where a copy of each
+/// source for each kind of pipeline would make a fifth of the library's code.
 pub trait SampleSink {
     /// Whether `sample`, which has no stack yet, is wanted. Sources ask this if the stack is work.
     /// A sample that is not wanted is not pushed, but the sink counts it. A wanted one may still be

@@ -25,13 +25,13 @@ pub(crate) enum Recording<'a> {
 /// perf runs in parallel and streams its text. Only a perf.data *file* that arrives as a stream is
 /// copied to a temporary file, because perf seeks in it. The losses that perf reports go into
 /// `tally`.
-pub(crate) fn script<T>(
+pub(crate) fn script(
     config: &Config,
     recording: Recording<'_>,
     name: &str,
     tally: &mut Tally,
-    read: impl FnOnce(&mut dyn Read, &mut Tally) -> Result<T>,
-) -> Result<T> {
+    read: impl FnOnce(&mut dyn Read, &mut Tally) -> Result<()>,
+) -> Result<()> {
     let (path, stream, _spool) = place(recording, name)?;
     let file = stream.is_none().then(|| path.clone());
     let mut command = command(config);
@@ -73,7 +73,7 @@ pub(crate) fn script<T>(
         }
         (outcome, listener.join().unwrap_or_default())
     });
-    let done = outcome?;
+    outcome?;
     end(child, &program, &said).map_err(|error| match file.and_then(|file| cut_short(&file)) {
         // perf crashes on such files, or its message does not help.
         Some((at, problem)) => Error::Corrupt { input: name.into(), at, problem },
@@ -82,7 +82,7 @@ pub(crate) fn script<T>(
     tally.lose(Loss::Lost, lost_samples(&said), 0);
     // This is perf's only message if a stream ends in the middle of a record.
     tally.lose(Loss::CutShort, u64::from(said.contains_str("unexpected end of event stream")), 0);
-    Ok(done)
+    Ok(())
 }
 
 fn command(config: &Config) -> Command {

@@ -91,7 +91,7 @@ impl Reader {
         input: impl Read,
         name: &str,
         frames: &mut FrameTable,
-        sink: &mut impl SampleSink,
+        sink: &mut dyn SampleSink,
         tally: &mut Tally,
     ) -> Result<()> {
         self.begins = None;
@@ -115,7 +115,7 @@ impl Reader {
         part: Range<u64>,
         name: &str,
         frames: &mut FrameTable,
-        sink: &mut impl SampleSink,
+        sink: &mut dyn SampleSink,
         tally: &mut Tally,
     ) -> Result<()> {
         let reading = || format!("cannot read {name}");
@@ -143,7 +143,7 @@ impl Reader {
         !chunk.ends_with(b"\n") || (has_stack && chunk.lines().next_back().is_some_and(is_frame))
     }
 
-    fn read_lines<S: SampleSink>(&mut self, to: &mut To<'_, S>) -> Result<()> {
+    fn read_lines(&mut self, to: &mut To<'_>) -> Result<()> {
         self.frame_lines.begin_chunk();
         self.text_from = 0;
         let chunk = to.chunk;
@@ -170,7 +170,7 @@ impl Reader {
     }
 
     /// Reads a line that the fast paths did not take.
-    fn other_line<S: SampleSink>(&mut self, at: Range<usize>, to: &mut To<'_, S>) -> Result<()> {
+    fn other_line(&mut self, at: Range<usize>, to: &mut To<'_>) -> Result<()> {
         let line = &to.chunk[at.clone()];
         if line.starts_with(b"#") {
             // A folder needs the list of events even if nobody wants the text.
@@ -212,7 +212,7 @@ impl Reader {
 
     /// Reads a line inside a sample: a frame, the header of the next sample if the listing has no
     /// blank lines, or something odd.
-    fn sample_line<S: SampleSink>(&mut self, at: Range<usize>, to: &mut To<'_, S>) -> Result<()> {
+    fn sample_line(&mut self, at: Range<usize>, to: &mut To<'_>) -> Result<()> {
         let line = &to.chunk[at.clone()];
         let next = |last: &mut Last| {
             let header = Header::parse_after(line, last);
@@ -250,12 +250,7 @@ impl Reader {
     }
 
     /// Opens the sample of a header, and ends the one before.
-    fn open_sample<S: SampleSink>(
-        &mut self,
-        header: Header<'_>,
-        at: Range<usize>,
-        to: &mut To<'_, S>,
-    ) -> Result<()> {
+    fn open_sample(&mut self, header: Header<'_>, at: Range<usize>, to: &mut To<'_>) -> Result<()> {
         self.end_sample(at.start, to)?;
         self.start_sample(&header, at.start);
         if header.time.is_none() && header.event.is_empty() {
@@ -280,7 +275,7 @@ impl Reader {
 
     /// Opens a sample that begins with a frame, as `perf script -F ip,sym,dso` prints it. Its
     /// thread is unknown. Only lines of call chains start with a tab.
-    fn open_nameless<S: SampleSink>(&mut self, at: Range<usize>, to: &mut To<'_, S>) -> Result<()> {
+    fn open_nameless(&mut self, at: Range<usize>, to: &mut To<'_>) -> Result<()> {
         let is_chain = to.chunk[at.start] == b'\t';
         self.start_sample(&Header::default(), at.start);
         let end = at.end;
@@ -300,7 +295,7 @@ impl Reader {
     }
 
     /// Pushes the open sample, whose text ends at `end` in the chunk.
-    fn end_sample<S: SampleSink>(&mut self, end: usize, to: &mut To<'_, S>) -> Result<()> {
+    fn end_sample(&mut self, end: usize, to: &mut To<'_>) -> Result<()> {
         if !self.sample.open {
             return Ok(());
         }
@@ -320,7 +315,7 @@ impl Reader {
     }
 
     /// Passes on text that is not a sample. Text inside a sample goes with the sample.
-    fn pass_on<S: SampleSink>(&self, line: &[u8], to: &mut To<'_, S>) -> Result<()> {
+    fn pass_on(&self, line: &[u8], to: &mut To<'_>) -> Result<()> {
         if self.text && !self.sample.open { to.sink.text(line) } else { Ok(()) }
     }
 }
@@ -346,10 +341,10 @@ fn is_frame(line: &[u8]) -> bool {
 }
 
 /// A chunk of text, and where its samples go.
-struct To<'a, S> {
+struct To<'a> {
     chunk: &'a [u8],
     frames: &'a mut FrameTable,
-    sink: &'a mut S,
+    sink: &'a mut dyn SampleSink,
     tally: &'a mut Tally,
 }
 

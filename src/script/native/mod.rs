@@ -66,7 +66,7 @@ pub(crate) fn script(
     mut reader: Reader,
     config: &Config,
     frames: &mut FrameTable,
-    sink: &mut impl SampleSink,
+    sink: &mut dyn SampleSink,
     tally: &mut Tally,
 ) -> Result<()> {
     let loader = Loader::new(config.symbols.clone());
@@ -174,7 +174,7 @@ pub(crate) fn script(
 }
 
 /// Pushes the names of the events, if a reader cannot know which of them comes first.
-pub(crate) fn list_events(reader: &Reader, sink: &mut impl SampleSink) -> Result<()> {
+pub(crate) fn list_events(reader: &Reader, sink: &mut dyn SampleSink) -> Result<()> {
     let names = reader.events().iter().map(|event| printable(event.name.as_bstr()));
     let names: Vec<_> = names.collect();
     let lines = event::lines(names.iter().map(|name| name.as_bstr()));
@@ -183,7 +183,7 @@ pub(crate) fn list_events(reader: &Reader, sink: &mut impl SampleSink) -> Result
 
 /// Pushes the description of the recording if it is wanted, and the list of events if it decides
 /// what is folded.
-fn begin(reader: &Reader, config: &Config, sink: &mut impl SampleSink) -> Result<()> {
+fn begin(reader: &Reader, config: &Config, sink: &mut dyn SampleSink) -> Result<()> {
     let description = if config.header { reader.features().describe() } else { Vec::new() };
     if !description.is_empty() {
         sink.text(&description)?;
@@ -244,7 +244,7 @@ impl Script<'_> {
         &mut self,
         item: &Item<'_>,
         frames: &FrameTable,
-        sink: &mut impl SampleSink,
+        sink: &mut dyn SampleSink,
         tally: &mut Tally,
     ) {
         match item.record {
@@ -292,7 +292,7 @@ impl Script<'_> {
         item: &Item<'_>,
         sample: &RawSample<'_>,
         frames: &FrameTable,
-        sink: &mut impl SampleSink,
+        sink: &mut dyn SampleSink,
         tally: &mut Tally,
     ) {
         let pid = sample.pid.or(item.id.pid);
@@ -406,7 +406,7 @@ impl Script<'_> {
     fn flush(
         &mut self,
         frames: &mut FrameTable,
-        sink: &mut impl SampleSink,
+        sink: &mut dyn SampleSink,
         tally: &mut Tally,
     ) -> Result<()> {
         self.addresses.resolve(&self.spaces, self.loader, frames)?;
