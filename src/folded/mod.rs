@@ -287,7 +287,7 @@ pub fn read<R: BufRead>(
     mut reader: R,
     input: &str,
     frames: &mut FrameTable,
-    sink: &mut (impl FoldedSink + ?Sized),
+    sink: &mut dyn FoldedSink,
     tally: &mut Tally,
 ) -> Result<()> {
     let mut cut = Vec::new();
@@ -338,7 +338,7 @@ impl Stack {
         &mut self,
         line: &[u8],
         frames: &mut FrameTable,
-        sink: &mut (impl FoldedSink + ?Sized),
+        sink: &mut dyn FoldedSink,
         tally: &mut Tally,
     ) -> Result<()> {
         let split = if self.is_plain { split_plain(line) } else { split(line) };

@@ -38,7 +38,7 @@ pub(crate) fn read(
     picture: &[u8],
     name: &str,
     frames: &mut FrameTable,
-    sink: &mut impl FoldedSink,
+    sink: &mut dyn FoldedSink,
     tally: &mut Tally,
 ) -> Result<()> {
     let (at, data) = find(picture, name)?;
@@ -146,7 +146,7 @@ impl<'a> Decoded<'a> {
     fn push(
         &self,
         frames: &mut FrameTable,
-        sink: &mut impl FoldedSink,
+        sink: &mut dyn FoldedSink,
         tally: &mut Tally,
     ) -> Result<Option<()>> {
         let mut stack = Vec::new();

@@ -149,7 +149,7 @@ pub(super) fn script(
 pub(super) fn read(
     folded: &[u8],
     frames: &mut FrameTable,
-    sink: &mut impl FoldedSink,
+    sink: &mut dyn FoldedSink,
     tally: &mut Tally,
 ) -> Result<()> {
     let mut stack = Vec::new();
