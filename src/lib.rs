@@ -70,6 +70,7 @@ mod graph;
 mod heap;
 pub mod input;
 mod intern;
+mod leb128;
 mod lock;
 mod lookup;
 mod mapped;

@@ -79,7 +79,6 @@ fn regular(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// A mapped file.
 pub(crate) struct Mapped {
     // Fields are dropped in this order: no other mapping comes under this guard.
     #[cfg(target_os = "linux")]

@@ -3,6 +3,8 @@
 //! A message is a list of fields: a tag with the field's number and kind, and a number (LEB128) or
 //! a length and bytes.
 
+use crate::leb128;
+
 /// The fields of `Profile`.
 pub(crate) mod profile {
     pub(crate) const SAMPLE_TYPE: u64 = 1;
@@ -61,25 +63,16 @@ pub(crate) mod function {
     pub(crate) const NAME: u64 = 2;
 }
 
-/// Appends a number as LEB128.
-pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value > 127 {
-        out.push(value as u8 | 128);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 /// Appends a field that is a number.
 pub(crate) fn number(out: &mut Vec<u8>, field: u64, value: u64) {
-    varint(out, field << 3);
-    varint(out, value);
+    leb128::write(out, field << 3);
+    leb128::write(out, value);
 }
 
 /// Appends a field that is text, a message, or several numbers.
 pub(crate) fn bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    varint(out, field << 3 | 2);
-    varint(out, bytes.len() as u64);
+    leb128::write(out, field << 3 | 2);
+    leb128::write(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
@@ -113,7 +106,7 @@ impl<'a> Value<'a> {
             Value::Number(number) => (Some(number), &[][..]),
             Value::Bytes(bytes) => (None, bytes),
         };
-        one.into_iter().chain(std::iter::from_fn(move || take_varint(&mut packed)))
+        one.into_iter().chain(std::iter::from_fn(move || leb128::read(&mut packed)))
     }
 }
 
@@ -132,37 +125,18 @@ pub(crate) fn fields(mut message: &[u8]) -> impl Iterator<Item = Option<(u64, Va
 }
 
 fn take_field<'a>(message: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
-    let tag = take_varint(message)?;
+    let tag = leb128::read(message)?;
     let value = match tag & 7 {
-        0 => Value::Number(take_varint(message)?),
-        1 => Value::Bytes(take(message, 8)?),
+        0 => Value::Number(leb128::read(message)?),
+        1 => Value::Bytes(leb128::take(message, 8)?),
         2 => {
-            let length = take_varint(message)?;
-            Value::Bytes(take(message, length)?)
+            let length = leb128::read(message)?;
+            Value::Bytes(leb128::take(message, length)?)
         }
-        5 => Value::Bytes(take(message, 4)?),
+        5 => Value::Bytes(leb128::take(message, 4)?),
         _ => return None,
     };
     Some((tag >> 3, value))
-}
-
-fn take<'a>(message: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
-    let (taken, rest) = message.split_at_checked(usize::try_from(length).ok()?)?;
-    *message = rest;
-    Some(taken)
-}
-
-fn take_varint(message: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = message.split_first()?;
-        *message = rest;
-        value |= u64::from(byte & 127) << shift;
-        if byte & 128 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -187,7 +161,7 @@ mod tests {
         }
         let mut packed = Vec::new();
         for number in [1, 300] {
-            varint(&mut packed, number);
+            leb128::write(&mut packed, number);
         }
         assert!(Value::Bytes(&packed).numbers().eq([1, 300]));
         assert!(Value::Number(7).numbers().eq([7]));

@@ -99,7 +99,6 @@ impl Weights {
     pub(crate) const ONE: Weights = Weights { some_have_one: true, some_have_two: false };
     pub(crate) const TWO: Weights = Weights { some_have_one: false, some_have_two: true };
 
-    /// Notes a stack.
     pub(crate) fn note(&mut self, folded: &Folded<'_>) {
         self.some_have_two |= folded.after.is_some();
         self.some_have_one |= folded.after.is_none();

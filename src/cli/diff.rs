@@ -125,7 +125,6 @@ pub(crate) enum TableFormat {
 }
 
 impl DiffArgs {
-    /// The configuration.
     pub(crate) fn config(&self) -> Config {
         Config { normalize: !self.absolute, strip_hex: self.strip_hex }
     }

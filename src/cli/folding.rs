@@ -83,7 +83,6 @@ impl FoldingArgs {
         self.report.as_deref().map(|path| Output::create(Some(path))).transpose()
     }
 
-    /// The configuration.
     pub(crate) fn config(&self) -> fold::Config {
         let by = |by| self.split.contains(&by);
         let event = self.event_filter.as_deref().filter(|event| *event != "all");

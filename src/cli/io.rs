@@ -50,7 +50,6 @@ pub(crate) fn report(name: &str, quiet: bool, tally: &dyn Display) {
 pub(crate) struct Input {
     /// A path as it was typed, or `standard input`.
     pub(crate) name: String,
-    /// The bytes.
     pub(crate) reader: Box<dyn Read + Send>,
     /// The same bytes as a file, if it is a regular one, which can be mapped, split and read twice.
     pub(crate) file: Option<File>,
@@ -163,7 +162,6 @@ impl Inputs {
         Ok(Inputs { paths: paths.into_iter(), failed: None })
     }
 
-    /// Their names.
     pub(crate) fn names(&self) -> Vec<String> {
         let name = |path: &PathBuf| match path.to_str() {
             Some("-") => "standard input".into(),

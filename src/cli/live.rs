@@ -30,13 +30,11 @@ pub(crate) struct Live {
 pub(crate) struct Drawn {
     /// The graphs, not yet committed.
     pub(crate) outputs: Vec<Output>,
-    /// The tally of all stages.
     pub(crate) tally: Tally,
 }
 
 /// Where a recording goes.
 pub(crate) struct Outputs {
-    /// The graphs.
     pub(crate) targets: Vec<Target<Output>>,
     /// The recording itself, if it is kept.
     pub(crate) keep: Option<Output>,

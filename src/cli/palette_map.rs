@@ -23,7 +23,6 @@ pub(super) fn read() -> Result<PaletteMap> {
     .with_context(|| format!("cannot read {FILE}"))
 }
 
-/// Writes the colours.
 pub(super) fn write(map: &PaletteMap) -> Result<()> {
     let mut output = Output::create(Some(Path::new(FILE)))?;
     map.to_writer(&mut output).with_context(|| format!("cannot write {FILE}"))?;

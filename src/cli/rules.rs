@@ -204,7 +204,6 @@ pub(super) fn time(text: &str) -> anyhow::Result<RangeInclusive<u64>> {
 }
 
 impl Rules {
-    /// The configuration.
     pub(crate) fn config(self) -> Result<Config, Error> {
         Ok(Config { keep: self.keep.predicate(), edits: self.edit.edits()? })
     }

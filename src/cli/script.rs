@@ -118,7 +118,6 @@ impl ValueEnum for Backend {
 }
 
 impl RecordingArgs {
-    /// The configuration.
     pub(crate) fn config(&self) -> script::Config {
         let mut symbols = symbols::Config {
             symfs: self.symfs.clone(),

@@ -19,7 +19,6 @@ const CAPABILITIES: [(u32, &str); 4] =
 /// Less room than this is soon filled by a recording of perf, which writes 64 KB per sample.
 const LITTLE_ROOM_MB: u64 = 1024;
 
-/// Examines the machine.
 pub(super) fn examine() -> Vec<Finding> {
     let recording = recording();
     let works = recording.severity == Severity::Ok;

@@ -22,7 +22,6 @@ pub(crate) enum Severity {
 }
 
 impl Severity {
-    /// The word for it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Severity::Ok => "ok",

@@ -44,7 +44,6 @@ struct Id {
     tid: u64,
 }
 
-/// Writes events.
 struct Events<'a> {
     out: &'a mut dyn Write,
     names: &'a [String],

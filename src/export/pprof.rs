@@ -6,9 +6,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::profile::Profile;
-use crate::pprof::{
-    bytes, function, label, line, location, number, profile, sample, value_type, varint,
-};
+use crate::leb128;
+use crate::pprof::{bytes, function, label, line, location, number, profile, sample, value_type};
 use crate::tally::Recorded;
 use crate::unit;
 
@@ -45,7 +44,7 @@ fn encoded(stacks: &Profile, labels: &[(String, String)], recorded: &Recorded) -
     for (stack, weight) in stacks.stacks() {
         // pprof's stacks begin at the leaf.
         locations.clear();
-        stack.iter().rev().for_each(|&name| varint(&mut locations, u64::from(name) + 1));
+        stack.iter().rev().for_each(|&name| leb128::write(&mut locations, u64::from(name) + 1));
         message.clear();
         bytes(&mut message, sample::LOCATION_ID, &locations);
         number(&mut message, sample::VALUE, weight);

@@ -144,28 +144,16 @@ impl Judge {
     /// Fails if there is a question that no item could answer.
     pub(super) fn check_answered(&self, items: &str, remedy: &str) -> Result<()> {
         self.questions(&mut |question| {
-            if !question.asked || question.answered {
-                return Ok(());
-            }
-            Err(Error::NoField {
-                items: format!("the {items}"),
-                field: question.field().into(),
-                remedy: remedy.into(),
-            })
+            let is_fine = !question.asked || question.answered;
+            if is_fine { Ok(()) } else { Err(question.no_field(&format!("the {items}"), remedy)) }
         })
     }
 
     /// Fails if there is a question about one of `fields`.
     pub(super) fn refuse(&self, fields: &[&str], items: &str, remedy: &str) -> Result<()> {
         self.questions(&mut |question| {
-            if !fields.contains(&question.field()) {
-                return Ok(());
-            }
-            Err(Error::NoField {
-                items: items.into(),
-                field: question.field().into(),
-                remedy: remedy.into(),
-            })
+            let is_fine = !fields.contains(&question.field());
+            if is_fine { Ok(()) } else { Err(question.no_field(items, remedy)) }
         })
     }
 
@@ -235,6 +223,11 @@ impl Question {
             // The judge itself asks the branches of the tree.
             Predicate::All(_) | Predicate::Any(_) | Predicate::Not(_) => None,
         }
+    }
+
+    fn no_field(&self, items: &str, remedy: &str) -> Error {
+        let field = self.field().into();
+        Error::NoField { items: items.into(), field, remedy: remedy.into() }
     }
 
     fn field(&self) -> &'static str {

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::sums::Weight;
 use crate::error::Result;
 use crate::folded::{Folded, FoldedSink, Minimum};
 use crate::sample::{Frame, FrameId, FrameTable};
@@ -22,27 +23,13 @@ pub struct Bound<S> {
     minimum: Option<Minimum>,
     stacks: Stacks<FrameId>,
     /// By stack.
-    weights: Vec<Weights>,
+    weights: Vec<Weight>,
     next: S,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Weights {
-    before: u64,
-    after: Option<u64>,
-}
-
-impl Weights {
-    fn add(&mut self, weight: u64, after: Option<u64>) {
-        self.before = self.before.saturating_add(weight);
-        if let Some(after) = after {
-            self.after = Some(self.after.unwrap_or(0).saturating_add(after));
-        }
-    }
-
-    fn larger(self) -> u64 {
-        self.before.max(self.after.unwrap_or(0))
-    }
+/// The larger one of the weights of a differential.
+fn larger(Weight { weight, after }: Weight) -> u64 {
+    weight.max(after.unwrap_or(0))
 }
 
 impl<S: FoldedSink> Bound<S> {
@@ -60,12 +47,12 @@ impl<S: FoldedSink> Bound<S> {
 /// The stacks in an order in which all that share their first frames are neighbours.
 struct Sorted<'a> {
     stacks: &'a Stacks<FrameId>,
-    weights: &'a [Weights],
+    weights: &'a [Weight],
     order: Vec<usize>,
 }
 
 impl<'a> Sorted<'a> {
-    fn new(stacks: &'a Stacks<FrameId>, weights: &'a [Weights]) -> Self {
+    fn new(stacks: &'a Stacks<FrameId>, weights: &'a [Weight]) -> Self {
         let mut order: Vec<usize> = (0..stacks.len()).collect();
         order.sort_unstable_by(|&a, &b| stacks.get(a).cmp(stacks.get(b)));
         Sorted { stacks, weights, order }
@@ -75,11 +62,10 @@ impl<'a> Sorted<'a> {
         self.stacks.get(self.order[at])
     }
 
-    fn weights(&self, range: Range<usize>) -> Weights {
-        let mut sum = Weights::default();
+    fn weight(&self, range: Range<usize>) -> Weight {
+        let mut sum = Weight::default();
         for &stack in &self.order[range] {
-            let Weights { before, after } = self.weights[stack];
-            sum.add(before, after);
+            sum += self.weights[stack];
         }
         sum
     }
@@ -105,9 +91,9 @@ impl<S: FoldedSink> FoldedSink for Bound<S> {
         }
         let stack = self.stacks.intern(folded.stack);
         if stack == self.weights.len() {
-            self.weights.push(Weights::default());
+            self.weights.push(Weight::default());
         }
-        self.weights[stack].add(folded.weight, folded.after);
+        self.weights[stack] += Weight { weight: folded.weight, after: folded.after };
         Ok(())
     }
 
@@ -131,33 +117,33 @@ impl<S: FoldedSink> FoldedSink for Bound<S> {
         let other = frames.intern(Frame::named(OTHER));
         let sorted = Sorted::new(&self.stacks, &self.weights);
         let whole = 0..sorted.order.len();
-        let all = sorted.weights(whole.clone()).larger() as f64;
+        let all = larger(sorted.weight(whole.clone())) as f64;
         let mut cut = Vec::new();
         // Nodes of the call tree that are heavy enough, with their depths.
         let mut nodes = vec![(whole, 0)];
         while let Some((mut node, depth)) = nodes.pop() {
             let path = node.clone().next().map_or(&[][..], |first| &sorted.stack(first)[..depth]);
             while node.start < node.end && sorted.stack(node.start).len() == depth {
-                let Weights { before, after } = sorted.weights(node.start..node.start + 1);
-                let own = Folded { stack: path, weight: before, after, line: b"" };
+                let Weight { weight, after } = sorted.weight(node.start..node.start + 1);
+                let own = Folded { stack: path, weight, after, line: b"" };
                 self.next.folded(frames, &own)?;
                 node.start += 1;
             }
-            let mut light = Weights::default();
+            let mut light = Weight::default();
             for child in sorted.children(node, depth) {
-                let weights = sorted.weights(child.clone());
-                if minimum.is_met(weights.larger(), all) {
+                let weight = sorted.weight(child.clone());
+                if minimum.is_met(larger(weight), all) {
                     nodes.push((child, depth + 1));
                 } else {
-                    light.add(weights.before, weights.after);
+                    light += weight;
                 }
             }
-            if light.larger() > 0 {
+            if larger(light) > 0 {
                 cut.clear();
                 cut.extend_from_slice(path);
                 cut.push(other);
-                let Weights { before, after } = light;
-                let folded = Folded { stack: &cut, weight: before, after, line: b"" };
+                let Weight { weight, after } = light;
+                let folded = Folded { stack: &cut, weight, after, line: b"" };
                 self.next.folded(frames, &folded)?;
             }
         }

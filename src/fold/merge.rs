@@ -49,7 +49,6 @@ impl<S: FoldedSink> Merge<S> {
         self.next
     }
 
-    /// The next sink.
     pub(crate) fn next_mut(&mut self) -> &mut S {
         &mut self.next
     }

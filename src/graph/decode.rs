@@ -10,6 +10,7 @@ use flate2::read::DeflateDecoder;
 use super::{ID, VERSION};
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink};
+use crate::leb128;
 use crate::sample::{Frame, FrameId, FrameTable};
 use crate::tally::{Count, Tally};
 use crate::unit;
@@ -110,36 +111,35 @@ struct Decoded<'a> {
 }
 
 impl<'a> Decoded<'a> {
-    fn parse(bytes: &'a [u8], frames: &mut FrameTable) -> Option<Self> {
-        let mut rest = Numbers(bytes);
-        let flags = rest.next()?;
-        let len = rest.next()?;
-        let unit = rest.take(len).filter(|unit| !unit.contains(&b'\n'))?;
-        let divisor = rest.next()?;
-        let count = rest.next()?;
-        let lengths = rest.column(count)?;
+    fn parse(mut rest: &'a [u8], frames: &mut FrameTable) -> Option<Self> {
+        let flags = leb128::read(&mut rest)?;
+        let len = leb128::read(&mut rest)?;
+        let unit = leb128::take(&mut rest, len).filter(|unit| !unit.contains(&b'\n'))?;
+        let divisor = leb128::read(&mut rest)?;
+        let count = leb128::read(&mut rest)?;
+        let lengths = column(&mut rest, count)?;
         let mut names = Vec::with_capacity(lengths.len());
         for len in lengths {
-            let name = rest.take(len)?;
+            let name = leb128::take(&mut rest, len)?;
             // No folder writes such a name, and as text it would be other stacks.
             if name.find_byteset(b";\n").is_some() {
                 return None;
             }
             names.push(frames.intern(Frame::named(name)));
         }
-        let nodes = rest.next()?;
+        let nodes = leb128::read(&mut rest)?;
         let differential = flags & 1 != 0;
         let graph = Decoded {
             differential,
             unit,
             divisor,
             names,
-            steps: rest.column(nodes)?,
-            numbers: rest.column(nodes)?,
-            before: rest.column(nodes)?,
-            after: if differential { rest.column(nodes)? } else { Vec::new() },
+            steps: column(&mut rest, nodes)?,
+            numbers: column(&mut rest, nodes)?,
+            before: column(&mut rest, nodes)?,
+            after: if differential { column(&mut rest, nodes)? } else { Vec::new() },
         };
-        rest.0.is_empty().then_some(graph)
+        rest.is_empty().then_some(graph)
     }
 
     /// Pushes the stack of each node in which weight ends. `None` if the tree is broken.
@@ -184,36 +184,12 @@ impl<'a> Decoded<'a> {
     }
 }
 
-/// The bytes that are still to be read.
-struct Numbers<'a>(&'a [u8]);
-
-impl<'a> Numbers<'a> {
-    fn next(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
+/// The next `count` numbers, each of which takes at least a byte.
+fn column(rest: &mut &[u8], count: u64) -> Option<Vec<u64>> {
+    if count > rest.len() as u64 {
+        return None;
     }
-
-    fn take(&mut self, len: u64) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    /// The next `count` numbers, each of which takes at least a byte.
-    fn column(&mut self, count: u64) -> Option<Vec<u64>> {
-        if count > self.0.len() as u64 {
-            return None;
-        }
-        (0..count).map(|_| self.next()).collect()
-    }
+    (0..count).map(|_| leb128::read(rest)).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use flate2::write::DeflateEncoder;
 
 use super::{Names, Order, Weight};
 use crate::error::{Error, Result};
+use crate::leb128;
 use crate::stacks::common;
 
 /// The fields before the names.
@@ -55,7 +56,7 @@ impl Columns {
     }
 
     fn node(&mut self, depth: usize, name: Option<u32>) {
-        number(&mut self.steps, (self.below - depth) as u64);
+        leb128::write(&mut self.steps, (self.below - depth) as u64);
         self.below = depth + 1;
         self.names.push(name);
         self.weights.push(Weight::default());
@@ -133,15 +134,6 @@ fn common_divisor(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// Appends `number` as LEB128: seven bits a byte, the lowest first, the top bit set if more follow.
-fn number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
 /// A deflate stream of numbers and bytes.
 struct Packed {
     deflater: DeflateEncoder<Vec<u8>>,
@@ -166,7 +158,7 @@ impl Packed {
 
     fn column(&mut self, values: impl Iterator<Item = u64>) -> Result<()> {
         self.room.clear();
-        values.for_each(|value| number(&mut self.room, value));
+        values.for_each(|value| leb128::write(&mut self.room, value));
         self.deflater.write_all(&self.room).map_err(packing())
     }
 }
@@ -191,19 +183,6 @@ mod tests {
         assert_eq!(columns.numbers(), (vec![5, 6, 7, 8, 9], vec![1, 2, 3, 4, 0, 5]));
         let weights: Vec<u64> = columns.weights.iter().map(|weight| weight.before).collect();
         assert_eq!(weights, [0, 1, 1, 2, 1, 1]);
-    }
-
-    #[test]
-    fn numbers_are_leb128() {
-        let encoded = |value| {
-            let mut out = Vec::new();
-            number(&mut out, value);
-            out
-        };
-        assert_eq!(encoded(0), [0]);
-        assert_eq!(encoded(127), [127]);
-        assert_eq!(encoded(300), [0xac, 2]);
-        assert_eq!(encoded(u64::MAX).len(), 10);
     }
 
     #[test]

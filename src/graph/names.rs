@@ -139,7 +139,6 @@ impl Ranks {
         self.ranks[name as usize]
     }
 
-    /// The name of a rank.
     pub(crate) fn name(&self, rank: u32) -> u32 {
         self.names[rank as usize]
     }

@@ -169,7 +169,6 @@ impl CallTree {
         vanished
     }
 
-    /// The width of the tree.
     pub(crate) fn width(&self) -> u64 {
         self.weights.iter().fold(0, |sum, weight| sum.saturating_add(weight.after))
     }

@@ -96,7 +96,6 @@ struct FuncTable {
     name: Vec<usize>,
 }
 
-/// The tables of a thread.
 struct Tables<'a> {
     stacks: &'a StackTable,
     frames: &'a FrameTable,

@@ -82,10 +82,9 @@ impl<'a> Source<'a> {
         frames: &mut FrameTable,
         tally: &mut Tally,
     ) -> Result<()> {
-        let Input { ref name, mut reader, path, progress } = input;
-        let reading = || format!("cannot read {name}");
+        let Input { name, mut reader, path, progress } = input;
         let (start, is_whole) = match self.config.format {
-            None => match read_start(&mut reader, name) {
+            None => match read_start(&mut reader, &name) {
                 Err(Error::Empty { .. }) if self.config.allow_empty => return Ok(()),
                 start => start?,
             },
@@ -101,14 +100,14 @@ impl<'a> Source<'a> {
             }
             let expected =
                 "perf-script text, perf.data, folded stacks or any other format this stage reads";
-            return Err(Format::unknown(name, &start, expected));
+            return Err(Format::unknown(&name, &start, expected));
         };
         let is_text = format == Format::Script && !self.config.inferno;
         if let Some(path) = path.as_ref().filter(|_| is_text) {
             let len = path.metadata().map_or(0, |file| file.len());
             if len > 0 {
                 self.feed_recordings(stage, frames, tally)?;
-                self.texts.push(TextFile { name: name.clone(), path: path.clone(), len });
+                self.texts.push(TextFile { name, path: path.clone(), len });
                 return Ok(());
             }
         }
@@ -118,10 +117,25 @@ impl<'a> Source<'a> {
             self.feed_texts(stage, frames, tally)?;
             // It is opened anew by its path: many may wait, and few files may be open.
             let reader = Box::new(io::empty());
-            self.recordings.push(Input { name: name.clone(), reader, path, progress });
+            self.recordings.push(Input { name, reader, path, progress });
             return Ok(());
         }
         self.feed_waiting(stage, frames, tally)?;
+        let whole = io::Cursor::new(start).chain(reader);
+        let input = Input { name, reader: Box::new(whole), path, progress };
+        self.feed_now(input, format, stage, frames, tally)
+    }
+
+    /// Reads an input of this format to its end.
+    fn feed_now<S: Stage>(
+        &mut self,
+        input: Input,
+        format: Format,
+        stage: &mut S,
+        frames: &mut FrameTable,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let Input { name, mut reader, path, progress } = input;
         let folds = stage.as_folder().map(|folder| folder.config().clone()).unwrap_or_default();
         let heeds_all = match format {
             Format::Script | Format::PerfData => true,
@@ -134,12 +148,11 @@ impl<'a> Source<'a> {
                  --skip-after) have no effect on them"
             );
         }
-        let mut whole = io::Cursor::new(start).chain(reader);
         match format {
             Format::Script if self.config.inferno => {
                 let text = inferno::script(
-                    whole,
-                    name,
+                    reader,
+                    &name,
                     &folds,
                     self.config.script.addresses,
                     self.config.threads,
@@ -147,37 +160,37 @@ impl<'a> Source<'a> {
                 inferno::read(&text, frames, stage.next_mut(), tally)
             }
             Format::PerfData if self.config.inferno => Err(Error::Unreadable {
-                input: name.clone(),
+                input: name,
                 why: "is perf.data, which inferno does not read".into(),
                 remedy: "convert it to text with fg-script, and fold that".into(),
             }),
-            Format::Script => self.reader.read(whole, name, frames, stage, tally),
+            Format::Script => self.reader.read(reader, &name, frames, stage, tally),
             Format::PerfData => {
                 // The writer of the stream may still be recording. A folder can name frames late,
                 // but a writer of text cannot.
                 let mut config = self.config.script.clone();
                 config.live |= path.is_none() && stage.as_folder().is_some();
-                let reader = Box::new(whole);
-                let recording = Input { name: name.into(), reader, path, progress };
+                let recording = Input { name, reader, path, progress };
                 recording::read(&config, recording, frames, stage, tally)
             }
             Format::Folded => folded::read(
-                io::BufReader::with_capacity(1 << 17, whole),
-                name,
+                io::BufReader::with_capacity(1 << 17, reader),
+                &name,
                 frames,
                 stage.next_mut(),
                 tally,
             ),
             Format::Svg => {
                 let mut picture = Vec::new();
-                whole.read_to_end(&mut picture).map_err(Error::io(reading))?;
-                graph::read(&picture, name, frames, stage.next_mut(), tally)
+                let cannot = Error::io(|| format!("cannot read {name}"));
+                reader.read_to_end(&mut picture).map_err(cannot)?;
+                graph::read(&picture, &name, frames, stage.next_mut(), tally)
             }
             Format::Foreign(foreign) => {
                 let sink = stage.next_mut();
                 let to =
-                    Stacks { input: name, config: folds, frames, sink, tally, stack: Vec::new() };
-                foreign.read(&mut whole, to)
+                    Stacks { input: &name, config: folds, frames, sink, tally, stack: Vec::new() };
+                foreign.read(&mut reader, to)
             }
         }
     }

@@ -12,21 +12,17 @@ const SKELETON: &str = include_str!("index.html");
 
 /// A test and its graph.
 pub(crate) struct Entry {
-    /// The name of the test.
     pub(crate) name: String,
-    /// How it failed.
     pub(crate) failed: Option<String>,
     /// What was recorded; `None` if it ended before the first sample.
     pub(crate) profile: Option<Profile>,
 }
 
-/// The profile of a test.
 pub(crate) struct Profile {
     /// The graph's name in the folder of the page, which needs no escaping.
     pub(crate) file: String,
     /// The weight of all stacks.
     pub(crate) total: u64,
-    /// Its unit.
     pub(crate) unit: String,
     /// The functions with the largest weights of their own.
     pub(crate) heaviest: Vec<Function>,

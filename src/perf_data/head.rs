@@ -72,7 +72,6 @@ impl Head {
         (usize::from(head.size) >= Head::SIZE).then_some(head)
     }
 
-    /// The mode of the CPU.
     pub(crate) fn mode(&self) -> CpuMode {
         match self.misc & 7 {
             1 => CpuMode::Kernel,

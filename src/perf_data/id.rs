@@ -90,7 +90,6 @@ pub(super) fn id_of_sample(bytes: &[u8], endian: Endian, attr: &Attr) -> Option<
     word(bytes, endian, at)
 }
 
-/// The time of a SAMPLE record.
 pub(super) fn time_of_sample(bytes: &[u8], endian: Endian, attr: &Attr) -> Option<u64> {
     let at = before(attr, has::TIME, has::IDENTIFIER | has::IP | has::TID);
     word(bytes, endian, at)

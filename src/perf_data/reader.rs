@@ -239,7 +239,6 @@ impl Reader {
         self.written
     }
 
-    /// The name of the input.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

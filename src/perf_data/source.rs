@@ -8,7 +8,6 @@ use super::head::Head;
 use super::window::{Front, Window};
 use crate::mapped::Bytes;
 
-/// The input.
 pub(super) enum Source {
     /// A whole recording, and the range of it that is still to be read.
     Whole { bytes: Bytes, at: usize, end: usize },

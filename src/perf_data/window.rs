@@ -9,7 +9,6 @@ const CAPACITY: usize = 256 << 10;
 /// The least room that a read should have.
 const ROOM: usize = 64 << 10;
 
-/// The buffer.
 pub(super) struct Window {
     buffer: Vec<u8>,
     start: usize,

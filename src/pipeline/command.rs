@@ -95,7 +95,6 @@ impl<S: FoldedSink> Command<S> {
         Ok(Running { child, to, from })
     }
 
-    /// The next sink.
     pub(crate) fn into_next(self) -> S {
         self.next
     }

@@ -61,7 +61,6 @@ impl<S> WholeNames<S> {
         WholeNames { next, whole, stack: Vec::new() }
     }
 
-    /// The next sink.
     pub(super) fn into_next(self) -> S {
         self.next
     }

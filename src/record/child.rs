@@ -19,7 +19,6 @@ pub(super) struct Exit {
     pub(super) streamed: u64,
 }
 
-/// The stdout of a child.
 pub(super) enum Stdout<'a> {
     /// Ours.
     Ours,

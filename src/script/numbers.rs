@@ -72,7 +72,6 @@ pub(super) fn is_time(word: &[u8]) -> bool {
     position(word, b'.').is_some_and(|dot| digits(&word[..dot]) && digits(&word[dot + 1..]))
 }
 
-/// The powers of ten.
 const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// The index of `byte`. Words are short, so a plain loop is faster than memchr.

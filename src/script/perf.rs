@@ -11,7 +11,6 @@ use super::Config;
 use crate::error::{Error, Result};
 use crate::tally::{Loss, Tally};
 
-/// A recording.
 pub(crate) enum Recording<'a> {
     /// A perf.data file.
     File(PathBuf),

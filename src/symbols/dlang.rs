@@ -1,8 +1,8 @@
 //! Demangles D: `_D3std5stdio__T7writelnTAyaZQnFNfQjZv` is `std.stdio.writeln!(immutable(char)[])`.
 //!
 //! The result has no parameters and no type of the function itself, as in C++. Format: the D ABI,
-//! <https://dlang.org/spec/abi.html#name_mangling>. Rare parts of names, such as floating-point
-//! template arguments, are not read; such a name stays mangled.
+//! <https://dlang.org/spec/abi.html#name_mangling>. A name with a part that is not read stays
+//! mangled.
 
 /// The most steps and the most bytes of a name. One that exceeds them refers to itself again and
 /// again.
@@ -108,6 +108,11 @@ impl Parser<'_> {
         }
     }
 
+    /// Whether the type of a function starts here, with its calling convention.
+    fn is_function(&self) -> bool {
+        self.peek().is_some_and(|call| b"FUWVRY".contains(&call))
+    }
+
     fn is_template(&self) -> bool {
         let rest = self.text.get(self.at..).unwrap_or_default();
         rest.starts_with(b"__T") || rest.starts_with(b"__U")
@@ -131,8 +136,10 @@ impl Parser<'_> {
             }
             let end = self.at;
             let length = self.out.len();
-            if matches!(self.peek(), Some(b'M' | b'F' | b'U' | b'W' | b'V' | b'R' | b'Y')) {
-                self.eat(b'M').then(|| self.modifiers());
+            if self.peek() == Some(b'M') || self.is_function() {
+                if self.eat(b'M') {
+                    self.modifiers();
+                }
                 let is_enclosing = self.parameters().is_some() && self.is_name();
                 if !is_enclosing {
                     self.out.truncate(length);
@@ -191,9 +198,7 @@ impl Parser<'_> {
         self.out.push_str("!(");
         let start = self.out.len();
         while !self.eat(b'Z') {
-            if self.out.len() > start {
-                self.out.push_str(", ");
-            }
+            self.separate(start);
             self.eat(b'H');
             match self.next()? {
                 b'T' => self.type_name()?,
@@ -231,18 +236,8 @@ impl Parser<'_> {
                 self.out.push_str("null");
             }
             b'a' | b'w' | b'd' => self.string()?,
-            b'A' => {
-                self.at += 1;
-                self.out.push('[');
-                self.values(kind == b'H')?;
-                self.out.push(']');
-            }
-            b'S' => {
-                self.at += 1;
-                self.out.push('(');
-                self.values(false)?;
-                self.out.push(')');
-            }
+            b'A' => self.values('[', kind == b'H', ']')?,
+            b'S' => self.values('(', false, ')')?,
             b'e' => {
                 self.at += 1;
                 let real = self.real()?;
@@ -278,19 +273,28 @@ impl Parser<'_> {
         Some(())
     }
 
-    /// `2i1i2` is `1, 2`; of keys and their values it is `1:2`.
-    fn values(&mut self, are_pairs: bool) -> Option<()> {
-        for i in 0..self.number()? {
-            if i > 0 {
-                self.out.push_str(", ");
-            }
+    /// `A2i1i2` is `[1, 2]`; of keys and their values, `A1i1i2` is `[1:2]`.
+    fn values(&mut self, open: char, are_pairs: bool, close: char) -> Option<()> {
+        self.at += 1;
+        self.out.push(open);
+        let start = self.out.len();
+        for _ in 0..self.number()? {
+            self.separate(start);
             self.value(0)?;
             if are_pairs {
                 self.out.push(':');
                 self.value(0)?;
             }
         }
+        self.out.push(close);
         Some(())
+    }
+
+    /// Writes a comma, unless nothing was written since `start`.
+    fn separate(&mut self, start: usize) {
+        if self.out.len() > start {
+            self.out.push_str(", ");
+        }
     }
 
     /// `N18P1` is -0x1.8p1, which is -3. A `real` has more digits than an f64 keeps.
@@ -362,10 +366,10 @@ impl Parser<'_> {
 
     /// The calling convention, the attributes and the parameters: `(int, char)`.
     fn parameters(&mut self) -> Option<()> {
-        let call = self.next()?;
-        if !b"FUWVRY".contains(&call) {
+        if !self.is_function() {
             return None;
         }
+        self.at += 1;
         while self.peek() == Some(b'N')
             && self.text.get(self.at + 1).is_some_and(|kind| b"abcdefijlm".contains(kind))
         {
@@ -380,22 +384,19 @@ impl Parser<'_> {
                 b'Y' => self.out.push_str(", ..."),
                 b'Z' => {}
                 _ => {
-                    if self.out.len() > start {
-                        self.out.push_str(", ");
-                    }
-                    while b"IJKLM".contains(&self.peek()?) || self.eat_pair(b"Nk") {
-                        let words = [
-                            (b'I', "in "),
-                            (b'J', "out "),
-                            (b'K', "ref "),
-                            (b'L', "lazy "),
-                            (b'M', "scope "),
-                        ];
-                        let word = words.iter().find(|(letter, _)| self.peek() == Some(*letter));
-                        if let Some((_, word)) = word {
-                            self.out.push_str(word);
-                            self.at += 1;
-                        }
+                    self.separate(start);
+                    loop {
+                        let word = match self.peek()? {
+                            b'I' => "in ",
+                            b'J' => "out ",
+                            b'K' => "ref ",
+                            b'L' => "lazy ",
+                            b'M' => "scope ",
+                            _ if self.eat_pair(b"Nk") => continue,
+                            _ => break,
+                        };
+                        self.out.push_str(word);
+                        self.at += 1;
                     }
                     self.type_name()?;
                     continue;
@@ -444,7 +445,7 @@ impl Parser<'_> {
 
     fn type_name(&mut self) -> Option<()> {
         self.step()?;
-        if matches!(self.peek()?, b'F' | b'U' | b'W' | b'V' | b'R' | b'Y') {
+        if self.is_function() {
             return self.function(" function");
         }
         if self.peek() == Some(b'Q') {
@@ -476,9 +477,7 @@ impl Parser<'_> {
                 self.type_name()?;
                 self.out.push_str(&format!("[{key}]"));
             }
-            b'P' if matches!(self.peek()?, b'F' | b'U' | b'W' | b'V' | b'R' | b'Y') => {
-                self.function(" function")?;
-            }
+            b'P' if self.is_function() => self.function(" function")?,
             b'P' => {
                 self.type_name()?;
                 self.out.push('*');
@@ -493,10 +492,9 @@ impl Parser<'_> {
             b'C' | b'S' | b'E' | b'T' | b'I' => self.qualified()?,
             b'B' => {
                 self.out.push_str("Tuple!(");
-                for i in 0..self.number()? {
-                    if i > 0 {
-                        self.out.push_str(", ");
-                    }
+                let start = self.out.len();
+                for _ in 0..self.number()? {
+                    self.separate(start);
                     self.type_name()?;
                 }
                 self.out.push(')');

@@ -36,7 +36,6 @@ pub(super) struct Elf<'d> {
     build_id: Option<&'d [u8]>,
 }
 
-/// One section.
 pub(super) struct Section<'d> {
     pub name: &'d [u8],
     /// `SHT_SYMTAB` and the like.
@@ -146,7 +145,6 @@ impl<'d> Elf<'d> {
         self.section(name).is_some_and(|section| !section.data.is_empty())
     }
 
-    /// Whether it has DWARF.
     pub(super) fn has_dwarf(&self) -> bool {
         self.has(b".debug_info") || self.has(b".zdebug_info")
     }

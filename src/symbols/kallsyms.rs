@@ -139,7 +139,6 @@ impl KernelTable {
     }
 }
 
-/// The build-id of the running kernel.
 pub(crate) fn running_build_id() -> Option<Vec<u8>> {
     let notes = std::fs::read("/sys/kernel/notes").ok()?;
     notes_build_id(&notes).map(<[u8]>::to_vec)

@@ -22,7 +22,6 @@ pub(super) struct Stub {
 /// The size of the longest stub in bytes. Stubs are aligned to it or to half of it.
 const SIZE: u64 = 16;
 
-/// The stubs of a module.
 pub(super) struct Stubs<'e, 'd> {
     elf: &'e Elf<'d>,
     /// The table of each slot's symbol, and the symbol's index in it.

@@ -20,7 +20,6 @@ pub(super) struct Row {
     pub(super) cfa: Cfa,
     /// The registers that the tables mention.
     pub(super) registers: Box<[(Register, Rule)]>,
-    /// The column of the return address.
     pub(super) return_address: Register,
     /// The function returns from a signal's handler, so its caller was interrupted and did not
     /// call.

@@ -45,7 +45,6 @@ impl<S: SoFar> Watched<S> {
         Watched { stage, show: Some(Show { watch, order, edits, next: Instant::now() }) }
     }
 
-    /// The stage.
     pub(crate) fn into_inner(self) -> S {
         self.stage
     }

@@ -192,7 +192,6 @@ impl<W: Write> Page<W> {
         }
     }
 
-    /// The writer.
     pub(crate) fn into_inner(self) -> W {
         self.out
     }

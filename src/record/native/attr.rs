@@ -105,7 +105,6 @@ const COMMON: u64 =
     has::IDENTIFIER | has::IP | has::TID | has::TIME | has::CPU | has::PERIOD | has::CALLCHAIN;
 
 impl Wanted {
-    /// The fields of a sample.
     pub(super) fn sample_type(&self) -> u64 {
         let common = if self.fixed_period() > 1 { COMMON & !has::PERIOD } else { COMMON };
         match self.call_graph {

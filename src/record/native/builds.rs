@@ -23,7 +23,6 @@ use crate::unwind::identity;
 /// has them, too.
 const MOST_TOLD: usize = 1 << 14;
 
-/// The builds of a recording.
 pub(super) struct Builds {
     pub(super) clock: Clock,
     ids: BuildIds,

@@ -196,7 +196,6 @@ impl Plan {
                  kernel",
             );
         }
-        let is_command = matches!(workload, Workload::Command(_));
         // The kernel does not end events of whole processors at an exec.
         if let Workload::Command(command) = workload
             && !config.per_cpu
@@ -205,9 +204,8 @@ impl Plan {
             if let Some(advice) = advice {
                 change(&advice);
             }
+            wanted.on_exec = config.delay.is_none();
         }
-        let waits_for_exec = is_command && config.delay.is_none() && !config.per_cpu;
-        wanted.on_exec = waits_for_exec;
         let pids = match workload {
             // The recorder of --root gets the held child of a command, which needs no advice.
             Workload::Pids(pids) if config.control.is_none() => {
@@ -217,70 +215,89 @@ impl Plan {
             _ => Vec::new(),
         };
         let mut events = Events::new(events, wanted, &sys::Syscalls, &mut change);
-        let stdout = if stream.is_stdout { Stdout::Stderr } else { Stdout::Ours };
-        let stream = stream.to;
         let wait = Wait::new(config)?;
-        let cannot_write = Error::io(|| "cannot write the recording");
         match workload {
-            Workload::Command(command) => {
-                check_runnable(command.first().map_or("".as_ref(), OsString::as_os_str), "")?;
-                let cannot = |source| Error::Spawn {
-                    program: command
-                        .first()
-                        .map(|name| name.to_string_lossy().into())
-                        .unwrap_or_default(),
-                    source,
-                    remedy: String::new(),
-                };
-                let line = child::command(command, config, stdout.for_workload())?;
-                let held = HeldChild::new(line).map_err(cannot)?;
-                events.open(Some(held.pid()).filter(|_| !config.per_cpu))?;
-                let session = Session::new(&events, config, stream);
-                let mut session = session.map_err(cannot_write)?;
-                if config.per_cpu {
-                    // It is sampled before its exec, too, while it is still a copy of us.
-                    let pid = held.pid();
-                    session.keep_only(&[pid]);
-                    let threads: Vec<Thread> = threads::named(pid).collect();
-                    before(&mut session, &threads, &[pid], config, &mut || {})?;
-                }
-                wait.command(held, cannot, session, &mut events)
-            }
-            Workload::Pids(_) => {
-                // Attaching to many threads takes long, and the rings fill meanwhile.
-                let _first = sys::First::go();
-                let mut queue = Queue::default();
-                let threads: Vec<Thread> = if config.per_cpu {
-                    events.open(None)?;
-                    pids.iter().flat_map(|&pid| threads::named(pid)).collect()
-                } else {
-                    attach::attach(&pids, &mut events, &mut queue)?
-                };
-                let session = Session::new(&events, config, stream);
-                let mut session = session.map_err(cannot_write)?;
-                if config.per_cpu {
-                    session.keep_only(&pids);
-                }
-                before(&mut session, &threads, &pids, config, &mut || queue.fill(&mut events))?;
-                wait.processes(&pids, session, queue, &mut events)
-            }
-            Workload::System => {
-                let _first = sys::First::go();
-                events.open(None)?;
-                let session = Session::new(&events, config, stream);
-                let mut session = session.map_err(cannot_write)?;
-                let mut queue = Queue::default();
-                let pids = threads::processes();
-                let mut threads: Vec<Thread> = Vec::new();
-                for &pid in &pids {
-                    queue.fill(&mut events);
-                    threads.extend(threads::named(pid));
-                }
-                before(&mut session, &threads, &pids, config, &mut || queue.fill(&mut events))?;
-                wait.processes(&[], session, queue, &mut events)
-            }
+            Workload::Command(command) => run_command(command, config, stream, wait, &mut events),
+            Workload::Pids(_) => run_processes(&pids, config, stream, wait, &mut events),
+            Workload::System => run_system(config, stream, wait, &mut events),
         }
     }
+}
+
+fn run_command(
+    command: &[OsString],
+    config: &Config,
+    stream: Stream<'_>,
+    wait: Wait,
+    events: &mut Events<'_>,
+) -> Result<Ended> {
+    let program = command.first().map_or("".as_ref(), OsString::as_os_str);
+    check_runnable(program, "")?;
+    let cannot = |source| {
+        let program = program.to_string_lossy().into_owned();
+        Error::Spawn { program, source, remedy: String::new() }
+    };
+    let stdout = if stream.is_stdout { Stdout::Stderr } else { Stdout::Ours };
+    let line = child::command(command, config, stdout.for_workload())?;
+    let held = HeldChild::new(line).map_err(cannot)?;
+    events.open(Some(held.pid()).filter(|_| !config.per_cpu))?;
+    let mut session = begin(events, config, stream)?;
+    if config.per_cpu {
+        // It is sampled before its exec, too, while it is still a copy of us.
+        let pid = held.pid();
+        session.keep_only(&[pid]);
+        let threads: Vec<Thread> = threads::named(pid).collect();
+        before(&mut session, &threads, &[pid], config, &mut || {})?;
+    }
+    wait.command(held, cannot, session, events)
+}
+
+fn run_processes(
+    pids: &[u32],
+    config: &Config,
+    stream: Stream<'_>,
+    wait: Wait,
+    events: &mut Events<'_>,
+) -> Result<Ended> {
+    // Attaching to many threads takes long, and the rings fill meanwhile.
+    let _first = sys::First::go();
+    let mut queue = Queue::default();
+    let threads: Vec<Thread> = if config.per_cpu {
+        events.open(None)?;
+        pids.iter().flat_map(|&pid| threads::named(pid)).collect()
+    } else {
+        attach::attach(pids, events, &mut queue)?
+    };
+    let mut session = begin(events, config, stream)?;
+    if config.per_cpu {
+        session.keep_only(pids);
+    }
+    before(&mut session, &threads, pids, config, &mut || queue.fill(events))?;
+    wait.processes(pids, session, queue, events)
+}
+
+fn run_system(
+    config: &Config,
+    stream: Stream<'_>,
+    wait: Wait,
+    events: &mut Events<'_>,
+) -> Result<Ended> {
+    let _first = sys::First::go();
+    events.open(None)?;
+    let mut session = begin(events, config, stream)?;
+    let mut queue = Queue::default();
+    let pids = threads::processes();
+    let mut threads: Vec<Thread> = Vec::new();
+    for &pid in &pids {
+        queue.fill(events);
+        threads.extend(threads::named(pid));
+    }
+    before(&mut session, &threads, &pids, config, &mut || queue.fill(events))?;
+    wait.processes(&[], session, queue, events)
+}
+
+fn begin<'a>(events: &Events<'_>, config: &Config, stream: Stream<'a>) -> Result<Session<'a>> {
+    Session::new(events, config, stream.to).map_err(Error::io(|| "cannot write the recording"))
 }
 
 /// Writes the threads and maps that were there before the recording. That takes a while, so

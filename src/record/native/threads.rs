@@ -18,7 +18,6 @@ pub(super) fn named(pid: u32) -> impl Iterator<Item = Thread> {
     of(pid).into_iter().filter_map(move |tid| Thread::now(pid, tid))
 }
 
-/// All processes.
 pub(super) fn processes() -> Vec<u32> {
     numbers(Path::new("/proc"))
 }
@@ -101,7 +100,6 @@ pub(super) fn check(pid: u32) -> Result<()> {
     Ok(())
 }
 
-/// A thread and its name.
 pub(super) struct Thread {
     pub(super) pid: u32,
     pub(super) tid: u32,

@@ -70,25 +70,7 @@ pub(crate) fn script(
     tally: &mut Tally,
 ) -> Result<()> {
     let loader = Loader::new(config.symbols.clone());
-    let mut script = Script {
-        spaces: Spaces::new(None, reader.written()),
-        builder: Builder::new(&reader, config.perf_compat),
-        addresses: Addresses::new(config),
-        shares: Shares::default(),
-        events: Vec::new(),
-        waiting: Vec::new(),
-        bare: 0,
-        nameless: Nameless::default(),
-        monotonic: false,
-        stacks: Vec::new(),
-        deferred: Deferred::default(),
-        coverage: Coverage::default(),
-        first: u64::MAX,
-        last: 0,
-        config,
-        loader: &loader,
-    };
-    script.spaces.processes = Processes::new(config.live);
+    let mut script = Script::new(&reader, config, &loader);
     let mut begun = false;
     let mut checked = false;
     let read = tally.read.items;
@@ -98,7 +80,7 @@ pub(crate) fn script(
         // The events of a stream are known once it has begun.
         if !checked && !reader.events().is_empty() {
             needs_perf::check_stacks(&reader)?;
-            script.learn(reader.features());
+            script.learn_machine(reader.features());
             // 1 is CLOCK_MONOTONIC, the clock of jitdumps: `perf record -k mono`, which
             // perf-inject(1) needs too.
             script.monotonic =
@@ -109,8 +91,7 @@ pub(crate) fn script(
         script.item(&item, frames, sink, tally);
         if !prepared && script.waiting.len() >= ENOUGH {
             prepared = true;
-            script.learn(reader.features());
-            script.spaces.processes.learn(&reader);
+            script.learn(&reader);
             script.addresses.prepare(&script.spaces, &loader);
         }
         let is_watched = sink.is_watched();
@@ -121,8 +102,7 @@ pub(crate) fn script(
             if !std::mem::replace(&mut begun, true) {
                 begin(&reader, config, sink)?;
             }
-            script.learn(reader.features());
-            script.spaces.processes.learn(&reader);
+            script.learn(&reader);
             script.flush(frames, sink, tally)?;
             if config.live && !is_watched {
                 heap::give_back();
@@ -136,37 +116,8 @@ pub(crate) fn script(
     if !begun {
         begin(&reader, config, sink)?;
     }
-    script.learn(reader.features());
-    script.spaces.processes.learn(&reader);
-    let unmatched = script.deferred.end();
-    script.complete(unmatched, None, tally);
-    script.flush(frames, sink, tally)?;
-    script.addresses.settle(|_| true, &script.spaces, &loader, frames);
-    reader.tally(tally);
-    script.coverage.tally(tally);
-    let attr = reader.events().first().map(|event| &event.attr);
-    let first = Some(script.first).filter(|_| script.first <= script.last);
-    let clock = reader.features().clock;
-    let recorded = Recorded {
-        host: reader.features().hostname.clone(),
-        rate: attr.filter(|attr| attr.freq()).map(|attr| attr.period_or_freq),
-        began: clock.zip(first).map(|(clock, first)| clock.wall_at(first)),
-        span: script.last.saturating_sub(script.first),
-    };
-    let mut mine = Tally::default();
-    mine.recorded = Some(recorded);
-    mine.remedies = warnings::remedies(&loader.warnings()).collect();
-    tally.absorb(mine);
-    let Script { nameless, addresses, spaces, .. } = &mut script;
-    nameless.settle(|_| true, addresses, spaces, frames);
-    let hints = nameless.hints(spaces, &loader);
-    warnings::say(&reader, &loader, &hints);
-    let missing = loader.warnings();
-    let unnamed = missing.mismatched.len() + missing.elsewhere.len();
-    tally.lose(Loss::Mismatched, unnamed as u64, 0);
-    tally.flat += script.bare;
-    let replaced = script.spaces.replaced() + script.addresses.replaced();
-    tally.lose(Loss::Replaced, replaced, 0);
+    script.learn(&reader);
+    script.finish(&reader, frames, sink, tally)?;
     let Script { spaces, addresses, .. } = script;
     // Unmapping large files takes milliseconds, during which the caller can draw the graph.
     rayon::spawn(move || drop((spaces, addresses, loader)));
@@ -231,9 +182,37 @@ struct Waiting {
     stack: (usize, usize),
 }
 
-impl Script<'_> {
-    /// Learns from the features of the recording that are known so far.
-    fn learn(&mut self, features: &Features) {
+impl<'a> Script<'a> {
+    fn new(reader: &Reader, config: &'a Config, loader: &'a Loader) -> Script<'a> {
+        let mut spaces = Spaces::new(None, reader.written());
+        spaces.processes = Processes::new(config.live);
+        Script {
+            spaces,
+            builder: Builder::new(reader, config.perf_compat),
+            addresses: Addresses::new(config),
+            shares: Shares::default(),
+            events: Vec::new(),
+            waiting: Vec::new(),
+            bare: 0,
+            nameless: Nameless::default(),
+            monotonic: false,
+            stacks: Vec::new(),
+            deferred: Deferred::default(),
+            coverage: Coverage::default(),
+            first: u64::MAX,
+            last: 0,
+            config,
+            loader,
+        }
+    }
+
+    /// Learns what is known of the recording so far.
+    fn learn(&mut self, reader: &Reader) {
+        self.learn_machine(reader.features());
+        self.spaces.processes.learn(reader);
+    }
+
+    fn learn_machine(&mut self, features: &Features) {
         self.spaces.learn(features);
         let Features { hostname, os_release, arch, .. } = features;
         let release = os_release.clone();
@@ -453,6 +432,52 @@ impl Script<'_> {
         self.stacks.clear();
         self.forget_gone(frames);
         Ok(())
+    }
+
+    /// Pushes the last samples, and says what is missing.
+    fn finish(
+        &mut self,
+        reader: &Reader,
+        frames: &mut FrameTable,
+        sink: &mut impl SampleSink,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let unmatched = self.deferred.end();
+        self.complete(unmatched, None, tally);
+        self.flush(frames, sink, tally)?;
+        self.addresses.settle(|_| true, &self.spaces, self.loader, frames);
+        self.nameless.settle(|_| true, &self.addresses, &self.spaces, frames);
+        let hints = self.nameless.hints(&self.spaces, self.loader);
+        warnings::say(reader, self.loader, &hints);
+        self.tally(reader, tally);
+        Ok(())
+    }
+
+    fn tally(&self, reader: &Reader, tally: &mut Tally) {
+        reader.tally(tally);
+        self.coverage.tally(tally);
+        let found = self.loader.warnings();
+        let mut mine = Tally::default();
+        mine.recorded = Some(self.recorded(reader));
+        mine.remedies = warnings::remedies(&found).collect();
+        tally.absorb(mine);
+        let unnamed = found.mismatched.len() + found.elsewhere.len();
+        tally.lose(Loss::Mismatched, unnamed as u64, 0);
+        tally.flat += self.bare;
+        let replaced = self.spaces.replaced() + self.addresses.replaced();
+        tally.lose(Loss::Replaced, replaced, 0);
+    }
+
+    fn recorded(&self, reader: &Reader) -> Recorded {
+        let attr = reader.events().first().map(|event| &event.attr);
+        let first = Some(self.first).filter(|_| self.first <= self.last);
+        let clock = reader.features().clock;
+        Recorded {
+            host: reader.features().hostname.clone(),
+            rate: attr.filter(|attr| attr.freq()).map(|attr| attr.period_or_freq),
+            began: clock.zip(first).map(|(clock, first)| clock.wall_at(first)),
+            span: self.last.saturating_sub(self.first),
+        }
     }
 }
 
