@@ -34,7 +34,10 @@ fn modules_without_their_names_are_named() {
         );
     }
     std::fs::remove_file(&program).unwrap();
-    let said = said("fg-fold").says(&format!("(--symfs): {}", program.display()));
+    let said = said("fg-fold").says(&format!(
+        "are missing (--symfs names the directory that has them): {}",
+        program.display()
+    ));
     assert_eq!(said.stderr.lines().count(), 2, "{}", said.everything());
     let quiet = cmd(&dir, "fg-fold").args(["-q", "perf.data"]).run().success();
     assert_eq!(quiet.stderr, "");
