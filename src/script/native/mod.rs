@@ -439,7 +439,7 @@ impl<'a> Script<'a> {
         &mut self,
         reader: &Reader,
         frames: &mut FrameTable,
-        sink: &mut impl SampleSink,
+        sink: &mut dyn SampleSink,
         tally: &mut Tally,
     ) -> Result<()> {
         let unmatched = self.deferred.end();
