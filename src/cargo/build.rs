@@ -292,14 +292,22 @@ impl Stripped {
 }
 
 /// Advice if an `artifact` has no debug information or is stripped. It names the profile that was
-/// used.
+/// used, unless that `strips_nothing`.
 pub(crate) fn advice(
     build: &Build,
     target: &Target,
     artifact: &Artifact,
     stripped: Stripped,
+    strips_nothing: bool,
 ) -> Option<String> {
     let has_debug = artifact.profile.debuginfo != ArtifactDebuginfo::None;
+    // Otherwise we told cargo that the profile strips nothing.
+    if stripped.symbols && strips_nothing {
+        let what = "the executable is stripped, though not by its profile, so functions will have \
+                    no names: remove -C strip and -C link-arg=-s from RUSTFLAGS and the rustflags \
+                    in .cargo/config.toml";
+        return Some(what.into());
+    }
     let what = if stripped.symbols {
         "the profile strips the executable, so functions will have no names"
     } else if has_debug && stripped.debuginfo {

@@ -26,14 +26,14 @@ pub(super) struct Lacks {
 }
 
 impl Lacks {
-    /// Asks cargo which names the profile of `target` leaves out.
-    pub(super) fn ask(cargo: &OsStr, build: &Build, target: &Target, cwd: &Path) -> Lacks {
+    /// Asks cargo which names the profile of `target` leaves out. `None` if it does not answer.
+    pub(super) fn ask(cargo: &OsStr, build: &Build, target: &Target, cwd: &Path) -> Option<Lacks> {
         let mut command = Command::new(cargo);
         command.args(build.arguments(target)).args(["--unit-graph", "-Z", "unstable-options"]);
         command.env("RUSTC_BOOTSTRAP", "1").current_dir(cwd).stdin(Stdio::null());
         let answer = command.output().ok().filter(|output| output.status.success());
         let graph = answer.and_then(|output| serde_json::from_slice(&output.stdout).ok());
-        graph.as_ref().and_then(Lacks::of).unwrap_or_default()
+        graph.as_ref().and_then(Lacks::of)
     }
 
     /// Reads the profile of the first root of a unit graph.

@@ -130,12 +130,12 @@ pub fn prepare(
     if let Some(choice) = target.announcement() {
         say(&choice);
     }
-    let settings = if config.build.no_debuginfo {
-        Vec::new()
+    let lacks = if config.build.no_debuginfo {
+        None
     } else {
-        let profile = config.build.profile_name(&target);
-        Lacks::ask(&cargo, &config.build, &target, cwd).settings(profile)
+        Lacks::ask(&cargo, &config.build, &target, cwd)
     };
+    let settings = lacks.unwrap_or_default().settings(config.build.profile_name(&target));
     if !settings.is_empty() {
         say(&format!(
             "building with {} for names of all functions (--no-debuginfo leaves the profile as it is)",
@@ -148,7 +148,8 @@ pub fn prepare(
         .executable
         .as_ref()
         .map_or_else(Stripped::default, |path| Stripped::of(path.as_std_path()));
-    if let Some(advice) = build::advice(&config.build, &target, artifact, stripped) {
+    if let Some(advice) = build::advice(&config.build, &target, artifact, stripped, lacks.is_some())
+    {
         say(&advice);
     }
     let settings = Settings::read(&cargo, &config.build.config, cwd, say);

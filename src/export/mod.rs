@@ -208,10 +208,10 @@ impl<W: Write> FoldedSink for Export<W> {
 
 /// For formats with times.
 impl<W: Write> SampleSink for Export<W> {
-    fn sample(&mut self, _: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
+    fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
         let time = sample.time.or(Some(self.now));
         self.now = self.now.saturating_add(sample.weight());
-        self.threads.sample(&Sample { time, ..*sample });
+        self.threads.sample(frames, &Sample { time, ..*sample });
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use super::Config;
 use crate::error::Error;
 use crate::event;
 use crate::folded::OFF_CPU;
+use crate::sample::{FrameId, FrameTable, Kind, Sample};
 use crate::tally::{Count, grouped};
 use crate::unit::{self, Unit};
 
@@ -55,10 +56,13 @@ struct Seen {
     /// Its first name, with modifiers.
     name: BString,
     count: Count,
-    /// The most frames of its samples, up to 2. Two frames are a call chain.
+    /// The most frames of its samples, up to [`CHAIN`].
     depth: usize,
     first: u64,
 }
+
+/// So many frames are a call chain.
+const CHAIN: usize = 2;
 
 /// What becomes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,16 +84,35 @@ impl EventFilter {
         EventFilter { choice, ..EventFilter::default() }
     }
 
-    /// Counts a sample of `event` that has this many `frames`. Returns the event's number if the
-    /// sample may be folded.
-    pub(super) fn count(&mut self, event: &BStr, weight: u64, frames: usize) -> Option<usize> {
+    /// Counts a sample. Returns the number of its event if the sample may be folded.
+    pub(super) fn count(
+        &mut self,
+        sample: &Sample<'_>,
+        weight: u64,
+        frames: &FrameTable,
+    ) -> Option<usize> {
+        self.count_event(sample.event, weight, || {
+            // The address of a sample without a call chain may be in inlined functions, too.
+            let called = |id: &&FrameId| frames.kind(**id) != Kind::Inlined;
+            sample.stack.iter().filter(called).take(CHAIN).count()
+        })
+    }
+
+    fn count_event(
+        &mut self,
+        event: &BStr,
+        weight: u64,
+        frames: impl FnOnce() -> usize,
+    ) -> Option<usize> {
         let number = match self.last_number {
             Some(number) if self.last == event => number,
             _ => self.look_up(event),
         };
         let seen = &mut self.seen[number];
         seen.count += Count::one(weight);
-        seen.depth = seen.depth.max(frames.min(2));
+        if seen.depth < CHAIN {
+            seen.depth = seen.depth.max(frames());
+        }
         let may_be_folded = match &self.choice {
             Choice::Named(wanted) => is_same(wanted, &seen.name),
             Choice::Best | Choice::All => true,
@@ -287,6 +310,7 @@ pub fn base_event(event: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::Frame;
 
     #[test]
     fn events_that_are_one() {
@@ -337,7 +361,7 @@ mod tests {
         ] {
             let mut filter = filter(named, false);
             events.iter().for_each(|event| {
-                filter.count((*event).into(), 5, 2);
+                filter.count_event((*event).into(), 5, || 2);
             });
             assert_eq!(filter.turns(), turns, "{events:?}");
             assert_eq!((filter.has_off(), filter.others()), (has_off, others), "{events:?}");
@@ -348,9 +372,9 @@ mod tests {
     #[test]
     fn all_events_are_folded_and_have_no_common_unit() {
         let mut filter = filter(None, true);
-        filter.count("cycles:u".into(), 5, 2);
+        filter.count_event("cycles:u".into(), 5, || 2);
         assert_eq!(filter.unit(), Some("cycles".into()));
-        filter.count("off-cpu".into(), 5, 2);
+        filter.count_event("off-cpu".into(), 5, || 2);
         assert_eq!(filter.turns(), [Turn::Folded; 2]);
         assert_eq!((filter.unit(), filter.others().len()), (None, 0));
     }
@@ -373,10 +397,27 @@ mod tests {
             filter.note_listed(lines.collect::<String>().as_bytes());
             for sample in samples.split(' ') {
                 let (event, frames) = sample.split_at(1);
-                filter.count(event.into(), 1, frames.parse().unwrap());
+                filter.count_event(event.into(), 1, || frames.parse().unwrap());
             }
             assert_eq!(filter.folded(), Some(best.into()), "{listed} / {samples}");
         }
+    }
+
+    #[test]
+    fn inlined_functions_are_no_call_chain() {
+        let mut frames = FrameTable::default();
+        let mut frame = |kind| {
+            let name = b"f".as_bstr();
+            frames.intern(Frame { symbol: name, module: name, kind, address: None })
+        };
+        let [inlined, user] = [Kind::Inlined, Kind::User].map(&mut frame);
+        let mut filter = filter(None, false);
+        filter.note_listed(b"# event : name = flat\n# event : name = chained\n");
+        for (event, stack) in [("flat", [inlined, user]), ("chained", [user, user])] {
+            let sample = Sample { event: event.into(), stack: &stack, ..Sample::default() };
+            filter.count(&sample, 1, &frames);
+        }
+        assert_eq!(filter.folded(), Some("chained".into()));
     }
 
     #[test]
@@ -386,10 +427,10 @@ mod tests {
             filter.start_portion(portion);
             filter
         });
-        a.count("x".into(), 1, 2);
-        a.count("y".into(), 1, 2);
-        b.count("y".into(), 1, 2);
-        b.count("x".into(), 1, 2);
+        a.count_event("x".into(), 1, || 2);
+        a.count_event("y".into(), 1, || 2);
+        b.count_event("y".into(), 1, || 2);
+        b.count_event("x".into(), 1, || 2);
         assert_eq!(a.absorb(&b), [1, 0]);
         assert_eq!(a.folded(), Some("y".into()));
     }

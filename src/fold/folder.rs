@@ -311,8 +311,7 @@ impl<S: FoldedSink> SampleSink for Folder<S> {
             Weighing::Period => sample.weight(),
             Weighing::Samples => 1,
         };
-        let frames_of_sample = sample.stack.len();
-        let Some(number) = self.event.count(sample.event, weight, frames_of_sample) else {
+        let Some(number) = self.event.count(sample, weight, frames) else {
             return Ok(());
         };
         let event = of_event(&mut self.by_event, number);

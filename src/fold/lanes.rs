@@ -86,8 +86,8 @@ impl Threads {
 }
 
 impl<S: FoldedSink> SampleSink for Lanes<S> {
-    fn sample(&mut self, _: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
-        self.threads.sample(sample);
+    fn sample(&mut self, frames: &mut FrameTable, sample: &Sample<'_>) -> Result<()> {
+        self.threads.sample(frames, sample);
         Ok(())
     }
 

@@ -107,9 +107,9 @@ impl Threads {
     }
 
     /// Takes a sample.
-    pub(crate) fn sample(&mut self, sample: &Sample<'_>) {
+    pub(crate) fn sample(&mut self, frames: &FrameTable, sample: &Sample<'_>) {
         let weight = sample.weight();
-        let Some(event) = self.event.count(sample.event, weight, sample.stack.len()) else {
+        let Some(event) = self.event.count(sample, weight, frames) else {
             return;
         };
         let Some(time) = sample.time else {

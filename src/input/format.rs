@@ -158,8 +158,8 @@ fn is_script(text: &[u8]) -> bool {
     false
 }
 
-/// Whether there are only frames, as `perf script -F ip,sym,dso` prints them, or a thread's name
-/// before the frames of each sample, as with `-F comm,ip,sym`.
+/// Whether there are only frames, as `perf script -F ip,sym,dso` prints them, or a thread's name,
+/// a period or an event before the frames of each sample, as with `-F comm,ip,sym`.
 fn is_nameless_script(text: &[u8]) -> bool {
     let mut lines = telling_lines(text).filter(|line| !line::is_note(line)).peekable();
     let mut frames = 0;
@@ -167,7 +167,7 @@ fn is_nameless_script(text: &[u8]) -> bool {
         let mut is_followed = || lines.peek().is_none_or(|next| is_frame(next));
         if is_frame(line) {
             frames += 1;
-        } else if !(line::is_comm(line) && is_followed()) {
+        } else if !(Header::bare(line).is_some() && is_followed()) {
             return false;
         }
     }
@@ -185,6 +185,9 @@ fn is_frame(text: &[u8]) -> bool {
 }
 
 fn is_folded(text: &[u8]) -> bool {
+    if stranger::passes_for_folded(text) {
+        return false;
+    }
     let mut lines = telling_lines(text).peekable();
     lines.peek().is_some()
         && lines.all(|line| {

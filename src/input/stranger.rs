@@ -15,7 +15,7 @@ pub(crate) struct Stranger {
 /// Recognises a kind of file by its start.
 type Signs = fn(&[u8]) -> bool;
 
-const STRANGERS: [(Signs, Stranger); 12] = [
+const STRANGERS: [(Signs, Stranger); 18] = [
     (
         is_callgrind,
         Stranger {
@@ -48,6 +48,42 @@ const STRANGERS: [(Signs, Stranger); 12] = [
         is_perf_report,
         Stranger {
             what: "the output of perf report",
+            remedy: "fold the recording, perf.data, or the output of `perf script`",
+        },
+    ),
+    (
+        is_perf_listing,
+        Stranger {
+            what: "the output of perf trace, perf annotate or perf sched",
+            remedy: "fold the recording, perf.data, or the output of `perf script`",
+        },
+    ),
+    (
+        is_strace,
+        Stranger {
+            what: "the output of strace or ltrace",
+            remedy: "record the program: fg-record --off-cpu shows where it waits",
+        },
+    ),
+    (is_archive, Stranger { what: "an archive of tar", remedy: "unpack it: tar -xf FILE" }),
+    (
+        is_bcc,
+        Stranger {
+            what: "the output of bcc's profile or offcputime",
+            remedy: "run it with -f, which writes folded stacks",
+        },
+    ),
+    (
+        is_go_traceback,
+        Stranger {
+            what: "a traceback of Go, which has no samples",
+            remedy: "record the program with fg-record, or fold a profile of net/http/pprof",
+        },
+    ),
+    (
+        |start| start.contains_str("\"linux-perf-json-version\""),
+        Stranger {
+            what: "perf.data that `perf data convert` turned into JSON",
             remedy: "fold the recording, perf.data, or the output of `perf script`",
         },
     ),
@@ -118,7 +154,16 @@ fn is_callgrind(start: &[u8]) -> bool {
 /// Whether a stranger has lines that look like the first line of a sample and its frames:
 /// `sampling period = 100`, and then `  19490304       27 @ 0xbccc97`.
 pub(super) fn passes_for_script(start: &[u8]) -> bool {
-    is_gperftools(start) || is_pprof_report(start)
+    is_gperftools(start)
+        || is_pprof_report(start)
+        || is_perf_listing(start)
+        || is_go_traceback(start)
+        || is_archive(start)
+}
+
+/// Whether a stranger has lines that end with a number, as folded stacks do.
+pub(super) fn passes_for_folded(start: &[u8]) -> bool {
+    is_perf_listing(start) || is_strace(start)
 }
 
 /// The formats before pprof's: text, or words of the processor's size (gperftools'
@@ -160,10 +205,66 @@ fn is_pprof_report(start: &[u8]) -> bool {
     })
 }
 
-/// `# Overhead  Command  Shared Object  Symbol`
+/// `# Samples: 1K of event 'cycles'` and, below it, `# Overhead  Command  Shared Object  Symbol`
 fn is_perf_report(start: &[u8]) -> bool {
-    let is_title = |line: &[u8]| line.starts_with(b"#") && line.contains_str("Overhead  ");
+    let is_title = |line: &[u8]| {
+        line.starts_with(b"#")
+            && (line.contains_str("Overhead  ")
+                || line.starts_with(b"# Samples: ") && line.contains_str(" of event "))
+    };
     start.lines().any(is_title)
+}
+
+/// `     0.871 ( 0.018 ms): w/1520 brk() = 0x560b627a0000`, the title of `perf annotate`, and that of
+/// `perf sched timehist`.
+fn is_perf_listing(start: &[u8]) -> bool {
+    let is_call = |line: &[u8]| {
+        let (time, rest) = line.trim_ascii_start().split_once_str(" (")?;
+        let took = rest[..rest.find("): ")?].trim_ascii();
+        let is_time = |text: &[u8]| text.iter().all(|byte| b".?0123456789".contains(byte));
+        Some(is_time(time.trim_ascii()) && (took.is_empty() || took.ends_with(b" ms")))
+    };
+    let mut first = start.lines().filter(|line| !line.trim_ascii().is_empty()).take(8);
+    first.any(|line| {
+        is_call(line) == Some(true)
+            || line.contains_str("Source code & Disassembly of ")
+            || line.contains_str("wait time  sch delay   run time")
+    })
+}
+
+/// `openat(AT_FDCWD, "/etc/ld.so.cache", O_RDONLY) = 3`, with a process or a time before it.
+fn is_strace(start: &[u8]) -> bool {
+    let is_call = |line: &&[u8]| {
+        let Some((call, result)) = line.rsplit_once_str(" = ") else { return false };
+        let call = call.trim_ascii_end();
+        let name = call.find_byte(b'(').map(|open| &call[..open]);
+        let name = name.and_then(|before| before.rsplit(|&byte| byte == b' ').next());
+        let is_name = |name: &[u8]| {
+            !name.is_empty() && name.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        call.ends_with(b")") && name.is_some_and(is_name) && !result.contains(&b';')
+    };
+    let first: Vec<_> =
+        start.lines().filter(|line| !line.trim_ascii().is_empty()).take(8).collect();
+    let calls = first.iter().filter(|line| is_call(line)).count();
+    calls > 0 && calls * 2 > first.len()
+}
+
+/// POSIX's `ustar` in the header of the first file.
+fn is_archive(start: &[u8]) -> bool {
+    start.get(257..262) == Some(b"ustar")
+}
+
+/// `Sampling at 49 Hertz of all threads by user + kernel stack`, `Tracing off-CPU time (us)`
+fn is_bcc(start: &[u8]) -> bool {
+    start.starts_with(b"Sampling at ") && start.contains_str(" Hertz")
+        || start.starts_with(b"Tracing off-CPU time (us)")
+}
+
+/// `goroutine 1 [running]:`
+fn is_go_traceback(start: &[u8]) -> bool {
+    let is_title = |line: &[u8]| line.starts_with(b"goroutine ") && line.ends_with(b"]:");
+    start.lines().take(8).any(is_title)
 }
 
 /// `Weight`, `Self Weight`, nothing and `Symbol Name`, with tabs in between.
@@ -195,6 +296,8 @@ fn is_json(start: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    const LISTING: &str = "the output of perf trace, perf annotate or perf sched";
+    const STRACE: &str = "the output of strace or ltrace";
     const GPERFTOOLS: &str = "a profile of gperftools, or of Go with debug=1";
 
     #[test]
@@ -208,6 +311,27 @@ mod tests {
             ),
             (b"\0\0\0\0\x03\0\0\0\x01\0\0\0\x10\x27\0\0\0\0\0\0", Some(GPERFTOOLS)),
             (b"\0\0\0\0\0\0\0\x03", Some("a binary file, but not a recording of perf")),
+            (
+                b"# Samples: 43  of event 'cycles'\n#\n# Children      Self  Command\n",
+                Some("the output of perf report"),
+            ),
+            (b"     ? (         ): w/1  ... [continued]: execve()) = 0\n", Some(LISTING)),
+            (b"     0.871 ( 0.018 ms): w/1 brk()      = 0x560b\n", Some(LISTING)),
+            (b" Percent |\tSource code & Disassembly of w (30 samples)\n", Some(LISTING)),
+            (
+                b"    time    cpu  task name    wait time  sch delay   run time\n 1.5 [00] a 0 0 0\n",
+                Some(LISTING),
+            ),
+            (b"execve(\"./w\", [\"w\"], 0x7f) = 0\nbrk(NULL)   = 0x55\n", Some(STRACE)),
+            (b"7 12:00:01 read(3, \"\\177\", 832) = 832\n", Some(STRACE)),
+            (b"malloc(12)   = 0x12\nfree(0x12)  = <void>\n", Some(STRACE)),
+            (b"f(int) = 1;g 5\n", None),
+            (b"main;operator=(A) 5\n", None),
+            (b"Sampling at 49 Hertz of all threads\n", Some("the output of bcc's profile or offcputime")),
+            (
+                b"goroutine 1 [running]:\nmain.f()\n\t/a.go:8 +0x1d\n",
+                Some("a traceback of Go, which has no samples"),
+            ),
             (b"{\"a\": []}", Some("JSON of no known profiler")),
             (b"[\n {\"a\": \"X\"}]", Some("JSON of no known profiler")),
             (b"<!DOCTYPE html>\n<html>", Some("a web page")),

@@ -8,16 +8,19 @@
 //! :-1    -1 [000]  5.000001:          1 cpu_core/cycles/:
 //! app 10557 [001] U      1925.671328:   10309278 cpu-clock:      with `perf script -F +misc`
 //! app  1925.671328:   10309278 cpu-clock:                        with `-F -tid`
+//! app  1925.671328:                                              with `-F comm,time,ip,sym`
+//! app   10309278 cpu-clock:                            with `-F comm,period,event,ip,sym`
 //! ```
 //!
 //! A comm may hold anything, digits and colons too. So the line is read from its time,
 //! `12.345678:`, because no other field looks like that. Only lines without a time are read from
-//! the left.
+//! the left. Those with neither a time nor a thread could be anything: see [`Header::bare`].
 
 use std::ops::Range;
 
 use bstr::{BStr, ByteSlice};
 
+use super::line;
 use super::numbers::{is_time, leading_number, leading_time, nanoseconds, number, position};
 
 /// The first line of a sample.
@@ -56,6 +59,39 @@ impl<'a> Header<'a> {
         header.parse_what(what)?;
         header.parse_who(who)?;
         Some(header)
+    }
+
+    /// Parses a line with only some of a thread's name, its number, a period and an event: `perf
+    /// script -F comm,ip,sym`. Other text looks like that, too, so the caller must know that a
+    /// sample begins.
+    pub fn bare(line: &'a [u8]) -> Option<Header<'a>> {
+        let mut header = Header::default();
+        let mut who = line.trim_ascii_end();
+        let (before, word) = split_last_word(who);
+        if let Some(event) = word.strip_suffix(b":") {
+            header.event = event.trim_end_with(|c| c == ':').as_bstr();
+            who = before;
+        }
+        if let Some((before, period)) = split_period(who) {
+            header.period = Some(period);
+            who = before;
+        }
+        match split_last_word(who) {
+            (b"", b"") => {}
+            (b"", word) if let Some(thread) = thread_of(word) => {
+                (header.pid, header.tid) = thread;
+            }
+            _ if line::is_comm(who) => header.comm = who.trim_ascii().as_bstr(),
+            _ => return None,
+        }
+        (!line.starts_with(b"\t") && header != Header::default()).then_some(header)
+    }
+
+    /// Whether nothing else looks like this line. Otherwise frames must follow.
+    pub fn is_sure(&self) -> bool {
+        let has_thread = self.pid.is_some() || self.tid.is_some();
+        let signs = [has_thread, self.time.is_some(), !self.event.is_empty()];
+        signs.into_iter().filter(|&sign| sign).count() > 1
     }
 
     /// The same, faster where the line starts like the `last` one that was parsed.
@@ -106,8 +142,9 @@ impl<'a> Header<'a> {
                 (self.pid, self.tid) = thread;
                 self.comm = comm.trim_ascii().as_bstr();
             }
-            // With `-F -tid`, only a time and an event show that this is a sample.
-            None if self.time.is_some() && !self.event.is_empty() => {
+            // With `-F -tid`, only a time and an event show that this is a sample, or frames behind
+            // a time.
+            None if self.time.is_some() && (!self.event.is_empty() || self.rest.is_empty()) => {
                 self.comm = who.trim_ascii().as_bstr();
             }
             None => return None,
@@ -212,7 +249,7 @@ impl Known {
 /// The range of the time without its colon: the first word of the form `12.345678:`.
 fn find_time(line: &[u8]) -> Option<(usize, usize)> {
     memchr::memchr_iter(b':', line).find_map(|end| {
-        let start = line[..end].iter().rposition(|&byte| is_blank(byte))? + 1;
+        let start = line[..end].iter().rposition(|&byte| is_blank(byte)).map_or(0, |at| at + 1);
         is_time(&line[start..end]).then_some((start, end))
     })
 }
@@ -224,7 +261,9 @@ fn split_after_thread(line: &[u8]) -> Option<(&[u8], &[u8])> {
     loop {
         let start = at + line[at..].find_not_byteset(b" \t")?;
         let end = line[start..].find_byteset(b" \t").map_or(line.len(), |len| start + len);
-        if start > 0 && thread_of(&line[start..end]).is_some() {
+        let is_thread =
+            || thread_of(&line[start..end]).is_some() && split_period(&line[..end]).is_none();
+        if start > 0 && is_thread() {
             let rest = line[end..].trim_ascii_start();
             let (word, _) = split_word(rest);
             let cpu = word.starts_with(b"[") && word.ends_with(b"]");
@@ -233,6 +272,16 @@ fn split_after_thread(line: &[u8]) -> Option<(&[u8], &[u8])> {
         }
         at = end;
     }
+}
+
+/// Splits off a period at the end, which perf prints in ten columns, unlike a thread.
+fn split_period(text: &[u8]) -> Option<(&[u8], u64)> {
+    let digits = text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (before, digits) = text.split_at(text.len() - digits);
+    let who = before.trim_ascii_end();
+    let columns = (before.len() + digits.len()).checked_sub(who.len())?;
+    let blank = usize::from(!who.is_empty());
+    (columns == digits.len().max(10) + blank).then_some((who, number(digits)?))
 }
 
 /// `24636/25607`, `25607`, `-1`.
@@ -300,6 +349,28 @@ mod tests {
             let (period, event) = slow_what(what.as_bytes());
             let event = event.strip_suffix(b":").map_or(&b""[..], |name| name.trim_end_with(|c| c == ':'));
             prop_assert_eq!((header.period, header.event), (period, event.as_bstr()), "{}", what);
+        }
+    }
+
+    #[test]
+    fn the_thread_and_the_time_may_be_missing() {
+        for (line, comm, tid, period, event) in [
+            ("java", "java", None, None, ""),
+            ("my app    2004008 ", "my app", None, Some(2004008), ""),
+            ("   2004008 ", "", None, Some(2004008), ""),
+            ("   2004008 cpu-clock:u: ", "", None, Some(2004008), "cpu-clock:u"),
+            ("cpu-clock: ", "", None, None, "cpu-clock"),
+            ("java cycles: ", "java", None, None, "cycles"),
+            ("123/456 ", "", Some(456), None, ""),
+            ("  456    2004008 ", "", Some(456), Some(2004008), ""),
+        ] {
+            assert_eq!(Header::parse(line.as_bytes()), None, "{line:?}");
+            let header = Header::bare(line.as_bytes()).unwrap();
+            assert_eq!((header.comm, header.tid), (comm.into(), tid), "{line:?}");
+            assert_eq!((header.period, header.event), (period, event.into()), "{line:?}");
+        }
+        for odd in ["", " ", "a name of more than 15 bytes", "\tjava"] {
+            assert_eq!(Header::bare(odd.as_bytes()), None, "{odd:?}");
         }
     }
 
@@ -373,6 +444,13 @@ mod tests {
         );
         let header = Header::parse(b"p 10557  1925.671328:   10309278 ").unwrap();
         assert_eq!((header.period, header.event), (Some(10309278), "".into()));
+        let header = Header::parse(b"1925.671328:   10309278 cpu-clock: ").unwrap();
+        assert_eq!(
+            (header.comm, header.period, header.event),
+            ("".into(), Some(10309278), "cpu-clock".into())
+        );
+        let header = Header::parse(b"my app  1925.671328: ").unwrap();
+        assert_eq!((header.comm, header.is_sure()), ("my app".into(), false));
         for who in ["p 10557 U", "p 10557 [001] KSp"] {
             let line = format!("{who}   1925.671328:   10309278 cpu-clock: ");
             let header = Header::parse(line.as_bytes()).unwrap();
@@ -387,6 +465,7 @@ mod tests {
         assert_eq!((header.period, header.event), (Some(1000000), "task-clock:u".into()));
         for odd in [
             "",
+            "my app    2004008 ",
             "java",
             "what is this",
             "x 1.5: y",

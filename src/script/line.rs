@@ -81,7 +81,7 @@ pub fn split_bare(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Whether a line may be the name of a thread and nothing else. The kernel keeps 15 bytes of it.
-pub(crate) fn is_comm(line: &[u8]) -> bool {
+pub(super) fn is_comm(line: &[u8]) -> bool {
     let name = line.trim_ascii();
     let is_text = name.iter().all(|byte| !byte.is_ascii_control());
     !line.starts_with(b"\t") && (1..=15).contains(&name.len()) && is_text

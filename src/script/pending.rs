@@ -12,6 +12,8 @@ pub(super) struct Pending {
     /// There is a frame on its first line. If others follow, this one is the address that it
     /// accessed.
     pub(super) single: bool,
+    /// [`Header::is_sure`]
+    is_sure: bool,
     comm: Vec<u8>,
     event: Vec<u8>,
     numbers: Sample<'static>,
@@ -26,6 +28,7 @@ impl Pending {
     pub(super) fn start(&mut self, header: &Header<'_>) {
         self.open = true;
         self.single = false;
+        self.is_sure = header.is_sure();
         self.stack.clear();
         self.places.clear();
         self.text.clear();
@@ -37,9 +40,9 @@ impl Pending {
         self.numbers = Sample { pid, tid, cpu, time, period, ..Sample::default() };
     }
 
-    /// Whether the first line may not be that of a sample, because it has no time, event or frame.
+    /// Whether the first line may not be that of a sample, because nothing proves it.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.stack.is_empty() && self.event.is_empty() && self.numbers.time.is_none()
+        self.stack.is_empty() && !self.is_sure
     }
 
     /// Drops the frame on the first line, because the stack follows.

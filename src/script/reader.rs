@@ -50,19 +50,18 @@ enum Begins {
     Header,
     /// With a frame, so the thread is unknown: `perf script -F ip,sym`.
     Frame,
-    /// With a line that has only the thread's name: `perf script -F comm,ip,sym`.
-    Comm,
+    /// With a line that has neither a thread nor a time: `perf script -F comm,ip,sym`.
+    Bare,
 }
 
 impl Begins {
     /// How samples begin in a text whose first line is `line`, which is not a header.
     fn of(line: &[u8]) -> Begins {
-        if is_frame(line) {
-            Begins::Frame
-        } else if line::is_comm(line) {
-            Begins::Comm
-        } else {
-            Begins::Header
+        match Header::bare(line) {
+            Some(header) if header.period.is_some() => Begins::Bare,
+            _ if is_frame(line) => Begins::Frame,
+            Some(_) => Begins::Bare,
+            None => Begins::Header,
         }
     }
 }
@@ -199,9 +198,11 @@ impl Reader {
             None if begins == Begins::Frame && at_start && is_frame(line) => {
                 self.open_nameless(at, to)
             }
-            None if begins == Begins::Comm && at_start && line::is_comm(line) => {
-                let comm = line.trim_ascii().as_bstr();
-                self.open_sample(Header { comm, ..Header::default() }, at, to)
+            None if begins == Begins::Bare
+                && at_start
+                && let Some(header) = Header::bare(line) =>
+            {
+                self.open_sample(header, at, to)
             }
             None => {
                 to.tally.odd(line);
@@ -253,7 +254,7 @@ impl Reader {
     fn open_sample(&mut self, header: Header<'_>, at: Range<usize>, to: &mut To<'_>) -> Result<()> {
         self.end_sample(at.start, to)?;
         self.start_sample(&header, at.start);
-        if header.time.is_none() && header.event.is_empty() {
+        if !header.is_sure() {
             self.doubtful.extend_from_slice(&to.chunk[at]);
         }
         // `cycles:u: ffffffff9aa3c8de [unknown] ([unknown])`: perf prints a sample's only frame on

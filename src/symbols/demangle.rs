@@ -153,7 +153,21 @@ fn cpp(symbol: &[u8]) -> Option<String> {
     // Without parameters, `f() const` still keeps its qualifier in a local function.
     out.0.truncate(out.0.strip_suffix(" const").unwrap_or(&out.0).len());
     // An empty pack of template arguments leaves its comma: `AnalysisManager<Module, >`.
-    Some(out.0.replace(", >", ">")).filter(|out| !out.is_empty())
+    let name = literal_operators(out.0.replace(", >", ">"));
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// The parser turns `operator"" _km` into `operator_km::operator ""`.
+fn literal_operators(mut name: String) -> String {
+    const MARK: &str = "::operator \"\"";
+    while let Some(end) = name.find(MARK) {
+        let is_word = |c: char| c == '_' || c.is_alphanumeric();
+        let start = name[..end].trim_end_matches(is_word).len();
+        let Some(suffix) = name[start..end].strip_prefix("operator") else { break };
+        let operator = format!("operator\"\" {suffix}");
+        name.replace_range(start..end + MARK.len(), &operator);
+    }
+    name
 }
 
 /// Text that refuses to grow beyond [`LONGEST_OUTPUT`].
@@ -194,6 +208,9 @@ mod tests {
             ("_Z4workIlET_S0_.isra.0", "work<long>"),
             ("_Z4workIlET_S0_.constprop.0.cold", "work<long>"),
             ("_ZNK2ns1A2goEi", "ns::A::go"),
+            ("_Zli3_kme", "operator\"\" _km"),
+            ("_ZN2nsli2_sEPKcm", "ns::operator\"\" _s"),
+            ("_ZN2nsli2_tIJLc49ELc50EEEEiv", "ns::operator\"\" _t<(char)49, (char)50>"),
             ("_ZN12_GLOBAL__N_14anonEl", "(anonymous namespace)::anon"),
             (
                 "_ZN4llvm11PassManagerINS_6ModuleENS_15AnalysisManagerIS1_JEEEJEE3runEv",

@@ -98,7 +98,8 @@ fn most_frequent(text: &[u8]) -> Option<Vec<u8>> {
         if let (None, Some(parts)) = (&open, HEADER.captures(line)) {
             open = Some((base(&parts["event"]).to_vec(), 0));
         } else if let (Some((_, frames)), true) = (&mut open, FRAME.is_match(line)) {
-            *frames += 1;
+            // An inlined function is no caller.
+            *frames += usize::from(!line.ends_with_str(" (inlined)"));
         } else if let (Some((event, frames)), true) = (open.clone(), line.is_empty()) {
             open = None;
             match events.iter_mut().find(|(known, ..)| *known == event) {

@@ -52,13 +52,14 @@ pub(crate) fn read(
             }
             count += close(&mut open, frames, sink);
         }
-        let with_frame = header.is_none() && begins_with_frame(line);
-        let with_comm = header.is_none() && !with_frame && is_comm(line);
-        let (by_frame, by_comm) = *begins.get_or_insert((with_frame, with_comm));
+        let bare = Header::bare(line).filter(|_| header.is_none());
+        let has_period = bare.is_some_and(|bare| bare.period.is_some());
+        let with_frame = header.is_none() && begins_with_frame(line) && !has_period;
+        let (by_frame, by_bare) =
+            *begins.get_or_insert((with_frame, !with_frame && bare.is_some()));
         let is_first = std::mem::take(&mut at_start);
         let may_be_nameless = is_first && by_frame;
-        if header.is_none() && is_first && by_comm && is_comm(line) {
-            let header = Header { comm: line.trim_ascii().into(), ..Header::default() };
+        if let Some(header) = bare.filter(|_| is_first && by_bare) {
             open = Some(Open { header, stack: Vec::new(), single: false });
             continue;
         }
@@ -89,15 +90,6 @@ pub(crate) fn read(
         open = Some(Open { header, stack: only.into_iter().collect(), single });
     }
     count + close(&mut open, frames, sink)
-}
-
-/// A name of a thread, which has at most 15 bytes.
-fn is_comm(line: &[u8]) -> bool {
-    let name = line.trim_ascii();
-    line[0] != b'\t'
-        && !name.is_empty()
-        && name.len() < 16
-        && !name.iter().any(u8::is_ascii_control)
 }
 
 fn begins_with_frame(line: &[u8]) -> bool {
@@ -145,7 +137,7 @@ fn put(
 
 fn close(open: &mut Option<Open<'_>>, frames: &mut FrameTable, sink: &mut impl SampleSink) -> u64 {
     let Some(Open { header, stack, .. }) = open.take() else { return 0 };
-    if stack.is_empty() && header.event.is_empty() && header.time.is_none() {
+    if stack.is_empty() && !header.is_sure() {
         return 0;
     }
     let Header { comm, pid, tid, cpu, time, period, event, .. } = header;

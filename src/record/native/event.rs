@@ -146,6 +146,9 @@ impl Event {
             What { kind: CACHE, config, ..What::default() }
         } else if let Some(config) = base.strip_prefix('r').and_then(hex) {
             What { kind: RAW, config, ..What::default() }
+        } else if base.starts_with("mem:") {
+            // A breakpoint.
+            return Err(NeedsPerf::UnknownEvent(name.into()));
         } else if let Some((system, point)) = base.split_once(':') {
             let id = tracepoint(system, point, sys).ok_or_else(|| {
                 let is_mounted = TRACING.iter().any(|root| sys.join(root).join("events").is_dir());
@@ -322,6 +325,8 @@ mod tests {
         let problem = |name, sys| Event::parse(name, sys).unwrap_err();
         let nothing = NeedsPerf::NoTracepoint("sched:nothing".into());
         assert_eq!(problem("sched:nothing", sys.path()), nothing);
+        let breakpoint = NeedsPerf::UnknownEvent("mem:0x1000:w".into());
+        assert_eq!(problem("mem:0x1000:w", sys.path()), breakpoint);
         let nowhere = NeedsPerf::NoTracefs("sched:sched_switch".into());
         assert_eq!(problem("sched:sched_switch", Path::new("/nowhere")), nowhere);
     }

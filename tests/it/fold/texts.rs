@@ -69,6 +69,28 @@ fn frames_without_a_first_line_are_of_an_unknown_thread() {
     assert_eq!(fold(flat), "[unknown];f 2\n[unknown];g 1\n");
 }
 
+/// A field of the first line is no thread, and each sample has another time.
+#[test]
+fn first_lines_may_lack_the_thread_or_the_time() {
+    let fold = |first: &str| {
+        let text = format!("{first} \n{FRAMES}\n").repeat(2).replacen("1629.8", "1629.7", 1);
+        let outcome = Dir::new().cmd("fg-fold").args(["--strict"]).stdin(&*text).run().success();
+        outcome.stdout.to_string()
+    };
+    for (first, folded) in [
+        ("1629.855127:", "[unknown];main;hot 2\n"),
+        ("mt 1629.855127:", "mt;main;hot 2\n"),
+        ("1629.855127:    2004008 cpu-clock:", "# unit: ns 0\n[unknown];main;hot 4008016\n"),
+        ("   2004008", "[unknown];main;hot 4008016\n"),
+        ("mt    2004008", "mt;main;hot 4008016\n"),
+        ("   2004008 cpu-clock:", "# unit: ns 0\n[unknown];main;hot 4008016\n"),
+        ("mt cycles:", "mt;main;hot 2\n"),
+        ("17163/17163", "[unknown];main;hot 2\n"),
+    ] {
+        assert_eq!(fold(first), folded, "{first}");
+    }
+}
+
 #[test]
 fn other_records_and_messages_are_no_samples() {
     let sample = format!("app 100 1.0:  7 cycles: \n{FRAMES}");
