@@ -199,6 +199,13 @@ impl Program for FoldArgs {
 impl FoldArgs {
     /// Folds all inputs into `next`.
     fn fold_into<S: FoldedSink>(&self, next: S) -> anyhow::Result<(S, Tally)> {
+        let files = match &self.files_from {
+            Some(list) => listed(list, self.allow_empty)?,
+            None => self.files.clone(),
+        };
+        if self.files_from.is_some() && files.is_empty() {
+            return Ok((next, Tally::default()));
+        }
         let config = self.input_config();
         let labels = Labels::new(
             self.label.iter().map(|label| label.as_str().into()).collect(),
@@ -208,10 +215,6 @@ impl FoldArgs {
         let merge = Merge::new(labels).parallel(config.threads > 1);
         let bound = Bound::new(self.min_weight, merge);
         let folding = fold::Config { allow_empty: self.allow_empty, ..self.fold_config() };
-        let files = match &self.files_from {
-            Some(list) => listed(list)?,
-            None => self.files.clone(),
-        };
         let folded = fold_inputs(Self::NAME, self.quiet, &files, &config, folding, bound)?;
         Ok((folded.sink.into_next().into_next().into_next(), folded.tally))
     }
@@ -225,14 +228,17 @@ impl FoldArgs {
 
 /// The paths in `list`. If there is a zero byte, each path ends in one, as `find -print0` writes
 /// them.
-fn listed(list: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn listed(list: &Path, allow_empty: bool) -> anyhow::Result<Vec<PathBuf>> {
     let Input { name, mut reader, .. } = Input::open(list)?;
     let mut text = Vec::new();
     reader.read_to_end(&mut text).with_context(|| format!("cannot read {name}"))?;
     let end = if text.contains(&0) { b'\0' } else { b'\n' };
     let paths = text.split(|&byte| byte == end).filter(|path| !path.is_empty());
-    let paths: Vec<PathBuf> = paths.map(|path| path.to_path_lossy().into_owned()).collect();
-    anyhow::ensure!(!paths.is_empty(), "{name} lists no files");
+    let path = |path: &[u8]| {
+        path.to_path().map(Path::to_owned).with_context(|| format!("{name} is not UTF-8"))
+    };
+    let paths: Vec<PathBuf> = paths.map(path).collect::<anyhow::Result<_>>()?;
+    anyhow::ensure!(allow_empty || !paths.is_empty(), "{name} lists no files");
     Ok(paths)
 }
 

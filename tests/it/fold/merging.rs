@@ -64,7 +64,21 @@ fn files_are_listed_by_lines_or_zeros() {
     assert_eq!(fold("a b\0c\nd\0").success().stdout, "a 3\n");
     fold("a b\nmissing\n").code(1).says("cannot read missing");
     fold("\n").code(1).says("standard input lists no files");
+    dir.write("none", "");
+    let none = dir.cmd("fg-fold").args(["--allow-empty", "--files-from", "none"]).stdin("a 1\n");
+    assert_eq!(none.run().success().stdout, "");
     dir.cmd("fg-fold").args(["--files-from", "x", "y"]).run().code(2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listed_name_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = Dir::new();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    std::fs::write(dir.path("").join(name), "a 1\n").unwrap();
+    let list = dir.cmd("fg-fold").args(["--files-from", "-"]).stdin(b"caf\xe9\n");
+    assert_eq!(list.run().success().stdout, "a 1\n");
 }
 
 #[test]
