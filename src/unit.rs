@@ -76,9 +76,15 @@ impl Unit {
     /// The line that names the unit of stacks with these `weights`, if a reader could not guess it.
     ///
     /// Its numbers promise that all stacks have as many. If they have not, the line is without:
-    /// `# unit: ns`, then `a 1`, `b 2 3`.
+    /// `# unit: ns`, then `a 1`, `b 2 3`. If a name could be taken for one with another number, the
+    /// line is there for the promise, even if the unit is unknown: `# unit:  0`, then `GC 9 1`.
     pub(crate) fn line(&self, weights: Weights) -> Option<Vec<u8>> {
-        let unit = self.known().filter(|unit| *unit != SAMPLES)?;
+        let is_doubtful = weights.has_numbers_in_names && !weights.some_have_two;
+        let unit = match self.known() {
+            Some(unit) if is_doubtful || unit != SAMPLES => unit,
+            None if is_doubtful => b"".as_bstr(),
+            _ => return None,
+        };
         Some(match weights {
             _ if self.of_differential => line_of_differential(unit),
             Weights { some_have_two: false, .. } => line(unit),
@@ -93,11 +99,15 @@ impl Unit {
 pub(crate) struct Weights {
     some_have_one: bool,
     some_have_two: bool,
+    /// Whether the last name of a stack ends in a number: `GC Thread 9`.
+    pub(crate) has_numbers_in_names: bool,
 }
 
 impl Weights {
-    pub(crate) const ONE: Weights = Weights { some_have_one: true, some_have_two: false };
-    pub(crate) const TWO: Weights = Weights { some_have_one: false, some_have_two: true };
+    pub(crate) const ONE: Weights =
+        Weights { some_have_one: true, some_have_two: false, has_numbers_in_names: false };
+    pub(crate) const TWO: Weights =
+        Weights { some_have_one: false, some_have_two: true, has_numbers_in_names: false };
 
     pub(crate) fn note(&mut self, folded: &Folded<'_>) {
         self.some_have_two |= folded.after.is_some();

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::ranks::Ranks;
 use super::sums::{Sums, Weight};
 use crate::error::Result;
-use crate::folded::{Folded, FoldedSink};
+use crate::folded::{self, Folded, FoldedSink};
 use crate::sample::FrameTable;
 use crate::tally::{Loss, Tally};
 use crate::unit::{Unit, Weights};
@@ -77,11 +77,12 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
     }
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        let mut stacks = std::mem::take(&mut self.stacks);
+        stacks.close();
+        self.weights.has_numbers_in_names = has_numbers_in_names(frames, &stacks);
         if let Some(line) = self.unit.line(self.weights) {
             self.next.text(&line)?;
         }
-        let mut stacks = std::mem::take(&mut self.stacks);
-        stacks.close();
         let sorted = Ranks::new(frames, &stacks, self.parallel).sorted(&stacks, self.parallel);
         let mut rest = &sorted[..];
         let mut full = 0;
@@ -107,6 +108,15 @@ impl<S: FoldedSink> FoldedSink for Merge<S> {
         tally.lose(Loss::Overflow, full, 0);
         self.next.finish(frames, tally)
     }
+}
+
+/// Whether the last name of a stack could be taken for a shorter one and a weight.
+fn has_numbers_in_names(frames: &FrameTable, stacks: &Sums) -> bool {
+    let mut is_known = vec![false; frames.len()];
+    (0..stacks.len()).filter_map(|id| stacks.get(id).0.last()).any(|leaf| {
+        let is_known = std::mem::replace(&mut is_known[leaf.index()], true);
+        !is_known && folded::ends_in_weight(frames.symbol(*leaf))
+    })
 }
 
 /// How many of `sorted` make a piece. Equal stacks are in one piece.
@@ -147,7 +157,7 @@ fn summed<'a>(sorted: &[u32], stacks: &'a Sums) -> Vec<Folded<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folded::{self, Writer};
+    use crate::folded::Writer;
     use crate::render::{self, Renderer};
     use bstr::ByteSlice;
     use proptest::prelude::*;

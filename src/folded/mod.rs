@@ -256,6 +256,12 @@ pub(crate) fn begins_comment(text: &[u8]) -> bool {
     text.strip_prefix(b"#").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
 }
 
+/// Whether a name, in front of a weight, could be taken for a shorter name and a first weight.
+pub(crate) fn ends_in_weight(name: &[u8]) -> bool {
+    name.last().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && split_weight(name).is_some()
+}
+
 /// Whether a line is a comment or blank.
 pub(crate) fn is_comment(line: &[u8]) -> bool {
     line.starts_with(b"#") || line.trim_ascii().is_empty()
@@ -395,6 +401,11 @@ mod tests {
         // Without numbers in the unit, each line tells. What is read again is the same.
         let mixed = "# unit: ns\nGC Thread 0 12\nf 5\n";
         assert_eq!(written(mixed), (mixed.to_owned(), 5));
+        // Such names get the line even if the unit could be guessed, or is unknown.
+        for unit in ["# unit: samples 0", "# unit:  0"] {
+            let named = format!("{unit}\nGC Thread 0 12\n");
+            assert_eq!(written(&named), (named.clone(), 12));
+        }
         assert_eq!(written("# unit: ns\nf 5\n").0, "# unit: ns 0\nf 5\n");
         assert_eq!(written("# unit: ns\nf 5 6\n").0, "# unit: ns 0 0\nf 5 6\n");
     }
