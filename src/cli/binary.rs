@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use super::{Done, Failure, Program, io, man};
+use super::{Done, Failure, Program, completions, io, man};
 use crate::error::Error;
 
 /// Runs a program.
@@ -122,26 +122,15 @@ fn is_interrupted(error: &anyhow::Error) -> bool {
 
 /// Writes the man page (`man`) or the completions of a shell (`bash`, `zsh`, …) to stdout.
 pub(crate) fn generate<P: Program>(what: &str) -> anyhow::Result<()> {
-    let command = P::shaped();
-    let mut text = Vec::new();
-    if what == "man" {
-        text = man::page(command, P::NAME)?;
+    let text = if what == "man" {
+        man::page(P::shaped(), P::NAME)?
     } else {
-        let shell: clap_complete::Shell = what.parse().map_err(|_| {
+        completions::of::<P>(what.parse().map_err(|_| {
             Failure::Usage(format!(
                 "cannot generate {what:?}: choose man, bash, zsh, fish, elvish or powershell"
             ))
-        })?;
-        // Shells would offer hidden options too. clap adds the help and the version again.
-        let own = |arg: &&clap::Arg| !["help", "version"].contains(&arg.get_id().as_str());
-        let offered = command.get_arguments().filter(|arg| !arg.is_hide_set());
-        let offered = offered.filter(own).cloned();
-        let version = env!("CARGO_PKG_VERSION");
-        let mut offered = clap::Command::new(P::NAME).version(version).args(offered);
-        clap_complete::generate(shell, &mut offered, P::NAME, &mut text);
-        let more = P::more_completions(shell, &String::from_utf8_lossy(&text));
-        text.extend_from_slice(more.as_bytes());
-    }
+        })?)
+    };
     let mut output = io::Output::create(None)?;
     output.write_all(&text)?;
     output.commit()

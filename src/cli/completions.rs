@@ -1,6 +1,25 @@
-//! Completions of `cargo flamegraph`, as it is typed, beside those of `cargo-flamegraph`.
+//! Completions of every program, and those of `cargo flamegraph` as it is typed, beside those of
+//! `cargo-flamegraph`.
 
+use clap::Command;
 use clap_complete::Shell;
+
+use super::Program;
+
+/// The completions of a program.
+pub(super) fn of<P: Program>(shell: Shell) -> Vec<u8> {
+    let command = P::shaped();
+    // Shells would offer hidden options too. clap adds the help and the version again.
+    let own = |arg: &&clap::Arg| !["help", "version"].contains(&arg.get_id().as_str());
+    let offered = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let offered = offered.filter(own).cloned();
+    let mut offered = Command::new(P::NAME).version(env!("CARGO_PKG_VERSION")).args(offered);
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut offered, P::NAME, &mut text);
+    let more = P::more_completions(shell, &String::from_utf8_lossy(&text));
+    text.extend_from_slice(more.as_bytes());
+    text
+}
 
 /// Wraps the completions of cargo, which know no other subcommands.
 const BASH: &str = r#"

@@ -11,7 +11,7 @@ use super::io::{self, Input, Output, report};
 use super::logger;
 use super::program::{Done, Failure, Program};
 use super::progress::Shown;
-use super::script::RecordingArgs;
+use super::script::ReadingArgs;
 use super::strict::StrictArgs;
 use crate::diff::{Config, Differ, Mover, Movers, Scale};
 use crate::error::Error;
@@ -91,7 +91,7 @@ pub struct DiffArgs {
 
     /// How perf.data is read.
     #[command(flatten)]
-    pub(crate) recording: RecordingArgs,
+    pub(crate) reading: ReadingArgs,
 
     /// Write to FILE, which is replaced only once the output is complete [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -152,7 +152,7 @@ impl DiffArgs {
         let progress = Arc::default();
         let _shown = Shown::start(Self::NAME, &name, &progress, !self.quiet);
         let input = input::Input { name: name.clone(), reader, path, progress };
-        let config = input::Config { script: self.recording.config(), ..Default::default() };
+        let config = input::Config { script: self.reading.config(), ..Default::default() };
         let folding = fold::Config { no_unit: self.no_unit, ..fold::Config::default() };
         let mut folder = Folder::new(folding, name, differ.part());
         let mut mine = Tally::default();

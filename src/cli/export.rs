@@ -9,7 +9,7 @@ use super::folding::{FoldedInputs, FoldingArgs, feed_inputs, fold_inputs, label,
 use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Failure, Program};
-use super::script::RecordingArgs;
+use super::script::ReadingArgs;
 use super::strict::StrictArgs;
 use crate::export::{Export, Format};
 use crate::fold::Merge;
@@ -56,7 +56,7 @@ pub struct ExportArgs {
     folding: FoldingArgs,
 
     #[command(flatten)]
-    recording: RecordingArgs,
+    reading: ReadingArgs,
 
     /// Write to FILE, which is replaced only once the output is complete [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -128,7 +128,7 @@ impl ExportArgs {
 
     fn config(&self) -> input::Config {
         input::Config {
-            script: self.recording.config(),
+            script: self.reading.config(),
             threads: input::threads(),
             ..input::Config::default()
         }

@@ -7,9 +7,9 @@ use std::str::FromStr;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
+use super::filter_args::Rules;
 use super::io::{Input, Output, report};
 use super::program::{Done, Program};
-use super::rules::Rules;
 use super::strict::StrictArgs;
 use crate::error::Error;
 use crate::filter::{Config, FoldedFilter, Heaviest, SampleFilter, Weights};

@@ -13,9 +13,9 @@ use super::folding::{FoldingArgs, fold_inputs, label, write_report};
 use super::io::{Input, Output, report};
 use super::logger;
 use super::program::{Done, Program};
-use super::script::RecordingArgs;
+use super::script::ReadingArgs;
 use super::strict::StrictArgs;
-use crate::fold::parts::Parts;
+use crate::fold::split_files::Parts;
 use crate::fold::{self, Bound, Labels, Merge};
 use crate::folded::{FoldedSink, Minimum, Writer};
 use crate::input::{self, Format};
@@ -108,7 +108,7 @@ pub struct FoldArgs {
     format: Option<String>,
 
     #[command(flatten)]
-    recording: RecordingArgs,
+    reading: ReadingArgs,
 
     /// Write to FILE [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -162,7 +162,7 @@ impl FoldArgs {
         input::Config {
             format: self.format.as_ref().and_then(named),
             lenient: false,
-            script: script::Config { addresses: self.addrs, ..self.recording.config() },
+            script: script::Config { addresses: self.addrs, ..self.reading.config() },
             inferno: self.inferno_compat,
             allow_empty: self.allow_empty,
             threads: self.threads(),

@@ -11,6 +11,7 @@ use clap::{ArgAction, Args};
 
 use super::binary::is_closed_pipe;
 use super::failed::{self, Failed};
+use super::filter_args::PresetArg;
 use super::folding::{FoldingArgs, write_report};
 use super::io::{Input, Output, report, say, say_more, terminal_width};
 use super::live::{self, Drawn, Live};
@@ -19,8 +20,7 @@ use super::program::{Done, Failure};
 use super::progress::Shown;
 use super::record::{RecordOptions, teller};
 use super::render::{GraphArgs, format_of, usage};
-use super::rules::PresetArg;
-use super::script::RecordingArgs;
+use super::script::ReadingArgs;
 use super::signals;
 use super::strict::StrictArgs;
 use super::stripped;
@@ -62,7 +62,7 @@ pub(crate) struct GraphOptions {
     live: bool,
 
     #[command(flatten)]
-    recording: RecordingArgs,
+    reading: ReadingArgs,
 
     /// Also write the recording to FILE
     #[arg(long, value_name = "FILE")]
@@ -155,7 +155,7 @@ impl GraphOptions {
         self.keep(&self.targets()?)?;
         let post_process = self.post_process_words()?;
         self.clone().pipeline(post_process)?;
-        record.backend = self.recording.backend;
+        record.backend = self.reading.backend;
         if cfg!(target_os = "linux") && record.custom.is_none() {
             // Records something short. With --root, this is when sudo asks for the password.
             (record.delay, record.duration) = (None, None);
@@ -232,7 +232,7 @@ impl GraphOptions {
         logger::install(name, quiet, 0);
         let post_process = self.post_process_words()?;
         let mut record = self.record.config()?;
-        (record.backend, record.quiet) = (self.recording.backend, quiet);
+        (record.backend, record.quiet) = (self.reading.backend, quiet);
         // Open the outputs first, so that a recording is not lost because an output cannot be
         // written.
         let targets = self.targets()?;
@@ -412,7 +412,7 @@ impl GraphOptions {
         }
         Ok(pipeline::Config {
             input: input::Config {
-                script: self.recording.config(),
+                script: self.reading.config(),
                 threads: input::threads(),
                 ..input::Config::default()
             },

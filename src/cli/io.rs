@@ -14,7 +14,7 @@ use tempfile::TempPath;
 use super::pack::Packed;
 use super::program::Failure;
 use super::{progress, signals};
-use crate::input::decode;
+use crate::input::unpack;
 
 /// Prints a message on stderr, as `name: message`.
 pub(crate) fn say(name: &str, message: Arguments<'_>) {
@@ -75,7 +75,7 @@ impl Input {
             // A plain file can still be mapped, split and read twice.
             let mut start = [0; 6];
             let read = read_at_start(file, &mut start);
-            let is_plain = read.is_ok_and(|read| !decode::is_coded(&start[..read]));
+            let is_plain = read.is_ok_and(|read| !unpack::is_coded(&start[..read]));
             if is_plain {
                 return Ok(self);
             }
@@ -83,7 +83,7 @@ impl Input {
             // A directory of parts.
             return Ok(self);
         }
-        let (reader, is_other) = decode::plain(&self.name, self.reader)?;
+        let (reader, is_other) = unpack::plain(&self.name, self.reader)?;
         self.reader = reader;
         if is_other {
             self.file = None;

@@ -37,7 +37,7 @@ constant for text. A perf.data file on standard input is first copied to a tempo
 )]
 pub struct ScriptArgs {
     #[command(flatten)]
-    recording: RecordingArgs,
+    reading: ReadingArgs,
 
     /// Write what the recording says about itself first, as comments
     #[arg(long)]
@@ -68,7 +68,7 @@ pub struct ScriptArgs {
 
 /// How recordings become text.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct RecordingArgs {
+pub(crate) struct ReadingArgs {
     /// Omit inlined frames of perf.data
     #[arg(long)]
     no_inline: bool,
@@ -117,7 +117,7 @@ impl ValueEnum for Backend {
     }
 }
 
-impl RecordingArgs {
+impl ReadingArgs {
     pub(crate) fn config(&self) -> script::Config {
         let mut symbols = symbols::Config {
             symfs: self.symfs.clone(),
@@ -142,7 +142,7 @@ impl Program for ScriptArgs {
 
     fn run(self) -> anyhow::Result<Done> {
         logger::install(Self::NAME, self.quiet, 0);
-        let mut config = self.recording.config();
+        let mut config = self.reading.config();
         (config.pids, config.header) = (self.select.asks_for_pids(), self.header);
         let select = self.select.config()?;
         let path = self.input.or(self.file);
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn no_flags_mean_the_default() {
         let config = |args: &[&str]| {
-            ScriptArgs::parse_from([&["fg-script"], args].concat()).recording.config()
+            ScriptArgs::parse_from([&["fg-script"], args].concat()).reading.config()
         };
         assert_eq!(config(&[]), script::Config::default());
         assert!(config(&["--no-inline"]).no_inline);

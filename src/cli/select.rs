@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use clap::Args;
 use regex::bytes::Regex;
 
-use super::rules::{cpus, some, time};
+use super::filter_args::{cpus, some, time};
 use crate::error::Error;
 use crate::filter::{Config, Pattern, Predicate};
 

@@ -10,7 +10,7 @@ use super::folding::{FoldedInputs, FoldingArgs, fold_inputs, write_report};
 use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Failure, Program};
-use super::script::RecordingArgs;
+use super::script::ReadingArgs;
 use super::strict::StrictArgs;
 use crate::fold::{self};
 use crate::input::{self};
@@ -80,7 +80,7 @@ pub struct TopArgs {
     folding: FoldingArgs,
 
     #[command(flatten)]
-    recording: RecordingArgs,
+    reading: ReadingArgs,
 
     /// Write to FILE, which is replaced only once the output is complete [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -165,7 +165,7 @@ impl TopArgs {
         }
         folding.modules = matches!(self.by, ByWhat::Module);
         let config = input::Config {
-            script: self.recording.config(),
+            script: self.reading.config(),
             threads: input::threads(),
             ..input::Config::default()
         };

@@ -6,7 +6,7 @@ use bstr::BString;
 use rayon::prelude::*;
 
 use super::event::{EventFilter, Turn};
-use super::names::FrameNames;
+use super::frame_names::FrameNames;
 use super::quality::Quality;
 use super::root::{Roots, is_java};
 use super::stage::{SoFar, Stage};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! source ─Sample─▶ Folder ─Folded, each stack once─▶ Merge ─Folded, sorted─▶ writer, renderer
-//!                   │ names::FrameNames: one name per distinct frame
+//!                   │ frame_names::FrameNames: one name per distinct frame
 //!                   └ sums::Sums: weights by stack, compared as integers
 //! folded text ─Folded─▶ Merge
 //!
@@ -15,21 +15,21 @@ mod arguments;
 mod bound;
 mod event;
 mod folder;
+mod frame_names;
 mod labels;
 mod lanes;
 mod merge;
 #[doc(hidden)] // For the slow twin of the folder, in the tests.
 pub mod name;
-mod names;
 mod order;
-pub(crate) mod parts;
-mod portions;
 mod quality;
 mod ranks;
 mod root;
+pub(crate) mod split_files;
 mod stage;
 mod sums;
 mod threads;
+mod workers;
 
 use bstr::BString;
 
@@ -40,11 +40,11 @@ pub use folder::Folder;
 pub use labels::Labels;
 pub use lanes::Lanes;
 pub use merge::Merge;
-pub(crate) use portions::{Worker, fold_all};
 pub(crate) use root::{is_java, thread_name};
 pub(crate) use stage::SoFar;
 pub use stage::Stage;
 pub(crate) use threads::{Piece, Thread, Threads};
+pub(crate) use workers::{Worker, fold_all};
 
 /// How samples are folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

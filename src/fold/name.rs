@@ -1,4 +1,4 @@
-//! The names of frames in folded text.
+//! The rules by which a frame gets its name in folded text.
 //!
 //! The names are those of inferno-collapse-perf, so that graphs stay comparable, except where
 //! inferno is wrong:

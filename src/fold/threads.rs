@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 
 use super::Config;
 use super::event::{EventFilter, Turn};
-use super::names::FrameNames;
+use super::frame_names::FrameNames;
 use super::quality::Quality;
 use super::root::{is_java, thread_name};
 use crate::error::{Error, Result};

@@ -3,8 +3,8 @@
 use bstr::ByteSlice;
 
 use super::foreign::Foreign;
+use super::mistaken::{self, Mistaken};
 use super::start::{TELLING, telling_lines};
-use super::stranger::{self, Stranger};
 use super::{
     async_profiler, austin, bpftrace, chrome, dump, firefox, inferno, pprof, speedscope, v8,
 };
@@ -100,7 +100,7 @@ impl Format {
         if graph::is_picture(start) {
             return Some(Format::Svg);
         }
-        if Stranger::of(start).is_some() {
+        if Mistaken::of(start).is_some() {
             return None;
         }
         BY_INFERNO
@@ -131,8 +131,8 @@ impl Format {
     /// The error of an input called `name` that starts with `start` and has none of the `expected`
     /// formats, a phrase.
     pub(crate) fn unknown(name: &str, start: &[u8], expected: &str) -> Error {
-        match Stranger::of(start) {
-            Some(stranger) if !perf_data::sniff(start) => stranger.refuse(name),
+        match Mistaken::of(start) {
+            Some(mistaken) if !perf_data::sniff(start) => mistaken.refuse(name),
             _ => Error::Format { input: name.into(), expected: expected.into() },
         }
     }
@@ -141,7 +141,7 @@ impl Format {
 /// Whether there is the first line of a sample, with its time or with a frame behind it. Odd lines
 /// may come first.
 fn is_script(text: &[u8]) -> bool {
-    if stranger::passes_for_script(text) {
+    if mistaken::passes_for_script(text) {
         return false;
     }
     let mut lines = telling_lines(text).peekable();
@@ -204,7 +204,7 @@ fn is_half_folded(text: &[u8]) -> bool {
 /// Whether an input that starts with `start` may be folded text: one line is a stack, or all lines
 /// are comments.
 pub(crate) fn may_be_folded(start: &[u8]) -> bool {
-    Stranger::of(start).is_none() && has_stack(start)
+    Mistaken::of(start).is_none() && has_stack(start)
 }
 
 fn has_stack(start: &[u8]) -> bool {

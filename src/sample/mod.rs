@@ -6,14 +6,14 @@
 //! samples. A stage that renames a frame interns the new one and pushes its id.
 
 mod frame_table;
-mod start;
+mod thread_start;
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use bstr::{BStr, ByteSlice};
 pub use frame_table::FrameTable;
-pub(crate) use start::{is_called_by_start, is_start};
+pub(crate) use thread_start::{is_called_by_start, is_start};
 
 use crate::error::Result;
 use crate::tally::Tally;

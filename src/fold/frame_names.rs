@@ -1,4 +1,4 @@
-//! The names that frames have in folded stacks, made once.
+//! The names of all frames of a table, each made once by the rules of `name.rs`.
 
 use std::ops::Range;
 

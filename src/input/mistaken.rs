@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// A kind of file that no stage reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stranger {
+pub(crate) struct Mistaken {
     /// As a phrase: `a profile of callgrind`.
     what: &'static str,
     remedy: &'static str,
@@ -15,124 +15,124 @@ pub(crate) struct Stranger {
 /// Recognises a kind of file by its start.
 type Signs = fn(&[u8]) -> bool;
 
-const STRANGERS: [(Signs, Stranger); 18] = [
+const MISTAKEN: [(Signs, Mistaken); 18] = [
     (
         is_callgrind,
-        Stranger {
+        Mistaken {
             what: "a profile of callgrind",
             remedy: "it keeps no paths of calls, only pairs of caller and callee: open it with callgrind_annotate or kcachegrind, or record the program with fg-record",
         },
     ),
     (
         is_gperftools,
-        Stranger {
+        Mistaken {
             what: "a profile of gperftools, or of Go with debug=1",
             remedy: "convert it with `go tool pprof -proto PROGRAM FILE`; get Go's without debug=1",
         },
     ),
     (
         is_pprof_report,
-        Stranger {
+        Mistaken {
             what: "a report of pprof",
             remedy: "fold the profile that the report was made from",
         },
     ),
     (
         |start| start.starts_with(b"v8-version,"),
-        Stranger {
+        Mistaken {
             what: "a log of V8 (`node --prof`)",
             remedy: "record with `fg-record node --perf-basic-prof`, or read it with `node --prof-process`",
         },
     ),
     (
         is_perf_report,
-        Stranger {
+        Mistaken {
             what: "the output of perf report",
             remedy: "fold the recording, perf.data, or the output of `perf script`",
         },
     ),
     (
         is_perf_listing,
-        Stranger {
+        Mistaken {
             what: "the output of perf trace, perf annotate or perf sched",
             remedy: "fold the recording, perf.data, or the output of `perf script`",
         },
     ),
     (
         is_strace,
-        Stranger {
+        Mistaken {
             what: "the output of strace or ltrace",
             remedy: "record the program: fg-record --off-cpu shows where it waits",
         },
     ),
-    (is_archive, Stranger { what: "an archive of tar", remedy: "unpack it: tar -xf FILE" }),
+    (is_archive, Mistaken { what: "an archive of tar", remedy: "unpack it: tar -xf FILE" }),
     (
         is_bcc,
-        Stranger {
+        Mistaken {
             what: "the output of bcc's profile or offcputime",
             remedy: "run it with -f, which writes folded stacks",
         },
     ),
     (
         is_go_traceback,
-        Stranger {
+        Mistaken {
             what: "a traceback of Go, which has no samples",
             remedy: "record the program with fg-record, or fold a profile of net/http/pprof",
         },
     ),
     (
         |start| start.contains_str("\"linux-perf-json-version\""),
-        Stranger {
+        Mistaken {
             what: "perf.data that `perf data convert` turned into JSON",
             remedy: "fold the recording, perf.data, or the output of `perf script`",
         },
     ),
     (
         is_instruments,
-        Stranger {
+        Mistaken {
             what: "a table copied from Instruments",
             remedy: "export the recording with `xctrace export` and fold that",
         },
     ),
     (
         |start| start.starts_with(b"FLR\0"),
-        Stranger {
+        Mistaken {
             what: "a recording of Java Flight Recorder",
             remedy: "convert it to folded stacks with jfrconv of async-profiler",
         },
     ),
     (
         |start| start.starts_with(b"\x7fELF"),
-        Stranger {
+        Mistaken {
             what: "a program, not a recording",
             remedy: "record it first: fg-record ./program",
         },
     ),
-    (is_html, Stranger { what: "a web page", remedy: "save the profile as folded stacks instead" }),
+    (is_html, Mistaken { what: "a web page", remedy: "save the profile as folded stacks instead" }),
     (
         is_json,
-        Stranger {
+        Mistaken {
             what: "JSON of no known profiler",
             remedy: "save the profile as folded stacks instead, or name the format with --format if it is known",
         },
     ),
     (
         |start| start.starts_with(b"!<arch>") || start.starts_with(b"\0asm"),
-        Stranger { what: "a compiled program", remedy: "record it first: fg-record ./program" },
+        Mistaken { what: "a compiled program", remedy: "record it first: fg-record ./program" },
     ),
     (
         |start| start.contains(&0),
-        Stranger {
+        Mistaken {
             what: "a binary file, but not a recording of perf",
             remedy: "check that it is the right file",
         },
     ),
 ];
 
-impl Stranger {
+impl Mistaken {
     /// The kind of an input that starts with `start`, if it is one of these.
-    pub(crate) fn of(start: &[u8]) -> Option<Stranger> {
-        STRANGERS.iter().find(|(signs, _)| signs(start)).map(|(_, stranger)| *stranger)
+    pub(crate) fn of(start: &[u8]) -> Option<Mistaken> {
+        MISTAKEN.iter().find(|(signs, _)| signs(start)).map(|(_, mistaken)| *mistaken)
     }
 
     /// The error of an input called `name`.
@@ -151,7 +151,7 @@ fn is_callgrind(start: &[u8]) -> bool {
     starts(b"# callgrind format") || starts(b"events: ") && (starts(b"fn=") || starts(b"fl="))
 }
 
-/// Whether a stranger has lines that look like the first line of a sample and its frames:
+/// Whether such a file has lines that look like the first line of a sample and its frames:
 /// `sampling period = 100`, and then `  19490304       27 @ 0xbccc97`.
 pub(super) fn passes_for_script(start: &[u8]) -> bool {
     is_gperftools(start)
@@ -161,7 +161,7 @@ pub(super) fn passes_for_script(start: &[u8]) -> bool {
         || is_archive(start)
 }
 
-/// Whether a stranger has lines that end with a number, as folded stacks do.
+/// Whether such a file has lines that end with a number, as folded stacks do.
 pub(super) fn passes_for_folded(start: &[u8]) -> bool {
     is_perf_listing(start) || is_strace(start)
 }
@@ -301,7 +301,7 @@ mod tests {
     const GPERFTOOLS: &str = "a profile of gperftools, or of Go with debug=1";
 
     #[test]
-    fn strangers_are_named() {
+    fn mistaken_files_are_named() {
         for (start, what) in [
             (&b"events: Ir\n\nfl=a.c\nfn=main\n16 400\n"[..], Some("a profile of callgrind")),
             (b"v8-version,11,3,244\n", Some("a log of V8 (`node --prof`)")),
@@ -341,7 +341,7 @@ mod tests {
             (b"{closure};f 1\n", None),
             (b"events: 5\n", None),
         ] {
-            assert_eq!(Stranger::of(start).map(|stranger| stranger.what), what, "{start:?}");
+            assert_eq!(Mistaken::of(start).map(|mistaken| mistaken.what), what, "{start:?}");
         }
     }
 }
