@@ -185,7 +185,7 @@ fn is_frame(text: &[u8]) -> bool {
 }
 
 fn is_folded(text: &[u8]) -> bool {
-    if stranger::passes_for_folded(text) {
+    if mistaken::passes_for_folded(text) {
         return false;
     }
     let mut lines = telling_lines(text).peekable();
