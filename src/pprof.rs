@@ -55,12 +55,14 @@ pub(crate) mod location {
 /// The fields of `Line`.
 pub(crate) mod line {
     pub(crate) const FUNCTION_ID: u64 = 1;
+    pub(crate) const LINE: u64 = 2;
 }
 
 /// The fields of `Function`.
 pub(crate) mod function {
     pub(crate) const ID: u64 = 1;
     pub(crate) const NAME: u64 = 2;
+    pub(crate) const FILENAME: u64 = 4;
 }
 
 /// Appends a field that is a number.

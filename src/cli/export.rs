@@ -12,10 +12,11 @@ use super::program::{Done, Failure, Program};
 use super::script::ReadingArgs;
 use super::strict::StrictArgs;
 use crate::export::{Export, Format};
-use crate::fold::Merge;
+use crate::fold::{self, Merge};
 use crate::folded::FoldedSink;
 use crate::folded::Writer;
 use crate::input;
+use crate::script;
 use crate::tally::Tally;
 
 /// Write a profile for the viewer of another tool: pprof, speedscope, the Firefox Profiler,
@@ -25,7 +26,9 @@ use crate::tally::Tally;
 /// formats of other profilers. Stacks, names and weights are exported. The formats `firefox`,
 /// `speedscope` and `chrome` also get threads and times, if the profile has them: recordings, and
 /// profiles of Firefox, samply, speedscope, Chrome and V8. `firefox` gets the modules of samples,
-/// and `pprof` when the recording began and how long it took. Addresses and lines are not exported.
+/// and `pprof` when the recording began and how long it took. Of recordings, the source
+/// lines are exported that DWARF has: `pprof`, `firefox` and `callgrind` get them, and `speedscope`
+/// the files, unless `--no-inline` or `--backend perf` is given. Addresses are not exported.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "fg-export",
@@ -126,19 +129,19 @@ impl ExportArgs {
         format.ok_or_else(|| Failure::Usage(what.into()).into())
     }
 
-    fn config(&self) -> input::Config {
+    fn config(&self, lines: bool) -> input::Config {
         input::Config {
-            script: self.reading.config(),
+            script: script::Config { lines, ..self.reading.config() },
             threads: input::threads(),
             ..input::Config::default()
         }
     }
 
     /// Folds all inputs into `sink`, in the order of fg-fold.
-    fn fold<S: FoldedSink>(&self, sink: S) -> Result<(S, Tally)> {
-        let config = self.config();
+    fn fold<S: FoldedSink>(&self, lines: bool, sink: S) -> Result<(S, Tally)> {
+        let config = self.config(lines);
         let merge = Merge::new(sink).parallel(config.threads > 1);
-        let folding = self.folding.config();
+        let folding = fold::Config { lines, ..self.folding.config() };
         let FoldedInputs { sink, tally, .. } =
             fold_inputs(Self::NAME, self.quiet, &self.files, &config, folding, merge)?;
         Ok((sink.into_next(), tally))
@@ -147,12 +150,13 @@ impl ExportArgs {
     fn export(&self, format: Format, output: Output) -> Result<(Output, Tally)> {
         let name = output.name.clone();
         let sink = Export::new(format, self.title(), output, name).labelled(self.labels());
-        let folding = self.folding.config();
+        let lines = format.has_lines();
+        let folding = fold::Config { lines, ..self.folding.config() };
         if !format.takes_samples(&folding) {
-            let (sink, tally) = self.fold(sink)?;
+            let (sink, tally) = self.fold(lines, sink)?;
             return Ok((sink.into_inner(), tally));
         }
-        let mut config = self.config();
+        let mut config = self.config(lines);
         config.script.pids = true;
         let sink = sink.folding(folding);
         let FoldedInputs { sink, tally, .. } =
@@ -194,7 +198,7 @@ impl Program for ExportArgs {
         let (output, tally) = match format.format() {
             Some(format) => self.export(format, output)?,
             None => {
-                let (writer, tally) = self.fold(Writer::new(output, name))?;
+                let (writer, tally) = self.fold(false, Writer::new(output, name))?;
                 (writer.into_inner(), tally)
             }
         };

@@ -6,10 +6,10 @@
 //! its share of the profile. kcachegrind adds up what a function calls instead. It shows a function
 //! larger that calls itself through others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 
-use super::profile::Profile;
+use super::profile::{Place, Profile};
 use crate::unit;
 
 pub(super) fn write(profile: &Profile, title: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -20,63 +20,88 @@ pub(super) fn write(profile: &Profile, title: &str, out: &mut dyn Write) -> io::
     writeln!(out, "creator: flamepipe {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "cmd: {}", title.replace(|c: char| c.is_control(), "?"))?;
     writeln!(out, "positions: line\nevents: {event}\nsummary: {}", profile.weight)?;
-    // The file of all functions: it is not known.
-    writeln!(out, "\nfl=???")?;
+    let names = &profile.names;
     let Costs { own, calls } = Costs::of(profile);
-    let mut names = Names { all: &profile.names.all, is_written: vec![false; own.len()] };
-    for (caller, own) in (0..).zip(own) {
-        writeln!(out, "\nfn={}\n0 {own}", names.name(caller))?;
-        for (&(_, callee), cost) in calls.range((caller, 0)..=(caller, u32::MAX)) {
+    let mut functions = Numbered::default();
+    let mut files = Numbered::default();
+    let mut file_of = |function| match names.functions[function as usize].file {
+        Some(file) => files.name(file, &names.files[file as usize]),
+        None => "???".into(),
+    };
+    let mut name_of = |function| functions.name(function, &names.functions[function as usize].name);
+    let mut last = None;
+    for caller in 0..names.functions.len() as u32 {
+        let file = names.functions[caller as usize].file;
+        if last != Some(file) {
+            writeln!(out, "\nfl={}", file_of(caller))?;
+            last = Some(file);
+        }
+        writeln!(out, "\nfn={}", name_of(caller))?;
+        let mut lines = own.range((caller, 0)..=(caller, u32::MAX)).peekable();
+        // A function without a cost of its own has one, so that it is listed.
+        if lines.peek().is_none() {
+            writeln!(out, "0 0")?;
+        }
+        for ((_, line), own) in lines {
+            writeln!(out, "{line} {own}")?;
+        }
+        for (&(_, line, callee), cost) in calls.range((caller, 0, 0)..=(caller, u32::MAX, u32::MAX))
+        {
+            if names.functions[callee as usize].file != file {
+                writeln!(out, "cfi={}", file_of(callee))?;
+            }
             // How often it was called is not known.
-            writeln!(out, "cfn={}\ncalls=1 0\n0 {cost}", names.name(callee))?;
+            writeln!(out, "cfn={}\ncalls=1 0\n{line} {cost}", name_of(callee))?;
         }
     }
     Ok(())
 }
 
 /// Names, which are written once, and then only their numbers.
-struct Names<'a> {
-    all: &'a [String],
-    is_written: Vec<bool>,
+#[derive(Default)]
+struct Numbered {
+    written: HashSet<u32>,
 }
 
-impl Names<'_> {
-    fn name(&mut self, function: u32) -> String {
-        let at = function as usize;
-        if std::mem::replace(&mut self.is_written[at], true) {
-            return format!("({})", function + 1);
+impl Numbered {
+    fn name(&mut self, number: u32, name: &str) -> String {
+        if !self.written.insert(number) {
+            return format!("({})", number + 1);
         }
-        let name = self.all[at].replace(|c: char| c.is_control(), "?");
-        format!("({}) {name}", function + 1)
+        format!("({}) {}", number + 1, name.replace(|c: char| c.is_control(), "?"))
     }
 }
 
-/// What functions and calls cost.
+/// What functions and calls cost, by the lines of the function or the caller.
+#[derive(Default)]
 struct Costs {
-    /// By the number of the function.
-    own: Vec<u64>,
-    /// By the numbers of caller and callee.
-    calls: BTreeMap<(u32, u32), u64>,
+    /// By the number of the function and the line.
+    own: BTreeMap<(u32, u32), u64>,
+    /// By the number of the caller, the line and the number of the callee.
+    calls: BTreeMap<(u32, u32, u32), u64>,
 }
 
 impl Costs {
     fn of(profile: &Profile) -> Costs {
-        let mut own = vec![0; profile.names.all.len()];
-        let mut calls = BTreeMap::new();
-        let mut seen_in = vec![usize::MAX; own.len()];
+        let names = &profile.names;
+        let mut costs = Costs::default();
+        let mut seen_in = vec![usize::MAX; names.functions.len()];
         for (at, (stack, weight)) in profile.stacks().enumerate() {
-            let mut caller = None;
-            for &function in stack {
+            let mut caller: Option<Place> = None;
+            for &place in stack {
+                let place = names.places[place as usize];
+                let function = place.function;
                 let is_first = std::mem::replace(&mut seen_in[function as usize], at) != at;
                 if let Some(caller) = caller.filter(|_| is_first) {
-                    *calls.entry((caller, function)).or_insert(0) += weight;
+                    let call = (caller.function, caller.line, function);
+                    *costs.calls.entry(call).or_insert(0) += weight;
                 }
-                caller = Some(function);
+                caller = Some(place);
             }
             if let Some(leaf) = caller {
-                own[leaf as usize] += weight;
+                *costs.own.entry((leaf.function, leaf.line)).or_insert(0) += weight;
             }
         }
-        Costs { own, calls }
+        costs
     }
 }

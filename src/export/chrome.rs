@@ -6,12 +6,12 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::profile::Profile;
+use super::profile::{Names, Profile};
 use super::timed::{Lane, Timed};
 
 pub(super) fn write(profile: &Profile, timed: &Timed, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
-    let mut events = Events { out, names: &profile.names.all, is_begun: false, open: Vec::new() };
+    let mut events = Events { out, names: &profile.names, is_begun: false, open: Vec::new() };
     for (number, lane) in (1..).zip(&timed.lanes) {
         let Lane { comm, pid, tid, samples } = lane;
         let id = Id { pid: pid.unwrap_or(0), tid: tid.unwrap_or(number) };
@@ -19,21 +19,21 @@ pub(super) fn write(profile: &Profile, timed: &Timed, out: &mut dyn Write) -> io
         let mut now = 0;
         for sample in samples {
             if sample.start > now {
-                events.go_to(id, now, &[])?;
+                events.go_to(id, now, [].into_iter())?;
             }
-            let stack: Vec<u32> = timed.stacks[sample.stack].iter().map(|it| it.name).collect();
-            events.go_to(id, sample.start - timed.from, &stack)?;
+            let places = timed.stacks[sample.stack].iter().map(|it| it.place);
+            events.go_to(id, sample.start - timed.from, places)?;
             now = sample.end - timed.from;
         }
-        events.go_to(id, now, &[])?;
+        events.go_to(id, now, [].into_iter())?;
     }
     let id = Id { pid: 0, tid: 0 };
     let mut now = 0;
     for (stack, weight) in profile.stacks() {
-        events.go_to(id, now, stack)?;
+        events.go_to(id, now, stack.iter().copied())?;
         now += weight;
     }
-    events.go_to(id, now, &[])?;
+    events.go_to(id, now, [].into_iter())?;
     writeln!(out, "\n]}}")
 }
 
@@ -46,7 +46,7 @@ struct Id {
 
 struct Events<'a> {
     out: &'a mut dyn Write,
-    names: &'a [String],
+    names: &'a Names,
     is_begun: bool,
     /// The functions that run.
     open: Vec<u32>,
@@ -65,9 +65,10 @@ impl Events<'_> {
         self.event(&event)
     }
 
-    /// Ends and begins functions, so that `stack` runs from `time` on, in nanoseconds.
-    fn go_to(&mut self, id: Id, time: u64, stack: &[u32]) -> io::Result<()> {
-        let common = self.open.iter().zip(stack).take_while(|(a, b)| a == b).count();
+    /// Ends and begins functions, so that those at `places` run from `time` on, in nanoseconds.
+    fn go_to(&mut self, id: Id, time: u64, places: impl Iterator<Item = u32>) -> io::Result<()> {
+        let stack: Vec<u32> = places.map(|place| self.names.function(place)).collect();
+        let common = self.open.iter().zip(&stack).take_while(|(a, b)| a == b).count();
         while self.open.len() > common {
             let ended = self.open.pop().unwrap_or_default();
             self.step("E", id, time, ended)?;
@@ -87,7 +88,7 @@ impl Events<'_> {
         time: u64,
         function: u32,
     ) -> io::Result<()> {
-        let name = &self.names[function as usize];
+        let name = &self.names.functions[function as usize].name;
         let microseconds = time as f64 / 1e3;
         self.event(
             &json!({ "ph": phase, "name": name, "pid": pid, "tid": tid, "ts": microseconds }),

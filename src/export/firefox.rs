@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::profile::Profile;
+use super::profile::{Names, Place, Profile};
 use super::timed::{Named, Timed};
 use crate::sample::Kind;
 
@@ -46,7 +46,7 @@ pub(super) fn write(
     let mut thread = Thread::new(profile, 0);
     let mut now = 0;
     for (stack, weight) in profile.stacks() {
-        let named = |&name| Named { name, kind: Kind::User, module: None };
+        let named = |&place| Named { place, kind: Kind::User, module: None };
         let stack = thread.stack(stack.iter().map(named));
         thread.sample(now, stack, weight);
         now += if is_time { weight } else { weight.saturating_mul(1_000_000) };
@@ -193,7 +193,7 @@ struct FrameTable {
     native_symbol: Vec<()>,
     #[serde(rename = "innerWindowID")]
     inner_window_id: Vec<u32>,
-    line: Vec<()>,
+    line: Vec<Option<u32>>,
     column: Vec<()>,
 }
 
@@ -208,7 +208,7 @@ struct FuncTable {
     relevant_for_js: Vec<bool>,
     /// -1 for none.
     resource: Vec<i64>,
-    file_name: Vec<()>,
+    file_name: Vec<Option<u32>>,
     line_number: Vec<()>,
     column_number: Vec<()>,
 }
@@ -224,19 +224,18 @@ struct ResourceTable {
 }
 
 /// What is in the tables of a thread so far.
-#[derive(Default)]
 struct Tables<'a> {
-    names: &'a [String],
+    names: &'a Names,
     frames: HashMap<Named, u32>,
+    functions: HashMap<(u32, Kind, Option<u32>), u32>,
     stacks: HashMap<(Option<u32>, u32), u32>,
-    strings: HashMap<u32, u32>,
+    strings: HashMap<&'a str, u32>,
     /// The resource of each module.
     resources: Vec<Option<u32>>,
 }
 
 impl<'a> Thread<'a> {
     fn new(profile: &'a Profile, modules: usize) -> Self {
-        let names = &profile.names.all[..];
         Thread {
             name: String::new(),
             is_main_thread: false,
@@ -257,7 +256,14 @@ impl<'a> Thread<'a> {
             native_symbols: json!({ "length": 0, "address": [], "functionSize": [], "libIndex": [], "name": [] }),
             markers: json!({ "length": 0, "category": [], "data": [], "endTime": [], "name": [], "phase": [], "startTime": [] }),
             string_array: Vec::new(),
-            tables: Tables { names, resources: vec![None; modules], ..Tables::default() },
+            tables: Tables {
+                names: &profile.names,
+                frames: HashMap::new(),
+                functions: HashMap::new(),
+                stacks: HashMap::new(),
+                strings: HashMap::new(),
+                resources: vec![None; modules],
+            },
         }
     }
 
@@ -284,36 +290,50 @@ impl<'a> Thread<'a> {
         prefix
     }
 
-    /// The number of a frame, which is that of its function too: frames have no addresses.
     fn frame(&mut self, named: Named) -> u32 {
         let new = self.frame_table.func.len() as u32;
         let number = *self.tables.frames.entry(named).or_insert(new);
         if number == new {
-            self.frame_table.func.push(number);
+            let Place { function, line } = self.tables.names.places[named.place as usize];
+            let function = self.function(function, named);
+            self.frame_table.func.push(function);
             self.frame_table.category.push(category(named.kind));
-            let string = self.string(named.name);
-            self.func_table.name.push(string);
+            self.frame_table.line.push((line > 0).then_some(line));
+        }
+        number
+    }
+
+    /// The number of a function that is the frame `named` or part of it.
+    fn function(&mut self, function: u32, Named { kind, module, .. }: Named) -> u32 {
+        let new = self.func_table.name.len() as u32;
+        let number = *self.tables.functions.entry((function, kind, module)).or_insert(new);
+        if number == new {
+            let names = self.tables.names;
+            let name = self.string(&names.functions[function as usize].name);
+            let file = names.file(function).map(|file| self.string(file));
+            self.func_table.name.push(name);
+            self.func_table.file_name.push(file);
             self.func_table.resource.push(-1);
             self.func_table.is_js.push(false);
         }
         number
     }
 
-    fn string(&mut self, name: u32) -> u32 {
+    fn string(&mut self, text: &'a str) -> u32 {
         let new = self.string_array.len() as u32;
-        let number = *self.tables.strings.entry(name).or_insert(new);
+        let number = *self.tables.strings.entry(text).or_insert(new);
         if number == new {
-            self.string_array.push(&self.tables.names[name as usize]);
+            self.string_array.push(text);
         }
         number
     }
 
     /// Fills the columns that follow from others. `is_time` says that weights are nanoseconds.
     fn finish(mut self, is_time: bool, modules: &'a [String]) -> Self {
-        let mut frames: Vec<(Named, u32)> = self.tables.frames.drain().collect();
-        frames.sort_by_key(|(_, number)| *number);
-        for (named, number) in frames {
-            let Some(module) = named.module else { continue };
+        let mut functions: Vec<_> = self.tables.functions.drain().collect();
+        functions.sort_by_key(|(_, number)| *number);
+        for ((_, _, module), number) in functions {
+            let Some(module) = module else { continue };
             let new = self.resource_table.lib.len() as u32;
             let resource = *self.tables.resources[module as usize].get_or_insert(new);
             if resource == new {
@@ -338,12 +358,11 @@ impl<'a> Thread<'a> {
         frames.subcategory = vec![0; count];
         frames.native_symbol = vec![(); count];
         frames.inner_window_id = vec![0; count];
-        frames.line = vec![(); count];
         frames.column = vec![(); count];
+        let count = self.func_table.name.len();
         let functions = &mut self.func_table;
         functions.length = count;
         functions.relevant_for_js = vec![false; count];
-        functions.file_name = vec![(); count];
         functions.line_number = vec![(); count];
         functions.column_number = vec![(); count];
         let resources = &mut self.resource_table;

@@ -79,6 +79,11 @@ impl Format {
         }
     }
 
+    /// Whether it has the lines of functions, or at least their files.
+    pub fn has_lines(self) -> bool {
+        self != Format::Chrome
+    }
+
     /// The largest sum of weights. Larger numbers are not exact in JavaScript and Perl.
     fn most(self) -> u64 {
         match self {

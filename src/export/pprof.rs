@@ -23,8 +23,8 @@ pub(super) fn write(
     packed.finish().map(drop)
 }
 
-/// Location and function N + 1 are the name N, whose string has the number N + 3. The strings of
-/// the labels follow the names.
+/// Location N + 1 is the place N. Function N + 1 has the string N + 3 as its name. The strings of
+/// the files follow the names, then those of the labels.
 fn encoded(stacks: &Profile, labels: &[(String, String)], recorded: &Recorded) -> Vec<u8> {
     let (kind, unit) = value_type(stacks);
     let mut all = Vec::new();
@@ -32,7 +32,9 @@ fn encoded(stacks: &Profile, labels: &[(String, String)], recorded: &Recorded) -
     number(&mut message, value_type::TYPE, 1);
     number(&mut message, value_type::UNIT, 2);
     bytes(&mut all, profile::SAMPLE_TYPE, &message);
-    let first_label = stacks.names.all.len() as u64 + 3;
+    let names = &stacks.names;
+    let first_file = names.functions.len() as u64 + 3;
+    let first_label = first_file + names.files.len() as u64;
     let mut its_labels = Vec::new();
     for key in (first_label..).step_by(2).take(labels.len()) {
         message.clear();
@@ -44,7 +46,7 @@ fn encoded(stacks: &Profile, labels: &[(String, String)], recorded: &Recorded) -
     for (stack, weight) in stacks.stacks() {
         // pprof's stacks begin at the leaf.
         locations.clear();
-        stack.iter().rev().for_each(|&name| leb128::write(&mut locations, u64::from(name) + 1));
+        stack.iter().rev().for_each(|&place| leb128::write(&mut locations, u64::from(place) + 1));
         message.clear();
         bytes(&mut message, sample::LOCATION_ID, &locations);
         number(&mut message, sample::VALUE, weight);
@@ -52,22 +54,31 @@ fn encoded(stacks: &Profile, labels: &[(String, String)], recorded: &Recorded) -
         bytes(&mut all, profile::SAMPLE, &message);
     }
     let mut its_line = Vec::new();
-    for (id, _) in (1u64..).zip(&stacks.names.all) {
+    for (id, place) in (1u64..).zip(&names.places) {
         its_line.clear();
-        number(&mut its_line, line::FUNCTION_ID, id);
+        number(&mut its_line, line::FUNCTION_ID, u64::from(place.function) + 1);
+        if place.line > 0 {
+            number(&mut its_line, line::LINE, place.line.into());
+        }
         message.clear();
         number(&mut message, location::ID, id);
         bytes(&mut message, location::LINE, &its_line);
         bytes(&mut all, profile::LOCATION, &message);
+    }
+    for (id, its) in (1u64..).zip(&names.functions) {
         message.clear();
         number(&mut message, function::ID, id);
         // Without a system name, the name counts as demangled, and stays as it is.
         number(&mut message, function::NAME, id + 2);
+        if let Some(file) = its.file {
+            number(&mut message, function::FILENAME, first_file + u64::from(file));
+        }
         bytes(&mut all, profile::FUNCTION, &message);
     }
-    let names = stacks.names.all.iter().map(String::as_str);
+    let functions = names.functions.iter().map(|function| function.name.as_str());
+    let files = names.files.iter().map(String::as_str);
     let of_labels = labels.iter().flat_map(|(key, value)| [key.as_str(), value]);
-    for text in ["", &kind, unit].into_iter().chain(names).chain(of_labels) {
+    for text in ["", &kind, unit].into_iter().chain(functions).chain(files).chain(of_labels) {
         bytes(&mut all, profile::STRING_TABLE, text.as_bytes());
     }
     let times = [

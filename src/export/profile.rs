@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use bstr::ByteSlice;
+use bstr::{BString, ByteSlice};
+use hashbrown::HashMap;
 
 use crate::error::{Error, Result};
 use crate::folded::{Folded, FoldedSink};
@@ -15,7 +16,7 @@ use crate::unit::Unit;
 pub(super) struct Profile {
     pub(super) names: Names,
     pub(super) unit: Unit,
-    /// The names of all stacks, root first, one behind the other.
+    /// The places of all stacks, root first, one behind the other.
     numbers: Vec<u32>,
     /// Where each stack ends, and its weight.
     ends: Vec<(usize, u64)>,
@@ -83,25 +84,73 @@ impl FoldedSink for Profile {
     }
 }
 
-/// The names of a profile, each with a number from 0 in order of first use.
+/// The names of a profile. Each place in a function has a number from 0, in order of first use, and
+/// so has each function. They are the same if lines are not known.
 #[derive(Default)]
 pub(super) struct Names {
     numbers: Vec<Option<u32>>,
-    pub(super) all: Vec<String>,
+    pub(super) places: Vec<Place>,
+    pub(super) functions: Vec<Function>,
+    pub(super) files: Vec<String>,
+    function_ids: HashMap<(Option<u32>, Option<u32>), u32>,
+    file_ids: HashMap<BString, u32>,
     /// Names with bytes that are not UTF-8.
     replaced: u64,
 }
 
+/// A place in a function.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) function: u32,
+    /// 0 if it is not known.
+    pub(super) line: u32,
+}
+
+/// A function.
+pub(super) struct Function {
+    pub(super) name: String,
+    /// The number of its file, if that is known.
+    pub(super) file: Option<u32>,
+}
+
 impl Names {
+    /// The number of the place of `frame`.
     pub(super) fn number(&mut self, frames: &FrameTable, frame: FrameId) -> u32 {
         if self.numbers.len() <= frame.index() {
             self.numbers.resize(frames.len().max(frame.index() + 1), None);
         }
-        *self.numbers[frame.index()].get_or_insert_with(|| {
+        if let Some(number) = self.numbers[frame.index()] {
+            return number;
+        }
+        let line = frames.line(frame);
+        let file = line.map(|line| {
+            let next = self.files.len() as u32;
+            *self.file_ids.entry(line.file.into()).or_insert_with(|| {
+                self.files.push(line.file.to_str_lossy().into_owned());
+                next
+            })
+        });
+        let next = self.functions.len() as u32;
+        let key = (frames.symbol_number(frame), file);
+        let function = *self.function_ids.entry(key).or_insert_with(|| {
             let name = frames.symbol(frame).to_str_lossy();
             self.replaced += u64::from(matches!(name, Cow::Owned(_)));
-            self.all.push(name.into_owned());
-            self.all.len() as u32 - 1
-        })
+            self.functions.push(Function { name: name.into_owned(), file });
+            next
+        });
+        self.places.push(Place { function, line: line.map_or(0, |line| line.line) });
+        let number = self.places.len() as u32 - 1;
+        self.numbers[frame.index()] = Some(number);
+        number
+    }
+
+    /// The number of the function at a place.
+    pub(super) fn function(&self, place: u32) -> u32 {
+        self.places[place as usize].function
+    }
+
+    /// The file of a function.
+    pub(super) fn file(&self, function: u32) -> Option<&str> {
+        Some(&self.files[self.functions[function as usize].file? as usize])
     }
 }

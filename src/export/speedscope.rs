@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::json;
 
-use super::profile::Profile;
+use super::profile::{Function, Profile};
 use super::timed::{Lane, Timed};
 
 pub(super) fn write(
@@ -17,15 +17,29 @@ pub(super) fn write(
     title: &str,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let frames: Vec<_> = profile.names.all.iter().map(|name| json!({ "name": name })).collect();
-    let stacks: Vec<Vec<u32>> =
-        timed.stacks.iter().map(|stack| stack.iter().map(|named| named.name).collect()).collect();
+    let names = &profile.names;
+    // The viewer takes the line for that of a function, and each of another line for another one.
+    let frame = |(number, function): (u32, &Function)| match names.file(number) {
+        Some(file) => json!({ "name": function.name, "file": file }),
+        None => json!({ "name": function.name }),
+    };
+    let frames: Vec<_> = (0..).zip(&names.functions).map(frame).collect();
+    let function = |place: &u32| names.function(*place);
+    let stacks: Vec<Vec<u32>> = timed
+        .stacks
+        .iter()
+        .map(|stack| stack.iter().map(|named| names.function(named.place)).collect())
+        .collect();
+    let folded: Vec<(Vec<u32>, u64)> = profile
+        .stacks()
+        .map(|(stack, weight)| (stack.iter().map(function).collect(), weight))
+        .collect();
     let lane = |lane| Sampled::of_lane(lane, timed, &stacks);
     let mut profiles: Vec<Sampled<'_>> = timed.lanes.iter().map(lane).collect();
     let weight = |lane: &Lane| lane.samples.iter().map(|sample| sample.weight).sum::<u64>();
     let heaviest = (0..profiles.len()).max_by_key(|&at| weight(&timed.lanes[at])).unwrap_or(0);
     let mut folded_before = Sampled::new(title.into(), unit(profile));
-    profile.stacks().for_each(|(stack, weight)| folded_before.push(stack, weight));
+    folded.iter().for_each(|(stack, weight)| folded_before.push(stack, *weight));
     if !folded_before.samples.is_empty() {
         profiles.push(folded_before);
     }

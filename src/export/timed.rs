@@ -43,8 +43,8 @@ pub(super) struct Taken {
 /// A function in a stack.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Named {
-    /// The number of its name.
-    pub(super) name: u32,
+    /// The number of the place in it.
+    pub(super) place: u32,
     pub(super) kind: Kind,
     /// The index of its module, if that is known.
     pub(super) module: Option<u32>,
@@ -73,14 +73,14 @@ impl Timed {
                 if at == new {
                     let mut named = Vec::new();
                     naming.push(threads.stack(stack), is_off, java, |name, frame| {
-                        let name = profile.names.number(frames, name);
+                        let place = profile.names.number(frames, name);
                         let kind = frame.map_or(Kind::User, |frame| frames.kind(frame));
                         let module = frame.map(|frame| frames.get(frame).module.to_string());
                         let module = module.filter(|module| !module.is_empty()).map(|module| {
                             let next = modules.len() as u32;
                             *modules.entry(module).or_insert(next)
                         });
-                        named.push(Named { name, kind, module });
+                        named.push(Named { place, kind, module });
                     });
                     timed.stacks.push(named);
                 }
@@ -119,8 +119,8 @@ impl Moments {
         let stack = self.stacks.intern(folded.stack);
         if stack == self.named.len() {
             let name = |&frame| {
-                let name = profile.names.number(frames, frame);
-                Named { name, kind: Kind::User, module: None }
+                let place = profile.names.number(frames, frame);
+                Named { place, kind: Kind::User, module: None }
             };
             self.named.push(folded.stack.iter().map(name).collect());
         }

@@ -252,9 +252,13 @@ fn rename(
     }
     // The old frame borrows from the table that the new one is added to.
     let module = old.module.to_owned();
-    let kind = old.kind;
-    let address = old.address;
-    let new = Frame { symbol: symbol.as_bstr(), module: module.as_bstr(), kind, address };
+    let new = Frame {
+        symbol: symbol.as_bstr(),
+        module: module.as_bstr(),
+        kind: old.kind,
+        address: old.address,
+        line: None,
+    };
     Some(frames.intern(new))
 }
 

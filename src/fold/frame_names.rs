@@ -43,7 +43,9 @@ impl FrameNames {
             for at in 0..many {
                 let id = FrameId::at(at);
                 match named_by_symbol.get(at) {
-                    Some(true) => names.known[usize::from(java)][at] = Some(frames.named(id)),
+                    Some(true) if !config.lines => {
+                        names.known[usize::from(java)][at] = Some(frames.named(id))
+                    }
                     _ => names.make(frames, id, java, config),
                 }
             }
@@ -83,6 +85,7 @@ impl FrameNames {
             let is_symbol = *self.text == **frames.symbol(id);
             let name =
                 if is_symbol { frames.named(id) } else { frames.intern(Frame::named(&self.text)) };
+            let name = if config.lines { frames.with_line(name, id) } else { name };
             self.known[usize::from(java)][id.index()] = Some(name);
             return;
         }

@@ -159,6 +159,7 @@ mod tests {
     use super::*;
     use crate::folded::Writer;
     use crate::render::{self, Renderer};
+    use crate::sample::{Frame, FrameId, SourceLine};
     use bstr::ByteSlice;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -196,7 +197,60 @@ mod tests {
         assert_eq!(drawn(true).as_bstr(), drawn(false).as_bstr());
     }
 
+    /// Names and lines of stacks, and their weights.
+    #[derive(Default)]
+    struct Lines(Vec<(Vec<(String, u32)>, u64)>);
+
+    impl FoldedSink for Lines {
+        fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+            let frame = |&id: &FrameId| {
+                (frames.symbol(id).to_string(), frames.line(id).map_or(0, |it| it.line))
+            };
+            self.0.push((folded.stack.iter().map(frame).collect(), folded.weight));
+            Ok(())
+        }
+
+        fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {
+            Ok(())
+        }
+    }
+
     proptest! {
+        /// Stacks that are apart by lines are in the order of their names, and each is there once,
+        /// whatever the order in which they came.
+        #[test]
+        fn lines_come_after_names(
+            stacks in proptest::collection::vec(
+                (proptest::collection::vec(("[ab!]{1,2}", 0u32..3), 1..4), 1u64..9), 1..40,
+            ),
+            parallel: bool,
+        ) {
+            let merged = |stacks: &[(Vec<(String, u32)>, u64)]| {
+                let mut frames = FrameTable::default();
+                let mut merge = Merge::new(Lines::default()).parallel(parallel);
+                for (stack, weight) in stacks {
+                    let ids: Vec<FrameId> = stack.iter().map(|(name, line)| {
+                        let line = SourceLine { file: "f".into(), line: *line };
+                        let line = Some(line).filter(|line| line.line > 0);
+                        frames.intern(Frame { line, ..Frame::named(name.as_bytes()) })
+                    }).collect();
+                    merge.folded(&mut frames, &Folded { stack: &ids, weight: *weight, ..Folded::default() }).unwrap();
+                }
+                merge.finish(&mut frames, &mut Tally::default()).unwrap();
+                merge.into_next().0
+            };
+            let all = merged(&stacks);
+            let mut sums = BTreeMap::<_, u64>::new();
+            stacks.iter().for_each(|(stack, weight)| *sums.entry(stack.clone()).or_default() += weight);
+            prop_assert_eq!(all.iter().cloned().collect::<BTreeMap<_, _>>(), sums);
+            let names = |(stack, _): &(Vec<(String, u32)>, u64)| {
+                stack.iter().map(|(name, _)| &name[..]).collect::<Vec<_>>().join(";")
+            };
+            prop_assert!(all.iter().map(names).is_sorted());
+            let backwards: Vec<_> = stacks.into_iter().rev().collect();
+            prop_assert_eq!(merged(&backwards), all);
+        }
+
         #[test]
         fn merging_is_a_sorted_map(
             lines in proptest::collection::vec(("[a-c:;!<]{1,6}", 0u64..9), 0..60), parallel: bool,

@@ -67,6 +67,8 @@ pub struct Config {
     /// Write `*` for numbers in the names of threads, so that the threads of a pool are one:
     /// `worker-*`.
     pub merge_threads: bool,
+    /// Keep the lines of frames, if the source has them. Stacks are then apart by lines.
+    pub lines: bool,
     /// What a sample weighs.
     pub weighing: Weighing,
     /// Omit the `# unit` line, even if the input has one: see [`crate::unit`].

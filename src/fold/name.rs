@@ -189,7 +189,8 @@ mod tests {
 
     fn all(symbol: &str, module: &str, java: bool, config: &Config) -> Vec<String> {
         let kind = Kind::of_module(module.as_bytes());
-        let frame = Frame { symbol: symbol.into(), module: module.into(), kind, address: None };
+        let frame =
+            Frame { symbol: symbol.into(), module: module.into(), kind, ..Frame::default() };
         all_of(&frame, java, config)
     }
 
@@ -280,7 +281,13 @@ mod tests {
         {
             let address = Some(0x7f);
             let kind = Kind::User;
-            let frame = Frame { symbol: "[unknown]".into(), module: module.into(), kind, address };
+            let frame = Frame {
+                symbol: "[unknown]".into(),
+                module: module.into(),
+                kind,
+                address,
+                line: None,
+            };
             assert_eq!(all_of(&frame, false, &marked), [name]);
         }
     }

@@ -18,6 +18,9 @@ use crate::stacks::common;
 pub(super) struct Ranks {
     /// By frame id: the rank at the end of a stack, and the rank inside.
     ranks: Vec<(u32, u32)>,
+    /// By frame id, if frames have lines: the rank of its line. It decides between stacks of the
+    /// same names.
+    lines: Vec<u32>,
 }
 
 impl Ranks {
@@ -48,26 +51,46 @@ impl Ranks {
             let slot = &mut ranks[id];
             if inside { slot.1 = rank } else { slot.0 = rank }
         }
-        Ranks { ranks }
+        let lines = if frames.has_lines() { lines(frames) } else { Vec::new() };
+        Ranks { ranks, lines }
     }
 
     /// The numbers of `stacks`, sorted. This compares ranks as integers and never reads a name.
     pub(super) fn sorted(&self, stacks: &Sums, parallel: bool) -> Vec<u32> {
-        order::sorted(stacks.len(), &Ranked { ranks: &self.ranks, stacks }, parallel)
+        order::sorted(stacks.len(), &Ranked { ranks: self, stacks }, parallel)
     }
+}
+
+/// The rank of the line of each frame; 0 without one.
+fn lines(frames: &FrameTable) -> Vec<u32> {
+    let mut order: Vec<FrameId> = frames.ids().collect();
+    let key = |id| frames.line(id).map(|line| (line.file, line.line));
+    order.sort_by_key(|&id| key(id));
+    let mut ranks = vec![0; frames.len()];
+    let mut rank = 0;
+    for pair in order.windows(2) {
+        rank += u32::from(key(pair[0]) != key(pair[1]));
+        ranks[pair[1].index()] = rank;
+    }
+    ranks
 }
 
 /// Stacks as strings of ranks.
 struct Ranked<'a> {
-    ranks: &'a [(u32, u32)],
+    ranks: &'a Ranks,
     stacks: &'a Sums,
 }
 
 impl Ranked<'_> {
-    /// The rank of the frame that is `at` this index in `stack`.
+    /// The rank of the frame that is `at` this index in `stack`. Behind the frames come the ranks of
+    /// their lines.
     #[inline]
     fn rank(&self, stack: &[FrameId], at: usize) -> Option<u32> {
-        let &(end, inside) = self.ranks.get(stack.get(at)?.index())?;
+        let Some(frame) = stack.get(at) else {
+            let frame = stack.get(at - stack.len())?;
+            return self.ranks.lines.get(frame.index()).copied();
+        };
+        let &(end, inside) = self.ranks.ranks.get(frame.index())?;
         Some(if at + 1 == stack.len() { end } else { inside })
     }
 }
@@ -87,9 +110,7 @@ impl Strings for Ranked<'_> {
         let same = common(a, b);
         // The last common frame may be at the end of one of them.
         let from = same.saturating_sub(1);
-        (from..a.len())
-            .map_while(|at| self.rank(a, at))
-            .cmp((from..b.len()).map_while(|at| self.rank(b, at)))
+        (from..).map_while(|at| self.rank(a, at)).cmp((from..).map_while(|at| self.rank(b, at)))
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) fn split<W: Write>(
         match target.format {
             Format::Export(format) if format.takes_samples(config) => {
                 let export = Export::new(format, title, target.out, target.name);
-                exports.push(export.folding(config.clone()));
+                let lines = format.has_lines();
+                exports.push(export.folding(fold::Config { lines, ..config.clone() }));
             }
             _ => others.push(target),
         }

@@ -32,7 +32,7 @@ use crate::filter::Preset;
 use crate::fold::{self, Folder, Lanes, Merge, SoFar, Stage};
 use crate::folded::FoldedSink;
 use crate::input::{self, Input, Source};
-use crate::output::{Pictures, Target};
+use crate::output::{Format, Pictures, Target};
 use crate::render::{self, Order};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
@@ -81,13 +81,18 @@ pub(crate) fn draw_watched<W: Write>(
     targets: Vec<Target<W>>,
     watch: Option<Arc<Watch>>,
 ) -> Result<(Vec<W>, Tally)> {
-    let Config { input: source, fold, presets, threads, post_process, render, command } = config;
+    let Config { input: mut source, mut fold, presets, threads, post_process, render, command } =
+        config;
+    let has_lines =
+        |target: &Target<W>| matches!(target.format, Format::Export(format) if format.has_lines());
+    source.script.lines |= targets.iter().any(has_lines);
     let trim = Trim { presets, threads };
     let way = Way { trim, post_process: post_process.clone(), order: render.order, watch };
     let source = &source;
     let input = recording.name.clone();
     let (mut exports, targets) =
         beside::split(targets, command.as_deref().unwrap_or(&input), &fold);
+    fold.lines |= post_process.is_none() && targets.iter().any(has_lines);
     let Some(words) = post_process else {
         let pictures = Pictures::new(render, command, &input, targets);
         let (pictures, tally) = fold_one(recording, source, fold, way, &mut exports, pictures)?;

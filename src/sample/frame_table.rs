@@ -3,7 +3,7 @@
 use bstr::{BStr, ByteSlice};
 use hashbrown::HashMap;
 
-use super::{Frame, FrameId, Kind};
+use super::{Frame, FrameId, Kind, SourceLine};
 use crate::intern::Interner;
 use crate::prefetch::prefetch;
 
@@ -18,9 +18,9 @@ pub struct FrameTable {
     symbols: Vec<Frames>,
     /// All other frames.
     others: HashMap<Key, FrameId>,
-    /// The addresses in keys.
-    addresses: Vec<u64>,
-    address_ids: HashMap<u64, u32>,
+    /// The details in keys.
+    details: Vec<Detail>,
+    detail_ids: HashMap<Detail, u32>,
 }
 
 /// The first frames of a symbol. Most symbols have only one.
@@ -38,20 +38,27 @@ struct Key {
     symbol: u32,
     module: u32,
     kind: Kind,
-    /// The index of the address in the table's list, plus 1; 0 is none.
-    address: u32,
+    /// The index of the detail in the table's list, plus 1; 0 is none.
+    detail: u32,
+}
+
+/// What few frames have: an address, and a file and the line in it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Detail {
+    address: Option<u64>,
+    line: Option<(u32, u32)>,
 }
 
 impl FrameTable {
     /// The id of `frame`. Stores it if it is new.
     pub fn intern(&mut self, frame: Frame<'_>) -> FrameId {
         let symbol = self.strings.intern(frame.symbol);
-        if frame.module.is_empty() && frame.kind == Kind::User && frame.address.is_none() {
+        let detail = self.detail(&frame);
+        if frame.module.is_empty() && frame.kind == Kind::User && detail == 0 {
             return self.name(symbol);
         }
         let module = self.strings.intern(frame.module);
-        let address = frame.address.map_or(0, |address| self.address(address));
-        self.find(Key { symbol, module, kind: frame.kind, address })
+        self.find(Key { symbol, module, kind: frame.kind, detail })
     }
 
     /// Prefetches the slot of a symbol that will be interned.
@@ -60,13 +67,25 @@ impl FrameTable {
         self.strings.prefetch_string(symbol);
     }
 
-    /// The index of `address` in the list, plus 1.
-    fn address(&mut self, address: u64) -> u32 {
-        let next = self.addresses.len() as u32 + 1;
-        *self.address_ids.entry(address).or_insert_with(|| {
-            self.addresses.push(address);
+    /// The index of the detail of `frame` in the list, plus 1; 0 if it has none.
+    fn detail(&mut self, &Frame { address, line, .. }: &Frame<'_>) -> u32 {
+        if address.is_none() && line.is_none() {
+            return 0;
+        }
+        let line = line.map(|SourceLine { file, line }| (self.strings.intern(file), line));
+        self.detail_id(Detail { address, line })
+    }
+
+    fn detail_id(&mut self, detail: Detail) -> u32 {
+        let next = self.details.len() as u32 + 1;
+        *self.detail_ids.entry(detail).or_insert_with(|| {
+            self.details.push(detail);
             next
         })
+    }
+
+    fn detail_of(&self, key: &Key) -> Detail {
+        self.details.get((key.detail as usize).wrapping_sub(1)).copied().unwrap_or_default()
     }
 
     /// The frame of a key with more than a name.
@@ -89,9 +108,9 @@ impl FrameTable {
     pub(crate) fn replace(&mut self, id: FrameId, frame: Frame<'_>) {
         let symbol = self.strings.intern(frame.symbol);
         let module = self.strings.intern(frame.module);
-        let address = frame.address.map_or(0, |address| self.address(address));
+        let detail = self.detail(&frame);
         if let Some(key) = self.keys.get_mut(id.index()) {
-            *key = Key { symbol, module, kind: frame.kind, address };
+            *key = Key { symbol, module, kind: frame.kind, detail };
         }
     }
 
@@ -108,12 +127,21 @@ impl FrameTable {
         self.keys.get(id.index()).map(|key| key.symbol).map_or(id, |symbol| self.name(symbol))
     }
 
+    /// The frame with only the name of `named`, and the line of `id` if it has one.
+    pub(crate) fn with_line(&mut self, named: FrameId, id: FrameId) -> FrameId {
+        let key = |id: FrameId| self.keys.get(id.index());
+        let Some(&Key { symbol, module, kind, .. }) = key(named) else { return named };
+        let Some(line) = key(id).and_then(|key| self.detail_of(key).line) else { return named };
+        let detail = self.detail_id(Detail { address: None, line: Some(line) });
+        self.find(Key { symbol, module, kind, detail })
+    }
+
     fn name(&mut self, symbol: u32) -> FrameId {
         let next = FrameId::at(self.keys.len());
         let id = *self.of(symbol).named.get_or_insert(next);
         if id == next {
             let module = self.strings.intern(b"");
-            self.keys.push(Key { symbol, module, kind: Kind::User, address: 0 });
+            self.keys.push(Key { symbol, module, kind: Kind::User, detail: 0 });
         }
         id
     }
@@ -121,12 +149,26 @@ impl FrameTable {
     /// The frame of `id`, which must be of this table.
     pub fn get(&self, id: FrameId) -> Frame<'_> {
         let Some(key) = self.keys.get(id.index()) else { return Frame::default() };
+        let detail = self.detail_of(key);
+        let text = |id| self.strings.get(id).as_bstr();
         Frame {
-            symbol: self.strings.get(key.symbol).as_bstr(),
-            module: self.strings.get(key.module).as_bstr(),
+            symbol: text(key.symbol),
+            module: text(key.module),
             kind: key.kind,
-            address: self.addresses.get((key.address as usize).wrapping_sub(1)).copied(),
+            address: detail.address,
+            line: detail.line.map(|(file, line)| SourceLine { file: text(file), line }),
         }
+    }
+
+    /// The line of `id`.
+    pub(crate) fn line(&self, id: FrameId) -> Option<SourceLine<'_>> {
+        let (file, line) = self.detail_of(self.keys.get(id.index())?).line?;
+        Some(SourceLine { file: self.strings.get(file).as_bstr(), line })
+    }
+
+    /// Whether some frames have lines.
+    pub(crate) fn has_lines(&self) -> bool {
+        self.details.iter().any(|detail| detail.line.is_some())
     }
 
     /// The symbol of `id`.
@@ -187,14 +229,14 @@ impl FrameTable {
             prefetch(ahead(12));
             prefetch(ahead(6).and_then(|frames| self.keys.get(frames.first?.index())));
             let frame = other.get(FrameId::at(at));
-            let address = frame.address.map_or(0, |address| self.address(address));
+            let detail = self.detail(&frame);
             let symbol = here(key.symbol);
             let module = here(key.module);
-            let is_name = frame.module.is_empty() && key.kind == Kind::User && address == 0;
+            let is_name = frame.module.is_empty() && key.kind == Kind::User && detail == 0;
             ids.push(if is_name {
                 self.name(symbol)
             } else {
-                self.find(Key { symbol, module, kind: key.kind, address })
+                self.find(Key { symbol, module, kind: key.kind, detail })
             });
         }
         ids
@@ -224,13 +266,35 @@ mod tests {
             symbol: symbol.into(),
             module: b"/m".into(),
             kind: Kind::Jit,
-            address: None,
+            ..Frame::default()
         };
         let [stand_in, other] = [jit("\0"), jit("x")].map(|frame| frames.intern(frame));
         frames.replace(stand_in, jit("x"));
         assert_eq!([stand_in, other].map(|id| frames.get(id)), [jit("x"); 2]);
         assert_eq!([frames.intern(jit("x")), frames.intern(jit("y"))].map(FrameId::index), [1, 2]);
         assert_eq!(frames.named(stand_in), frames.named(other));
+    }
+
+    #[test]
+    fn frames_of_one_function_are_apart_by_line() {
+        let mut frames = FrameTable::default();
+        let at = |line| Frame {
+            module: b"/m".into(),
+            line: Some(SourceLine { file: b"a.c".into(), line }),
+            ..Frame::named(b"f")
+        };
+        let [one, two] = [1, 2].map(|line| frames.intern(at(line)));
+        assert_ne!(one, two);
+        assert_eq!((frames.get(two), frames.line(two)), (at(2), at(2).line));
+        let plain = frames.named(two);
+        assert_eq!(frames.named(one), plain);
+        assert_eq!(frames.get(plain), Frame::named(b"f"));
+        let lined = frames.with_line(plain, two);
+        assert_eq!(frames.get(lined), Frame { module: b"".into(), ..at(2) });
+        assert_eq!(frames.with_line(plain, plain), plain);
+        let mut other = FrameTable::default();
+        let ids = other.absorb(&frames);
+        assert_eq!(other.get(ids[two.index()]), at(2));
     }
 
     #[test]

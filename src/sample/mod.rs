@@ -120,6 +120,18 @@ pub struct Frame<'a> {
     /// The address, if it is part of the frame's identity: for an unknown symbol, if the source
     /// distinguishes these by address.
     pub address: Option<u64>,
+    /// The line that ran or called, if the source was asked for lines. It is part of the frame's
+    /// identity then.
+    pub line: Option<SourceLine<'a>>,
+}
+
+/// A line of source code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceLine<'a> {
+    /// The path of the file.
+    pub file: &'a BStr,
+    /// The line, from 1; 0 if only the file is known.
+    pub line: u32,
 }
 
 impl<'a> Frame<'a> {

@@ -142,7 +142,7 @@ impl FrameLines {
         if kind == Kind::User && Kind::is_kernel_address(address) {
             kind = Kind::Kernel;
         }
-        let mut frame = frames.intern(Frame { symbol, module, kind, address: None });
+        let mut frame = frames.intern(Frame { symbol, module, kind, ..Frame::default() });
         if self.addresses {
             frame = self.with_address(frame, address, frames);
         }
@@ -263,6 +263,7 @@ impl FrameLines {
                 module: module.as_bstr(),
                 kind,
                 address: Some(address),
+                line: None,
             })
         })
     }
@@ -272,7 +273,7 @@ impl FrameLines {
 fn unknown(frames: &mut FrameTable) -> [FrameId; 2] {
     [Kind::User, Kind::Kernel].map(|kind| {
         let unknown = b"[unknown]".as_bstr();
-        frames.intern(Frame { symbol: unknown, module: unknown, kind, address: None })
+        frames.intern(Frame { symbol: unknown, module: unknown, kind, ..Frame::default() })
     })
 }
 

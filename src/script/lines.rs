@@ -194,7 +194,7 @@ impl Lines {
             let parts = line::Frame::parse(tail);
             let frame = parts.map(|line::Frame { symbol, module, .. }| {
                 let kind = Kind::of(symbol, module);
-                frames.intern(Frame { symbol, module, kind, address: None })
+                frames.intern(Frame { symbol, module, kind, ..Frame::default() })
             });
             let start = kept.len();
             // Offsets belong to lines, so if they are asked for, each line has a row.

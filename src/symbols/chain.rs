@@ -1,8 +1,8 @@
 //! Finds the functions and inlined calls of one unit at given addresses, by one walk through its
 //! DIEs.
 //!
-//! Line tables, variables and types are never decoded. A name is the linkage name, or else the
-//! plain name, of the DIE or of its origin. A test compares them with the addr2line crate.
+//! Variables and types are never decoded. A name is the linkage name, or else the plain name, of the
+//! DIE or of its origin. A test compares them with the addr2line crate.
 
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use gimli::{AttributeValue, UnitOffset, constants};
 
 use super::entries::{Entries, Entry};
+use super::lines::Line;
 use super::units::{Bounds, Sections, Unit, Units, Value, held};
 
 /// The deepest nesting of inlined calls. A few dozen are common; more than this is hostile.
@@ -19,21 +20,33 @@ const LONGEST_CHAIN: usize = 1000;
 /// The most bytes of a name. A longer one is hostile.
 const LONGEST_NAME: usize = 64 << 10;
 
-/// The functions at an address, outermost first, still mangled; `None` for one without a name.
+/// The functions at an address, outermost first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chain {
-    names: Vec<Option<Arc<[u8]>>>,
+    calls: Vec<Call>,
+    /// The place in each function, if line tables were read. An address may have one without a
+    /// function.
+    pub lines: Vec<Option<Line>>,
     /// The outermost function says where its variables are. Compilers do that, assemblers do not.
     pub is_compiled: bool,
     /// The last name of the unit for the same code, if an assembler gives it several.
     pub alias: Option<Arc<[u8]>>,
 }
 
+/// A function, and where it was inlined.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Call {
+    /// Still mangled; `None` for one without a name.
+    pub name: Option<Arc<[u8]>>,
+    /// The number of the file and the line of the call; 0 if they are not known.
+    pub from: (u64, u32),
+}
+
 impl Deref for Chain {
-    type Target = Vec<Option<Arc<[u8]>>>;
+    type Target = Vec<Call>;
 
     fn deref(&self) -> &Self::Target {
-        &self.names
+        &self.calls
     }
 }
 
@@ -136,7 +149,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                 next = next.max(span.end);
             }
             if !aliased.is_empty() {
-                let name = self.name_of(self.file, self.unit, offset, 16);
+                let name = self.name_of(self.file, self.unit, offset, &mut (0, 0), 16);
                 for at in aliased {
                     self.chains[at].alias = name.clone();
                 }
@@ -145,9 +158,10 @@ impl<'a, 'd> Walk<'a, 'd> {
                 wanted.clear();
             }
             if !wanted.is_empty() {
-                let name = self.name_of(self.file, self.unit, offset, 16);
+                let mut from = (0, 0);
+                let name = self.name_of(self.file, self.unit, offset, &mut from, 16);
                 for at in wanted {
-                    self.chains[at].names.push(name.clone());
+                    self.chains[at].calls.push(Call { name: name.clone(), from });
                     self.chains[at].is_compiled |= function && die.has_frame;
                 }
                 around.push((depth, level + 1));
@@ -182,12 +196,13 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     /// The name of the DIE at `offset`: its linkage name, else its own name, else that of its
-    /// origin. `hops` limits how many origins are followed.
+    /// origin. `from` gets the place of its call. `hops` limits how many origins are followed.
     fn name_of(
         &mut self,
         file: File<'a, 'd>,
         unit: &Unit<'d>,
         offset: UnitOffset,
+        from: &mut (u64, u32),
         hops: u8,
     ) -> Option<Arc<[u8]>> {
         let mut entries = unit.entries_raw(Some(offset)).ok()?;
@@ -209,6 +224,15 @@ impl<'a, 'd> Walk<'a, 'd> {
                 constants::DW_AT_name => name = name.or_else(|| text(attribute.value())),
                 constants::DW_AT_abstract_origin | constants::DW_AT_specification => {
                     origin = Some(attribute.value());
+                }
+                constants::DW_AT_call_file => {
+                    if let AttributeValue::FileIndex(file) = attribute.value() {
+                        from.0 = file;
+                    }
+                }
+                constants::DW_AT_call_line => {
+                    let line = attribute.udata_value().and_then(|line| line.try_into().ok());
+                    from.1 = line.unwrap_or(0);
                 }
                 _ => {}
             }
@@ -235,7 +259,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                 if let Some(name) = own.then(|| self.names.get(&offset.0)).flatten() {
                     return name.clone();
                 }
-                let name = self.name_of(file, unit, offset, hops);
+                let name = self.name_of(file, unit, offset, &mut (0, 0), hops);
                 if own {
                     self.names.insert(offset.0, name.clone());
                 }
@@ -243,12 +267,12 @@ impl<'a, 'd> Walk<'a, 'd> {
             }
             AttributeValue::DebugInfoRef(offset) => {
                 let (unit, offset) = file.units?.around(file.sections, offset)?;
-                self.name_of(file, unit, offset, hops)
+                self.name_of(file, unit, offset, &mut (0, 0), hops)
             }
             AttributeValue::DebugInfoRefSup(offset) => {
                 let shared = self.shared?;
                 let (unit, offset) = shared.units?.around(shared.sections, offset)?;
-                self.name_of(shared, unit, offset, hops)
+                self.name_of(shared, unit, offset, &mut (0, 0), hops)
             }
             _ => None,
         }

@@ -12,6 +12,7 @@
 use rayon::prelude::*;
 
 use super::chain::{Chain, File, find};
+use super::lines;
 use super::split::Split;
 use super::units::{Claim, Sections, Units};
 
@@ -19,6 +20,8 @@ use super::units::{Claim, Sections, Units};
 pub(super) struct Dwarf<'d> {
     sections: Sections<'d>,
     units: Units<'d>,
+    /// Whether to read line tables.
+    lines: bool,
     /// The units of the file that debug files share.
     shared: Option<Units<'d>>,
 }
@@ -34,13 +37,17 @@ pub(super) struct Found {
 
 impl<'d> Dwarf<'d> {
     /// Lists the units of `sections` and of the shared file, if there is one.
-    pub(super) fn new(mut sections: Sections<'d>, shared: Option<Sections<'d>>) -> Dwarf<'d> {
+    pub(super) fn new(
+        mut sections: Sections<'d>,
+        shared: Option<Sections<'d>>,
+        lines: bool,
+    ) -> Dwarf<'d> {
         let shared = shared.map(|mut shared| {
             let units = Units::list(&mut shared);
             sections.set_sup(shared);
             units
         });
-        Dwarf { units: Units::list(&mut sections), sections, shared }
+        Dwarf { units: Units::list(&mut sections), sections, lines, shared }
     }
 
     /// The functions at each of `addresses`, which are sorted, distinct, and in the file's own
@@ -88,7 +95,12 @@ impl<'d> Dwarf<'d> {
         let units: Vec<&[Claim]> = claims.chunk_by(|a, b| a.unit == b.unit).collect();
         let walked = units.into_par_iter().map(|claims| {
             let asked: Vec<u64> = claims.iter().map(|claim| addresses[claim.at]).collect();
-            let (chains, ok) = self.unit(claims[0].unit, &asked, split);
+            let (mut chains, ok) = self.unit(claims[0].unit, &asked, split);
+            if self.lines
+                && let Some((unit, _)) = self.units.get(&self.sections, claims[0].unit)
+            {
+                lines::find(&self.sections, unit, &asked, &mut chains);
+            }
             (claims.iter().copied().zip(chains).collect(), ok)
         });
         found.take(walked.collect());
@@ -114,7 +126,7 @@ impl<'d> Dwarf<'d> {
 impl Found {
     /// Whether nothing is missing: all units could be read, and each function has a name.
     pub(super) fn is_whole(&self) -> bool {
-        let has_names = |chain: &Chain| chain.iter().all(Option::is_some);
+        let has_names = |chain: &Chain| chain.iter().all(|call| call.name.is_some());
         self.broken == 0 && self.chains.iter().all(has_names)
     }
 
@@ -135,7 +147,7 @@ impl Found {
         named.sort_by_key(|(claim, _)| *claim);
         for (claim, chain) in named {
             let slot = &mut self.chains[claim.at];
-            if slot.is_empty() {
+            if slot.is_empty() && (slot.lines.is_empty() || !chain.is_empty()) {
                 *slot = chain;
             }
         }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use bstr::{BStr, ByteSlice};
 
-use super::chain::Chain;
+use super::chain::{Call, Chain};
 use super::dwarf::Found;
 use super::elf::Elf;
 use super::gopclntab::GoTable;
+use super::lines::Line;
 use super::module::Module;
 use super::table::{Search, Symbol};
 use super::{demangle, extent, plt};
 use crate::intern::Interner;
-use crate::sample::is_start;
+use crate::sample::{SourceLine, is_start};
 
 /// How the functions at an address are named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,11 +29,14 @@ pub struct Naming {
     /// Recognise `_start` and `clone` by their code if they have lost their names:
     /// `symbols/code.rs`.
     pub starts: bool,
+    /// Find the source lines, too; only with inlined functions.
+    pub lines: bool,
 }
 
 impl Naming {
     /// Only the function of the symbol.
-    pub const SYMBOLS: Naming = Naming { inlines: false, as_perf: false, starts: false };
+    pub const SYMBOLS: Naming =
+        Naming { inlines: false, as_perf: false, starts: false, lines: false };
     /// All functions.
     pub const INLINES: Naming = Naming { inlines: true, ..Naming::SYMBOLS };
 }
@@ -47,17 +51,28 @@ pub struct Function<'a> {
     /// Where its symbol starts, in the file's own address space. For an inlined function, this is
     /// the symbol that it is inlined into. `None` if only DWARF knows the function.
     pub start: Option<u64>,
+    /// The line at the address, or of the call of the function that was inlined into this one.
+    pub line: Option<SourceLine<'a>>,
 }
 
 /// The functions at each address of a query.
 #[derive(Default)]
 pub struct Functions {
     names: Interner,
-    all: Vec<(u32, bool, Option<u64>)>,
+    all: Vec<One>,
     ends: Vec<usize>,
     /// How many units of DWARF could not be read to their end, or lack their split part, so inlined
     /// functions may be missing.
     pub broken_units: usize,
+}
+
+/// A function as numbers.
+#[derive(Clone, Copy)]
+struct One {
+    name: u32,
+    inlined: bool,
+    start: Option<u64>,
+    line: Option<(u32, u32)>,
 }
 
 impl Functions {
@@ -66,9 +81,10 @@ impl Functions {
         let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
         let end = self.ends.get(index).copied().unwrap_or(0);
         let all = self.all.get(start.unwrap_or(0)..end).unwrap_or_default();
-        all.iter().map(|&(name, inlined, start)| {
-            let name = self.names.get(name).as_bstr();
-            Function { name, inlined, start }
+        all.iter().map(|one| {
+            let text = |id| self.names.get(id).as_bstr();
+            let line = one.line.map(|(file, line)| SourceLine { file: text(file), line });
+            Function { name: text(one.name), inlined: one.inlined, start: one.start, line }
         })
     }
 
@@ -111,7 +127,10 @@ impl Module {
                 search.finish(naming.as_perf)
             },
             || {
-                if naming.inlines { self.inlines(main, debug, addresses) } else { Found::default() }
+                if !naming.inlines {
+                    return Found::default();
+                }
+                self.inlines(main, debug, addresses, naming.lines)
             },
         );
         let has_full = full.is_some();
@@ -144,26 +163,35 @@ impl<'d> Builder<'d> {
     /// Adds the functions of the next address: those of its `chain`, with the name of the outermost
     /// one if the symbols have it. `by_addr2line` takes all names from the chain.
     fn push(&mut self, chain: &Chain, named: Option<Named<'d>>, by_addr2line: bool) {
-        let named = named.or_else(|| chain.first()?.as_ref().map(|name| (owned(name), None)));
+        let named = named.or_else(|| chain.first()?.name.as_ref().map(|name| (owned(name), None)));
         let start = named.as_ref().and_then(|(_, start)| *start);
         let is_known = named.is_some() || !chain.is_empty();
         let name = named.map(|(name, _)| name);
-        let names = chain.iter().map(|name| chain.alias.as_ref().or(name.as_ref()).map(owned));
+        let names = chain.iter().map(|it| chain.alias.as_ref().or(it.name.as_ref()).map(owned));
+        let names = names.enumerate();
         if by_addr2line {
             let base = self.intern(name);
-            for name in names.rev() {
-                let id = self.intern(name);
-                self.functions.all.push((id, id != base, start));
+            for (at, name) in names.rev() {
+                let name = self.intern(name);
+                let line = self.line(chain, at);
+                self.functions.all.push(One { name, inlined: name != base, start, line });
             }
         } else if is_known {
-            for name in names.skip(1).rev() {
-                let id = self.intern(name);
-                self.functions.all.push((id, true, start));
+            for (at, name) in names.skip(1).rev() {
+                let name = self.intern(name);
+                let line = self.line(chain, at);
+                self.functions.all.push(One { name, inlined: true, start, line });
             }
-            let id = self.intern(name);
-            self.functions.all.push((id, false, start));
+            let name = self.intern(name);
+            let line = self.line(chain, 0);
+            self.functions.all.push(One { name, inlined: false, start, line });
         }
         self.functions.ends.push(self.functions.all.len());
+    }
+
+    fn line(&mut self, chain: &Chain, at: usize) -> Option<(u32, u32)> {
+        let Line { file, line } = chain.lines.get(at)?.as_ref()?;
+        Some((self.functions.names.intern(file), *line))
     }
 
     fn intern(&mut self, name: Option<Cow<'d, [u8]>>) -> u32 {
@@ -273,8 +301,10 @@ impl<'e, 'd> Outermost<'e, 'd> {
 fn is_by_addr2line(chain: &Chain, symbol: Option<&Symbol<'_>>) -> bool {
     let is_mangled = |name: &[u8]| name.starts_with(b"_Z") || name.starts_with(b"_R");
     match chain.as_slice() {
-        [] | [None] => false,
-        [Some(name)] => is_mangled(name) || !symbol.is_some_and(|symbol| is_mangled(symbol.name)),
+        [] | [Call { name: None, .. }] => false,
+        [Call { name: Some(name), .. }] => {
+            is_mangled(name) || !symbol.is_some_and(|symbol| is_mangled(symbol.name))
+        }
         _ => true,
     }
 }

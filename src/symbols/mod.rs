@@ -51,6 +51,7 @@ mod jit_process;
 mod jitdump;
 mod kallsyms;
 mod kernel_table;
+mod lines;
 mod loader;
 mod module;
 mod origin;

@@ -169,14 +169,14 @@ impl Module {
     }
 
     /// Unpacks the sections of its DWARF ahead of the first query, if they will be kept.
-    pub(crate) fn prepare(&self) {
+    pub(crate) fn prepare(&self, lines: bool) {
         let main = Elf::parse(&self.main);
         let debug = self.debug.as_ref().and_then(|debug| Elf::parse(debug));
         if let Some(elf) = with_dwarf(main.as_ref(), debug.as_ref())
             && self.unpacked.get().is_none()
             && elf.packed_size() <= KEPT as u64
         {
-            self.keep(unpack(elf));
+            self.keep(unpack(elf, lines));
         }
     }
 
@@ -186,19 +186,20 @@ impl Module {
         main: Option<&Elf<'_>>,
         debug: Option<&Elf<'_>>,
         addresses: &[u64],
+        lines: bool,
     ) -> Found {
         let Some(elf) = with_dwarf(main, debug) else { return Found::default() };
         let endian = if elf.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
         let fetched = self.fetched.get().and_then(|(_, shared)| shared.as_ref());
         let shared = self.shared.as_ref().or(fetched).and_then(|shared| Elf::parse(shared));
-        let shared_unpacked = shared.as_ref().map(unpack);
+        let shared_unpacked = shared.as_ref().map(|shared| unpack(shared, false));
         let shared = shared.as_ref().zip(shared_unpacked.as_ref());
         let package = self.package.as_deref().and_then(Elf::parse);
         let directory = self.path.parent().unwrap_or(Path::new("."));
         let find = |unpacked: &Unpacked| {
             let split = Split::new(package.as_ref(), endian, directory);
             let shared = shared.map(|(elf, unpacked)| load(elf, unpacked));
-            let mut found = Dwarf::new(load(elf, unpacked), shared).find(addresses, &split);
+            let mut found = Dwarf::new(load(elf, unpacked), shared, lines).find(addresses, &split);
             found.broken += split.missing();
             found
         };
@@ -207,21 +208,21 @@ impl Module {
         let is_first = !self.was_asked.swap(true, Ordering::Relaxed);
         if is_first
             && self.unpacked.get().is_none()
-            && let Some(part) = unpack_part(elf, endian, addresses)
+            && let Some(part) = unpack_part(elf, endian, addresses, lines)
         {
             let found = find(&part);
             if found.is_whole() {
                 return found;
             }
         }
-        let fresh = self.unpacked.get().is_none().then(|| unpack(elf));
+        let fresh = self.unpacked.get().is_none().then(|| unpack(elf, lines));
         let not_kept = fresh.and_then(|fresh| self.keep(fresh)).unwrap_or_default();
         find(self.unpacked.get().unwrap_or(&not_kept))
     }
 }
 
-/// The sections that the walk reads. It does not need `.debug_line` and locations.
-const READ: [SectionId; 9] = [
+/// The sections that are read. Only lines need the last one.
+const READ: [SectionId; 10] = [
     SectionId::DebugAbbrev,
     SectionId::DebugAddr,
     SectionId::DebugAranges,
@@ -231,6 +232,7 @@ const READ: [SectionId; 9] = [
     SectionId::DebugRngLists,
     SectionId::DebugStr,
     SectionId::DebugStrOffsets,
+    SectionId::DebugLine,
 ];
 
 /// The content of compressed sections.
@@ -246,19 +248,24 @@ fn with_dwarf<'e, 'd>(
 }
 
 /// Unpacks the compressed sections in parallel.
-fn unpack(elf: &Elf<'_>) -> Unpacked {
-    unpack_up_to(elf, None)
+fn unpack(elf: &Elf<'_>, lines: bool) -> Unpacked {
+    unpack_up_to(elf, None, lines)
 }
 
 /// The same, with no more of `.debug_info` than `addresses` need. `None` if they need all of it, or
 /// if it is not compressed.
-fn unpack_part(elf: &Elf<'_>, endian: RunTimeEndian, addresses: &[u64]) -> Option<Unpacked> {
+fn unpack_part(
+    elf: &Elf<'_>,
+    endian: RunTimeEndian,
+    addresses: &[u64],
+    lines: bool,
+) -> Option<Unpacked> {
     elf.section(b".debug_info").filter(|section| section.packed.is_some())?;
     let end = part::end(&elf.content(SectionId::DebugAranges.name()), endian, addresses)?;
-    Some(unpack_up_to(elf, Some(end)))
+    Some(unpack_up_to(elf, Some(end), lines))
 }
 
-fn unpack_up_to(elf: &Elf<'_>, end: Option<usize>) -> Unpacked {
+fn unpack_up_to(elf: &Elf<'_>, end: Option<usize>, lines: bool) -> Unpacked {
     let unpack = |id: SectionId| {
         let content = match end {
             Some(end) if id == SectionId::DebugInfo => elf.start_of(id.name(), end),
@@ -269,7 +276,8 @@ fn unpack_up_to(elf: &Elf<'_>, end: Option<usize>) -> Unpacked {
             Cow::Borrowed(_) => None,
         }
     };
-    READ.into_par_iter().filter_map(unpack).collect()
+    let wanted = READ.into_par_iter().filter(|&id| lines || id != SectionId::DebugLine);
+    wanted.filter_map(unpack).collect()
 }
 
 /// The sections of DWARF. The compressed ones come from `unpacked`.

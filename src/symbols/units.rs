@@ -1,7 +1,7 @@
 //! Opens the units of a file's DWARF on demand, and finds them by the addresses of their code.
 //!
 //! gimli's own `Unit::new` needs a readable `.debug_line`; otherwise inlined functions would
-//! silently disappear. Nobody here reads it, so [`open()`] ignores it.
+//! silently disappear. Only `lines.rs` reads it, on demand, so [`open()`] ignores it.
 
 use std::collections::HashSet;
 use std::ops::Range;

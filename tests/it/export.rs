@@ -13,6 +13,8 @@ use crate::harness::{Dir, cannot_run, is_not_for_here, repo};
 use crate::page;
 use crate::recording::sums;
 
+mod lines;
+
 const PROFILE: &str = "# unit: ns 0\nmain;f;g 3\nmain;f 4\nmain;<T as a::B>::c d 5\nGC 0 1 6\n";
 
 /// The fields of a message: number, and a number or bytes.

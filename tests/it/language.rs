@@ -145,7 +145,7 @@ fn filtered(keep: Predicate, seen: &[Seen]) -> Vec<bool> {
                 symbol: symbol.into(),
                 module: module.into(),
                 kind,
-                address: None,
+                ..Frame::default()
             })
         };
         let stack: Vec<FrameId> = seen.stack.iter().map(frame).collect();

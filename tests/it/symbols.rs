@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bstr::{BString, ByteSlice};
+use flamepipe::sample::SourceLine;
 use flamepipe::symbols::{Config, Identity, Loader, Module, Naming, demangle};
 use object::{Object, ObjectSection, ObjectSymbol};
 
@@ -118,17 +119,19 @@ fn without_tables(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-type Frames = Vec<(BString, bool)>;
+/// The name of each function, whether it is inlined, its file and line.
+type Frames = Vec<(BString, bool, Option<(BString, u32)>)>;
 
 fn ours(module: &Module, addresses: &[u64]) -> Vec<Frames> {
-    let found = module.functions(addresses, Naming::INLINES);
+    let found = module.functions(addresses, Naming { lines: true, ..Naming::INLINES });
     assert_eq!(found.len(), addresses.len());
+    let line = |line: Option<SourceLine<'_>>| line.map(|line| (line.file.into(), line.line));
     (0..addresses.len())
-        .map(|at| found.at(at).map(|frame| (frame.name.into(), frame.inlined)).collect())
+        .map(|at| found.at(at).map(|it| (it.name.into(), it.inlined, line(it.line))).collect())
         .collect()
 }
 
-/// The names of the addr2line crate, innermost first.
+/// The names and lines of the addr2line crate, innermost first.
 fn oracle(bytes: &[u8], sup: Option<&[u8]>, addresses: &[u64]) -> Vec<Frames> {
     let load = |bytes| {
         let file = object::File::parse(bytes).unwrap();
@@ -155,15 +158,17 @@ fn oracle(bytes: &[u8], sup: Option<&[u8]>, addresses: &[u64]) -> Vec<Frames> {
             while let Some(frame) = frames.next().unwrap() {
                 // A frame without a DIE is a line without a function.
                 if frame.dw_die_offset.is_some() {
+                    let line = frame.location.and_then(|it| Some((it.file?.into(), it.line)));
+                    let line = line.map(|(file, line)| (file, line.unwrap_or(0)));
                     let name = frame.function.map(|name| name.raw_name().unwrap().into_owned());
                     let name = name.unwrap_or("[unknown]".into());
                     let name = known
                         .entry(name.clone())
                         .or_insert_with(|| demangle(name.as_bytes()).into_owned().into());
-                    names.push((name.clone(), true));
+                    names.push((name.clone(), true, line));
                 }
             }
-            if let Some((_, inlined)) = names.last_mut() {
+            if let Some((_, inlined, _)) = names.last_mut() {
                 *inlined = false;
             }
             names

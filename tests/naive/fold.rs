@@ -133,7 +133,7 @@ fn frame(line: &[u8], sample: &mut Sample, config: &Config) -> bool {
     let address =
         u64::from_str_radix(&parts["pc"].to_str_lossy(), 16).ok().filter(|_| sample.addresses);
     let kind = Kind::of_module(module);
-    let frame = Frame { symbol: symbol.into(), module: module.into(), kind, address };
+    let frame = Frame { symbol: symbol.into(), module: module.into(), kind, address, line: None };
     let mut names = Vec::new();
     name::names(&frame, sample.java, config, |name| names.push(name.to_vec()));
     sample.stack.extend(names.into_iter().rev());

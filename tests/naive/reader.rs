@@ -132,7 +132,7 @@ fn put(
     if kind == Kind::User && is_nowhere && is_high {
         kind = Kind::Kernel;
     }
-    frames.intern(Frame { symbol, module, kind, address })
+    frames.intern(Frame { symbol, module, kind, address, line: None })
 }
 
 fn close(open: &mut Option<Open<'_>>, frames: &mut FrameTable, sink: &mut impl SampleSink) -> u64 {

@@ -84,6 +84,7 @@ impl Addresses {
                 inlines: !config.no_inline && !config.perf_compat,
                 as_perf: config.perf_compat,
                 starts: !config.perf_compat,
+                lines: config.lines,
             },
             addresses: config.addresses,
             live: config.live,
@@ -183,7 +184,7 @@ impl Addresses {
         keys.dedup_by_key(|key| key.owner);
         keys.into_par_iter().for_each(|key| match key.owner {
             Owner::Module(id) if self.naming.inlines => {
-                spaces.module(id).file.iter().for_each(|file| file.prepare());
+                spaces.module(id).file.iter().for_each(|file| file.prepare(self.naming.lines));
             }
             // An error will occur again when all addresses are resolved.
             Owner::Kernel => drop(KernelNames::ask(vec![key.lookup], false, spaces, loader)),
@@ -226,7 +227,7 @@ impl Addresses {
                         symbol: Kind::TRUNCATED.into(),
                         module: "[unknown]".into(),
                         kind: Kind::Truncated,
-                        address: None,
+                        ..Frame::default()
                     };
                     for &id in group {
                         self.name(id, &keys, [(frame, None)].into_iter(), frames);
@@ -301,7 +302,7 @@ impl Addresses {
                     } else {
                         ("[kernel.kallsyms]".into(), Kind::Kernel)
                     };
-                    (Frame { symbol: function.name, module, kind, address: None }, start)
+                    (Frame { symbol: function.name, module, kind, ..Frame::default() }, start)
                 });
                 self.name(id, keys, named, frames);
                 continue;
@@ -317,7 +318,7 @@ impl Addresses {
                     .as_ref()
                     .map_or("[kernel.kallsyms]".into(), |module| module.as_bstr()),
                 kind: Kind::Kernel,
-                address: None,
+                ..Frame::default()
             };
             self.name(id, keys, [(frame, named.map(|(_, start)| start))].into_iter(), frames);
         }
@@ -337,14 +338,16 @@ impl Addresses {
             let at = addresses.partition_point(|&address| address < key.lookup);
             let here = functions.at(at);
             if here.len() == 0 {
-                let frame = Frame { symbol: "[unknown]".into(), module: path, kind, address: None };
+                let frame =
+                    Frame { symbol: "[unknown]".into(), module: path, kind, ..Frame::default() };
                 self.name(id, keys, [(frame, None)].into_iter(), frames);
                 continue;
             }
             let named = here.map(|function| {
                 let (module, kind) =
                     if function.inlined { ("inlined".into(), Kind::Inlined) } else { (path, kind) };
-                let frame = Frame { symbol: function.name, module, kind, address: None };
+                let line = function.line;
+                let frame = Frame { symbol: function.name, module, kind, address: None, line };
                 // The start is in the module's own address space, but the shown address is in the
                 // file.
                 let start = function.start.map(|start| {

@@ -132,7 +132,7 @@ impl Jit {
             Some((symbol, start)) => self.named(symbol, start, at),
             None => {
                 let kind = Kind::of_module(path);
-                (Frame { symbol: "[unknown]".into(), module: path, kind, address: None }, None)
+                (Frame { symbol: "[unknown]".into(), module: path, kind, ..Frame::default() }, None)
             }
         }
     }
@@ -144,7 +144,7 @@ impl Jit {
         (lookup, shown): (u64, u64),
     ) -> (Frame<'a>, Option<u64>) {
         let module = self.module.as_bytes().into();
-        let frame = Frame { symbol, module, kind: Kind::Jit, address: None };
+        let frame = Frame { symbol, module, kind: Kind::Jit, ..Frame::default() };
         (frame, Some(shown.wrapping_sub(lookup - start)))
     }
 }

@@ -83,29 +83,28 @@ fn names_are_found_wherever_debugging_information_is_kept() {
 fn split_units_are_found_loose_and_packed() {
     let test = "split_units_are_found_loose_and_packed";
     for version in ["-gdwarf-5", "-gdwarf-4"] {
-        let whole = Dir::new();
-        let Some(program) = compiled(&whole, test, &[version]) else { return };
         let dir = Dir::new();
+        let Some(program) = compiled(&dir, test, &[version]) else { return };
         // The addresses in the debug sections differ, but the code is the same.
         let flags = [version, "-gsplit-dwarf", "-c"];
         let source = dir.write("program.cpp", PROGRAM);
-        let object = dir.path("program.o");
+        let object = dir.path("split.o");
         let mut command = Command::new("g++");
         command.current_dir(dir.path(".")).args(flags).args(["-O2", "-o"]).arg(&object).arg(source);
         assert!(command.status().unwrap().success());
-        let split = dir.path("program");
+        let split = dir.path("split");
         assert!(Command::new("g++").arg("-o").arg(&split).arg(object).status().unwrap().success());
         let addresses = addresses(&std::fs::read(&program).unwrap(), 2_000);
         let config = Config::default();
         let wanted = loaded(&config, &program, &addresses);
         assert_eq!(loaded(&config, &split, &addresses), wanted, "{version}");
-        let (path, package) = (split.to_str().unwrap(), dir.path("program.dwp"));
+        let (path, package) = (split.to_str().unwrap(), dir.path("split.dwp"));
         // GNU dwp 2.40 crashes on DWARF 5.
         let dwp = if version == "-gdwarf-5" { "llvm-dwp" } else { "dwp" };
         if tool(test, dwp, &["-e", path, "-o", package.to_str().unwrap()]).is_none() {
             return;
         }
-        std::fs::remove_file(dir.path("program.dwo")).unwrap();
+        std::fs::remove_file(dir.path("split.dwo")).unwrap();
         assert_eq!(loaded(&config, &split, &addresses), wanted, "{version} packed");
         std::fs::remove_file(package).unwrap();
         let module = Module::open(&split).unwrap();
