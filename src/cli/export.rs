@@ -9,6 +9,7 @@ use super::folding::{FoldedInputs, FoldingArgs, feed_inputs, fold_inputs, label,
 use super::io::{Output, report};
 use super::logger;
 use super::program::{Done, Failure, Program};
+use super::render::usage;
 use super::script::ReadingArgs;
 use super::strict::StrictArgs;
 use crate::export::{Export, Format};
@@ -150,6 +151,7 @@ impl ExportArgs {
     fn export(&self, format: Format, output: Output) -> Result<(Output, Tally)> {
         let name = output.name.clone();
         let sink = Export::new(format, self.title(), output, name).labelled(self.labels());
+        format.check(&self.folding.config()).map_err(usage)?;
         let lines = format.has_lines();
         let folding = fold::Config { lines, ..self.folding.config() };
         if !format.takes_samples(&folding) {

@@ -404,6 +404,11 @@ impl GraphOptions {
         // Check this before recording something that cannot be drawn.
         render.check().map_err(usage)?;
         let fold = self.folding.config();
+        for path in &self.outputs {
+            if let Format::Export(format) = Format::of(path) {
+                format.check(&fold).map_err(usage)?;
+            }
+        }
         let is_chart = render.order == render::Order::Time;
         if is_chart && (fold.cpu || fold.by_event || fold.weighing == Weighing::Samples) {
             let what = "a flame chart shows one event, in nanoseconds, with a lane for each thread: omit \

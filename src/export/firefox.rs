@@ -28,7 +28,8 @@ pub(super) fn write(
         let mut thread = Thread::new(profile, timed.modules.len());
         for sample in &lane.samples {
             let stack = thread.stack(timed.stacks[sample.stack].iter().copied());
-            thread.sample(sample.start - timed.from, stack, sample.weight);
+            let weight = if timed.counts_samples { 1 } else { sample.weight };
+            thread.sample(sample.start - timed.from, stack, weight);
             if timed.is_clock {
                 let used = if sample.is_off { 0 } else { sample.weight };
                 thread.samples.thread_cpu_delta.push(used as f64 / 1e3);
@@ -38,7 +39,8 @@ pub(super) fn write(
         thread.is_main_thread = lane.pid == lane.tid;
         thread.pid = lane.pid.unwrap_or(0).to_string();
         thread.tid = lane.tid.unwrap_or(0);
-        threads.push(thread.finish(timed.is_clock, &timed.modules));
+        let is_time = timed.is_clock && !timed.counts_samples;
+        threads.push(thread.finish(is_time, &timed.modules));
     }
     // The unit of stacks that were folded before.
     let unit = profile.unit();

@@ -27,7 +27,7 @@ use profile::Profile;
 use timed::{Moments, Timed};
 
 use crate::error::{Error, Result};
-use crate::fold::{self, Stage, Threads};
+use crate::fold::{self, Stage, Threads, Weighing};
 use crate::folded::{Folded, FoldedSink, Moment};
 use crate::sample::{FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
@@ -82,6 +82,20 @@ impl Format {
     /// Whether it has the lines of functions, or at least their files.
     pub fn has_lines(self) -> bool {
         self != Format::Chrome
+    }
+
+    /// Fails if it cannot hold what is folded as `config` says.
+    ///
+    /// # Errors
+    /// A trace shows time, not numbers of samples.
+    pub fn check(self, config: &fold::Config) -> Result<()> {
+        if self == Format::Chrome && config.weighing == Weighing::Samples {
+            let what =
+                "a trace shows how long functions took, not how many samples they have".into();
+            let remedy = "omit --weight samples".into();
+            return Err(Error::Usage { what, remedy });
+        }
+        Ok(())
     }
 
     /// The largest sum of weights. Larger numbers are not exact in JavaScript and Perl.
@@ -142,20 +156,6 @@ impl<W: Write> Export<W> {
     pub fn folding(mut self, config: fold::Config) -> Self {
         self.threads = Threads::new(config, self.title.clone());
         self
-    }
-
-    /// Fails if no sample came, because the input has only stacks.
-    pub(crate) fn needs_samples(&self) -> Result<()> {
-        if self.threads.is_empty() {
-            return Err(Error::Usage {
-                what: format!(
-                    "{} needs the times of samples, but the input has only stacks",
-                    self.output
-                ),
-                remedy: format!("write it without times: fg-export -o {} FILE", self.output),
-            });
-        }
-        Ok(())
     }
 
     /// What was written to.
@@ -246,6 +246,10 @@ impl<W: Write> Stage for Export<W> {
 
     fn next_mut(&mut self) -> &mut Self {
         self
+    }
+
+    fn folding(&mut self) -> fold::Config {
+        self.threads.config().clone()
     }
 }
 

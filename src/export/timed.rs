@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::profile::Profile;
-use crate::fold::{Piece, Thread, Threads, is_java};
+use crate::fold::{Piece, Thread, Threads, Weighing, is_java};
 use crate::folded::{Folded, Moment};
 use crate::sample::{FrameId, FrameTable, Kind};
 use crate::stacks::Stacks;
@@ -13,6 +13,8 @@ use crate::stacks::Stacks;
 pub(super) struct Timed {
     /// Whether weights are nanoseconds.
     pub(super) is_clock: bool,
+    /// Whether every sample weighs 1 instead.
+    pub(super) counts_samples: bool,
     /// When the first sample began.
     pub(super) from: u64,
     pub(super) lanes: Vec<Lane>,
@@ -60,7 +62,9 @@ impl Timed {
     ) -> Timed {
         let starts = lanes.iter().flat_map(|(_, pieces)| pieces).map(|piece| piece.start);
         let from = starts.min().unwrap_or(0);
-        let mut timed = Timed { is_clock: threads.is_clock(), from, ..Timed::default() };
+        let counts_samples = threads.config().weighing == Weighing::Samples;
+        let is_clock = threads.is_clock();
+        let mut timed = Timed { is_clock, counts_samples, from, ..Timed::default() };
         let naming = threads.naming(frames, &lanes);
         let mut modules: HashMap<String, u32> = HashMap::new();
         let mut known: HashMap<(u32, bool, bool), usize> = HashMap::new();
@@ -114,7 +118,7 @@ impl Moments {
         frames: &FrameTable,
         profile: &mut Profile,
         folded: &Folded<'_>,
-        &Moment { comm, pid, tid, start, end }: &Moment<'_>,
+        &Moment { comm, pid, tid, start, end, .. }: &Moment<'_>,
     ) {
         let stack = self.stacks.intern(folded.stack);
         if stack == self.named.len() {
@@ -139,6 +143,7 @@ impl Moments {
     pub(super) fn append_to(self, timed: &mut Timed, is_clock: bool) {
         if timed.lanes.is_empty() {
             timed.is_clock = is_clock;
+            timed.counts_samples = false;
         }
         let starts = self.lanes.iter().flat_map(|lane| &lane.samples).map(|sample| sample.start);
         let from = starts.min().unwrap_or(0);

@@ -1,6 +1,6 @@
 //! The stage that inputs feed.
 
-use super::Folder;
+use super::{Config, Folder};
 use crate::error::Result;
 use crate::folded::FoldedSink;
 use crate::sample::{FrameTable, SampleSink};
@@ -14,6 +14,11 @@ pub trait Stage: SampleSink {
 
     /// The stage behind.
     fn next_mut(&mut self) -> &mut Self::Next;
+
+    /// How it folds samples, for inputs that are folded already but have some of what it asks for.
+    fn folding(&mut self) -> Config {
+        self.as_folder().map(|folder| folder.config().clone()).unwrap_or_default()
+    }
 
     /// The stage as a folder, if samples may reach it in any order. Then several threads can read.
     fn as_folder(&mut self) -> Option<&mut Folder<Self::Folded>> {

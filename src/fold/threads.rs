@@ -96,11 +96,6 @@ impl Threads {
         &self.config
     }
 
-    /// Whether no sample came.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.threads.is_empty() && self.no_stack.items == 0 && self.no_time.items == 0
-    }
-
     /// Whether the periods of the samples are times, in nanoseconds.
     pub(crate) fn is_clock(&self) -> bool {
         self.event.is_clock()

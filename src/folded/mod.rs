@@ -51,6 +51,8 @@ pub struct Moment<'a> {
     pub pid: Option<u64>,
     /// The thread, if it is known.
     pub tid: Option<u64>,
+    /// The frame that names the thread in folded text, if there is one.
+    pub root: Option<FrameId>,
     /// In nanoseconds.
     pub start: u64,
     /// When another stack began.

@@ -118,7 +118,8 @@ impl<'a> Profiles<'a> {
             let start = whole((profile.start_time.unwrap_or(first) - first) * 1e3);
             let (pid, tid) = (pid.number(), tid.number());
             let thread = to.thread(&comm, pid, tid);
-            profile.push(Moment { comm: &comm, pid, tid, start, end: start }, thread, to)?;
+            let moment = Moment { comm: &comm, pid, tid, start, end: start, root: None };
+            profile.push(moment, thread, to)?;
         }
         Ok(())
     }

@@ -195,7 +195,7 @@ impl Stacks<'_> {
         self.tally.read += Count::one(weight);
         self.tally.folded_before += 1;
         let folded = Folded { stack: &self.stack, weight, ..Folded::default() };
-        self.sink.timed(self.frames, &folded, moment)
+        self.sink.timed(self.frames, &folded, &Moment { root: thread, ..*moment })
     }
 
     /// Takes the stacks of a call tree.

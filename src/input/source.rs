@@ -136,7 +136,7 @@ impl<'a> Source<'a> {
         tally: &mut Tally,
     ) -> Result<()> {
         let Input { name, mut reader, path, progress } = input;
-        let folds = stage.as_folder().map(|folder| folder.config().clone()).unwrap_or_default();
+        let folds = stage.folding();
         let heeds_all = match format {
             Format::Script | Format::PerfData => true,
             Format::Foreign(foreign) => foreign.heeds(&folds),

@@ -1,12 +1,14 @@
-//! Profiles with times beside the graphs: they take the samples themselves.
+//! Profiles with times beside the graphs: they take the samples themselves, and the stacks that were
+//! folded before.
 
 use std::io::Write;
 
 use crate::error::Result;
 use crate::export::Export;
 use crate::fold::{self, Stage};
+use crate::folded::{Folded, FoldedSink, Moment};
 use crate::output::{Format, Target};
-use crate::sample::{FrameTable, Sample, SampleSink};
+use crate::sample::{FrameId, FrameTable, Sample, SampleSink};
 use crate::tally::Tally;
 
 /// The targets that take samples, and the other ones. Viewers call the profile `title`.
@@ -62,23 +64,69 @@ impl<S: Stage, W: Write> SampleSink for Beside<'_, S, W> {
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         // The stage counts the same losses.
         let before = tally.clone();
-        self.stage.finish(frames, tally)?;
+        SampleSink::finish(&mut self.stage, frames, tally)?;
         for export in self.exports.iter_mut() {
-            export.needs_samples()?;
             SampleSink::finish(export, frames, &mut before.clone())?;
         }
         Ok(())
     }
 }
 
-impl<S: Stage, W> Stage for Beside<'_, S, W>
-where
-    Self: SampleSink,
-{
-    type Next = S::Next;
+/// Stacks that were folded before go past the stage.
+impl<S: Stage, W: Write> FoldedSink for Beside<'_, S, W> {
+    fn folded(&mut self, frames: &mut FrameTable, folded: &Folded<'_>) -> Result<()> {
+        for export in self.exports.iter_mut() {
+            export.folded(frames, folded)?;
+        }
+        self.stage.next_mut().folded(frames, folded)
+    }
+
+    fn keeps_times(&self) -> bool {
+        self.exports.iter().any(FoldedSink::keeps_times)
+    }
+
+    fn timed(
+        &mut self,
+        frames: &mut FrameTable,
+        folded: &Folded<'_>,
+        moment: &Moment<'_>,
+    ) -> Result<()> {
+        for export in self.exports.iter_mut() {
+            export.timed(frames, folded, moment)?;
+        }
+        let stack: Vec<FrameId> = moment.root.iter().chain(folded.stack).copied().collect();
+        self.stage.next_mut().folded(frames, &folded.with_stack(&stack))
+    }
+
+    fn text(&mut self, line: &[u8]) -> Result<()> {
+        for export in self.exports.iter_mut() {
+            FoldedSink::text(export, line)?;
+        }
+        self.stage.next_mut().text(line)
+    }
+
+    fn no_unit(&mut self) {
+        self.stage.next_mut().no_unit();
+    }
+
+    fn distinct(&mut self) {
+        self.stage.next_mut().distinct();
+    }
+
+    fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
+        SampleSink::finish(self, frames, tally)
+    }
+}
+
+impl<S: Stage, W: Write> Stage for Beside<'_, S, W> {
+    type Next = Self;
     type Folded = S::Folded;
 
-    fn next_mut(&mut self) -> &mut S::Next {
-        self.stage.next_mut()
+    fn next_mut(&mut self) -> &mut Self {
+        self
+    }
+
+    fn folding(&mut self) -> fold::Config {
+        self.stage.folding()
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Watch;
 use crate::error::Result;
-use crate::fold::{Folder, SoFar, Stage};
+use crate::fold::{self, Folder, SoFar, Stage};
 use crate::folded::FoldedSink;
 use crate::graph::{Graph, Order};
 use crate::sample::{FrameTable, Sample, SampleSink};
@@ -115,6 +115,10 @@ impl<S: SoFar> Stage for Watched<S> {
 
     fn next_mut(&mut self) -> &mut S::Next {
         self.stage.next_mut()
+    }
+
+    fn folding(&mut self) -> fold::Config {
+        self.stage.folding()
     }
 
     /// Several threads can read if nobody watches.

@@ -17,6 +17,13 @@ mod lines;
 
 const PROFILE: &str = "# unit: ns 0\nmain;f;g 3\nmain;f 4\nmain;<T as a::B>::c d 5\nGC 0 1 6\n";
 
+/// The samples of two threads, as text.
+const TWO_THREADS: &str = "\
+a 1/1 1.000000: 1000000 cpu-clock: \n\t7f53 leaf+0x1 (/bin/a)\n\t7f54 main+0x1 (/bin/a)\n
+a 1/1 1.001000: 1000000 cpu-clock: \n\t7f54 main+0x1 (/bin/a)\n
+b 1/2 1.005000: 1000000 cpu-clock: \n\t7f53 leaf+0x1 (/bin/a)\n
+";
+
 /// The fields of a message: number, and a number or bytes.
 enum Field<'a> {
     Number(u64),
@@ -299,6 +306,44 @@ fn recordings_keep_their_threads_and_times() {
     assert!(total(&text).abs_diff(periods) * 20 < periods);
 }
 
+/// Whatever fg-fold reads, flamegraph writes the profile that fg-export writes, beside the graph of
+/// fg-fold's stacks.
+#[test]
+fn both_ways_write_the_same_profile() {
+    let dir = Dir::new();
+    dir.cmd("fg-export").args(["-q", "-o", "in.json.gz"]).stdin(TWO_THREADS).stdout();
+    dir.cmd("fg-export").args(["-q", "-o", "in.speedscope.json"]).stdin(TWO_THREADS).stdout();
+    dir.cmd("fg-render").args(["-q", "-o", "in.svg"]).stdin(PROFILE).stdout();
+    for input in ["in.json.gz", "in.speedscope.json", "in.svg"] {
+        for output in ["x.json.gz", "x.speedscope.json", "x.trace.json"] {
+            dir.cmd("fg-export").args(["-q", "-o", output, input]).stdout();
+            let alone = dir.read(output);
+            let args = ["-q", "--perfdata", input, "-o", output, "-o", "x.svg"];
+            dir.cmd("flamegraph").args(args).stdout();
+            assert_eq!(dir.read(output), alone, "{input} as {output}");
+            let folded = dir.cmd("fg-fold").args(["-q", input]).stdout();
+            assert_eq!(dir.cmd("fg-fold").args(["-q", "x.svg"]).stdout(), folded, "{input}");
+        }
+    }
+}
+
+/// `--weight samples` counts samples in every format that can.
+#[test]
+fn samples_are_counted_if_asked() {
+    let dir = Dir::new();
+    let recording = repo().join("tests/data/golden/stacks.data");
+    let counted = ["-q", "--weight", "samples"];
+    let folded = dir.cmd("fg-fold").args(counted).arg(&recording).stdout();
+    for format in ["pprof", "speedscope", "firefox"] {
+        let export = dir.cmd("fg-export").args(counted).args(["--format", format]);
+        let exported = export.arg(&recording).stdout();
+        let back = dir.cmd("fg-fold").arg("-q").stdin(exported).stdout();
+        assert_eq!(back, folded, "{format}");
+    }
+    let trace = dir.cmd("fg-export").args(counted).args(["--format", "chrome"]);
+    trace.arg(&recording).run().code(2).says("omit --weight samples");
+}
+
 /// The samples of a thread are in order, at the time at which they were taken.
 #[test]
 fn speedscope_gets_a_profile_for_each_thread() {
@@ -459,8 +504,7 @@ fn flamegraph_writes_profiles_and_a_table_beside_graphs() {
         dir.cmd("flamegraph").args(["--perfdata", recording]).args(args).run().code(2).says(what);
     };
     refused(&["--top", "-o", "-"], "both write to standard output");
-    let stacks = dir.cmd("flamegraph").args(["-o", "y.json.gz", "--perfdata", "x.svg"]).run();
-    stacks.code(1).says("y.json.gz needs the times of samples").says("fg-export -o y.json.gz");
+    refused(&["--weight", "samples", "-o", "x.trace.json"], "omit --weight samples");
     dir.cmd("fg-render").args(["-o", "y.json", "x.svg"]).run().code(2).says("fg-export -o y.json");
 }
 
