@@ -248,9 +248,12 @@ impl Known {
 
 /// The range of the time without its colon: the first word of the form `12.345678:`.
 fn find_time(line: &[u8]) -> Option<(usize, usize)> {
+    // A line of JSON may have a million colons and no blank.
+    let is_of_time = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
     memchr::memchr_iter(b':', line).find_map(|end| {
-        let start = line[..end].iter().rposition(|&byte| is_blank(byte)).map_or(0, |at| at + 1);
-        is_time(&line[start..end]).then_some((start, end))
+        let start = line[..end].iter().rposition(|byte| !is_of_time(byte)).map_or(0, |at| at + 1);
+        let is_word = start == 0 || is_blank(line[start - 1]);
+        (is_word && is_time(&line[start..end])).then_some((start, end))
     })
 }
 
@@ -474,5 +477,13 @@ mod tests {
         ] {
             assert_eq!(Header::parse(odd.as_bytes()), None, "{odd:?}");
         }
+    }
+
+    /// If each colon looked at all that is before it, this would take hours.
+    #[test]
+    fn a_long_line_of_colons_is_read_once() {
+        let json = "\"a\":1,".repeat(1 << 20);
+        assert_eq!(Header::parse(json.as_bytes()), None);
+        assert_eq!(Header::parse(format!("{json} 1.5: x").as_bytes()), None);
     }
 }
