@@ -408,7 +408,7 @@ mod tests {
         let mut frames = FrameTable::default();
         let mut frame = |kind| {
             let name = b"f".as_bstr();
-            frames.intern(Frame { symbol: name, module: name, kind, address: None })
+            frames.intern(Frame { symbol: name, module: name, kind, ..Frame::default() })
         };
         let [inlined, user] = [Kind::Inlined, Kind::User].map(&mut frame);
         let mut filter = filter(None, false);
