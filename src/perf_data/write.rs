@@ -229,6 +229,11 @@ impl<W: Write> Writer<W> {
 
     /// Maps a file that was mapped before the recording. `id` is that of any event.
     pub fn mmap2(&mut self, mmap: &Mmap<'_>, id: u64) -> io::Result<()> {
+        self.mmap2_at(0, mmap, id)
+    }
+
+    /// Maps a file that was mapped at `time`, in nanoseconds.
+    pub fn mmap2_at(&mut self, time: u64, mmap: &Mmap<'_>, id: u64) -> io::Result<()> {
         let mode = match mmap.mode {
             CpuMode::Unknown => 0,
             CpuMode::Kernel => 1,
@@ -255,7 +260,7 @@ impl<W: Write> Writer<W> {
         self.u32(mmap.prot.unwrap_or(0));
         self.u32(mmap.flags.unwrap_or(0));
         self.text(mmap.path);
-        self.synthetic(mmap.pid, mmap.tid, 0, id);
+        self.synthetic(mmap.pid, mmap.tid, time, id);
         self.end()
     }
 

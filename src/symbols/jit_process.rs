@@ -71,15 +71,9 @@ impl JitProcess {
         let proc = PathBuf::from(format!("/proc/{}", self.pid));
         let Some(user) = owner_of(&proc) else { return };
         self.user = Some(user);
-        let is_apart = |what: &str| {
-            let link = |of: &Path| std::fs::read_link(of.join(what)).ok();
-            link(&proc).is_some_and(|its| link(Path::new("/proc/self")) != Some(its))
-        };
+        let is_apart = |what| is_apart(&proc, what);
         if is_apart("ns/pid") {
-            let status = std::fs::read_to_string(proc.join("status")).unwrap_or_default();
-            // `NSpid: 4711 1`, outermost first.
-            let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-            self.inner = inner.and_then(|all| all.split_whitespace().last()?.parse().ok());
+            self.inner = inner_number(&proc);
         }
         if is_apart("ns/mnt") || is_apart("root") {
             self.tmp = File::open(proc.join("root/tmp")).ok().map(|folder| folders.share(folder));
@@ -131,6 +125,44 @@ impl JitProcess {
         }
         Ok(Ok(bytes))
     }
+}
+
+/// The number by which the running process `pid` names its map in our `/tmp`, if it has another
+/// one.
+#[cfg(target_os = "linux")]
+pub(crate) fn number_in_our_tmp(pid: u32) -> Option<u32> {
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    let tmp = |root: &Path| number_of(&File::open(root.join("tmp")).ok()?);
+    let is_ours = || tmp(Path::new("/")).is_some_and(|ours| tmp(&proc.join("root")) == Some(ours));
+    let inner = if is_apart(&proc, "ns/pid") { inner_number(&proc) } else { None };
+    inner.filter(|&inner| inner != pid && is_ours())
+}
+
+/// Whether a process has a link of its own, such as `ns/pid`.
+fn is_apart(proc: &Path, what: &str) -> bool {
+    let link = |of: &Path| std::fs::read_link(of.join(what)).ok();
+    link(proc).is_some_and(|its| link(Path::new("/proc/self")) != Some(its))
+}
+
+/// The number of a process in its own PID namespace.
+fn inner_number(proc: &Path) -> Option<u32> {
+    let status = std::fs::read_to_string(proc.join("status")).ok()?;
+    // `NSpid: 4711 1`, outermost first.
+    let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    inner.split_whitespace().last()?.parse().ok()
+}
+
+/// The path of the map of a process that calls itself `inner`. A recorder writes it into the
+/// recording as if it were mapped.
+#[cfg(target_os = "linux")]
+pub(crate) fn map_of(inner: u32) -> String {
+    format!("/tmp/perf-{inner}.map")
+}
+
+/// The reverse of [`map_of`].
+pub(crate) fn inner_of(path: &[u8]) -> Option<u32> {
+    let number = path.strip_prefix(b"/tmp/perf-")?.strip_suffix(b".map")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 impl Loader {

@@ -75,7 +75,9 @@ pub use functions::Naming;
 pub(crate) use functions::{Function, Functions};
 pub use identity::Identity;
 pub(crate) use identity::Inode;
-pub(crate) use jit_process::{Folders, JitProcess};
+pub(crate) use jit_process::{Folders, JitProcess, inner_of};
+#[cfg(target_os = "linux")]
+pub(crate) use jit_process::{map_of, number_in_our_tmp};
 pub use jitdump::Jitdump;
 #[cfg(target_os = "linux")]
 pub(crate) use kallsyms::running_build_id;

@@ -52,6 +52,13 @@ impl Processes {
         }
     }
 
+    /// Notes the number that process `pid` has in its own PID namespace.
+    pub(super) fn call(&mut self, pid: u32, inner: u32) {
+        let known = self.known.entry(pid).or_default();
+        known.seen.pid = pid;
+        known.seen.inner = Some(inner);
+    }
+
     /// Forgets a process that is gone.
     pub(super) fn forget(&mut self, pid: u32) {
         self.known.remove(&pid);
@@ -66,6 +73,7 @@ impl Processes {
     fn look(&mut self, pid: u32) {
         let known = self.known.entry(pid).or_default();
         known.seen.pid = pid;
+        known.seen.inner = None;
         if self.live {
             known.seen.observe(&mut self.folders);
         }

@@ -9,7 +9,7 @@ use bstr::{BStr, BString, ByteSlice};
 use crate::intern::Interner;
 use crate::perf_data::{BuildId, Clock, Features, FileId, Ksymbol, Mmap, Task};
 use crate::sample::printable;
-use crate::symbols::{Identity, Inode, KernelSymbol, Loader, ends_in_call};
+use crate::symbols::{Identity, Inode, KernelSymbol, Loader, ends_in_call, inner_of};
 
 use super::generated::Generated;
 use super::gone::Gone;
@@ -258,6 +258,9 @@ impl Spaces {
             self.space(mmap.pid).jitdump = Some(path.into());
         }
         if !mmap.executable {
+            if let Some(inner) = inner_of(path) {
+                self.processes.call(mmap.pid, inner);
+            }
             return;
         }
         let start = mmap.start;

@@ -17,6 +17,7 @@ use crate::perf_data::sample::CONTEXT_USER;
 use crate::perf_data::write::{NewSample, TRUNCATED, Writer, chains_only, with_limit};
 use crate::perf_data::{Attr, CpuMode, Endian, FileId, Head, Mmap, RawSample, Record, SampleId};
 use crate::prefetch::prefetch;
+use crate::symbols;
 use crate::unwind::Live;
 use crate::unwind::StackExtent;
 
@@ -139,7 +140,30 @@ impl<'a> Session<'a> {
                 live.note(&Record::Mmap(mmap), None);
             }
             writer.mmap2(&mmap, id)
-        })
+        })?;
+        self.name_map(pid, None)
+    }
+
+    /// Tells a later reader which map of a JIT is that of process `pid`, if the process has another
+    /// number in its own PID namespace.
+    fn name_map(&mut self, pid: u32, time: Option<u64>) -> io::Result<()> {
+        let Some(inner) = symbols::number_in_our_tmp(pid) else { return Ok(()) };
+        let path = symbols::map_of(inner);
+        let id = self.numbers.first().copied().unwrap_or(0);
+        let mmap = Mmap {
+            pid,
+            tid: pid,
+            start: 0,
+            len: 0x1000,
+            offset: 0,
+            file: FileId::Path,
+            prot: Some(1),
+            flags: Some(2),
+            executable: false,
+            mode: CpuMode::User,
+            path: path.as_bytes().into(),
+        };
+        self.writer.mmap2_at(time.unwrap_or(0), &mmap, id)
     }
 
     /// Writes every batch that comes.
@@ -246,7 +270,12 @@ impl<'a> Session<'a> {
                 if let Some(live) = live {
                     live.note(&record, id.time);
                 }
-                self.writer.record(bytes, number)
+                self.writer.record(bytes, number)?;
+                match record {
+                    Record::Comm { pid, exec: true, .. } => self.name_map(pid, id.time),
+                    Record::Fork(task) if task.pid != task.ppid => self.name_map(task.pid, id.time),
+                    _ => Ok(()),
+                }
             }
         }
     }

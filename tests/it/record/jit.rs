@@ -140,6 +140,24 @@ fn the_map_of_a_process_in_its_own_namespaces_is_found() {
     check(&dir.cmd("fg-fold").args(["-q", "x.svg"]).stdout());
 }
 
+/// The process is gone when its recording is read.
+#[test]
+fn a_recording_tells_the_number_in_a_pid_namespace() {
+    let (dir, test) = (Dir::new(), "a_recording_tells_the_number_in_a_pid_namespace");
+    if !mapped(&dir, test, "it") {
+        return;
+    }
+    let apart = ["--user", "--map-root-user", "--pid", "--fork"];
+    if !Command::new("unshare").args(apart).arg("true").status().is_ok_and(|it| it.success()) {
+        return cannot_run(test, "unshare cannot make namespaces here");
+    }
+    let record = dir.cmd("fg-record").args(["-e", "cpu-clock", "-o", "x.data", "unshare"]);
+    record.args(apart).args(["./it", "new"]).run().success();
+    let folded = dir.cmd("fg-fold").args(["-q", "x.data"]).stdout();
+    std::fs::remove_file("/tmp/perf-1.map").unwrap();
+    check(&folded);
+}
+
 #[test]
 fn a_program_that_tells_no_names_is_told_how_to() {
     let (dir, test) = (Dir::new(), "a_program_that_tells_no_names_is_told_how_to");
