@@ -200,6 +200,16 @@ fn digits(number: f64, is_whole: bool) -> String {
     format!("{number:.places$}")
 }
 
+/// The greatest number that divides both.
+pub(crate) fn common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        let rest = a % b;
+        a = b;
+        b = rest;
+    }
+    a
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use crate::sample::{Frame, FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
 use crate::top::Top;
-use crate::unit::{self, Unit, Weights};
+use crate::unit::{self, Unit, Weights, common_divisor};
 
 /// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless
 /// it is told not to.
@@ -88,13 +88,17 @@ impl<S: FoldedSink> Differ<S> {
     }
 
     /// How many samples a profile has. They are known if weights count them, or if all weights are
-    /// multiples of one period, as those of a clock are.
+    /// multiples of one period, as those of a clock are. That is the greatest number that divides
+    /// all weights, or if they were rounded, the least weight.
     fn samples(&self, profile: usize) -> Option<u64> {
+        /// A number that divides all weights by chance is smaller.
+        const LEAST_PERIOD: u64 = 10_000;
         if self.unit.known().is_none_or(|unit| unit == unit::SAMPLES) {
             return Some(self.totals[profile]);
         }
         let weights = || self.weights.iter().map(|weights| weights[profile]).filter(|&w| w > 0);
-        let period = weights().min()?;
+        let divisor = weights().fold(0, common_divisor);
+        let period = if divisor >= LEAST_PERIOD { divisor } else { weights().min()? };
         let mut samples = 0u64;
         for weight in weights() {
             let many = (weight + period / 2) / period;

@@ -12,6 +12,7 @@ use super::{Names, Order, Weight};
 use crate::error::{Error, Result};
 use crate::leb128;
 use crate::stacks::common;
+use crate::unit::common_divisor;
 
 /// The fields before the names.
 pub(super) struct Header<'a> {
@@ -123,15 +124,6 @@ impl Columns {
         }
         divisor.max(1)
     }
-}
-
-fn common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        let rest = a % b;
-        a = b;
-        b = rest;
-    }
-    a
 }
 
 /// A deflate stream of numbers and bytes.

@@ -204,6 +204,9 @@ fn the_number_of_samples_is_known_or_not() {
     assert_eq!(samples("a 3\nb 4\n", "a 1\n"), [Some(7), Some(1)]);
     let clock = "# unit: ns 0\na 3009027\nb 1003009\n";
     assert_eq!(samples(clock, "# unit: ns 0\na 2000\n"), [Some(4), Some(1)]);
+    // No stack was sampled only once.
+    let twice = "# unit: ns 0\na 2006018\nb 3009027\n";
+    assert_eq!(samples(clock, twice), [Some(4), Some(5)]);
     // Blocked times, say.
     assert_eq!(samples(clock, "# unit: ns 0\na 1000\nb 1357\n"), [Some(4), None]);
     let unknown = movers(Scale::Shares, "# unit: ns 0\na 10\nb 13\n", "# unit: ns 0\na 11\n");
