@@ -102,7 +102,8 @@ pub fn folded_text(text: &[u8]) {
 /// stacks are written as folded text, which must be read as the same stacks.
 pub fn foreign(bytes: &[u8]) {
     let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
-    let (name, profile) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
+    let name = &bytes[..end];
+    let profile = bytes.get(end + 1..).unwrap_or_default();
     let format = Format::all().find(|format| format.name().as_bytes() == name);
     let Some(format @ Format::Foreign(_)) = format else { return };
     let merged = |text: &[u8], format: Option<Format>| {

@@ -80,7 +80,7 @@ fn may_do_all(held: &[&str]) -> bool {
 fn paranoid(value: i64, held: &[&str]) -> Finding {
     let set = "sudo sysctl kernel.perf_event_paranoid=1";
     if may_do_all(held) {
-        return Finding::ok(PARANOID, format!("{value}, which does not hold for you"));
+        return Finding::ok(PARANOID, format!("{value}, which does not apply to you"));
     }
     match value {
         ..=-1 => Finding::ok(PARANOID, format!("{value}: everything may be recorded")),

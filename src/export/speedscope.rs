@@ -88,7 +88,8 @@ struct Sampled<'a> {
 
 impl<'a> Sampled<'a> {
     fn new(name: String, unit: &'static str) -> Self {
-        let (samples, weights) = (Vec::new(), Vec::new());
+        let samples = Vec::new();
+        let weights = Vec::new();
         Sampled { kind: "sampled", name, unit, start_value: 0, end_value: 0, samples, weights }
     }
 

@@ -389,7 +389,8 @@ mod tests {
     #[test]
     fn names_end_in_numbers_if_the_unit_says_that_there_is_one_weight() {
         let written = |text: &str| {
-            let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+            let mut frames = FrameTable::default();
+            let mut tally = Tally::default();
             let mut merge = crate::fold::Merge::new(Writer::new(Vec::new(), "memory"));
             read(text.as_bytes(), "x", &mut frames, &mut merge, &mut tally).unwrap();
             merge.finish(&mut frames, &mut tally).unwrap();

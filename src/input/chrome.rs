@@ -159,7 +159,8 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     lanes.retain(|_, lane| !lane.steps.is_empty());
     for ((pid, tid), mut lane) in lanes {
         let name = thread_name(Some(&lane), &pid, &tid);
-        let (pid, tid) = (pid.number(), tid.number());
+        let pid = pid.number();
+        let tid = tid.number();
         let thread = to.thread(&name, pid, tid);
         let moment = Moment { comm: &name, pid, tid, ..Moment::default() };
         lane.steps.sort_by_key(Step::order);

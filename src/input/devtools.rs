@@ -116,7 +116,8 @@ impl<'a> Profiles<'a> {
             }
             let comm = thread_name(&pid, &tid);
             let start = whole((profile.start_time.unwrap_or(first) - first) * 1e3);
-            let (pid, tid) = (pid.number(), tid.number());
+            let pid = pid.number();
+            let tid = tid.number();
             let thread = to.thread(&comm, pid, tid);
             let moment = Moment { comm: &comm, pid, tid, start, end: start, root: None };
             profile.push(moment, thread, to)?;

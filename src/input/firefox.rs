@@ -124,7 +124,8 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
             _ => (unit::SAMPLES, 1.0),
         };
         to.unit(unit.as_bytes())?;
-        let (pid, tid) = (thread.pid.number(), thread.tid.number());
+        let pid = thread.pid.number();
+        let tid = thread.tid.number();
         let root = to.thread(&thread.name.0, pid, tid);
         let lane = Moment { comm: &thread.name.0, pid, tid, ..Moment::default() };
         let times = if to.keeps_times() { thread.samples.times() } else { None };

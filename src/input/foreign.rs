@@ -211,7 +211,8 @@ impl Stacks<'_> {
     /// The functions from a node of a call tree to its root.
     pub(super) fn path(&self, tree: &[Node], node: &Node, path: &mut Vec<FrameId>) -> Result<()> {
         path.clear();
-        let (mut next, mut steps) = (Some(node), 0);
+        let mut next = Some(node);
+        let mut steps = 0;
         while let Some(node) = next {
             path.extend(node.frame);
             next = node.caller.and_then(|caller| tree.get(caller));

@@ -183,7 +183,8 @@ fn is_gperftools(start: &[u8]) -> bool {
         let is = |at: usize, value: u8| {
             let word = start.get(at * size..(at + 1) * size);
             word.is_some_and(|word| {
-                let (low, high) = (word[0].max(word[size - 1]), &word[1..size - 1]);
+                let low = word[0].max(word[size - 1]);
+                let high = &word[1..size - 1];
                 low == value
                     && word[0].min(word[size - 1]) == 0
                     && high.iter().all(|&byte| byte == 0)

@@ -144,7 +144,8 @@ impl Profile<'_> {
         let mut open: Vec<usize> = Vec::new();
         let mut last = self.events.first().map_or(0.0, |event| event.at);
         for event in &self.events {
-            let (start, end) = (whole(last * scale), whole(event.at * scale));
+            let start = whole(last * scale);
+            let end = whole(event.at * scale);
             let weight = end.saturating_sub(start);
             last = event.at;
             if !open.is_empty() {

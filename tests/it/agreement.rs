@@ -64,7 +64,8 @@ fn agrees(dir: &Dir, share: f64, event: Option<&str>, more: &[&str]) {
         sums(&perf_and_inferno(&dir.path("perf.data"), event, more)),
     );
     let all = |sums: &BTreeMap<BString, u64>| sums.values().sum::<u64>() as f64;
-    let (our_all, all) = (all(&ours), all(&perfs));
+    let our_all = all(&ours);
+    let all = all(&perfs);
     assert!(our_all == all, "all weight is there: {our_all} {all}");
     let part = |stack: &BString| ours.get(stack).map_or(0.0, |&weight| weight as f64 / our_all);
     let same: f64 = perfs.iter().map(|(stack, &weight)| part(stack).min(weight as f64 / all)).sum();

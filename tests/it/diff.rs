@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use crate::harness::Dir;
 
 fn diff(config: Config, before: &str, after: &str) -> String {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let mut differ = Differ::new(config, Writer::new(Vec::new(), "memory"));
     folded::read(before.as_bytes(), "before", &mut frames, &mut differ, &mut tally).unwrap();
     differ.second();

@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use crate::harness::Dir;
 
 fn render(config: Config, text: &[u8]) -> Vec<u8> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let mut renderer = Renderer::new(config, "text", Vec::new(), "memory");
     folded::read(text, "text", &mut frames, &mut renderer, &mut tally).unwrap();
     renderer.finish(&mut frames, &mut tally).unwrap();
@@ -20,7 +21,8 @@ fn render(config: Config, text: &[u8]) -> Vec<u8> {
 }
 
 fn fold(input: &[u8]) -> Vec<u8> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let merge = Merge::new(Writer::new(Vec::new(), "memory"));
     let mut folder = Folder::new(Default::default(), "input", merge);
     let input = input::Input::new("input", std::io::Cursor::new(input.to_vec()));

@@ -173,7 +173,8 @@ fn what_cannot_be_exported_is_said() {
 
 #[test]
 fn go_reads_it() {
-    let (dir, test) = (Dir::new(), "go_reads_it");
+    let dir = Dir::new();
+    let test = "go_reads_it";
     dir.write("in", PROFILE);
     dir.cmd("fg-export").args(["-q", "-o", "x.pb.gz", "in"]).stdout();
     let top = dir.cmd("go").args(["tool", "pprof", "-top", "-unit=ns", "x.pb.gz"]);
@@ -195,7 +196,8 @@ fn go_reads_it() {
 
 #[test]
 fn labels_are_those_of_pprof() {
-    let (dir, test) = (Dir::new(), "labels_are_those_of_pprof");
+    let dir = Dir::new();
+    let test = "labels_are_those_of_pprof";
     dir.write("in", PROFILE);
     let labelled = ["-q", "--label", "host=a,build=1 b", "in", "-o"];
     dir.cmd("fg-export").args(labelled).arg("x.json").run().code(2).says("--label is for pprof");
@@ -410,7 +412,8 @@ fn pprof_says_when_it_was_recorded() {
         .args(["-q", "-o", "x.pb.gz", "--report", "report"])
         .arg(&recording)
         .stdout();
-    let (packed, mut profile) = (dir.read("x.pb.gz"), Vec::new());
+    let packed = dir.read("x.pb.gz");
+    let mut profile = Vec::new();
     GzDecoder::new(&packed[..]).read_to_end(&mut profile).unwrap();
     let report: Value = serde_json::from_slice(&dir.read("report")).unwrap();
     assert_eq!(Some(number(&profile, 10)), report["span_ns"].as_u64());
@@ -421,7 +424,8 @@ fn pprof_says_when_it_was_recorded() {
 
 #[test]
 fn callgrind_annotate_reads_it() {
-    let (dir, test) = (Dir::new(), "callgrind_annotate_reads_it");
+    let dir = Dir::new();
+    let test = "callgrind_annotate_reads_it";
     // A function that calls itself through another one has its share once.
     dir.write("in", "# unit: ns 0\nmain;a;b;a;c 6\nmain;a 1\nmain;b 3\n");
     dir.cmd("fg-export").args(["-q", "-o", "callgrind.out.7", "in"]).stdout();
@@ -449,7 +453,8 @@ fn callgrind_annotate_reads_it() {
 
 #[test]
 fn the_firefox_profiler_reads_it() {
-    let (dir, test) = (Dir::new(), "the_firefox_profiler_reads_it");
+    let dir = Dir::new();
+    let test = "the_firefox_profiler_reads_it";
     dir.write("in", PROFILE);
     dir.cmd("fg-export").args(["-q", "-o", "x.json.gz", "in"]).stdout();
     // Its sessions are files below the home directory.
@@ -543,7 +548,8 @@ fn speedscope_shows_what_is_exported() {
 #[test]
 #[cfg(target_os = "linux")]
 fn flamelens_reads_folded_stacks() {
-    let (dir, test) = (Dir::new(), "flamelens_reads_folded_stacks");
+    let dir = Dir::new();
+    let test = "flamelens_reads_folded_stacks";
     if dir.cmd("flamelens").arg("--version").command.output().is_err() {
         return is_not_for_here(test, "flamelens (a crate) is not installed");
     }
@@ -566,7 +572,8 @@ fn flamelens_reads_folded_stacks() {
 /// samply's importer reads what fg-record writes, and fg-fold what samply makes of that.
 #[test]
 fn samply_imports_recordings() {
-    let (dir, test) = (Dir::new(), "samply_imports_recordings");
+    let dir = Dir::new();
+    let test = "samply_imports_recordings";
     let recording = repo().join("tests/data/golden/chains.data");
     let import = dir.cmd("samply").args(["import", "--save-only", "-o", "x.json.gz"]);
     let Ok(imported) = { import.arg(&recording) }.command.output() else {

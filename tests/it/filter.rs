@@ -167,7 +167,8 @@ impl FoldedSink for Through {
 
 /// The text that is left, its count, and the tally.
 fn filter(config: Config, reader: impl BufRead) -> (BString, Count, Tally) {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let through = Through(Writer::new(Vec::new(), "memory"), Count::default());
     let mut filter = FoldedFilter::new(config, through).unwrap();
     folded::read(reader, "text", &mut frames, &mut filter, &mut tally).unwrap();
@@ -306,7 +307,8 @@ proptest! {
         rules in rules(),
     ) {
         let rules = naive::Rules { comm: None, pid: None, drop_tid: None, ..rules };
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut samples = SampleFilter::new(config(rules.flags()), Stacks::default());
         let mut folded = FoldedFilter::new(config(rules.flags()), Stacks::default()).unwrap();
         for names in &stacks {

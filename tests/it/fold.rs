@@ -54,7 +54,8 @@ pub(crate) fn fold(text: impl std::io::Read, how: impl Into<How>) -> (BString, T
 /// The same, with the unit.
 pub(crate) fn fold_told(text: impl std::io::Read, how: impl Into<How>) -> (BString, Tally) {
     let How { fold, addresses } = how.into();
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let mut folder = Folder::new(fold, "text", Merge::new(Writer::new(Vec::new(), "memory")));
     let wants = script::Config { addresses, ..script::Config::default() };
     script::Reader::new(&wants).read(text, "text", &mut frames, &mut folder, &mut tally).unwrap();
@@ -66,7 +67,8 @@ pub(crate) fn fold_told(text: impl std::io::Read, how: impl Into<How>) -> (BStri
 /// The same, each line by itself.
 fn fold_line_by_line(text: &[u8], how: impl Into<How>) -> BString {
     let How { fold, addresses } = how.into();
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let fold = Config { no_unit: true, ..fold };
     let mut folder = Folder::new(fold, "text", Merge::new(Writer::new(Vec::new(), "memory")));
     tally.read.items = naive_reader::read(text, addresses, &mut frames, &mut folder);

@@ -200,7 +200,8 @@ fn what_is_lost_is_said() {
 
 /// A profile in memory, folded.
 fn fold_here(bytes: Vec<u8>) -> Result<()> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let merge = Merge::new(Writer::new(Vec::new(), "memory"));
     let mut folder = Folder::new(fold::Config::default(), "x", merge);
     let input = Input::new("x", std::io::Cursor::new(bytes));

@@ -193,7 +193,8 @@ impl Outcome {
     }
 
     pub fn everything(&self) -> String {
-        let (stdout, stderr) = (self.stdout.to_str_lossy(), self.stderr.to_str_lossy());
+        let stdout = self.stdout.to_str_lossy();
+        let stderr = self.stderr.to_str_lossy();
         let shown: String = stdout.chars().take(4000).collect();
         format!(
             "{} ended with {}\n--- stdout\n{shown}\n--- stderr\n{stderr}\n---",

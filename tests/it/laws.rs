@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use crate::fold::{Slow, configs, fold, fold_told, sample, script_text};
 
 fn merge(texts: &[&[u8]]) -> BString {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let mut merge = Merge::new(Writer::new(Vec::new(), "memory"));
     for text in texts {
         folded::read(*text, "text", &mut frames, &mut merge, &mut tally).unwrap();
@@ -42,7 +43,8 @@ fn copy(text: impl std::io::Read, rewritten: bool) -> BString {
         }
     }
     use script::Writer;
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let config = script::Config { places: true, text: true, ..script::Config::default() };
     let mut reader = script::Reader::new(&config);
     if rewritten {
@@ -71,7 +73,8 @@ fn drawn(text: &str, through_cat: bool) -> BString {
 
 /// Draws folded text, as fg-render does.
 fn rendered(folded: &[u8], embed: bool) -> BString {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let config = flamepipe::render::Config { embed, ..Default::default() };
     let mut renderer = flamepipe::render::Renderer::new(config, "text", Vec::new(), "memory");
     folded::read(folded, "text", &mut frames, &mut renderer, &mut tally).unwrap();
@@ -114,9 +117,11 @@ proptest! {
     ) {
         // Which event is folded must not depend on which half comes first.
         how.fold.event = Some("cycles".into());
-        let (a, b) = (a.concat(), b.concat());
+        let a = a.concat();
+        let b = b.concat();
         let whole = fold((a.clone() + &b).as_bytes(), &how).0;
-        let (fa, fb) = (fold(a.as_bytes(), &how).0, fold(b.as_bytes(), &how).0);
+        let fa = fold(a.as_bytes(), &how).0;
+        let fb = fold(b.as_bytes(), &how).0;
         prop_assert_eq!(&whole, &merge(&[&fa, &fb]));
         prop_assert_eq!(&whole, &fold((b + &a).as_bytes(), &how).0);
     }
@@ -136,7 +141,8 @@ proptest! {
     #[test]
     fn copying_is_cat(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b'\t')], 0..300)) {
         prop_assert_eq!(copy(&bytes[..], false), bytes.as_bstr());
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let mut writer = Writer::new(Vec::new(), "memory");
         folded::read(&bytes[..], "text", &mut frames, &mut writer, &mut tally).unwrap();
         let copied: BString = writer.into_inner().into();

@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use crate::harness::Dir;
 
 fn movers(scale: Scale, before: &str, after: &str) -> Movers {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let mut differ = Differ::new(Config::default(), Writer::new(Vec::new(), "memory"));
     folded::read(before.as_bytes(), "before", &mut frames, &mut differ, &mut tally).unwrap();
     differ.second();
@@ -44,14 +45,16 @@ proptest! {
     #[test]
     fn each_frame_counts_with_what_it_calls(before in profile(), after in profile()) {
         let ours = movers(Scale::Absolute, &before, &after);
-        let (old, new) = (naive(&before), naive(&after));
+        let old = naive(&before);
+        let new = naive(&after);
         let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
         let changed = names.into_iter().filter(|name| old.get(name) != new.get(name)).count();
         prop_assert_eq!(ours.frames.len(), changed);
         for mover in &ours.frames {
             let name = mover.name.to_string();
             let weights = |map: &BTreeMap<&str, [u64; 2]>| map.get(&*name).copied().unwrap_or_default();
-            let (old, new) = (weights(&old), weights(&new));
+            let old = weights(&old);
+            let new = weights(&new);
             prop_assert_eq!([mover.total.before, mover.own.before], old.map(|weight| weight as f64));
             prop_assert_eq!([mover.total.after, mover.own.after], new.map(|weight| weight as f64));
             let mark = if old == [0, 0] { "new" } else if new == [0, 0] { "vanished" } else { "" };

@@ -122,7 +122,8 @@ fn show(item: &Item<'_>, lines: &mut Vec<String>) {
         }
         Record::Mmap(map) => {
             let place = format!("{}({}) @ {}", hex(map.start), hex(map.len), hex(map.offset));
-            let (pid, tid) = (map.pid.cast_signed(), map.tid);
+            let pid = map.pid.cast_signed();
+            let tid = map.tid;
             if let (FileId::Inode { major, minor, inode, generation }, Some(prot)) =
                 (map.file, map.prot)
             {
@@ -190,7 +191,8 @@ fn comparable(lines: Vec<String>) -> Vec<Vec<String>> {
 
 #[track_caller]
 fn assert_same(ours: Vec<String>, perfs: Vec<String>, what: &str) {
-    let (ours, perfs) = (comparable(ours), comparable(perfs));
+    let ours = comparable(ours);
+    let perfs = comparable(perfs);
     assert!(perfs.iter().any(|record| record[0].contains("SAMPLE")), "{what}: perf has no samples");
     for (at, (ours, perfs)) in ours.iter().zip(&perfs).enumerate() {
         assert_eq!(ours, perfs, "{what}: record {at}");
@@ -233,7 +235,8 @@ const WAYS: [&[&str]; 8] = [
 #[test]
 fn files_are_read_as_perf_reads_them() {
     for way in WAYS {
-        let (dir, what) = (Dir::new(), way.join(" "));
+        let dir = Dir::new();
+        let what = way.join(" ");
         let Some(path) = perf_record("perf_data::files", &dir, way, WORKLOAD) else { return };
         let perfs = by_perf(&dir, &path, false);
         let (ours, reader) = by_us(open(&path));
@@ -257,7 +260,8 @@ fn files_are_read_as_perf_reads_them() {
 #[test]
 fn streams_are_read_as_perf_reads_them_and_chunks_are_invisible() {
     for way in WAYS {
-        let (dir, what) = (Dir::new(), way.join(" "));
+        let dir = Dir::new();
+        let what = way.join(" ");
         let path = dir.path("stream");
         let mut perf = dir.cmd("perf").args(["record", "-q", "-o", "-"]).args(way);
         perf.command.args(["--", "sh", "-c", WORKLOAD]).stdout(File::create(&path).unwrap());
@@ -297,12 +301,17 @@ fn a_sample_of_a_group_counts_for_every_member() {
     let fields = "pid,tid,time,period,event,ip";
     let perfs = dir.cmd("perf").args(["script", "--ns", "-F", fields, "-i"]).arg(&path).stdout();
     let perfs: Vec<String> = perfs.to_string().lines().map(words).collect();
-    let (mut reader, mut shares, mut ours) = (open(&path), Shares::default(), Vec::new());
+    let mut reader = open(&path);
+    let mut shares = Shares::default();
+    let mut ours = Vec::new();
     while let Some(item) = reader.next_item().unwrap() {
         let Record::Sample(sample) = item.record else { continue };
-        let (pid, tid, time) = (sample.pid.unwrap(), sample.tid.unwrap(), sample.time.unwrap());
+        let pid = sample.pid.unwrap();
+        let tid = sample.tid.unwrap();
+        let time = sample.time.unwrap();
         shares.of(&item, |event, period| {
-            let (seconds, nanos) = (time / 1_000_000_000, time % 1_000_000_000);
+            let seconds = time / 1_000_000_000;
+            let nanos = time % 1_000_000_000;
             let ip = sample.ip.unwrap();
             let place = format!("{pid}/{tid} {seconds}.{nanos:09}: {period}");
             ours.push(words(&format!("{place} {}: {ip:x}", event.name)));

@@ -17,7 +17,8 @@ mod differential;
 mod program;
 
 fn try_render(config: Config, text: &[u8]) -> flamepipe::error::Result<(Vec<u8>, Tally)> {
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     // A graph that is compared with inferno's has no additions of ours. embed.rs tests those.
     let config = Config { embed: false, inferno: true, ..config };
     let mut renderer = Renderer::new(config, "text", Vec::new(), "memory");
@@ -82,7 +83,8 @@ fn widths(svg: &str) -> BTreeMap<String, Vec<u64>> {
 
 fn inferno_in_a_fresh_thread(text: &str, set: impl Fn(&mut Options<'_>) + Send + Sync) -> String {
     let draw = || {
-        let (mut options, mut svg) = (Options::default(), Vec::new());
+        let mut options = Options::default();
+        let mut svg = Vec::new();
         set(&mut options);
         flamegraph::from_reader(&mut options, text.as_bytes(), &mut svg).unwrap();
         String::from_utf8(svg).unwrap()
@@ -234,11 +236,13 @@ proptest! {
         stacks in prop::collection::vec((prop::collection::vec("[ #0-9a:.\u{1}é]{0,4}", 1..4), 1u64..9), 1..20),
         reverse: bool,
     ) {
-        let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+        let mut frames = FrameTable::default();
+        let mut tally = Tally::default();
         let config = Config { min_width: 0.0, reverse, ..Config::default() };
         let mut renderer = Renderer::new(config, "text", Vec::new(), "memory");
         let mut roots = BTreeMap::<String, Vec<u64>>::new();
-        let (mut total, mut inner) = (0, 0);
+        let mut total = 0;
+        let mut inner = 0;
         for (names, weight) in &stacks {
             let stack: Vec<_> = names.iter().map(|name| frames.intern(Frame::named(name.as_bytes()))).collect();
             renderer.folded(&mut frames, &Folded { stack: &stack, weight: *weight, ..Folded::default() }).unwrap();

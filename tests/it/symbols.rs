@@ -45,7 +45,8 @@ fn identity(path: &[u8], build_id: Option<&[u8]>) -> Identity {
 
 /// `PROGRAM`, compiled with `flags`; says so if it cannot be.
 fn compiled(dir: &Dir, test: &str, flags: &[&str]) -> Option<PathBuf> {
-    let (source, program) = (dir.write("program.cpp", PROGRAM), dir.path("program"));
+    let source = dir.write("program.cpp", PROGRAM);
+    let program = dir.path("program");
     let done = Command::new("g++")
         .args(["-O2", "-o"])
         .arg(&program)
@@ -142,7 +143,8 @@ fn oracle(bytes: &[u8], sup: Option<&[u8]>, addresses: &[u64]) -> Vec<Frames> {
         .unwrap()
     };
     let slice = |bytes| gimli::EndianSlice::new(bytes, gimli::RunTimeEndian::Little);
-    let (sections, sup) = (load(bytes), sup.map(load));
+    let sections = load(bytes);
+    let sup = sup.map(load);
     let mut dwarf = sections.borrow(|bytes| slice(bytes));
     if let Some(sup) = &sup {
         dwarf.set_sup(sup.borrow(|bytes| slice(bytes)));
@@ -179,7 +181,8 @@ fn oracle(bytes: &[u8], sup: Option<&[u8]>, addresses: &[u64]) -> Vec<Frames> {
 /// Wants that all frames are the oracle's; says how many there are.
 #[track_caller]
 fn agree(addresses: &[u64], ours: &[Frames], oracle: &[Frames]) -> (usize, usize) {
-    let (mut frames, mut inlined) = (0, 0);
+    let mut frames = 0;
+    let mut inlined = 0;
     for ((address, ours), oracle) in addresses.iter().zip(ours).zip(oracle) {
         assert_eq!(ours, oracle, "at {address:#x}");
         frames += ours.len();
@@ -196,7 +199,8 @@ fn the_walker_agrees_with_addr2line_on_rust() {
     }
     let addresses = addresses(&bytes, 20_000);
     let module = Module::from_bytes(Path::new("tests"), bytes.clone()).unwrap();
-    let (ours, oracle) = (ours(&module, &addresses), oracle(&bytes, None, &addresses));
+    let ours = ours(&module, &addresses);
+    let oracle = oracle(&bytes, None, &addresses);
     let (frames, inlined) = agree(&addresses, &ours, &oracle);
     assert!(frames > 20_000 && inlined > 5_000, "{frames} frames, {inlined} of them inlined");
 }
@@ -210,7 +214,8 @@ fn the_walker_agrees_with_addr2line_on_cpp() {
         let bytes = without_tables(std::fs::read(program).unwrap());
         let addresses = addresses(&bytes, 10_000);
         let module = Module::from_bytes(Path::new("program"), bytes.clone()).unwrap();
-        let (ours, oracle) = (ours(&module, &addresses), oracle(&bytes, None, &addresses));
+        let ours = ours(&module, &addresses);
+        let oracle = oracle(&bytes, None, &addresses);
         let (frames, inlined) = agree(&addresses, &ours, &oracle);
         assert!(frames > 3_000 && inlined > 500, "{flags:?}: {frames} frames, {inlined} inlined");
     }
@@ -284,7 +289,8 @@ fn naive_table(bytes: &[u8], addresses: &[u64]) -> Vec<Option<(BString, u64)>> {
     let mut table = Vec::new();
     for symbol in all {
         let SymbolFlags::Elf { st_info, st_other, .. } = symbol.flags() else { panic!() };
-        let (kind, bind) = (st_info.0 & 15, st_info.0 >> 4);
+        let kind = st_info.0 & 15;
+        let bind = st_info.0 >> 4;
         let name = symbol.name_bytes().unwrap();
         let function = matches!(kind, 2 | 10);
         let label = kind == 0

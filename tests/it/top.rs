@@ -176,7 +176,8 @@ fn hostile_names_stay_in_their_lines() {
 #[cfg(target_os = "linux")]
 #[test]
 fn functions_are_those_of_perf_report() {
-    let (dir, test) = (Dir::new(), "functions_are_those_of_perf_report");
+    let dir = Dir::new();
+    let test = "functions_are_those_of_perf_report";
     let burn = [burn().to_str().unwrap(), "--ms", "400"];
     if record(&dir, test, "-F 997 --call-graph fp", &burn).is_none() {
         return;

@@ -41,7 +41,8 @@ fn every_frame_is_left_by_what_is_said_of_it() {
             "__pthread_kill_implementation;__restore_rt;handler;spin",
         ] {
             let last = calls.rsplit(';').next().unwrap();
-            let (mut whole, mut other) = (0, 0);
+            let mut whole = 0;
+            let mut other = 0;
             for (stack, weight) in &sums {
                 let is_leaf = stack.split_str(";").any(|frame| frame == last.as_bytes());
                 let is_whole = stack.contains_str("_start;") && stack.contains_str(calls);
@@ -75,7 +76,8 @@ fn a_program_without_names_and_tables_starts_at_its_start() {
         return;
     }
     let folded = dir.cmd("fg-fold").args(["-q", "perf.data"]).stdout();
-    let (mut whole, mut all) = (0, 0);
+    let mut whole = 0;
+    let mut all = 0;
     for (stack, weight) in sums(&folded) {
         // Between exec and the first instruction the kernel is at work.
         let is_whole = stack.starts_with(b"frames;_start") || stack.contains_str("execve");
@@ -125,7 +127,8 @@ fn build_stacks(dir: &Dir, flags: &[&str]) {
 /// Demands that nearly all of the weight of what calls `leaf` is in a stack that begins with
 /// `start` and holds `calls`.
 fn check_stacks(folded: &[u8], start: &str, calls: &str, leaf: &str) {
-    let (mut whole, mut all) = (0, 0);
+    let mut whole = 0;
+    let mut all = 0;
     for (stack, weight) in sums(folded) {
         if !stack.split_str(";").any(|frame| frame == leaf.as_bytes()) {
             continue;

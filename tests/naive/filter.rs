@@ -58,7 +58,8 @@ impl Rules {
 
     /// The filtered text and the weight that was filtered out.
     pub(crate) fn filter(&self, text: &[u8]) -> (Vec<u8>, u64) {
-        let (mut out, mut filtered) = (Vec::new(), 0);
+        let mut out = Vec::new();
+        let mut filtered = 0;
         for line in text.lines_with_terminator() {
             let Some((before, stack, behind, weight)) = parts(line) else {
                 out.extend_from_slice(line);

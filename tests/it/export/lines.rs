@@ -90,7 +90,8 @@ fn viewers_get_the_lines_of_a_recording() {
     let mut lines: Vec<(&str, &str, u64)> = Vec::new();
     for thread in file["threads"].as_array().unwrap() {
         let text = |at: &Value| thread["stringArray"][at.as_u64().unwrap() as usize].as_str();
-        let (frames, functions) = (&thread["frameTable"], &thread["funcTable"]);
+        let frames = &thread["frameTable"];
+        let functions = &thread["funcTable"];
         let its = frames["func"].as_array().unwrap().iter();
         for (function, line) in its.zip(frames["line"].as_array().unwrap()) {
             let of = |column: &str| text(&functions[column][function.as_u64().unwrap() as usize]);

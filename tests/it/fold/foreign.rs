@@ -29,7 +29,9 @@ fn xctrace_xml(stacks: &[Vec<&str>]) -> String {
     let mut xml = "<?xml version=\"1.0\"?>\n<trace-query-result>\n\
         <node xpath='//trace-toc[1]/run[1]/data[1]/table[11]'>"
         .to_owned();
-    let (mut backtraces, mut frames, mut id) = (BTreeMap::new(), BTreeMap::new(), 9);
+    let mut backtraces = BTreeMap::new();
+    let mut frames = BTreeMap::new();
+    let mut id = 9;
     for stack in stacks {
         xml += "<row>";
         if let Some(known) = backtraces.get(stack) {

@@ -13,7 +13,8 @@ use proptest::prelude::*;
 /// Folds `text` with `threads` as `--inferno-compat` does. `None` if it is refused.
 fn compat(text: &[u8], how: impl Into<How>, threads: usize) -> Option<BString> {
     let How { fold, addresses } = how.into();
-    let (mut frames, mut tally) = (FrameTable::default(), Tally::default());
+    let mut frames = FrameTable::default();
+    let mut tally = Tally::default();
     let format = Some(input::Format::Script);
     let script = script::Config { addresses, ..script::Config::default() };
     let how = input::Config { inferno: true, format, threads, script, ..input::Config::default() };

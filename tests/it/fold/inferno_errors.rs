@@ -6,7 +6,8 @@ use bstr::{BString, ByteSlice};
 
 /// Folds `text` here and with inferno; `None` if inferno panics.
 fn both(text: impl AsRef<[u8]>) -> (String, Option<String>) {
-    let (text, config) = (text.as_ref(), Config::default());
+    let text = text.as_ref();
+    let config = Config::default();
     let lossy = |folded: BString| folded.to_str_lossy().into_owned();
     let theirs = std::panic::catch_unwind(|| lossy(inferno(text, &config))).ok();
     (lossy(fold(text, &config).0), theirs)

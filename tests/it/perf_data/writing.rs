@@ -211,7 +211,8 @@ proptest! {
         let path = dir.write("ours", writer.get_mut());
         // In order of time, which is the other way round.
         written.reverse();
-        let (mut read, mut reader) = (Vec::new(), open(&path));
+        let mut read = Vec::new();
+        let mut reader = open(&path);
         while let Some(item) = reader.next_item().unwrap() {
             if let Record::Sample(sample) = &item.record {
                 let chain: Vec<u64> = sample.callchain.iter().flat_map(|chain| chain.iter()).collect();
@@ -269,7 +270,8 @@ fn a_file_on_a_full_disk_has_what_found_room() {
     // The last is just too small for what stands at the end.
     for room in [100_000, 333_333, stream.len() - 100, stream.len() + 100] {
         let mut file = Seekable::new(Disk(Cursor::default(), room as u64));
-        let (mut parts, mut written) = (stream.chunks(60_000), Ok(()));
+        let mut parts = stream.chunks(60_000);
+        let mut written = Ok(());
         while let (Ok(()), Some(part)) = (&written, parts.next()) {
             written = file.write_all(part);
         }

@@ -63,7 +63,8 @@ fn programs_that_run_as_another_user_are_told() {
     let dir = Dir::new();
     let other =
         |program: &str| dir.cmd("setpriv").args(["--reuid=65534", "--clear-groups", program]);
-    let (program, recorder) = (dir.path("program"), dir.path("fg-record"));
+    let program = dir.path("program");
+    let recorder = dir.path("fg-record");
     for (from, to) in [(burn(), &program), (&*bin("fg-record"), &recorder)] {
         std::fs::copy(from, to).unwrap();
     }

@@ -86,7 +86,8 @@ fn children_that_run_already_are_told() {
     }
     let dir = Dir::new();
     let (process, child) = running(&dir, &["sh", "-c", "sleep 60 & echo $!; while :; do :; done"]);
-    let (said, pid) = (attached(&dir, process.0.id()).0, process.0.id());
+    let said = attached(&dir, process.0.id()).0;
+    let pid = process.0.id();
     kill("KILL", child, false);
     let told = "1 running child is not recorded; children that start from now on are";
     assert!(

@@ -20,7 +20,8 @@ func main() { spin(time.Now().Add(300 * time.Millisecond)) }
 
 #[test]
 fn stacks_of_stripped_go_programs_are_whole() {
-    let (dir, test) = (Dir::new(), "stacks_of_stripped_go_programs_are_whole");
+    let dir = Dir::new();
+    let test = "stacks_of_stripped_go_programs_are_whole";
     if !can_record(test) {
         return;
     }

@@ -29,7 +29,8 @@ int main(void) {
 
 #[test]
 fn what_is_told_at_the_end_names_what_came_before() {
-    let (dir, test) = (Dir::new(), "what_is_told_at_the_end_names_what_came_before");
+    let dir = Dir::new();
+    let test = "what_is_told_at_the_end_names_what_came_before";
     if !can_record(test) {
         return;
     }
@@ -44,7 +45,8 @@ fn what_is_told_at_the_end_names_what_came_before() {
     check(&dir.cmd("fg-fold").args(["-q", "x.svg"]).stdout());
     std::fs::remove_file(map).unwrap();
     // Standard output is the stream's, and the workload's goes to stderr.
-    let (record, fold) = (bin("fg-record"), bin("fg-fold"));
+    let record = bin("fg-record");
+    let fold = bin("fg-fold");
     let pipe = format!("{} -q -F 4000 ./it 2>map | {} -q", record.display(), fold.display());
     check(&dir.cmd("sh").args(["-c", &pipe]).stdout());
     std::fs::remove_file(dir.read("map").trim().to_path().unwrap()).unwrap();
@@ -96,7 +98,8 @@ fn mapped(dir: &Dir, test: &str, name: &str) -> bool {
 
 #[test]
 fn a_map_is_believed_only_if_it_is_not_older_than_its_process() {
-    let (dir, test) = (Dir::new(), "a_map_is_believed_only_if_it_is_not_older_than_its_process");
+    let dir = Dir::new();
+    let test = "a_map_is_believed_only_if_it_is_not_older_than_its_process";
     if !mapped(&dir, test, "it") {
         return;
     }
@@ -121,7 +124,8 @@ fn a_map_is_believed_only_if_it_is_not_older_than_its_process() {
 
 #[test]
 fn the_map_of_a_process_in_its_own_namespaces_is_found() {
-    let (dir, test) = (Dir::new(), "the_map_of_a_process_in_its_own_namespaces_is_found");
+    let dir = Dir::new();
+    let test = "the_map_of_a_process_in_its_own_namespaces_is_found";
     if !mapped(&dir, test, "it") {
         return;
     }
@@ -160,7 +164,8 @@ fn a_recording_tells_the_number_in_a_pid_namespace() {
 
 #[test]
 fn a_program_that_tells_no_names_is_told_how_to() {
-    let (dir, test) = (Dir::new(), "a_program_that_tells_no_names_is_told_how_to");
+    let dir = Dir::new();
+    let test = "a_program_that_tells_no_names_is_told_how_to";
     if !mapped(&dir, test, "node") {
         return;
     }
@@ -202,7 +207,8 @@ __attribute__((noinline, aligned(4096))) int main(void) {
 
 #[test]
 fn text_that_was_moved_is_named_by_its_file() {
-    let (dir, test) = (Dir::new(), "text_that_was_moved_is_named_by_its_file");
+    let dir = Dir::new();
+    let test = "text_that_was_moved_is_named_by_its_file";
     dir.write("it.c", MOVED);
     dir.cmd("cc").args(["-O1", "-g", "-o", "it", "it.c"]).run().success();
     for recorder in backends(test) {

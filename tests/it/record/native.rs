@@ -96,7 +96,8 @@ fn perf_reads_the_same_stacks() {
             }
             sums
         };
-        let (ours, perfs) = (sums("native"), sums("perf"));
+        let ours = sums("native");
+        let perfs = sums("perf");
         let same = |(stack, &weight): (&String, &u64)| weight.min(*ours.get(stack).unwrap_or(&0));
         let same: u64 = perfs.iter().map(same).sum();
         let all: u64 = perfs.values().sum();
@@ -131,7 +132,8 @@ fn threads_that_come_and_go_are_all_there() {
         seen.insert(stack.split_whitespace().next().unwrap().to_owned());
         times.push(time(&stack));
     }
-    let (first, last) = (times[0], times[times.len() - 1]);
+    let first = times[0];
+    let last = times[times.len() - 1];
     let mut threads = 0;
     for line in rest.lines() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -300,7 +302,8 @@ fn what_is_redirected_into_a_file_is_one_and_what_is_piped_a_stream() {
         return;
     }
     let dir = Dir::new();
-    let (record, burn) = (bin("fg-record"), burn());
+    let record = bin("fg-record");
+    let burn = burn();
     let to = |rest: &str| {
         let line = format!("{} {} --ms 50 {rest}", record.display(), burn.display());
         dir.cmd("sh").args(["-c", &line]).run().success();

@@ -85,10 +85,12 @@ fn ms(folded: &str, root: &str, function: &str) -> u64 {
 
 #[test]
 fn time_on_and_off_the_processor_have_their_shares() {
-    let (dir, test) = (Dir::new(), "time_on_and_off_the_processor_have_their_shares");
+    let dir = Dir::new();
+    let test = "time_on_and_off_the_processor_have_their_shares";
     let Some(said) = recorded(test, &dir, NAP_AND_BURN, &[]) else { return };
     let mut most = said.split_whitespace().map(|word| word.parse::<u64>().unwrap() / 1_000_000);
-    let (napped, rest) = (most.next().unwrap(), most.next().unwrap());
+    let napped = most.next().unwrap();
+    let rest = most.next().unwrap();
     let folded = dir.cmd("fg-fold").arg("x").stdout().to_string();
     let [off, on] =
         [("off-cpu", "nap"), ("on-cpu", "burn")].map(|(root, it)| ms(&folded, root, it));

@@ -18,7 +18,8 @@ int main(void) { in_second(); in_third(); sink++; }
 
 #[test]
 fn segments_that_share_a_page_of_the_file_are_told_apart() {
-    let (dir, test) = (Dir::new(), "segments_that_share_a_page_of_the_file_are_told_apart");
+    let dir = Dir::new();
+    let test = "segments_that_share_a_page_of_the_file_are_told_apart";
     if !can_record(test) {
         return;
     }

@@ -47,7 +47,8 @@ const TOLD: &str =
 
 #[test]
 fn what_is_too_short_to_be_sampled_is_told() {
-    let (dir, test) = (Dir::new(), "what_is_too_short_to_be_sampled_is_told");
+    let dir = Dir::new();
+    let test = "what_is_too_short_to_be_sampled_is_told";
     if !can_record(test) || !compiled(&dir, test, PROGRAM) {
         return;
     }
@@ -82,7 +83,8 @@ fn what_is_too_short_to_be_sampled_is_told() {
 
 #[test]
 fn recordings_of_processors_see_them() {
-    let (dir, test) = (Dir::new(), "recordings_of_processors_see_them");
+    let dir = Dir::new();
+    let test = "recordings_of_processors_see_them";
     if !can_record(test) || !compiled(&dir, test, PROGRAM) {
         return;
     }

@@ -46,7 +46,8 @@ fn fold(dir: &Dir) -> Cmd {
 
 #[test]
 fn files_come_by_their_build_id() {
-    let (dir, test) = (Dir::new(), "files_come_by_their_build_id");
+    let dir = Dir::new();
+    let test = "files_come_by_their_build_id";
     let Some(id) = stripped(&dir, test) else { return };
     let plain = fold(&dir).run().success();
     assert!(!plain.stdout.contains_str("hot_hash"), "{}", plain.everything());
@@ -73,7 +74,8 @@ fn files_come_by_their_build_id() {
 /// elfutils' own program, against a server on loopback whose files never end.
 #[test]
 fn an_endless_file_is_given_up() {
-    let (dir, test) = (Dir::new(), "an_endless_file_is_given_up");
+    let dir = Dir::new();
+    let test = "an_endless_file_is_given_up";
     let has_program = std::process::Command::new("debuginfod-find").arg("--version").output();
     if has_program.is_err() {
         return cannot_run(test, "there is no debuginfod-find");
@@ -106,7 +108,8 @@ fn an_endless_file_is_given_up() {
 
 #[test]
 fn what_cannot_be_asked_is_said_once() {
-    let (dir, test) = (Dir::new(), "what_cannot_be_asked_is_said_once");
+    let dir = Dir::new();
+    let test = "what_cannot_be_asked_is_said_once";
     let Some(_) = stripped(&dir, test) else { return };
     let silent = fold(&dir).env("DEBUGINFOD_URLS", "").arg("--debuginfod").run().success();
     let silent = silent.says("DEBUGINFOD_URLS names no server");

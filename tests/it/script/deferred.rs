@@ -28,7 +28,8 @@ impl Recording {
         for function in 1..5 {
             let name = format!("f{function}");
             let start = KERNEL_CODE + 0x10 * function;
-            let (name, gone) = (name.as_bytes().into(), false);
+            let name = name.as_bytes().into();
+            let gone = false;
             writer.ksymbol(&Ksymbol { start, len: 16, kind: 1, gone, name }, 11).unwrap();
         }
         writer.comm(7, 7, b"seven", 11).unwrap();

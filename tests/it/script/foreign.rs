@@ -19,7 +19,8 @@ impl Machine {
             let text = std::fs::read_to_string(format!("/proc/sys/kernel/{what}")).unwrap();
             text.trim_end().to_owned()
         };
-        let (hostname, release) = (read("hostname"), read("osrelease"));
+        let hostname = read("hostname");
+        let release = read("osrelease");
         Machine { hostname, release, arch: std::env::consts::ARCH }
     }
 }
@@ -51,7 +52,8 @@ fn recording(dir: &Dir, machine: &Machine, inode: u64) {
         path: path.as_os_str().as_encoded_bytes().into(),
     };
     writer.mmap2(&mmap, 1).unwrap();
-    let (kernel, user) = (128u64.wrapping_neg(), 512u64.wrapping_neg());
+    let kernel = 128u64.wrapping_neg();
+    let user = 512u64.wrapping_neg();
     let kernels = 0xffff_ffff_8110_0000;
     let chain = [kernel, kernels, user, 0x0080_0000, 0x0090_0000];
     for time in [100, 200] {

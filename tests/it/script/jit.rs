@@ -70,7 +70,8 @@ fn weight(folded: &BString, name: &str) -> f64 {
 
 #[test]
 fn methods_have_their_names_of_the_time() {
-    let (dir, test) = (Dir::new(), "methods_have_their_names_of_the_time");
+    let dir = Dir::new();
+    let test = "methods_have_their_names_of_the_time";
     if !compiled(&dir, test) {
         return;
     }
@@ -78,7 +79,8 @@ fn methods_have_their_names_of_the_time() {
         let options = format!("{clock}-g -F 2000 -e cpu-clock:u");
         let Some(_) = record(&dir, test, &options, &["./program"]) else { return };
         let folded = dir.cmd("fg-fold").args(["-q", "perf.data"]).stdout();
-        let (first, second) = (weight(&folded, "first_method"), weight(&folded, "second_method"));
+        let first = weight(&folded, "first_method");
+        let second = weight(&folded, "second_method");
         assert!(second > 0.0, "{folded}");
         if both {
             // 100 ms of processor time against 200.
@@ -94,14 +96,16 @@ fn methods_have_their_names_of_the_time() {
 #[cfg(target_os = "linux")]
 #[test]
 fn methods_have_their_names_of_the_time_while_they_run() {
-    let (dir, test) = (Dir::new(), "methods_have_their_names_of_the_time_while_they_run");
+    let dir = Dir::new();
+    let test = "methods_have_their_names_of_the_time_while_they_run";
     if !crate::record::can_record(test) || !compiled(&dir, test) {
         return;
     }
     let drawn = ["-F", "4000", "-o", "x.svg", "./program", "longer"];
     dir.cmd("flamegraph").args(drawn).run().success();
     let folded = dir.cmd("fg-fold").args(["-q", "x.svg"]).stdout();
-    let (first, second) = (weight(&folded, "first_method"), weight(&folded, "second_method"));
+    let first = weight(&folded, "first_method");
+    let second = weight(&folded, "second_method");
     // 500 ms of processor time against a second.
     let share = first / (first + second);
     assert!((0.2..0.5).contains(&share), "{share}: {folded}");

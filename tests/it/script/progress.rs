@@ -23,7 +23,8 @@ fn long(dir: &Dir, test: &str) -> bool {
 
 #[test]
 fn progress_is_for_terminals() {
-    let (dir, test) = (Dir::new(), "progress_is_for_terminals");
+    let dir = Dir::new();
+    let test = "progress_is_for_terminals";
     if !long(&dir, test) {
         return;
     }

@@ -44,7 +44,8 @@ fn selections_are_those_of_perf() {
     let [_, thread, _, time, ..] = words[..] else { panic!("{middle}") };
     let (pid, tid) = thread.split_once('/').unwrap();
     let time = time.trim_end_matches(':');
-    let (until, from) = (format!(",{time}"), format!("{time},"));
+    let until = format!(",{time}");
+    let from = format!("{time},");
     let [first, last] = [all.first(), all.last()].map(|head| {
         let head = head.unwrap().to_str().unwrap();
         head.split(' ').nth(3).unwrap().trim_end_matches(':').to_owned()

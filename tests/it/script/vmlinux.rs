@@ -95,7 +95,8 @@ fn recording(dir: &Dir, (start, end, entry): (u64, u64, u64), build_id: Option<&
 
 #[test]
 fn the_kernels_own_file_names_its_functions_and_inlines() {
-    let (dir, test) = (Dir::new(), "the_kernels_own_file_names_its_functions_and_inlines");
+    let dir = Dir::new();
+    let test = "the_kernels_own_file_names_its_functions_and_inlines";
     if !cfg!(target_arch = "x86_64") {
         return cannot_run(test, "its code model is that of x86-64");
     }

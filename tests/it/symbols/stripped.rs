@@ -39,7 +39,8 @@ func main() { println((&T{1}).add(2)()) }
 
 #[test]
 fn functions_of_stripped_go_programs_have_their_names() {
-    let (dir, test) = (Dir::new(), "functions_of_stripped_go_programs_have_their_names");
+    let dir = Dir::new();
+    let test = "functions_of_stripped_go_programs_have_their_names";
     dir.write("main.go", GO);
     for mode in ["exe", "pie"] {
         let build = |name: &str, flags: &str| -> Option<PathBuf> {
@@ -67,10 +68,12 @@ fn functions_of_stripped_go_programs_have_their_names() {
             let name = name.unwrap_or_default();
             BString::from(name.strip_suffix(b".abi0").unwrap_or(&name))
         };
-        let (expected, found) = (names(&whole, &addresses), names(&stripped, &addresses));
+        let expected = names(&whole, &addresses);
+        let found = names(&stripped, &addresses);
         let mut different = Vec::new();
         for (expected, found) in expected.into_iter().zip(found) {
-            let (expected, found) = (plain(expected), plain(found));
+            let expected = plain(expected);
+            let found = plain(found);
             if expected != found {
                 different.push((expected, found));
             }
@@ -106,11 +109,13 @@ hidden:
 
 #[test]
 fn a_symbol_without_a_size_ends_with_its_function() {
-    let (dir, test) = (Dir::new(), "a_symbol_without_a_size_ends_with_its_function");
+    let dir = Dir::new();
+    let test = "a_symbol_without_a_size_ends_with_its_function";
     if !cfg!(target_arch = "x86_64") {
         return cannot_run(test, "its assembler is for x86-64");
     }
-    let (source, library) = (dir.write("x.s", LIBRARY), dir.path("x.so"));
+    let source = dir.write("x.s", LIBRARY);
+    let library = dir.path("x.so");
     let mut cc = Command::new("cc");
     if !done(test, cc.args(["-shared", "-nostdlib", "-o"]).arg(&library).arg(source)) {
         return;
