@@ -70,6 +70,19 @@ impl Kind {
     }
 }
 
+/// Whether perf calls code so that the kernel made while it ran.
+fn is_made_by_kernel(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 6] = [
+        b"bpf_prog_",
+        b"bpf_trampoline_",
+        b"bpf_dispatcher_",
+        b"ftrace_trampoline",
+        b"kprobe_insn_page",
+        b"kprobe_optinsn_page",
+    ];
+    matches!(name.first(), Some(b'b' | b'f' | b'k')) && NAMES.iter().any(|it| name.starts_with(it))
+}
+
 fn is_kernel(module: &[u8]) -> bool {
     const MODULES: [&[u8]; 5] = [b".ko", b".ko.xz", b".ko.gz", b".ko.zst", b".ko.debug"];
     if let Some(name) = module.strip_prefix(b"[") {
@@ -83,7 +96,7 @@ fn is_kernel(module: &[u8]) -> bool {
         && MODULES.iter().any(|end| file.ends_with(end));
     is_module
         || module == b"/proc/kcore"
-        || file.starts_with(b"bpf_prog_")
+        || is_made_by_kernel(file)
         || memchr::memrchr_iter(b'v', file)
             .find(|&at| file[at..].starts_with(b"vmlinux"))
             .is_some_and(|at| vmlinux(&file[at..]))
@@ -280,6 +293,9 @@ mod tests {
             ("[guest.kernel.kallsyms.1234]", Kind::Kernel),
             ("/proc/kcore", Kind::Kernel),
             ("bpf_prog_6deef7357e7b4530_f", Kind::Kernel),
+            ("bpf_trampoline_6442485856", Kind::Kernel),
+            ("ftrace_trampoline", Kind::Kernel),
+            ("/usr/bin/bpftool", Kind::User),
             ("[vdso]", Kind::User),
             ("[vdso32]", Kind::User),
             ("[vsyscall]", Kind::User),

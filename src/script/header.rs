@@ -119,7 +119,7 @@ impl<'a> Header<'a> {
 
     /// `V8 WorkerThread 24636/25607 [000] `
     fn parse_who(&mut self, who: &'a [u8]) -> Option<()> {
-        let mut who = who.trim_ascii_end();
+        let mut who = without_date(who.trim_ascii_end());
         let (mut before, mut last) = split_last_word(who);
         // `-F +misc`: the mode, in letters.
         if !before.is_empty()
@@ -275,6 +275,18 @@ fn split_after_thread(line: &[u8]) -> Option<(&[u8], &[u8])> {
         }
         at = end;
     }
+}
+
+/// `app 7 2026-01-31 23:59:59.123456`, of `-F +tod`, is `app 7`.
+fn without_date(who: &[u8]) -> &[u8] {
+    let (before, clock) = split_last_word(who);
+    let is_of = |word: &[u8], signs: &[u8]| {
+        word.iter().all(|byte| byte.is_ascii_digit() || signs.contains(byte))
+            && word.iter().filter(|byte| signs.contains(byte)).count() == signs.len() + 1
+    };
+    let (who_alone, date) = split_last_word(before);
+    let is_clock = clock.rsplit_once_str(".").is_some_and(|(clock, _)| is_of(clock, b":"));
+    if is_clock && is_of(date, b"-") { who_alone } else { who }
 }
 
 /// Splits off a period at the end, which perf prints in ten columns, unlike a thread.
@@ -452,6 +464,9 @@ mod tests {
             (header.comm, header.period, header.event),
             ("".into(), Some(10309278), "cpu-clock".into())
         );
+        let header =
+            Header::parse(b"p 10557 [001] 2026-01-31 23:59:59.123456  1925.671328: ").unwrap();
+        assert_eq!((header.comm, header.tid, header.cpu), ("p".into(), Some(10557), Some(1)));
         let header = Header::parse(b"my app  1925.671328: ").unwrap();
         assert_eq!((header.comm, header.is_sure()), ("my app".into(), false));
         for who in ["p 10557 U", "p 10557 [001] KSp"] {

@@ -261,7 +261,7 @@ impl Reader {
         // its first line, and with `-F +addr` the address that was accessed. Of a branch, `from =>
         // to`, the frame is where it came from.
         let rest = header.rest.split_once_str(" => ").map_or(&**header.rest, |(from, _)| from);
-        let rest = rest.trim_ascii_end();
+        let rest = without_instruction(rest).trim_ascii_end();
         let parts = line::split_address(rest).filter(|(word, _)| line::is_address(word));
         if let Some(parts) = parts
             && self.frame_lines.loose(parts, &mut self.sample, to.frames)
@@ -339,6 +339,14 @@ fn is_frame(line: &[u8]) -> bool {
     let parts = line::split_address(line).filter(|(word, _)| line::is_address(word));
     let is_whole = || parts.is_some_and(|(_, tail)| line::Frame::parse(tail).is_some());
     is_indented && (is_whole() || line::split_bare(line).is_some())
+}
+
+/// `401000 main+0x1 (/a)`, without what `--insn-trace`, `--xed` and `-F +ipc` print behind it: a tab
+/// and `push %rbp`, ` insn: 55`, ` \t IPC: 0.50 (1/2)`.
+fn without_instruction(rest: &[u8]) -> &[u8] {
+    let starts = [&b")\t"[..], b") \t", b") insn: "];
+    let end = starts.iter().filter_map(|start| rest.find(start)).min();
+    end.map_or(rest, |end| &rest[..=end])
 }
 
 /// A chunk of text, and where its samples go.

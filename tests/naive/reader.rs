@@ -81,7 +81,9 @@ pub(crate) fn read(
             continue;
         };
         let rest = header.rest.split_once_str(" => ").map_or(&**header.rest, |(from, _)| from);
-        let rest = rest.trim_ascii_end();
+        let starts = [&b")\t"[..], b") \t", b") insn: "];
+        let end = starts.iter().filter_map(|start| rest.find(start)).min();
+        let rest = end.map_or(rest, |end| &rest[..=end]).trim_ascii_end();
         let only = line::split_address(rest).filter(|(word, _)| line::is_address(word));
         let only = only.and_then(|parts| intern(parts, frames));
         let bare = || line::split_bare(rest).filter(|(word, _)| word.len() >= 6);

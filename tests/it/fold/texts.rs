@@ -126,6 +126,15 @@ fn branches_are_no_names() {
     outcome.says("2 samples · 0.0 % reach a thread root · no call chains, so the graph is flat");
 }
 
+/// `--insn-trace`, `--xed` and `-F +ipc`.
+#[test]
+fn instructions_are_no_parts_of_names() {
+    for end in ["\t\tpush %rbp", " insn: 55", " \t IPC: 0.50 (1/2)"] {
+        let text = format!("a 7 [000] 4.5:  1 instructions:u:  401000 f+0x1 (/a){end}\n").repeat(2);
+        assert_eq!(folded(&text), "a;f 2\n", "{end}");
+    }
+}
+
 #[test]
 fn the_kernel_is_told_by_module_or_address() {
     for (frame, is_kernel) in [
