@@ -172,7 +172,7 @@ mod guard {
         }
     }
 
-    /// What SIGBUS did before, and the size of a page.
+    /// The action of SIGBUS before, and the size of a page.
     static BEFORE: OnceLock<(libc::sigaction, usize)> = OnceLock::new();
 
     /// Catches SIGBUS from now on.

@@ -121,7 +121,7 @@ pub struct Tally {
     others: BTreeMap<BString, u64>,
     /// How much of the processor time was sampled, if the recording says how much was used.
     pub seen: Option<Seen>,
-    /// What gives names to the functions of modules, if the reason why they have none is known.
+    /// How the functions of modules get names, if it is known why they have none.
     pub remedies: BTreeMap<BString, &'static str>,
     /// The quality of the stacks; `None` if no stage looked at stacks.
     pub stacks: Option<StackQuality>,

@@ -218,7 +218,7 @@ impl DiffArgs {
 /// The rows of a table if --top does not say how many.
 const ROWS: usize = 15;
 
-/// So many callers of the worst frame are shown.
+/// The most callers of the worst frame that are shown.
 const CALLERS: usize = 20;
 
 /// The callers of a function in a profile, as Markdown.

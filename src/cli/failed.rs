@@ -42,8 +42,8 @@ fn name_of(_: i32) -> Option<&'static str> {
     None
 }
 
-/// Before the graph in `new` replaces the one at `path`, keeps the older one under the name that is
-/// returned, if the new one has few `samples` and the older one is larger.
+/// Keeps the graph at `path` before the one in `new` replaces it, if the new one has few `samples`
+/// and the older one is larger. Returns the name of the older one from then on.
 pub(crate) fn set_aside(new: &Path, path: &Path, samples: u64) -> std::io::Result<Option<PathBuf>> {
     let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
     let kept = kept_as(path);

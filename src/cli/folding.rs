@@ -103,7 +103,7 @@ impl FoldingArgs {
     }
 }
 
-/// What came of folding.
+/// The result of folding.
 pub(crate) struct FoldedInputs<S> {
     /// The sink behind the folder, or the stage.
     pub(crate) sink: S,

@@ -94,7 +94,7 @@ fn of_elf(file: &File<'_>) -> Vec<Finding> {
 fn frame_pointers(file: &File<'_>) -> Option<u64> {
     // push %rbp; mov %rsp,%rbp in both encodings
     const X86_64: [&[u8]; 2] = [b"\x55\x48\x89\xe5", b"\x55\x48\x8b\xec"];
-    // What marks the target of an indirect jump may come first.
+    // The mark of a target of indirect jumps may come first.
     const ENDBR64: &[u8] = b"\xf3\x0f\x1e\xfa";
     if file.architecture() != Architecture::X86_64 {
         return None;

@@ -113,7 +113,7 @@ fn privileges(held: &[&str]) -> Finding {
     Finding::ok(subject, format!("none that are needed to record other users' processes; {how}"))
 }
 
-/// What a container or a filter of system calls may forbid.
+/// Whether a container or a filter of system calls may forbid recording.
 fn container(status: &str, works: bool) -> Option<Finding> {
     let groups = fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
     let marks = ["/.dockerenv", "/run/.containerenv"];

@@ -61,7 +61,7 @@ struct Seen {
     first: u64,
 }
 
-/// So many frames are a call chain.
+/// A stack with at least as many frames is a call chain.
 const CHAIN: usize = 2;
 
 /// What becomes of an event.

@@ -40,7 +40,7 @@ struct Call {
 /// The frames that lead to the last one.
 struct Open {
     frame: FrameId,
-    /// What belongs to no callee so far.
+    /// The weight that belongs to no callee so far.
     own: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What the readers of JSON share.
+//! Helpers of all readers of JSON.
 
 use std::borrow::Cow;
 use std::fmt;

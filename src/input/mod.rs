@@ -9,8 +9,8 @@
 //!                                       └ others ─ foreign ────────────┘
 //! ```
 //!
-//! To add a format of another profiler, write a file with its [`Foreign`], whose reader is a
-//! function over the bytes of an input, and add that to the list in `format.rs`. Names go through
+//! To add a format of another profiler, write a file with its [`Foreign`], and add that to the list
+//! in `format.rs`. Its reader is a function over the bytes of an input. Names go through
 //! `Stacks::frame`, so that they are whole in folded text, and threads through `Stacks::thread`, so
 //! that options about threads work.
 

@@ -94,7 +94,7 @@ impl<'a> Source<'a> {
         let told = self.config.format.or_else(|| Format::sniff(&start, is_whole)).or(assumed);
         let lenient = || (self.config.lenient && may_be_folded(&start)).then_some(Format::Folded);
         let Some(format) = told.or_else(lenient) else {
-            // What a filter leaves if it drops everything: `# unit: ns 0`.
+            // A filter that drops everything leaves only `# unit: ns 0`.
             if self.config.allow_empty && is_whole && telling_lines(&start).next().is_none() {
                 return Ok(());
             }

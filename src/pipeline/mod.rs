@@ -62,7 +62,7 @@ pub struct Config {
 /// Nothing is written before a graph is complete.
 ///
 /// # Errors
-/// Those of the stages. If there is nothing to draw, the error says why.
+/// A stage fails. If there is nothing to draw, the error says why.
 pub fn draw<W: Write>(
     recording: Input,
     config: Config,

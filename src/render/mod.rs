@@ -69,9 +69,9 @@ const MOST_CARRIED: usize = 8 << 20;
 /// stack with one weight then counts as unchanged. In a plain profile, the first of two numbers
 /// belongs to the last frame's name.
 ///
-/// Memory: each distinct name once; for each distinct stack 28 bytes, and 4 for each frame that it
-/// does not share with the one before; at the end, the lines that are wide enough to be drawn. Up
-/// to four times as much if the stacks are unsorted. All stacks in the other [`Order`]s.
+/// Memory: each distinct name once, 28 bytes for each distinct stack, and 4 for each frame that it
+/// does not share with the one before. At the end, the lines that are wide enough to be drawn are
+/// added. Unsorted stacks need up to four times as much. The other [`Order`]s keep all stacks.
 pub struct Renderer<W> {
     config: Config,
     input: String,

@@ -1,4 +1,4 @@
-// What flamepipe adds to inferno's script, which is above and whose functions these replace.
+// Flamepipe's additions to inferno's script, which stands above. They replace some of its functions.
 
 // The mouse may be over a frame before `init` has run.
 details = {};

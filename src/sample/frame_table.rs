@@ -42,7 +42,7 @@ struct Key {
     detail: u32,
 }
 
-/// What few frames have: an address, and a file and the line in it.
+/// Details that few frames have: an address, and a file and the line in it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Detail {
     address: Option<u64>,

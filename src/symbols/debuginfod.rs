@@ -117,7 +117,7 @@ impl Debuginfod {
             let name = file.file_name();
             let suffix = name.to_str().and_then(|name| name.strip_prefix(artifact.name()));
             if suffix.is_some_and(|suffix| suffix.starts_with('.') && suffix.len() == 7) {
-                // What cannot be removed stays.
+                // A file that cannot be removed stays.
                 let _ = fs::remove_file(file.path());
             }
         }

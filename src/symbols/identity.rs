@@ -4,10 +4,9 @@
 //! The proofs, best first:
 //!
 //! 1. The build id, if the recording has it: the file must have the same. perf before 6.17 writes
-//!    it by path at the end, so if two files had that path, only the last one has the right build
-//!    id, and another inode must have come later. GNU ld leaves `.symtab` out of it, so two builds
-//!    whose functions only have other names have one build id. Debug information is not left out. A
-//!    file without it must not have been modified since, either.
+//!    it by path at the end. If two files had that path, it is that of the last one, so an inode
+//!    that came later is another file. GNU ld leaves `.symtab` out of build ids, but not debug
+//!    information. So a file without debug information must not have been modified since, either.
 //! 2. Otherwise the file must not have changed since it was mapped: it was not modified later, and
 //!    it is neither another inode of the same device nor one that came to this path later. Overlays
 //!    and btrfs show other device and inode numbers in maps than in stat(2), so an inode of another

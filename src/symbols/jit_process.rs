@@ -1,9 +1,9 @@
 //! Finds the `/tmp/perf-PID.map` and the jitdump of a process, and decides whether to believe a
 //! map.
 //!
-//! Anybody can write a file of that name, and numbers of processes are reused. So a map is believed
-//! only if it is a plain file, if its owner is the process's user, the reader or root, and if it
-//! was written after the process executed its program. perf has the same rule of owners
+//! Anybody can write a file of that name, and numbers of processes are reused. So a map must be a
+//! plain file, and it must have been written after the process executed its program. Its owner must
+//! be the process's user, the reader or root. perf has the same rule of owners
 //! (tools/perf/util/symbol.c, "not owned by current user or root").
 //!
 //! In a PID namespace the process has another number and uses it in the name. In a mount namespace

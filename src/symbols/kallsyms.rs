@@ -144,9 +144,9 @@ pub(crate) fn running_build_id() -> Option<Vec<u8>> {
     notes_build_id(&notes).map(<[u8]>::to_vec)
 }
 
-/// The build-id among the notes of the running kernel. A note has the sizes of its name and its
-/// content and its type, each four bytes in our own byte order, then the name `GNU` and a zero, and
-/// the content.
+/// The build-id among the notes of the running kernel. A note starts with three numbers of four
+/// bytes in our own byte order: the size of its name, the size of its content, and its type. The
+/// name, `GNU` and a zero, and the content follow.
 fn notes_build_id(mut notes: &[u8]) -> Option<&[u8]> {
     loop {
         let number =

@@ -203,7 +203,7 @@ struct Candidate {
 #[derive(Default)]
 struct Growing {
     candidates: BinaryHeap<Candidate>,
-    /// Those that are deeper than the last level.
+    /// The candidates that are deeper than the last level.
     too_deep: Vec<Candidate>,
     found: usize,
     nodes: Vec<Grown>,

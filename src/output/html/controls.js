@@ -7,9 +7,9 @@ const FILTERS = [
 
 // The controls change the state, show it, and keep the header, the footer and the address up to date.
 
-// So many root frames are listed.
+// The most root frames that are listed.
 const MOST_ROOTS = 200;
-// A pane rests if nothing has moved it for so many milliseconds.
+// A pane rests if nothing has moved it for as many milliseconds.
 const RESTS_AFTER = 150;
 
 class Controls {

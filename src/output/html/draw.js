@@ -5,7 +5,7 @@
 
 // Boxes narrower than this many pixels are drawn together.
 const NARROW = 1;
-// A row counts if it has so many narrow boxes, or a wide one.
+// A row counts if it has at least as many narrow boxes, or a wide one.
 const FEW = 4;
 // A lane that is closed shows its name and when its thread was busy.
 const CLOSED_ROWS = 2;

@@ -1,6 +1,6 @@
 // Saves what is shown: the stacks as folded text, which fg-fold and its peers read, or the picture.
 
-// So many lines are one piece of text.
+// The number of lines in one piece of text.
 const LINES_OF_PIECE = 10_000;
 
 // Returns the pieces of a folded text: what the filters leave, without hidden frames. A differential

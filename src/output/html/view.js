@@ -333,7 +333,7 @@ class View {
     return { before: tree.before?.[0], after: tree.after?.[0], total: tree.busy[0] };
   }
 
-  // What the weights of both profiles of a differential are compared as parts of.
+  // The wholes of which the weights of both profiles of a differential are parts.
   get measures() {
     const { before, after } = this.wholes;
     return this.state.compare === "weight" ? [1, 1] : [before, after];

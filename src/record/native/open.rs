@@ -2,8 +2,8 @@
 //!
 //! If new threads inherit an event, the kernel maps its ring only if the event is of one CPU. So
 //! each running thread gets one event for each CPU and each wanted event. All events of a CPU share
-//! one ring. One more event per CPU, the tracker, reports threads, names and maps into its own
-//! ring, because a lost sample is one of many, but a lost map makes all later samples wrong.
+//! one ring. One more event per CPU, the tracker, reports threads, names and maps. It has a ring of
+//! its own, because a lost sample is one of many, but a lost map makes all later samples wrong.
 //!
 //! When the kernel refuses an event or a ring, the next best one is tried:
 //!

@@ -16,7 +16,7 @@ const MUCH: u64 = 5;
 pub(super) struct Nameless {
     samples: u64,
     samples_at: BTreeMap<u32, u64>,
-    /// Of the processes whose code has its final names: how many are in code without one.
+    /// The samples in code without a name, of processes whose code has its final names.
     settled: BTreeMap<Runtime, Settled>,
 }
 

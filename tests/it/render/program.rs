@@ -175,7 +175,7 @@ fn script_text_is_folded_on_the_way() {
 fn a_flame_chart_of_samples_is_in_the_order_of_time() {
     let dir = Dir::new();
     let outcome = dir.cmd("fg-render").args(["--flamechart"]).stdin(SCRIPT).run().success();
-    let svg = outcome.says("write one that ends in .html").stdout;
+    let svg = outcome.says("an output whose name ends in .html has both").stdout;
     let widths = widths(svg.to_str().unwrap());
     let ms = |widths: &[u64]| widths.iter().map(|width| width * 1_000_000).collect::<Vec<_>>();
     // A lane is as long as the recording; behind a gap, `main` is another box.
