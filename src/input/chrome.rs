@@ -8,7 +8,8 @@
 //!
 //! A stack weighs the time in which its last function was the innermost one. Other events, such as
 //! counters and asynchronous ones, have no stacks and are left out. If the trace has profiles of
-//! JavaScript, those are read instead (`devtools.rs`).
+//! JavaScript, those are read instead (`devtools.rs`). A trace whose functions take no
+//! time may have samples (`trace_samples.rs`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,7 @@ use serde_json::value::RawValue;
 use super::devtools::{self, Profiles};
 use super::foreign::{Foreign, Reader, Stacks, whole};
 use super::json::{self, Number, Text, has_names};
+use super::trace_samples;
 use crate::error::Result;
 use crate::folded::Moment;
 use crate::sample::FrameId;
@@ -75,6 +77,10 @@ enum What {
 }
 
 impl Step {
+    fn takes_time(&self) -> bool {
+        !matches!(self.what, What::Complete(_, end) if end == self.at)
+    }
+
     /// Sorts the steps of a thread. Of functions that begin together, the longest one is the caller
     /// of the others.
     fn order(&self) -> (u64, u64) {
@@ -94,13 +100,16 @@ struct Lane<'a> {
 
 fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     let text = to.text(bytes);
-    let mut events = Vec::new();
+    let mut trace = Trace::default();
     let mut reader = serde_json::Deserializer::from_str(&text);
-    match Events(&mut events).deserialize(&mut reader) {
+    match Events(&mut trace).deserialize(&mut reader) {
         // A list need not be closed, so that a writer can be killed.
-        Err(error) if error.is_eof() && !events.is_empty() => to.tally.lose(Loss::CutShort, 1, 0),
+        Err(error) if error.is_eof() && !trace.events.is_empty() => {
+            to.tally.lose(Loss::CutShort, 1, 0)
+        }
         read => read.map_err(|error| json::corrupt(&error, to))?,
     }
+    let Trace { events, samples, stack_frames } = trace;
     to.unit(b"ns")?;
     let times = events.iter().filter_map(|event| event.ts).map(|ts| ts.0);
     let first = times.fold(f64::INFINITY, f64::min);
@@ -146,15 +155,21 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
         ("", None) if has_threads => format!("thread {}", tid.0),
         (name, _) => name.to_owned(),
     };
+    let name = |pid: &Text<'_>, tid: &Text<'_>| {
+        thread_name(lanes.get(&(pid.clone(), tid.clone())), pid, tid)
+    };
     if !profiles.is_empty() {
         log::warn!(
             "{} has profiles of JavaScript, which are read; the tasks in which it ran are left out",
             to.input
         );
-        let name = |pid: &Text<'_>, tid: &Text<'_>| {
-            thread_name(lanes.get(&(pid.clone(), tid.clone())), pid, tid)
-        };
         return profiles.push(first, name, to);
+    }
+    if let (Some(samples), Some(frames)) = (samples, stack_frames) {
+        if !lanes.values().flat_map(|lane| &lane.steps).any(Step::takes_time) {
+            return trace_samples::push(samples, frames, name, to);
+        }
+        log::warn!("{} has functions, which are read, and samples, which are left out", to.input);
     }
     lanes.retain(|_, lane| !lane.steps.is_empty());
     for ((pid, tid), mut lane) in lanes {
@@ -231,8 +246,16 @@ impl Walk<'_, '_> {
     }
 }
 
+/// The parts of a trace.
+#[derive(Default)]
+struct Trace<'a> {
+    events: Vec<Event<'a>>,
+    samples: Option<&'a RawValue>,
+    stack_frames: Option<&'a RawValue>,
+}
+
 /// Reads the events of a list, or of an object with a list. What comes before an error stays.
-struct Events<'v, 'a>(&'v mut Vec<Event<'a>>);
+struct Events<'v, 'a>(&'v mut Trace<'a>);
 
 impl<'de: 'a, 'a> DeserializeSeed<'de> for Events<'_, 'a> {
     type Value = ();
@@ -253,7 +276,7 @@ impl<'de: 'a, 'a> Visitor<'de> for Events<'_, 'a> {
         while let Some(event) = list.next_element::<Event<'a>>()? {
             let is_piece = devtools::is_piece(&event.phase, &event.name);
             if is_piece || matches!(&*event.phase.0, "B" | "E" | "X" | "M") {
-                self.0.push(event);
+                self.0.events.push(event);
             }
         }
         Ok(())
@@ -261,10 +284,11 @@ impl<'de: 'a, 'a> Visitor<'de> for Events<'_, 'a> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         while let Some(key) = object.next_key::<Text<'_>>()? {
-            if key.0 == "traceEvents" {
-                object.next_value_seed(Events(self.0))?;
-            } else {
-                object.next_value::<IgnoredAny>()?;
+            match &*key.0 {
+                "traceEvents" => object.next_value_seed(Events(self.0))?,
+                "samples" => self.0.samples = Some(object.next_value()?),
+                "stackFrames" => self.0.stack_frames = Some(object.next_value()?),
+                _ => drop(object.next_value::<IgnoredAny>()?),
             }
         }
         Ok(())

@@ -6,7 +6,8 @@ use super::foreign::Foreign;
 use super::mistaken::{self, Mistaken};
 use super::start::{TELLING, telling_lines};
 use super::{
-    async_profiler, austin, bpftrace, chrome, dump, firefox, inferno, pprof, speedscope, v8,
+    async_profiler, austin, bpftrace, chrome, dump, firefox, inferno, pprof, speedscope, stackprof,
+    v8,
 };
 use crate::error::Error;
 use crate::folded;
@@ -16,7 +17,7 @@ use crate::script::header::Header;
 use crate::script::line;
 
 /// The formats of other profilers with signs of their own.
-static FOREIGN: [Foreign; 13] = [
+static FOREIGN: [Foreign; 14] = [
     pprof::PPROF,
     speedscope::SPEEDSCOPE,
     firefox::FIREFOX,
@@ -24,6 +25,7 @@ static FOREIGN: [Foreign; 13] = [
     chrome::CHROME,
     v8::CPUPROFILE,
     v8::HEAPPROFILE,
+    stackprof::STACKPROF,
     async_profiler::ASYNC_PROFILER,
     austin::AUSTIN,
     dump::GDB,

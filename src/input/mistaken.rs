@@ -2,6 +2,7 @@
 
 use bstr::ByteSlice;
 
+use super::json::has_names;
 use crate::error::Error;
 
 /// A kind of file that no stage reads.
@@ -15,7 +16,7 @@ pub(crate) struct Mistaken {
 /// Recognises a kind of file by its start.
 type Signs = fn(&[u8]) -> bool;
 
-const MISTAKEN: [(Signs, Mistaken); 18] = [
+const MISTAKEN: [(Signs, Mistaken); 23] = [
     (
         is_callgrind,
         Mistaken {
@@ -109,6 +110,41 @@ const MISTAKEN: [(Signs, Mistaken); 18] = [
         },
     ),
     (is_html, Mistaken { what: "a web page", remedy: "save the profile as folded stacks instead" }),
+    (
+        |start| start.starts_with(b"\x04\x08{"),
+        Mistaken {
+            what: "a dump of Ruby's stackprof",
+            remedy: "convert it with `stackprof --json FILE`",
+        },
+    ),
+    (
+        |start| has_names(start, &["label", "duration", "markers", "ticks"]),
+        Mistaken {
+            what: "a recording of Firefox's old developer tools",
+            remedy: "record it with the Firefox Profiler, and fold the file that this saves",
+        },
+    ),
+    (
+        |start| has_names(start, &["meta", "stackwalk", "interval"]),
+        Mistaken {
+            what: "a raw profile of Firefox, which has addresses instead of names",
+            remedy: "open it in profiler.firefox.com, and fold the file that this saves",
+        },
+    ),
+    (
+        |start| has_names(start, &["version", "recording", "instrumentTypes"]),
+        Mistaken {
+            what: "a timeline of Safari",
+            remedy: "import it into speedscope, and fold what this exports",
+        },
+    ),
+    (
+        |start| has_names(start, &["program", "rts_arguments", "cost_centres"]),
+        Mistaken {
+            what: "a profile of GHC in JSON",
+            remedy: "run the program with +RTS -p instead of -pj, and fold that",
+        },
+    ),
     (
         is_json,
         Mistaken {
@@ -332,6 +368,23 @@ mod tests {
             (
                 b"goroutine 1 [running]:\nmain.f()\n\t/a.go:8 +0x1d\n",
                 Some("a traceback of Go, which has no samples"),
+            ),
+            (b"\x04\x08{\x0b:\x0cversion", Some("a dump of Ruby's stackprof")),
+            (
+                b"{\"meta\":{\"version\":27,\"interval\":1,\"stackwalk\":1}}",
+                Some("a raw profile of Firefox, which has addresses instead of names"),
+            ),
+            (
+                b"{\"label\":\"a\",\"duration\":4,\"markers\":[],\"ticks\":[],\"profile\":{\"meta\":{}}}",
+                Some("a recording of Firefox's old developer tools"),
+            ),
+            (
+                b"{\"version\":1,\"recording\":{\"instrumentTypes\":[]}}",
+                Some("a timeline of Safari"),
+            ),
+            (
+                b"{\n\"program\": \"a\",\n\"rts_arguments\": [\"-pj\"],\n\"cost_centres\": []}",
+                Some("a profile of GHC in JSON"),
             ),
             (b"{\"a\": []}", Some("JSON of no known profiler")),
             (b"[\n {\"a\": \"X\"}]", Some("JSON of no known profiler")),

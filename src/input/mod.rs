@@ -30,8 +30,10 @@ mod pprof;
 pub(crate) mod recording;
 mod source;
 mod speedscope;
+mod stackprof;
 mod start;
 mod text;
+mod trace_samples;
 pub(crate) mod unpack;
 mod v8;
 

@@ -1,10 +1,12 @@
 //! Reads the profiles of V8: `.cpuprofile` (`node --cpu-prof`, Chrome, Deno) and `.heapprofile`
-//! (`node --heap-prof`). Both are call trees.
+//! (`node --heap-prof`). Both are call trees. In a .cpuprofile its nodes are a list, but the one of
+//! v8-profiler is a tree, as that of a .heapprofile.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::foreign::{Foreign, Node, Reader, Stacks, whole};
 use super::json::{self, Text, has_names};
@@ -15,7 +17,10 @@ use crate::unit;
 
 pub(super) const CPUPROFILE: Foreign = Foreign {
     name: "cpuprofile",
-    is: |start| has_names(start, &["nodes", "callFrame"]),
+    is: |start| {
+        has_names(start, &["nodes", "callFrame"])
+            || has_names(start, &["head", "functionName", "hitCount"])
+    },
     reader: Reader::Stacks(read_cpu),
 };
 
@@ -25,7 +30,8 @@ pub(super) const HEAPPROFILE: Foreign = Foreign {
     reader: Reader::Stacks(read_heap),
 };
 
-/// The deepest call tree of a .heapprofile. V8 records at most 128 frames.
+/// The deepest call tree that is read. V8 records at most 128 frames of allocations, and 255 of
+/// time.
 const DEEPEST: usize = 256;
 
 #[derive(Default, Deserialize)]
@@ -81,6 +87,10 @@ pub(super) struct CpuNode<'a> {
 
 fn read_cpu(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     let text = to.text(bytes);
+    let place = |name| text.find(name).unwrap_or(usize::MAX);
+    if place("\"head\"") < place("\"nodes\"") {
+        return read_tree(&text, to)?.push_times(to);
+    }
     let profile: CpuProfile<'_> = json::parse(&text, to)?;
     profile.push(Moment::default(), None, to)
 }
@@ -150,33 +160,81 @@ impl CpuProfile<'_> {
 
 fn read_heap(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
     let text = to.text(bytes);
-    let mut reader = serde_json::Deserializer::from_str(&text);
-    reader.disable_recursion_limit();
     to.unit(b"bytes")?;
-    let mut tree = Vec::new();
-    let read = HeapProfile { to, tree: &mut tree }.deserialize(&mut reader);
-    read.map_err(|error| json::corrupt(&error, to))?;
-    to.push_tree(None, &tree)
+    let profile = read_tree(&text, to)?;
+    to.push_tree(None, &profile.tree)
 }
 
-/// Reads the whole file into `tree`.
-struct HeapProfile<'a, 'b> {
+fn read_tree(text: &str, to: &mut Stacks<'_>) -> Result<TreeProfile> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    reader.disable_recursion_limit();
+    let mut profile = TreeProfile::default();
+    let read = WholeTree { to, profile: &mut profile }.deserialize(&mut reader);
+    read.map_err(|error| json::corrupt(&error, to))?;
+    Ok(profile)
+}
+
+/// A profile whose nodes are a tree.
+#[derive(Default)]
+struct TreeProfile {
+    tree: Vec<Node>,
+    /// The numbers of the nodes, by which samples call them.
+    ids: Vec<u64>,
+    samples: Vec<u64>,
+    /// When the samples were taken, in microseconds.
+    timestamps: Vec<f64>,
+    /// In seconds.
+    end_time: f64,
+}
+
+impl TreeProfile {
+    /// Takes the times of its samples, or else their numbers. A sample lasts until the next one.
+    fn push_times(&mut self, to: &mut Stacks<'_>) -> Result<()> {
+        let numbers: hashbrown::HashMap<u64, usize> =
+            self.ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+        if self.timestamps.is_empty() {
+            to.unit(unit::SAMPLES.as_bytes())?;
+            return to.push_tree(None, &self.tree);
+        }
+        if self.timestamps.len() < self.samples.len() {
+            return Err(to.corrupt("its samples", "some have no time"));
+        }
+        to.unit(b"ns")?;
+        let first = self.timestamps[0];
+        let ends = self.timestamps.iter().skip(1).copied().chain([self.end_time * 1e6]);
+        let mut path = Vec::new();
+        for ((start, end), id) in self.timestamps.iter().zip(ends).zip(&self.samples) {
+            let Some(&node) = numbers.get(id) else {
+                return Err(to.corrupt("a sample", "its node is not there"));
+            };
+            let [start, end] = [*start, end].map(|time| whole((time - first) * 1e3));
+            to.path(&self.tree, &self.tree[node], &mut path)?;
+            let moment = Moment { start, end, ..Moment::default() };
+            let weight = end.saturating_sub(start);
+            to.push_at(&moment, None, path.iter().rev().copied(), weight)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the whole file into `profile`.
+struct WholeTree<'a, 'b> {
     to: &'a mut Stacks<'b>,
-    tree: &'a mut Vec<Node>,
+    profile: &'a mut TreeProfile,
 }
 
 /// Reads a node, its callees and theirs.
-struct HeapNode<'a, 'b> {
+struct TreeNode<'a, 'b> {
     to: &'a mut Stacks<'b>,
-    tree: &'a mut Vec<Node>,
+    profile: &'a mut TreeProfile,
     caller: Option<usize>,
     depth: usize,
 }
 
 /// Reads the callees of a node.
-struct Callees<'a, 'b>(HeapNode<'a, 'b>);
+struct Callees<'a, 'b>(TreeNode<'a, 'b>);
 
-impl<'de> DeserializeSeed<'de> for HeapProfile<'_, '_> {
+impl<'de> DeserializeSeed<'de> for WholeTree<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -184,27 +242,35 @@ impl<'de> DeserializeSeed<'de> for HeapProfile<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for HeapProfile<'_, '_> {
+impl<'de> Visitor<'de> for WholeTree<'_, '_> {
     type Value = ();
 
     fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str("a profile")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
         while let Some(key) = object.next_key::<Text<'_>>()? {
-            if key.0 == "head" {
-                let HeapProfile { to, tree } = &mut HeapProfile { to: self.to, tree: self.tree };
-                object.next_value_seed(HeapNode { to, tree, caller: None, depth: 0 })?;
-            } else {
-                object.next_value::<IgnoredAny>()?;
+            let WholeTree { to, profile } = &mut self;
+            match &*key.0 {
+                "head" => {
+                    object.next_value_seed(TreeNode { to, profile, caller: None, depth: 0 })?;
+                }
+                "endTime" => profile.end_time = object.next_value()?,
+                // Those of a .heapprofile are no numbers, and nobody needs them.
+                "samples" => {
+                    let samples: &RawValue = object.next_value()?;
+                    profile.samples = serde_json::from_str(samples.get()).unwrap_or_default();
+                }
+                "timestamps" => profile.timestamps = object.next_value()?,
+                _ => drop(object.next_value::<IgnoredAny>()?),
             }
         }
         Ok(())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for HeapNode<'_, '_> {
+impl<'de> DeserializeSeed<'de> for TreeNode<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -212,7 +278,7 @@ impl<'de> DeserializeSeed<'de> for HeapNode<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for HeapNode<'_, '_> {
+impl<'de> Visitor<'de> for TreeNode<'_, '_> {
     type Value = ();
 
     fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -220,25 +286,38 @@ impl<'de> Visitor<'de> for HeapNode<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let HeapNode { to, tree, caller, depth } = self;
+        let TreeNode { to, profile, caller, depth } = self;
         if depth > DEEPEST {
             let deep = format!("the call tree is deeper than {DEEPEST} functions");
             return Err(serde::de::Error::custom(deep));
         }
-        let at = tree.len();
-        tree.push(Node { caller, ..Node::default() });
+        let at = profile.tree.len();
+        profile.tree.push(Node { caller, ..Node::default() });
+        profile.ids.push(0);
+        // The tree of a .cpuprofile has the function in the node itself.
+        let mut function = None::<CallFrame<'_>>;
         while let Some(key) = object.next_key::<Text<'_>>()? {
             match &*key.0 {
-                "callFrame" => tree[at].frame = object.next_value::<CallFrame<'_>>()?.frame(to),
-                "selfSize" => tree[at].weight = whole(object.next_value()?),
+                "callFrame" => function = Some(object.next_value()?),
+                "functionName" => {
+                    function.get_or_insert_default().function_name = object.next_value()?;
+                }
+                "url" => function.get_or_insert_default().url = object.next_value()?,
+                "lineNumber" => {
+                    function.get_or_insert_default().line_number = object.next_value()?;
+                }
+                "id" => profile.ids[at] = object.next_value()?,
+                "hitCount" => profile.tree[at].weight = object.next_value()?,
+                "selfSize" => profile.tree[at].weight = whole(object.next_value()?),
                 "children" => {
                     let caller = Some(at);
-                    let callees = HeapNode { to, tree, caller, depth: depth + 1 };
+                    let callees = TreeNode { to, profile, caller, depth: depth + 1 };
                     object.next_value_seed(Callees(callees))?;
                 }
                 _ => drop(object.next_value::<IgnoredAny>()?),
             }
         }
+        profile.tree[at].frame = function.and_then(|function| function.frame(to));
         Ok(())
     }
 }
@@ -259,8 +338,8 @@ impl<'de> Visitor<'de> for Callees<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let HeapNode { to, tree, caller, depth } = self.0;
-        while list.next_element_seed(HeapNode { to, tree, caller, depth })?.is_some() {}
+        let TreeNode { to, profile, caller, depth } = self.0;
+        while list.next_element_seed(TreeNode { to, profile, caller, depth })?.is_some() {}
         Ok(())
     }
 }

@@ -339,3 +339,72 @@ fn times_are_exported() {
     let ours = ours.filter(|stack| **stack != serde_json::json!([])).map(ToString::to_string);
     assert_eq!(order(ours.collect()), expected);
 }
+
+/// The stacks of Ruby's stackprof. Its `raw` has the height of a stack, its frames and how many
+/// samples had it.
+#[test]
+fn stackprof_lists_its_stacks() {
+    let profile = |mode: &str, raw: &str| {
+        format!(
+            r#"{{"version":1.2,"mode":"{mode}","interval":1000,"samples":4,"gc_samples":1,
+            "frames":{{"7":{{"name":"<main>","samples":0}},"8":{{"name":"Object#a"}},"9":{{}}}}{raw}}}"#
+        )
+    };
+    let raw = r#","raw":[2,7,8,2,1,9,1,2,7,8,1],"raw_timestamp_deltas":[5,6,7,8]"#;
+    for (mode, expected) in [
+        ("wall", "# unit: ns 0\n<main>;Object#a 19000\n[unknown] 7000\n"),
+        ("cpu", "# unit: ns 0\n<main>;Object#a 3000000\n[unknown] 1000000\n"),
+        ("object", "# unit: objects 0\n<main>;Object#a 3000\n[unknown] 1000\n"),
+        ("custom", "<main>;Object#a 3\n[unknown] 1\n"),
+    ] {
+        assert_eq!(fold(&[], profile(mode, raw)), expected, "{mode}");
+    }
+    let refused = |raw: &str, what: &str| {
+        let fold = Dir::new().cmd("fg-fold").stdin(profile("wall", raw)).run();
+        fold.code(1).says(what);
+    };
+    refused("", "record it with `raw: true`");
+    refused(r#","raw":[2,7]"#, "a stack ends too early");
+    refused(r#","raw":[99999999999,7,8,1]"#, "a stack ends too early");
+    refused(r#","raw":[1,6,1]"#, "has no frame");
+}
+
+/// v8-profiler writes the nodes of a .cpuprofile as a tree.
+#[test]
+fn cpuprofiles_may_be_trees() {
+    let node = |name: &str, id: u32, hits: u32, children: &str| {
+        format!(
+            r#"{{"functionName":"{name}","url":"/x/app.js","lineNumber":3,"id":{id},"hitCount":{hits},"children":[{children}]}}"#
+        )
+    };
+    let leaf = node("leaf", 3, 2, "");
+    let tree = node("(root)", 1, 0, &node("", 2, 1, &leaf));
+    let times = r#""startTime":1,"endTime":1.0001,"samples":[3,2,3],"timestamps":[1000000,1000010,1000030,1000060]"#;
+    let timed = format!(r#"{{"typeId":"CPU","head":{tree},{times}}}"#);
+    assert_eq!(
+        fold(&[], &timed),
+        "# unit: ns 0\n(anonymous app.js:4) 20000\n(anonymous app.js:4);leaf 40000\n"
+    );
+    let counted = format!(r#"{{"head":{tree}}}"#);
+    let expected = "(anonymous app.js:4) 1\n(anonymous app.js:4);leaf 2\n";
+    assert_eq!(fold(&[], &counted), expected);
+}
+
+/// Hermes writes samples into a trace, whose events name threads or take no time.
+#[test]
+fn traces_may_have_samples() {
+    let events = |event: &str| {
+        format!(
+            r#"{{"traceEvents":[{{"ph":"M","name":"thread_name","pid":1,"tid":"2","args":{{"name":"js"}}}}{event}],
+            "samples":[{{"ts":"100","pid":1,"tid":"2","weight":"1","sf":2}},{{"ts":"105","pid":1,"tid":"2","sf":1}},
+                       {{"ts":"107","pid":1,"tid":"2","sf":2}}],
+            "stackFrames":{{"1":{{"name":"[root]"}},"2":{{"name":"f(http://a/b.js:1:1)","parent":1}}}}}}"#
+        )
+    };
+    let expected = "# unit: ns 0\njs;[root] 2000\njs;[root];f 5000\n";
+    assert_eq!(fold(&[], events("")), expected);
+    let marks = r#",{"ph":"X","name":"js","pid":1,"tid":"2","ts":"90","dur":0}"#;
+    assert_eq!(fold(&[], events(marks)), expected);
+    let lasts = marks.replace("\"dur\":0", "\"dur\":4");
+    assert_eq!(fold(&[], events(&lasts)), "# unit: ns 0\njs;js 4000\n");
+}

@@ -87,7 +87,7 @@ fn foreign() -> Vec<Vec<u8>> {
 }
 
 /// Profiles in formats that `tests/data/foreign` lacks.
-const OTHERS: [(&str, &str); 8] = [
+const OTHERS: [(&str, &str); 9] = [
     (
         "bpftrace",
         "Attaching 1 probe...\n\n@[\n    f+3\n    main+0x10\n]: 1\n@[\n    main+3\n, bash]: 5\n",
@@ -114,6 +114,11 @@ const OTHERS: [(&str, &str); 8] = [
          %alloc\n\nMAIN MAIN <built-in> 1 0 0.5 0.0 100.0 100.0\n f Main a.hs:1 2 1 99.5 100.0 99.5 100.0\n",
     ),
     ("recursive", "main;f;f;f;g 5\nmain;f 2\n"),
+    (
+        "stackprof",
+        r#"{"version":1.2,"mode":"wall","interval":9,"gc_samples":0,"frames":{"7":{"name":"a"},"8":{}},
+        "raw":[2,7,8,2,1,8,1],"raw_timestamp_deltas":[5,6,7]}"#,
+    ),
     (
         "xctrace",
         "<?xml version=\"1.0\"?>\n<trace-query-result>\n<row><weight id=\"1\">5</weight><backtrace id=\"2\">\
