@@ -89,4 +89,5 @@ pub use loader::Loader;
 pub(crate) use loader::{Doubt, MOST_MISSING, Warnings};
 pub use module::Module;
 pub(crate) use origin::Origin;
+pub(crate) use path::is_anonymous;
 pub use perf_map::PerfMap;

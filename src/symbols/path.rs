@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use bstr::ByteSlice;
 
 /// Whether this is the name of a mapping without a file.
-pub(super) fn is_anonymous(path: &[u8]) -> bool {
+pub(crate) fn is_anonymous(path: &[u8]) -> bool {
     let prefixes: [&[u8]; 5] = [b"//", b"/memfd:", b"/SYSV", b"/anon_hugepage", b"/dev/"];
     !path.starts_with(b"/") || prefixes.iter().any(|prefix| path.starts_with(prefix))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bstr::BString;
 use hashbrown::HashMap as FastMap;
 
-use crate::symbols::{Identity, Loader, Module, Segment};
+use crate::symbols::{Identity, Loader, Module, Segment, is_anonymous};
 
 use super::cfi::{Cfi, Shared};
 
@@ -32,6 +32,11 @@ pub(crate) struct Mapped {
 pub(crate) type Shown = Arc<()>;
 
 impl Mapped {
+    /// Whether it is a file that is missing, or was replaced since.
+    pub(super) fn is_missing(&self) -> bool {
+        self.file.is_none() && !is_anonymous(&self.path)
+    }
+
     /// The bytes of the file up to the one at `in_file`, including it.
     pub(super) fn code_until(&self, in_file: u64) -> Option<&[u8]> {
         let end = usize::try_from(in_file.wrapping_add(1)).ok()?;

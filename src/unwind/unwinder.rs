@@ -13,7 +13,7 @@ use crate::symbols::{Loader, ends_in_call};
 use super::cfi::Cfi;
 use super::generated::{Generated, Source};
 use super::memory::{Memory, Stack};
-use super::modules::{Hit, Modules};
+use super::modules::{Hit, Mapped, Modules};
 use super::registers::{LINK, Machine, Registers};
 use super::row::Step;
 use super::space::{Found, Space};
@@ -237,12 +237,31 @@ impl Unwinder<'_> {
         if let Some(step) = self.leave_generated(frame, true) {
             return step;
         }
+        let module = frame.spot.found.map(|found| self.modules.get(found.hit.module));
+        let is_missing = module.is_some_and(Mapped::is_missing);
         let by_frame = self.leave_by_frame_pointer(frame);
+        if by_frame == Step::Caller && is_missing && self.may_skip(&here, frame.stack) {
+            return Step::Lost;
+        }
         if by_frame != Step::Lost {
             return by_frame;
         }
         frame.registers = here;
         self.leave_generated(frame, false).unwrap_or(Step::Lost)
+    }
+
+    /// Whether the frame pointer of `here` may have led past a caller. Code of a missing file may
+    /// keep none, so that the register is still that of an outer function. Then the return address
+    /// lies between the two pointers.
+    fn may_skip(&mut self, here: &Registers, stack: Stack<'_>) -> bool {
+        /// In bytes. Larger frames are not believed.
+        const LARGEST: u64 = 8 << 10;
+        let Some(fp) = here.get(here.machine.fp()) else { return false };
+        if fp.saturating_sub(here.sp()) > LARGEST {
+            return true;
+        }
+        let words = (here.sp()..fp).step_by(here.machine.word() as usize);
+        words.filter_map(|at| stack.copied(at)).any(|word| self.call(word).is_some())
     }
 
     /// Steps out of generated code by its instructions or its JIT's description, if that leads to

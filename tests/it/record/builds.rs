@@ -105,6 +105,38 @@ fn programs_that_take_turns_under_one_name_are_told_apart() {
     }
 }
 
+/// Code without a frame pointer leaves that of an outer function in the register. If its file is
+/// missing, following the register would skip `outer`.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_missing_library_hides_no_caller() {
+    if !can_record("a_missing_library_hides_no_caller") {
+        return;
+    }
+    let library = "void work(void) { for (volatile long i = 0; i < 20000000; i++); }";
+    let program = "void work(void); __attribute__((noinline)) void outer(void) {\n\
+                       for (volatile int i = 0; i < 1; i++) work(); }\n\
+                   int main(void) { outer(); return 0; }";
+    let cases = [
+        ("-fomit-frame-pointer", "app;[truncated];[libwork.so] "),
+        ("-fno-omit-frame-pointer", ";main;outer;[libwork.so] "),
+    ];
+    for (flag, stack) in cases {
+        let dir = Dir::new();
+        dir.write("library.c", library);
+        dir.write("program.c", program);
+        let cc = |args: &[&str]| dir.cmd("cc").args(["-O1"]).args(args).run().success();
+        cc(&[flag, "-shared", "-fPIC", "-o", "libwork.so", "library.c"]);
+        let found = ["-L.", "-lwork", "-Wl,-rpath,$ORIGIN"];
+        cc(&[&["-fno-omit-frame-pointer", "-o", "app", "program.c"][..], &found].concat());
+        record_native(&dir, &["--raw-stacks", "./app"]);
+        std::fs::remove_file(dir.path("libwork.so")).unwrap();
+        let folded = dir.cmd("fg-fold").env("HOME", dir.path("")).args(["x"]).run().success();
+        assert!(folded.stdout.contains_str(stack), "{flag}: {}", folded.everything());
+        assert!(!folded.stdout.contains_str("main;[libwork.so]"), "{}", folded.everything());
+    }
+}
+
 #[test]
 fn perf_reads_the_build_ids() {
     if !perf_works("perf_reads_the_build_ids") {
