@@ -61,8 +61,8 @@ impl Loss {
             }
             Loss::Replaced => ("name with replaced bytes", "names with replaced bytes"),
             Loss::OtherUnit => (
-                "input in another unit: the sum means nothing",
-                "inputs in other units: the sum means nothing",
+                "input in another unit: its weights do not compare with the others",
+                "inputs in other units: their weights do not compare with the others",
             ),
             Loss::OneWeight => (
                 "stack has one weight, although the first has two: it is drawn as unchanged",

@@ -53,11 +53,9 @@ fn finish<P: Program>(outcome: anyhow::Result<Done>) -> ExitCode {
             }
             None => {
                 io::say(name, format_args!("{error:#}"));
-                if let Some(remedy) = error
-                    .chain()
-                    .find_map(|cause| cause.downcast_ref::<Error>()?.remedy())
-                    .filter(|remedy| has_options::<P>(remedy))
-                {
+                let remedy =
+                    error.chain().find_map(|cause| cause.downcast_ref::<Error>()?.remedy());
+                if let Some(remedy) = remedy.map(own_ways::<P>).filter(|ways| !ways.is_empty()) {
                     io::say_more(format_args!("  {remedy}"));
                 }
                 status(&error)
@@ -85,15 +83,19 @@ fn status(error: &anyhow::Error) -> ExitCode {
     cargo.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// Whether the program has the options that `remedy` names. The advice of a stage may be for
-/// another program.
-fn has_options<P: Program>(remedy: &str) -> bool {
+/// The ways out, `A, or B`, whose options the program has. The advice of a stage may be for another
+/// program.
+fn own_ways<P: Program>(remedy: &str) -> String {
     let command = P::shaped();
-    remedy.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).all(|word| {
-        word.strip_prefix("--").is_none_or(|word| {
-            word.is_empty() || command.get_arguments().any(|arg| arg.get_long() == Some(word))
+    let has_options = |way: &&str| {
+        way.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).all(|word| {
+            word.strip_prefix("--").is_none_or(|word| {
+                word.is_empty() || command.get_arguments().any(|arg| arg.get_long() == Some(word))
+            })
         })
-    })
+    };
+    let ways: Vec<&str> = remedy.split(", or ").filter(has_options).collect();
+    ways.join(", or ")
 }
 
 /// Whether the reader of our output closed it: `fg-fold | head -1`.

@@ -257,6 +257,7 @@ impl Program for DiffArgs {
         let first = self.fold(before, &mut frames, &mut differ, &mut tally)?;
         differ.second();
         let second = self.fold(after, &mut frames, &mut differ, &mut tally)?;
+        differ.count(&mut tally);
         let totals = differ.totals();
         if totals == [0, 0] && self.allow_empty {
             differ.into_inner().into_inner().commit()?;

@@ -125,6 +125,11 @@ impl<S: FoldedSink> Differ<S> {
         Ok(top)
     }
 
+    /// Counts a profile in another unit. Only shares of such profiles compare.
+    pub(crate) fn count(&self, tally: &mut Tally) {
+        tally.lose(Loss::OtherUnit, self.unit.differing(), 0);
+    }
+
     /// A sink for one profile. Its end does not end the [`Differ`].
     pub fn part(&mut self) -> Part<'_, S> {
         Part(self)
@@ -177,6 +182,10 @@ impl<S: FoldedSink> FoldedSink for Part<'_, S> {
 
     fn text(&mut self, line: &[u8]) -> Result<()> {
         self.0.text(line)
+    }
+
+    fn no_unit(&mut self) {
+        self.0.unit.note_none();
     }
 
     fn finish(&mut self, _: &mut FrameTable, _: &mut Tally) -> Result<()> {

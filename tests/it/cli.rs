@@ -481,3 +481,13 @@ fn the_programs_are_where_the_tests_look() {
         assert!(bin(program).is_file(), "{program}");
     }
 }
+
+/// fg-fold has --format, flamegraph has not.
+#[test]
+fn a_remedy_has_the_options_of_the_program() {
+    let dir = Dir::new();
+    dir.write("x", "hello\n");
+    let ways = "\n  name the format with --format, or check the file\n";
+    dir.cmd("fg-fold").args(["x"]).run().code(1).says(ways);
+    dir.cmd("flamegraph").args(["--perfdata", "x"]).run().code(1).says("\n  check the file\n");
+}

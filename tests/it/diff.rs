@@ -98,6 +98,18 @@ fn the_graph_of_a_comparison_is_no_profile() {
 }
 
 #[test]
+fn other_units_are_told() {
+    let dir = Dir::new();
+    dir.write("ns", "# unit: ns 0\na 5\n");
+    dir.write("samples", "a 5\n");
+    for form in [&["--strict"][..], &["--strict", "--top", "1"]] {
+        let diff = dir.cmd("fg-diff").args(form).args(["ns", "samples"]);
+        diff.run().code(3).says("1 input in another unit");
+    }
+    dir.cmd("fg-diff").args(["--strict", "ns", "ns"]).run().success();
+}
+
+#[test]
 fn an_empty_side_is_a_profile_of_nothing() {
     let dir = Dir::new();
     dir.write("before", "");
