@@ -29,8 +29,8 @@ async function tablesOf(context, file, profiles = 1) {
   await page.keyboard.press("3");
   const tables = {};
   for (let shown = 1; shown <= profiles; shown++) {
-    const which = profiles > 1 ? `(${shown}/${profiles})` : "Symbol Name";
-    await page.waitForFunction((which) => document.body.innerText.includes(which), which);
+    const wanted = ["Symbol Name", profiles > 1 ? `(${shown}/${profiles})` : ""];
+    await page.waitForFunction((wanted) => wanted.every((text) => document.body.innerText.includes(text)), wanted);
     const name = profiles > 1 ? await page.evaluate(() => /.*(?= \(\d\/\d\))/.exec(document.body.innerText)[0]) : "";
     const rows = await page.$$eval("tr", (rows) => rows.map((row) => row.innerText.replace(/\s+/g, " ")));
     // Functions without a weight of their own are in no order.
