@@ -58,8 +58,8 @@ pub struct DiffArgs {
     #[arg(short, long)]
     pub(crate) strip_hex: bool,
 
-    /// Write a table of the N frames that changed most, with their total and self weights, instead of
-    /// folded stacks
+    /// Write a table of the N frames that changed most, with their total and self weights, instead
+    /// of folded stacks
     #[arg(long, value_name = "N")]
     pub(crate) top: Option<usize>,
 

@@ -76,8 +76,8 @@ pub struct FoldArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "skip_after"])]
     split_files: Option<PathBuf>,
 
-    /// Make KEY=VALUE the root frame of all stacks, to tell profiles apart once they are merged; may
-    /// be repeated
+    /// Make KEY=VALUE the root frame of all stacks, to tell profiles apart once they are merged;
+    /// may be repeated
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = label, value_delimiter = ',', conflicts_with = "split_files")]
     label: Vec<String>,
 

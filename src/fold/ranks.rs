@@ -82,8 +82,8 @@ struct Ranked<'a> {
 }
 
 impl Ranked<'_> {
-    /// The rank of the frame that is `at` this index in `stack`. Behind the frames come the ranks of
-    /// their lines.
+    /// The rank of the frame that is `at` this index in `stack`. Behind the frames come the ranks
+    /// of their lines.
     #[inline]
     fn rank(&self, stack: &[FrameId], at: usize) -> Option<u32> {
         let Some(frame) = stack.get(at) else {

@@ -252,8 +252,8 @@ fn is_perf_report(start: &[u8]) -> bool {
     start.lines().any(is_title)
 }
 
-/// `     0.871 ( 0.018 ms): w/1520 brk() = 0x560b627a0000`, the title of `perf annotate`, and that of
-/// `perf sched timehist`.
+/// `     0.871 ( 0.018 ms): w/1520 brk() = 0x560b627a0000`, the title of `perf annotate`, and that
+/// of `perf sched timehist`.
 fn is_perf_listing(start: &[u8]) -> bool {
     let is_call = |line: &[u8]| {
         let (time, rest) = line.trim_ascii_start().split_once_str(" (")?;

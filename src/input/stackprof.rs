@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `raw` is a list of stacks: how many frames, the frames with the root first, and how many samples
-//! in a row had them. Each sample lasts as long as its delta says, in microseconds, or one interval.
+//! in a row had them. Each sample lasts as long as its delta says, in microseconds, or one
+//! interval.
 
 use std::collections::BTreeMap;
 

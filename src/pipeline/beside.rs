@@ -1,5 +1,5 @@
-//! Profiles with times beside the graphs: they take the samples themselves, and the stacks that were
-//! folded before.
+//! Profiles with times beside the graphs: they take the samples themselves, and the stacks that
+//! were folded before.
 
 use std::io::Write;
 

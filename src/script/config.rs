@@ -25,8 +25,8 @@ pub struct Config {
     pub header: bool,
     /// The recording still goes on, so name addresses meanwhile. Not with perf.
     pub live: bool,
-    /// Find the lines of frames: [`Frame::line`](crate::sample::Frame::line). Frames of one function
-    /// are then distinct. Only our own reader of perf.data finds them, by DWARF.
+    /// Find the lines of frames: [`Frame::line`](crate::sample::Frame::line). Frames of one
+    /// function are then distinct. Only our own reader of perf.data finds them, by DWARF.
     pub lines: bool,
     /// The sink needs [`Sample::places`](crate::sample::Sample::places).
     pub places: bool,

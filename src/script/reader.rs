@@ -341,8 +341,8 @@ fn is_frame(line: &[u8]) -> bool {
     is_indented && (is_whole() || line::split_bare(line).is_some())
 }
 
-/// `401000 main+0x1 (/a)`, without what `--insn-trace`, `--xed` and `-F +ipc` print behind it: a tab
-/// and `push %rbp`, ` insn: 55`, ` \t IPC: 0.50 (1/2)`.
+/// `401000 main+0x1 (/a)`, without what `--insn-trace`, `--xed` and `-F +ipc` print behind it: a
+/// tab and `push %rbp`, ` insn: 55`, ` \t IPC: 0.50 (1/2)`.
 fn without_instruction(rest: &[u8]) -> &[u8] {
     let starts = [&b")\t"[..], b") \t", b") insn: "];
     let end = starts.iter().filter_map(|start| rest.find(start)).min();

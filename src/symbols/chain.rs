@@ -1,8 +1,8 @@
 //! Finds the functions and inlined calls of one unit at given addresses, by one walk through its
 //! DIEs.
 //!
-//! Variables and types are never decoded. A name is the linkage name, or else the plain name, of the
-//! DIE or of its origin. A test compares them with the addr2line crate.
+//! Variables and types are never decoded. A name is the linkage name, or else the plain name, of
+//! the DIE or of its origin. A test compares them with the addr2line crate.
 
 use std::collections::HashMap;
 use std::ops::{Deref, Range};

@@ -357,8 +357,8 @@ mod tests {
         }
         let [comms, known, processes] = spaces.known();
         assert!(comms <= KEPT + 1 && known <= KEPT && processes <= KEPT, "{:?}", spaces.known());
-        // Processes whose code may get names at the end of the recording stay. So do those that were
-        // there before, because they may have threads that nobody told of.
+        // Processes whose code may get names at the end of the recording stay. So do those that
+        // were there before, because they may have threads that nobody told of.
         spaces.fork(&task(70_000, 70_000));
         assert!(spaces.find(70_000, 0x9000, &loader).is_none());
         spaces.exit(&task(70_000, 70_000));

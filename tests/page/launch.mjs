@@ -42,8 +42,9 @@ export async function downloaded(page, click) {
   return [name, bytes];
 }
 
-// Returns a page, and what closes it and tells what went wrong in it: errors, dialogs, violations of its
-// policy, and requests that leave the machine. Firefox starts processes for each page, so there it is one page again and again.
+// Returns a page, and what closes it and tells what went wrong in it: errors, dialogs, violations
+// of its policy, and requests that leave the machine. Firefox starts processes for each page, so
+// there it is one page again and again.
 let kept = null;
 export async function watched(browser, options) {
   if (kept) {

@@ -1,5 +1,5 @@
-// Lints the page's script as a browser reads it, in one piece, and these tests. ESLINT names where eslint
-// is.
+// Lints the page's script as a browser reads it, in one piece, and these tests. ESLINT names where
+// eslint is.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,7 +1,8 @@
 // The page of --live in a real browser, while a program is recorded.
 //
-// tests/it/page.rs records one, and names in the environment the page's address (LIVE), the file that
-// ends the program (END), the view that it opens with (VIEW), and what browser.test.mjs needs too.
+// tests/it/page.rs records one, and names in the environment the page's address (LIVE), the file
+// that ends the program (END), the view that it opens with (VIEW), and what browser.test.mjs needs
+// too.
 
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";

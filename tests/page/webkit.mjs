@@ -1,5 +1,5 @@
-// Drives WebKit as playwright drives other browsers: the part of playwright that our tests use, over
-// WebDriver. playwright itself only drives a WebKit of its own make.
+// Drives WebKit as playwright drives other browsers: the part of playwright that our tests use,
+// over WebDriver. playwright itself only drives a WebKit of its own make.
 //
 // The browser is WebKitGTK's, with Debian's webkit2gtk-driver. It has no headless mode, so Xvfb is its
 // display.
