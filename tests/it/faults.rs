@@ -151,7 +151,9 @@ impl Area {
 fn broken_law(dir: &Dir, outcome: &Outcome, complete: bool) -> Option<&'static str> {
     let code = outcome.status.code();
     let says = |words: &str| outcome.stderr.contains_str(words);
-    if [Some(124), Some(137)].contains(&code) {
+    // `timeout` kills it, or a workload was killed, whose status it passes on.
+    let is_killed = code == Some(137) && !says("the program was killed by SIGKILL");
+    if code == Some(124) || is_killed {
         Some("it does not end")
     } else if code.is_none() {
         Some("a signal ends it")
