@@ -1,4 +1,5 @@
 //! Recordings are exported with the lines of the source code.
+#![cfg(target_os = "linux")]
 
 use std::io::Read;
 use std::process::Command;
