@@ -76,13 +76,13 @@ impl<'a> Header<'a> {
             header.period = Some(period);
             who = before;
         }
-        match split_last_word(who) {
-            (b"", b"") => {}
-            (b"", word) if let Some(thread) = thread_of(word) => {
-                (header.pid, header.tid) = thread;
-            }
-            _ if line::is_comm(who) => header.comm = who.trim_ascii().as_bstr(),
-            _ => return None,
+        let (before, word) = split_last_word(who);
+        if let Some(thread) = thread_of(word).filter(|_| before.is_empty()) {
+            (header.pid, header.tid) = thread;
+        } else if line::is_comm(who) {
+            header.comm = who.trim_ascii().as_bstr();
+        } else if !who.trim_ascii().is_empty() {
+            return None;
         }
         (!line.starts_with(b"\t") && header != Header::default()).then_some(header)
     }

@@ -193,16 +193,12 @@ impl Reader {
         let header = Header::parse_after(line, &mut self.last);
         let begins = || if header.is_some() { Begins::Header } else { Begins::of(line) };
         let begins = *self.begins.get_or_insert_with(begins);
+        let may_be_bare = begins == Begins::Bare && at_start;
+        let header = header.or_else(|| if may_be_bare { Header::bare(line) } else { None });
         match header {
             Some(header) => self.open_sample(header, at, to),
             None if begins == Begins::Frame && at_start && is_frame(line) => {
                 self.open_nameless(at, to)
-            }
-            None if begins == Begins::Bare
-                && at_start
-                && let Some(header) = Header::bare(line) =>
-            {
-                self.open_sample(header, at, to)
             }
             None => {
                 to.tally.odd(line);
