@@ -78,7 +78,7 @@ impl Unit {
     /// Its numbers promise that all stacks have as many. If they have not, the line is without:
     /// `# unit: ns`, then `a 1`, `b 2 3`. If a name could be taken for one with another number, the
     /// line is there for the promise, even if the unit is unknown: `# unit:  0`, then `GC 9 1`.
-    pub(crate) fn line(&self, weights: Weights) -> Option<Vec<u8>> {
+    pub(crate) fn line(&self, weights: WeightCount) -> Option<Vec<u8>> {
         let is_doubtful = weights.has_numbers_in_names && !weights.some_have_two;
         let unit = match self.known() {
             Some(unit) if is_doubtful || unit != SAMPLES => unit,
@@ -87,8 +87,8 @@ impl Unit {
         };
         Some(match weights {
             _ if self.of_differential => line_of_differential(unit),
-            Weights { some_have_two: false, .. } => line(unit),
-            Weights { some_have_one: false, .. } => line_of_differential(unit),
+            WeightCount { some_have_two: false, .. } => line(unit),
+            WeightCount { some_have_one: false, .. } => line_of_differential(unit),
             _ => [START, unit, b"\n"].concat(),
         })
     }
@@ -96,18 +96,18 @@ impl Unit {
 
 /// How many weights the stacks of a profile have.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Weights {
+pub(crate) struct WeightCount {
     some_have_one: bool,
     some_have_two: bool,
     /// Whether the last name of a stack ends in a number: `GC Thread 9`.
     pub(crate) has_numbers_in_names: bool,
 }
 
-impl Weights {
-    pub(crate) const ONE: Weights =
-        Weights { some_have_one: true, some_have_two: false, has_numbers_in_names: false };
-    pub(crate) const TWO: Weights =
-        Weights { some_have_one: false, some_have_two: true, has_numbers_in_names: false };
+impl WeightCount {
+    pub(crate) const ONE: WeightCount =
+        WeightCount { some_have_one: true, some_have_two: false, has_numbers_in_names: false };
+    pub(crate) const TWO: WeightCount =
+        WeightCount { some_have_one: false, some_have_two: true, has_numbers_in_names: false };
 
     pub(crate) fn note(&mut self, folded: &Folded<'_>) {
         self.some_have_two |= folded.after.is_some();
@@ -242,12 +242,13 @@ mod tests {
         assert_eq!(differing(&[], 2), 0);
         assert_eq!(of_line(&line(b"a b")), Some(BStr::new("a b")));
         assert_eq!(of_line(&line(b"")), Some(BStr::new("")));
-        let said =
-            |unit: &str| Unit { first: Some(unit.into()), ..Unit::default() }.line(Weights::ONE);
+        let said = |unit: &str| {
+            Unit { first: Some(unit.into()), ..Unit::default() }.line(WeightCount::ONE)
+        };
         assert_eq!((said("ns"), said(SAMPLES)), (Some(b"# unit: ns 0\n".to_vec()), None));
         let mut unit = Unit::default();
         unit.note_line(b"# unit: ns 0 0\n");
-        assert_eq!(unit.line(Weights::ONE), Some(line_of_differential(b"ns")));
+        assert_eq!(unit.line(WeightCount::ONE), Some(line_of_differential(b"ns")));
         for (line, kind) in [
             (&line(b"a b")[..], Some(false)),
             (&line_of_differential(b"a b"), Some(true)),

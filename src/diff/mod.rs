@@ -16,7 +16,7 @@ use crate::sample::{Frame, FrameId, FrameTable};
 use crate::stacks::Stacks;
 use crate::tally::{Loss, Tally};
 use crate::top::Top;
-use crate::unit::{self, Unit, Weights, common_divisor};
+use crate::unit::{self, Unit, WeightCount, common_divisor};
 
 /// How profiles are compared. The default is that of inferno-diff-folded; fg-diff normalises unless
 /// it is told not to.
@@ -113,7 +113,7 @@ impl<S: FoldedSink> Differ<S> {
     /// The stacks of the second profile.
     pub(crate) fn second_profile(&self, frames: &mut FrameTable) -> Result<Top> {
         let mut top = Top::default();
-        if let Some(line) = self.unit.line(Weights::ONE) {
+        if let Some(line) = self.unit.line(WeightCount::ONE) {
             top.text(&line)?;
         }
         for (id, &[_, weight]) in self.weights.iter().enumerate() {
@@ -237,7 +237,7 @@ impl<S: FoldedSink> FoldedSink for Differ<S> {
 
     fn finish(&mut self, frames: &mut FrameTable, tally: &mut Tally) -> Result<()> {
         tally.lose(Loss::Fraction, self.fractions, 0);
-        if let Some(line) = self.unit.line(Weights::TWO) {
+        if let Some(line) = self.unit.line(WeightCount::TWO) {
             self.next.text(&line)?;
         }
         let [before, after] = self.totals;

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 
-use super::profile::{Place, Profile};
+use super::profile::{Position, Profile};
 use crate::unit;
 
 pub(super) fn write(profile: &Profile, title: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -72,7 +72,7 @@ impl Numbered {
     }
 }
 
-/// What functions and calls cost, by the lines of the function or the caller.
+/// The cost of each function and call. A cost belongs to a line of the function or the caller.
 #[derive(Default)]
 struct Costs {
     /// By the number of the function and the line.
@@ -87,16 +87,16 @@ impl Costs {
         let mut costs = Costs::default();
         let mut seen_in = vec![usize::MAX; names.functions.len()];
         for (at, (stack, weight)) in profile.stacks().enumerate() {
-            let mut caller: Option<Place> = None;
-            for &place in stack {
-                let place = names.places[place as usize];
-                let function = place.function;
+            let mut caller: Option<Position> = None;
+            for &position in stack {
+                let position = names.positions[position as usize];
+                let function = position.function;
                 let is_first = std::mem::replace(&mut seen_in[function as usize], at) != at;
                 if let Some(caller) = caller.filter(|_| is_first) {
                     let call = (caller.function, caller.line, function);
                     *costs.calls.entry(call).or_insert(0) += weight;
                 }
-                caller = Some(place);
+                caller = Some(position);
             }
             if let Some(leaf) = caller {
                 *costs.own.entry((leaf.function, leaf.line)).or_insert(0) += weight;

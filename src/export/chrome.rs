@@ -21,8 +21,8 @@ pub(super) fn write(profile: &Profile, timed: &Timed, out: &mut dyn Write) -> io
             if sample.start > now {
                 events.go_to(id, now, [].into_iter())?;
             }
-            let places = timed.stacks[sample.stack].iter().map(|it| it.place);
-            events.go_to(id, sample.start - timed.from, places)?;
+            let positions = timed.stacks[sample.stack].iter().map(|it| it.position);
+            events.go_to(id, sample.start - timed.from, positions)?;
             now = sample.end - timed.from;
         }
         events.go_to(id, now, [].into_iter())?;
@@ -65,9 +65,9 @@ impl Events<'_> {
         self.event(&event)
     }
 
-    /// Ends and begins functions, so that those at `places` run from `time` on, in nanoseconds.
-    fn go_to(&mut self, id: Id, time: u64, places: impl Iterator<Item = u32>) -> io::Result<()> {
-        let stack: Vec<u32> = places.map(|place| self.names.function(place)).collect();
+    /// Ends and begins functions, so that those at `positions` run from `time` on, in nanoseconds.
+    fn go_to(&mut self, id: Id, time: u64, positions: impl Iterator<Item = u32>) -> io::Result<()> {
+        let stack: Vec<u32> = positions.map(|position| self.names.function(position)).collect();
         let common = self.open.iter().zip(&stack).take_while(|(a, b)| a == b).count();
         while self.open.len() > common {
             let ended = self.open.pop().unwrap_or_default();

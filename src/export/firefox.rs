@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::profile::{Names, Place, Profile};
+use super::profile::{Names, Position, Profile};
 use super::timed::{Named, Timed};
 use crate::sample::Kind;
 
@@ -48,7 +48,7 @@ pub(super) fn write(
     let mut thread = Thread::new(profile, 0);
     let mut now = 0;
     for (stack, weight) in profile.stacks() {
-        let named = |&place| Named { place, kind: Kind::User, module: None };
+        let named = |&position| Named { position, kind: Kind::User, module: None };
         let stack = thread.stack(stack.iter().map(named));
         thread.sample(now, stack, weight);
         now += if is_time { weight } else { weight.saturating_mul(1_000_000) };
@@ -296,7 +296,7 @@ impl<'a> Thread<'a> {
         let new = self.frame_table.func.len() as u32;
         let number = *self.tables.frames.entry(named).or_insert(new);
         if number == new {
-            let Place { function, line } = self.tables.names.places[named.place as usize];
+            let Position { function, line } = self.tables.names.positions[named.position as usize];
             let function = self.function(function, named);
             self.frame_table.func.push(function);
             self.frame_table.category.push(category(named.kind));

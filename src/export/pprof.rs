@@ -23,7 +23,7 @@ pub(super) fn write(
     packed.finish().map(drop)
 }
 
-/// Location N + 1 is the place N. Function N + 1 has the string N + 3 as its name. The strings of
+/// Location N + 1 is position N. Function N + 1 has the string N + 3 as its name. The strings of
 /// the files follow the names, then those of the labels.
 fn encoded(stacks: &Profile, labels: &[(String, String)], recorded: &Recorded) -> Vec<u8> {
     let (kind, unit) = value_type(stacks);
@@ -46,7 +46,10 @@ fn encoded(stacks: &Profile, labels: &[(String, String)], recorded: &Recorded) -
     for (stack, weight) in stacks.stacks() {
         // pprof's stacks begin at the leaf.
         locations.clear();
-        stack.iter().rev().for_each(|&place| leb128::write(&mut locations, u64::from(place) + 1));
+        stack
+            .iter()
+            .rev()
+            .for_each(|&position| leb128::write(&mut locations, u64::from(position) + 1));
         message.clear();
         bytes(&mut message, sample::LOCATION_ID, &locations);
         number(&mut message, sample::VALUE, weight);
@@ -54,11 +57,11 @@ fn encoded(stacks: &Profile, labels: &[(String, String)], recorded: &Recorded) -
         bytes(&mut all, profile::SAMPLE, &message);
     }
     let mut its_line = Vec::new();
-    for (id, place) in (1u64..).zip(&names.places) {
+    for (id, position) in (1u64..).zip(&names.positions) {
         its_line.clear();
-        number(&mut its_line, line::FUNCTION_ID, u64::from(place.function) + 1);
-        if place.line > 0 {
-            number(&mut its_line, line::LINE, place.line.into());
+        number(&mut its_line, line::FUNCTION_ID, u64::from(position.function) + 1);
+        if position.line > 0 {
+            number(&mut its_line, line::LINE, position.line.into());
         }
         message.clear();
         number(&mut message, location::ID, id);

@@ -16,7 +16,7 @@ use crate::unit::Unit;
 pub(super) struct Profile {
     pub(super) names: Names,
     pub(super) unit: Unit,
-    /// The places of all stacks, root first, one behind the other.
+    /// The positions of all stacks, root first, one behind the other.
     numbers: Vec<u32>,
     /// Where each stack ends, and its weight.
     ends: Vec<(usize, u64)>,
@@ -84,12 +84,12 @@ impl FoldedSink for Profile {
     }
 }
 
-/// The names of a profile. Each place in a function has a number from 0, in order of first use, and
-/// so has each function. They are the same if lines are not known.
+/// The names of a profile. Positions in functions have numbers from 0, in order of first use, and
+/// so have functions. They are the same if lines are not known.
 #[derive(Default)]
 pub(super) struct Names {
     numbers: Vec<Option<u32>>,
-    pub(super) places: Vec<Place>,
+    pub(super) positions: Vec<Position>,
     pub(super) functions: Vec<Function>,
     pub(super) files: Vec<String>,
     function_ids: HashMap<(Option<u32>, Option<u32>), u32>,
@@ -98,9 +98,9 @@ pub(super) struct Names {
     replaced: u64,
 }
 
-/// A place in a function.
+/// A position in a function.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) function: u32,
     /// 0 if it is not known.
     pub(super) line: u32,
@@ -114,7 +114,7 @@ pub(super) struct Function {
 }
 
 impl Names {
-    /// The number of the place of `frame`.
+    /// The number of the position of `frame`.
     pub(super) fn number(&mut self, frames: &FrameTable, frame: FrameId) -> u32 {
         if self.numbers.len() <= frame.index() {
             self.numbers.resize(frames.len().max(frame.index() + 1), None);
@@ -138,15 +138,15 @@ impl Names {
             self.functions.push(Function { name: name.into_owned(), file });
             next
         });
-        self.places.push(Place { function, line: line.map_or(0, |line| line.line) });
-        let number = self.places.len() as u32 - 1;
+        self.positions.push(Position { function, line: line.map_or(0, |line| line.line) });
+        let number = self.positions.len() as u32 - 1;
         self.numbers[frame.index()] = Some(number);
         number
     }
 
-    /// The number of the function at a place.
-    pub(super) fn function(&self, place: u32) -> u32 {
-        self.places[place as usize].function
+    /// The number of the function at a position.
+    pub(super) fn function(&self, position: u32) -> u32 {
+        self.positions[position as usize].function
     }
 
     /// The file of a function.

@@ -24,11 +24,11 @@ pub(super) fn write(
         None => json!({ "name": function.name }),
     };
     let frames: Vec<_> = (0..).zip(&names.functions).map(frame).collect();
-    let function = |place: &u32| names.function(*place);
+    let function = |position: &u32| names.function(*position);
     let stacks: Vec<Vec<u32>> = timed
         .stacks
         .iter()
-        .map(|stack| stack.iter().map(|named| names.function(named.place)).collect())
+        .map(|stack| stack.iter().map(|named| names.function(named.position)).collect())
         .collect();
     let folded: Vec<(Vec<u32>, u64)> = profile
         .stacks()

@@ -45,8 +45,8 @@ pub(super) struct Taken {
 /// A function in a stack.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Named {
-    /// The number of the place in it.
-    pub(super) place: u32,
+    /// The number of the position in it.
+    pub(super) position: u32,
     pub(super) kind: Kind,
     /// The index of its module, if that is known.
     pub(super) module: Option<u32>,
@@ -77,14 +77,14 @@ impl Timed {
                 if at == new {
                     let mut named = Vec::new();
                     naming.push(threads.stack(stack), is_off, java, |name, frame| {
-                        let place = profile.names.number(frames, name);
+                        let position = profile.names.number(frames, name);
                         let kind = frame.map_or(Kind::User, |frame| frames.kind(frame));
                         let module = frame.map(|frame| frames.get(frame).module.to_string());
                         let module = module.filter(|module| !module.is_empty()).map(|module| {
                             let next = modules.len() as u32;
                             *modules.entry(module).or_insert(next)
                         });
-                        named.push(Named { place, kind, module });
+                        named.push(Named { position, kind, module });
                     });
                     timed.stacks.push(named);
                 }
@@ -123,8 +123,8 @@ impl Moments {
         let stack = self.stacks.intern(folded.stack);
         if stack == self.named.len() {
             let name = |&frame| {
-                let place = profile.names.number(frames, frame);
-                Named { place, kind: Kind::User, module: None }
+                let position = profile.names.number(frames, frame);
+                Named { position, kind: Kind::User, module: None }
             };
             self.named.push(folded.stack.iter().map(name).collect());
         }

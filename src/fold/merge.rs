@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::folded::{self, Folded, FoldedSink};
 use crate::sample::FrameTable;
 use crate::tally::{Loss, Tally};
-use crate::unit::{Unit, Weights};
+use crate::unit::{Unit, WeightCount};
 
 /// A sink of folded stacks that, when it is finished, pushes each distinct stack once into `S`, in
 /// the order of the lines' bytes. It drops comments and odd lines. It passes on the
@@ -19,7 +19,7 @@ pub struct Merge<S> {
     stacks: Sums,
     fractions: u64,
     unit: Unit,
-    weights: Weights,
+    weights: WeightCount,
     parallel: bool,
     next: S,
 }
@@ -34,7 +34,7 @@ impl<S: FoldedSink> Merge<S> {
     pub fn new(next: S) -> Self {
         let stacks = Sums::default();
         let unit = Unit::default();
-        let weights = Weights::default();
+        let weights = WeightCount::default();
         Merge { stacks, fractions: 0, unit, weights, parallel: false, next }
     }
 

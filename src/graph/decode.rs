@@ -184,7 +184,7 @@ impl<'a> Decoded<'a> {
     }
 }
 
-/// The next `count` numbers, each of which takes at least a byte.
+/// The next `count` numbers. Each takes at least a byte.
 fn column(rest: &mut &[u8], count: u64) -> Option<Vec<u64>> {
     if count > rest.len() as u64 {
         return None;

@@ -56,9 +56,8 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
             remedy: "record it with `raw: true`".into(),
         });
     };
-    // What one sample weighs, and the unit.
     let interval = profile.interval.unwrap_or(1.0);
-    let (weight, unit) = match &*profile.mode.0 {
+    let (sample_weight, unit) = match &*profile.mode.0 {
         "wall" | "cpu" => (interval * 1e3, "ns"),
         "object" => (interval, "objects"),
         _ => (1.0, unit::SAMPLES),
@@ -81,7 +80,7 @@ fn read(bytes: &[u8], to: &mut Stacks<'_>) -> Result<()> {
         let mut timed = 0;
         let in_time = deltas.by_ref().take(usize::try_from(samples).unwrap_or(usize::MAX));
         let lasted: f64 = in_time.inspect(|_| timed += 1).map(|delta| delta * 1e3).sum();
-        let weight = whole(lasted + samples.saturating_sub(timed) as f64 * weight);
+        let weight = whole(lasted + samples.saturating_sub(timed) as f64 * sample_weight);
         let end = start.saturating_add(weight);
         let moment = Moment { start, end, ..Moment::default() };
         to.push_at(&moment, None, stack, weight)?;

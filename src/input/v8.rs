@@ -257,7 +257,7 @@ impl<'de> Visitor<'de> for WholeTree<'_, '_> {
                     object.next_value_seed(TreeNode { to, profile, caller: None, depth: 0 })?;
                 }
                 "endTime" => profile.end_time = object.next_value()?,
-                // Those of a .heapprofile are no numbers, and nobody needs them.
+                // A .heapprofile has objects here. Nobody needs them.
                 "samples" => {
                     let samples: &RawValue = object.next_value()?;
                     profile.samples = serde_json::from_str(samples.get()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The address space of one process: which part of which file lies where.
+//! The address space of one process. Each map shows a part of a file, or memory without one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
